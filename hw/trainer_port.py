@@ -1,0 +1,59 @@
+"""What the link controller sees of the trainer: one signature, so that either can be tested without the other."""
+
+from __future__ import annotations
+
+from amaranth.lib import enum, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .config import ChipConfig
+from .registers import registers, status_words
+from .weights import StateSignature
+
+
+class TrainerCommand(enum.Enum, shape=1):
+    """``RESET``: zero the counts, counters and signature, draw initial weights. ``END_BATCH``: select and flip now."""
+
+    RESET = 0
+    END_BATCH = 1
+
+
+class TrainerSignature(wiring.Signature):
+    """The trainer as its controller drives it; directions are the controller's (``Out``: to the trainer).
+
+    Members
+    -------
+    ``samples`` : Out(stream of 8)
+        ``chip.input_bytes`` bytes a sample; bit ``i`` of byte ``q`` is input ``8q + i``, bits past the last input are 0.
+    ``sample_label`` : Out(range(classes)), ``sample_infer`` : Out(1)
+        The sample's class, and whether it is only classified. Stable from the first byte offered to the last one taken.
+    ``predictions`` : In(stream of range(classes))
+        One for each sample sent with ``sample_infer``, in order.
+    ``command`` : Out(stream of :class:`TrainerCommand`)
+        Taken once the samples before it are finished. ``RESET`` starts from the ``rng`` register as it is.
+    ``idle`` : In(1)
+        No sample in flight and no pass running. Falls in the cycle after a sample's byte or a command is taken.
+    ``register_write`` : Out(1), ``register_index``, ``register_value`` : Out(32)
+        A register of :func:`popflip.hw.registers.registers` by its number; only while ``idle``.
+    ``status_index`` : Out(…), ``status_value`` : In(32)
+        Word of :func:`popflip.hw.registers.status_words` by its number; the value is valid in the cycle after the index.
+    ``state`` : Out(StateSignature)
+        Weights and counters, only while ``idle``.
+    """
+
+    def __init__(self, chip: ChipConfig):
+        super().__init__(
+            {
+                "samples": Out(stream.Signature(8)),
+                "sample_label": Out(range(chip.classes)),
+                "sample_infer": Out(1),
+                "predictions": In(stream.Signature(range(chip.classes))),
+                "command": Out(stream.Signature(TrainerCommand)),
+                "idle": In(1),
+                "register_write": Out(1),
+                "register_index": Out(range(len(registers(chip)))),
+                "register_value": Out(32),
+                "status_index": Out(range(len(status_words(chip)))),
+                "status_value": In(32),
+                "state": Out(StateSignature(chip)),
+            }
+        )
