@@ -1,0 +1,58 @@
+"""State of a network: its weights, its counters and the random state; and how they start."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .config import Config, Precision
+from .mask import lanes
+from .prng import Xorshift32, first_state
+
+
+@dataclass
+class State:
+    """All that learning changes, one array a layer ``[R, S]``: row (neuron), synapse (the bias is the last).
+
+    ``weights`` (W of arXiv 2410.09734) are int8: −1, +1, and 0 if ternary. ``counters`` (Δ, eq 10) are int16 within
+    ±mmax. ``rng`` is the xorshift32 state.
+    """
+
+    weights: list[NDArray[np.int8]]
+    counters: list[NDArray[np.int16]]
+    rng: int
+
+    def sha256(self) -> str:
+        """Hash, in hexadecimal: layer by layer, weights as int8, then counters as int16 little-endian, row-major."""
+        digest = hashlib.sha256()
+        for w, m in zip(self.weights, self.counters, strict=True):
+            digest.update(w.astype(np.int8).tobytes())
+            digest.update(m.astype("<i2").tobytes())
+        return digest.hexdigest()
+
+    def copy(self) -> State:
+        """A state of its own: later training of either leaves the other as it was."""
+        return State([w.copy() for w in self.weights], [m.copy() for m in self.counters], self.rng)
+
+
+def initial(config: Config) -> State:
+    """Random weights and zero counters.
+
+    For each layer, row and 32-synapse word in order: draw the signs ``p``; ternary: draw ``z``. Where ``z`` is 0 the
+    weight is 0; elsewhere +1 where ``p`` is 1, −1 where it is 0.
+    """
+    prng = Xorshift32(first_state(config.seed))
+    ternary = config.precision == Precision.TERNARY
+    state = State([], [], 0)
+    for rows, synapses, words in zip(config.rows, config.synapses, config.words, strict=True):
+        draws = prng.draws(rows * words * (1 + ternary)).reshape(rows, words, 1 + ternary)
+        w = np.where(lanes(draws[..., 0], synapses), np.int8(1), np.int8(-1))
+        if ternary:
+            w *= lanes(draws[..., 1], synapses)
+        state.weights.append(w)
+        state.counters.append(np.zeros((rows, synapses), np.int16))
+    state.rng = prng.state
+    return state
