@@ -1,0 +1,78 @@
+"""Accumulate: a taught row's counters move by what its inputs said.
+
+    m_oi ← sat(m_oi + δ_o · a_i)        (arXiv 2410.09734, eq 10; golden: popflip.golden.accumulate.accumulate)
+
+A read, an add and a write, one word of ``N`` synapses a cycle.
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from .config import ChipConfig
+from .forward import lane_layout
+from .weights import CounterSignature
+
+
+def delta_shape(chip: ChipConfig):
+    """Shape of a neuron's error δ: −DCLIP … DCLIP."""
+    return signed(chip.dclip.bit_length() + 1)
+
+
+def update_layout(chip: ChipConfig) -> data.StructLayout:
+    """A row's word to be updated: where its counters are, δ of the row, its inputs."""
+    return data.StructLayout(
+        {"address": range(chip.counter_depth), "delta": delta_shape(chip), "lanes": lane_layout(chip)}
+    )
+
+
+class Accumulate(wiring.Component):
+    """Adds ``δ·a`` to a word of counters, saturating at ±MMAX.
+
+    Members
+    -------
+    ``valid`` : In(1), ``i`` : In(update_layout)
+        An update a cycle, never refused. The same address must not come again before :attr:`latency` cycles have passed.
+    ``counters`` : Out(CounterSignature)
+    ``busy`` : Out(1)
+        An update has been taken and not been written yet.
+
+    Latency 3 cycles from update to written counters.
+    """
+
+    latency = 3
+
+    def __init__(self, chip: ChipConfig):
+        self.chip = chip
+        super().__init__(
+            {
+                "valid": In(1),
+                "i": In(update_layout(chip)),
+                "counters": Out(CounterSignature(chip)),
+                "busy": Out(1),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        chip = self.chip
+        m.d.comb += [
+            self.counters.read.eq(self.valid),
+            self.counters.read_address.eq(self.i.address),
+        ]
+        reading = Signal()
+        update = Signal(update_layout(chip))
+        m.d.sync += [reading.eq(self.valid), update.eq(self.i)]
+
+        m.d.sync += [self.counters.write.eq(reading), self.counters.write_address.eq(update.address)]
+        for lane in range(chip.array_synapses):
+            step = Mux(update.lanes.positive[lane], update.delta, -update.delta)
+            moved = Signal(signed(max(chip.counter_bits, delta_shape(chip).width) + 2), name=f"moved{lane}")
+            m.d.comb += moved.eq(self.counters.read_data[lane] + Mux(update.lanes.enable[lane], step, 0))
+            m.d.sync += self.counters.write_data[lane].eq(
+                Mux(moved > chip.mmax, chip.mmax, Mux(moved < -chip.mmax, -chip.mmax, moved))
+            )
+        m.d.comb += self.busy.eq(reading | self.counters.write)
+        return m

@@ -1,0 +1,102 @@
+"""Hidden activations: one bit a neuron for the layer above, one that says whether the neuron may still be taught."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Array, Cat, Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from .config import ChipConfig
+
+
+def activation_words(chip: ChipConfig) -> int:
+    """N-synapse words of all hidden layers' activations of a sample, as inputs of the layers above."""
+    return activation_base(chip, chip.depth)
+
+
+def activation_base(chip: ChipConfig, layer: int) -> int:
+    """First of those words that is an input of ``layer`` (1 … L−1). A layer starts on a whole group of ``P`` neurons."""
+    step = max(1, chip.array_rows // chip.array_synapses)
+    return sum(-(-words // step) * step for words in chip.words[1:layer])
+
+
+class ActivationReadSignature(wiring.Signature):
+    """Reading a word: request in one cycle, data in the next, held until the next request.
+
+    ``active`` bit 1 is +1, bit 0 is −1; ``near`` is set where |v| ≤ WINDOW. Lanes past the layer's neurons are undefined.
+    """
+
+    def __init__(self, chip: ChipConfig):
+        super().__init__(
+            {
+                "en": Out(1),
+                "slot": Out(range(chip.slots)),
+                "word": Out(range(max(1, activation_words(chip)))),
+                "active": In(chip.array_synapses),
+                "near": In(chip.array_synapses),
+            }
+        )
+
+
+class Activations(wiring.Component):
+    """Memory of the hidden activations of the samples on the chip, written ``P`` neurons and read ``N`` at a time.
+
+    Members
+    -------
+    ``write`` : In(1), ``slot`` : In(range(slots)), ``word`` : In(range(words)), ``part`` : In
+        Neurons ``part·P … part·P + P−1`` of a word of ``max(P, N)``; ``word`` counts words of ``N`` (its low bits are ignored where
+        P > N).
+    ``active``, ``near`` : In(P)
+    ``forward``, ``learn`` : In(ActivationReadSignature)
+        The two readers; the MAC array has no use for ``near``.
+
+    Latency 1 cycle. A read of the word written in the same cycle returns the old value.
+    """
+
+    def __init__(self, chip: ChipConfig):
+        self.chip = chip
+        rows, lanes = chip.array_rows, chip.array_synapses
+        super().__init__(
+            {
+                "write": In(1),
+                "slot": In(range(chip.slots)),
+                "word": In(range(max(1, activation_words(chip)))),
+                "part": In(range(max(1, lanes // rows))),
+                "active": In(rows),
+                "near": In(rows),
+                "forward": In(ActivationReadSignature(chip)),
+                "learn": In(ActivationReadSignature(chip)),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        chip = self.chip
+        rows, lanes = chip.array_rows, chip.array_synapses
+        width = max(rows, lanes)
+        for name, readers in (("active", (self.forward, self.learn)), ("near", (self.learn,))):
+            # Where P > N a word of memory is P/N words of lanes, and the reader picks one.
+            shift = ceil_log2(width // lanes)
+            stride = ceil_log2(max(1, activation_words(chip)) >> shift)
+            memory = m.submodules[name] = Memory(shape=width, depth=chip.slots << stride, init=[])
+            write = memory.write_port(granularity=min(rows, lanes) if rows < lanes else None)
+            m.d.comb += [
+                write.addr.eq(Cat(self.word[shift:], self.slot)),
+                write.data.eq(getattr(self, name).replicate(width // rows)),
+                write.en.eq(self.write << self.part if rows < lanes else self.write),
+            ]
+            for reader in readers:
+                read = memory.read_port()
+                select = Signal(range(max(1, width // lanes)))
+                with m.If(reader.en):
+                    m.d.sync += select.eq(reader.word)
+                m.d.comb += [
+                    read.en.eq(reader.en),
+                    read.addr.eq(Cat(reader.word[shift:], reader.slot)),
+                    getattr(reader, name).eq(
+                        Array(read.data.word_select(index, lanes) for index in range(width // lanes))[select]
+                    ),
+                ]
+        return m

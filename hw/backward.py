@@ -1,0 +1,123 @@
+"""Backward: what a layer's errors say of the layer below.
+
+    e_i = Σ_o δ_o · w_oi,   δ_i = clip(e_i, ±DCLIP) if |v_i| ≤ WINDOW else 0
+    (arXiv 2410.09734, eq 12; golden: popflip.golden.backward.backward)
+
+Rows come one after another, a word of ``N`` synapses at a time, and only those with δ ≠ 0. When a word has had all its rows
+its neurons that are to be taught leave one a cycle: the list of rows of the layer below.
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import or_
+
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from .accumulate import delta_shape
+from .config import ChipConfig
+from .weights import weight_word
+
+
+def row_layout(chip: ChipConfig) -> data.StructLayout:
+    """A row to be taught, and its error."""
+    return data.StructLayout({"row": range(max(chip.rows)), "delta": delta_shape(chip)})
+
+
+def error_limit(chip: ChipConfig) -> int:
+    """Largest |e| there can be: every taught row of a layer above the first agrees."""
+    above = [rows * chip.dclip for rows in chip.rows[1:-1]]
+    return max([2, *above])
+
+
+class Backward(wiring.Component):
+    """Sums rows of weights into errors, and hands out the neurons that have one.
+
+    Members
+    -------
+    ``valid`` : In(1), ``delta`` : In(signed), ``weights`` : In(N weights)
+        A row's word, every cycle if need be.
+    ``starts_word``, ``ends_word`` : In(1)
+        First and last row of a word. The last row of a word may only come once the word before has left: ``free``.
+    ``word`` : In(range(words)), ``taught`` : In(N)
+        With ``ends_word``: the word's number, and which of its lanes are neurons within the window.
+    ``o`` : Out(stream row_layout)
+        Neurons with δ ≠ 0, ascending.
+    ``free`` : Out(1)
+        No word is waiting to leave.
+
+    A word's first neuron leaves 2 cycles after its last row.
+    """
+
+    def __init__(self, chip: ChipConfig):
+        self.chip = chip
+        super().__init__(
+            {
+                "valid": In(1),
+                "delta": In(delta_shape(chip)),
+                "weights": In(weight_word(chip)),
+                "starts_word": In(1),
+                "ends_word": In(1),
+                "word": In(range(max(chip.words))),
+                "taught": In(chip.array_synapses),
+                "o": Out(stream.Signature(row_layout(chip))),
+                "free": Out(1),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        chip = self.chip
+        lanes = chip.array_synapses
+        shape = signed(error_limit(chip).bit_length() + 1)
+
+        # e += δ·w -------------------------------------------------------------------------------------------------------
+        e = Signal(data.ArrayLayout(shape, lanes))
+        whole = Signal()
+        word = Signal.like(self.word)
+        taught = Signal(lanes)
+        m.d.sync += whole.eq(self.valid & self.ends_word)
+        with m.If(self.valid):
+            m.d.sync += [word.eq(self.word), taught.eq(self.taught)]
+            for lane in range(lanes):
+                weight = self.weights[lane]
+                if chip.weight_bits == 1:
+                    product = Mux(weight, self.delta, -self.delta)
+                else:
+                    product = Mux(weight[0], Mux(weight[1], -self.delta, self.delta), 0)
+                m.d.sync += e[lane].eq(Mux(self.starts_word, 0, e[lane]) + product)
+
+        # δ = clip(e), within the window -----------------------------------------------------------------------------------
+        pending = Signal(lanes)  # lanes that have not left
+        pending_word = Signal.like(word)
+        delta = Signal(data.ArrayLayout(delta_shape(chip), lanes))
+        with m.If(whole):
+            m.d.sync += [
+                pending_word.eq(word),
+                pending.eq(Cat(e[lane] != 0 for lane in range(lanes)) & taught),
+            ]
+            for lane in range(lanes):
+                m.d.sync += delta[lane].eq(
+                    Mux(e[lane] > chip.dclip, chip.dclip, Mux(e[lane] < -chip.dclip, -chip.dclip, e[lane]))
+                )
+
+        # One neuron a cycle -----------------------------------------------------------------------------------------------
+        first = Signal(lanes)  # the lowest of them, one-hot
+        m.d.comb += [
+            first.eq(pending & -pending),
+            self.o.valid.eq(pending.any()),
+            self.o.payload.row.eq((pending_word << ceil_log2(lanes)) | _or(first, range(lanes))),
+            self.o.payload.delta.eq(_or(first, (value.as_unsigned() for value in delta))),
+            self.free.eq(~whole & ~pending.any()),
+        ]
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += pending.eq(pending & ~first)
+        return m
+
+
+def _or(one_hot: Signal, values):
+    """The value that the bit of ``one_hot`` stands at, 0 where none is set: an OR of ANDs, shallower than a chain of choices."""
+    return reduce(or_, (Mux(bit, value, 0) for bit, value in zip(one_hot, values, strict=True)))

@@ -1,0 +1,174 @@
+"""What a build of the chip fixes: the network's shape, and the geometry that computes it.
+
+Learning parameters that are registers at run time (margin, windows, shift, flip probability, flips to select, batch,
+random state) are not here; they are in :mod:`popflip.hw.registers`. Two configurations with equal :class:`ChipConfig`
+share one netlist, one simulated chip and one bitstream.
+
+Memory layout
+-------------
+Layer ``l`` has ``R = rows[l]`` rows of ``W = words[l]`` words of ``N`` synapses. Lane ``b`` of word ``g`` is synapse
+``g·N + b``; lanes past the bias are pads, which hold zero bits.
+
+* Weights lie in ``P`` banks. Row ``o`` is in bank ``o mod P`` at address ``weight_base[l] + (o div P)·W + g``, so that one
+  address, counting up, feeds ``P`` rows.
+* Counters lie in one memory at ``counter_base[l] + g·R + o``: learning visits the rows of one word after another, so an
+  address is a sum, never a product.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import accumulate
+
+from popflip.golden.config import WORD, Config, ConfigError, Precision, Rule
+
+MAX_ROWS = 1024
+MIN_SYNAPSES, MAX_SYNAPSES = 4, 1024
+
+
+@dataclass(frozen=True)
+class ChipConfig:
+    """Shape of the network, and geometry. Invalid values raise :class:`ConfigError`.
+
+    ``array_rows`` (``P``, rows) and ``array_synapses`` (``N``, synapses) are what the popcount MAC array takes in one
+    cycle; both are powers of two and change no result. ``slots`` is how many samples are on the chip at once: being
+    received, going forward, waiting to be learned.
+    """
+
+    layers: tuple[int, ...]
+    precision: Precision
+    mmax: int
+    dclip: int
+    array_rows: int
+    array_synapses: int
+    slots: int = 4
+    rule: Rule = Rule.GFT
+
+    def __post_init__(self) -> None:
+        _power_of_two("rows", self.array_rows, 1, MAX_ROWS)
+        _power_of_two("synapses", self.array_synapses, MIN_SYNAPSES, MAX_SYNAPSES)
+        _power_of_two("slots", self.slots, 2, 64)
+
+    @classmethod
+    def of(cls, config: Config, array_rows: int = 8, array_synapses: int = 32, slots: int = 4) -> ChipConfig:
+        """The chip that runs ``config``."""
+        return cls(
+            layers=config.layers,
+            precision=config.precision,
+            mmax=config.mmax,
+            dclip=config.dclip,
+            array_rows=array_rows,
+            array_synapses=array_synapses,
+            slots=slots,
+            rule=config.rule,
+        )
+
+    # The network ------------------------------------------------------------------------------------------------------
+
+    @property
+    def depth(self) -> int:
+        """Layers of weights, ``L``."""
+        return len(self.layers) - 1
+
+    @property
+    def inputs(self) -> int:
+        """Input bits, ``K[0]``."""
+        return self.layers[0]
+
+    @property
+    def classes(self) -> int:
+        """Classes, ``K[L]``."""
+        return self.layers[-1]
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """Rows (neurons) of each layer."""
+        return self.layers[1:]
+
+    @property
+    def synapses(self) -> tuple[int, ...]:
+        """Synapses of a row of each layer, the bias included."""
+        return tuple(width + 1 for width in self.layers[:-1])
+
+    # Bits -------------------------------------------------------------------------------------------------------------
+
+    @property
+    def weight_bits(self) -> int:
+        """Bits of a weight: binary 1 (1 is +1), ternary 2 (two's complement)."""
+        return 1 if self.precision == Precision.BINARY else 2
+
+    @property
+    def counter_bits(self) -> int:
+        """Bits of a counter, two's complement."""
+        return self.mmax.bit_length() + 1
+
+    @property
+    def v_max(self) -> int:
+        """Largest magnitude of a neuron's sum ``v``: every synapse agrees."""
+        return max(self.synapses)
+
+    @property
+    def label_bytes(self) -> int:
+        """Bytes of a class on the link."""
+        return 1 if self.classes <= 256 else 2
+
+    @property
+    def input_bytes(self) -> int:
+        """Bytes of a sample's input bits on the link."""
+        return -(-self.inputs // 8)
+
+    # Layout -----------------------------------------------------------------------------------------------------------
+
+    @property
+    def words(self) -> tuple[int, ...]:
+        """N-synapse words of a row of each layer."""
+        return tuple(-(-synapses // self.array_synapses) for synapses in self.synapses)
+
+    @property
+    def mask_words(self) -> tuple[int, ...]:
+        """32-synapse words of a row of each layer: one random mask and one signature index each."""
+        return tuple(-(-synapses // WORD) for synapses in self.synapses)
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """Groups of ``P`` rows of each layer; the last one may be partly empty."""
+        return tuple(-(-rows // self.array_rows) for rows in self.rows)
+
+    @property
+    def weight_base(self) -> tuple[int, ...]:
+        """First weight address of each layer."""
+        return _bases(groups * words for groups, words in zip(self.groups, self.words, strict=True))
+
+    @property
+    def weight_depth(self) -> int:
+        """Words in each of the ``P`` weight banks."""
+        return sum(groups * words for groups, words in zip(self.groups, self.words, strict=True))
+
+    @property
+    def counter_base(self) -> tuple[int, ...]:
+        """First counter address of each layer."""
+        return _bases(rows * words for rows, words in zip(self.rows, self.words, strict=True))
+
+    @property
+    def counter_depth(self) -> int:
+        """Words in the counter memory."""
+        return sum(rows * words for rows, words in zip(self.rows, self.words, strict=True))
+
+    @property
+    def word_base(self) -> tuple[int, ...]:
+        """Global index of the first 32-synapse word of each layer, as the flip signature counts them."""
+        return _bases(rows * words for rows, words in zip(self.rows, self.mask_words, strict=True))
+
+    def real_lanes(self, layer: int, word: int) -> int:
+        """Bit mask of the lanes of N-synapse ``word`` that are synapses (the bias among them), not pads."""
+        lanes = self.synapses[layer] - word * self.array_synapses
+        return (1 << max(0, min(lanes, self.array_synapses))) - 1
+
+
+def _bases(sizes) -> tuple[int, ...]:
+    return (0, *accumulate(sizes))[:-1]
+
+
+def _power_of_two(name: str, value: int, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high or value & (value - 1):
+        raise ConfigError(f"{name}: {value!r} is not a power of two from {low} to {high}")

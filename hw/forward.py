@@ -1,0 +1,368 @@
+"""Forward: the popcount MAC array, and the pipeline that keeps it fed.
+
+    v_o = Σ_i a_i · w_oi        (arXiv 2410.09734, eq 1 and 7; golden: popflip.golden.forward.forward)
+
+``P`` rows × ``N`` synapses a cycle. With a_i and w_oi of −1, 0, +1 a product is one of two bits, ``plus`` and ``minus``, and the sum
+the difference of two popcounts::
+
+    issue ─▶ inputs ─▶ weights ─▶ plus, minus ─▶ popcount ─▶ Σ words ─▶ v ─┬▶ v > 0, |v| ≤ WINDOW ─▶ activations
+     S0        S1         S2          S2            …                      └▶ last layer: o, to the error unit
+
+A layer needs the one below to be whole, and the pipeline is several cycles long, so two samples go through in turn: while
+one drains, the other's words fill the array. The last layers leave in the order the samples came.
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from . import popcount
+from .activations import ActivationReadSignature, activation_base, activation_words
+from .config import ChipConfig
+from .ingest import InputReadSignature, sample_layout
+from .popcount import Popcount
+from .stream import Queue
+from .weights import weight_word
+
+RESULT_GROUPS = 2
+"""Groups of last-layer sums that may wait for the error unit."""
+
+
+def lane_layout(chip: ChipConfig) -> data.StructLayout:
+    """``N`` inputs of −1, 0, +1: 0 where ``enable`` is 0, else +1 where ``positive`` is 1 and −1 where it is 0."""
+    return data.StructLayout({"enable": chip.array_synapses, "positive": chip.array_synapses})
+
+
+def hidden_lanes(chip: ChipConfig, layer, last_word, active):
+    """The inputs of a layer above the first: ±1 for a neuron, +1 for the bias, 0 for pads (``lane_layout``)."""
+    full = (1 << chip.array_synapses) - 1
+    enable = Array(chip.real_lanes(index, chip.words[index] - 1) for index in range(chip.depth))[layer]
+    bias = Array(1 << (chip.layers[index] % chip.array_synapses) for index in range(chip.depth))[layer]
+    return Cat(Mux(last_word, enable, full), Mux(last_word, active | bias, active))
+
+
+def result_layout(chip: ChipConfig) -> data.StructLayout:
+    """The sums of a group of ``P`` neurons of the last layer, lowest first, and the sample they belong to.
+
+    In the last group only ``C mod P`` sums mean something, where that is not 0.
+    """
+    return data.StructLayout(
+        {
+            "v": data.ArrayLayout(sum_shape(chip), chip.array_rows),
+            "last": 1,
+            "sample": sample_layout(chip),
+        }
+    )
+
+
+def sum_shape(chip: ChipConfig):
+    """Shape of a neuron's sum ``v``."""
+    return signed(chip.v_max.bit_length() + 1)
+
+
+class MacArray(wiring.Component):
+    """``v[p] = Σ_b lane[b] · w[p][b]`` for ``P`` rows.
+
+    Members
+    -------
+    ``lanes`` : In(lane_layout), ``weights`` : In(P × N weights)
+    ``o`` : Out(P × signed)
+
+    Latency :attr:`latency` cycles; a result every cycle.
+    """
+
+    def __init__(self, chip: ChipConfig):
+        self.chip = chip
+        self.latency = popcount.latency(chip.array_synapses) + 1
+        self.product_shape = signed(chip.array_synapses.bit_length() + 1)
+        super().__init__(
+            {
+                "lanes": In(lane_layout(chip)),
+                "weights": In(data.ArrayLayout(weight_word(chip), chip.array_rows)),
+                "o": Out(data.ArrayLayout(self.product_shape, chip.array_rows)),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        chip = self.chip
+        lanes = chip.array_synapses
+        enable, positive = self.lanes.enable, self.lanes.positive
+
+        if chip.weight_bits == 1:
+            # Every enabled lane is +1 or −1, in every row alike: v = 2·popcount(plus) − popcount(enable).
+            m.submodules.enabled = enabled = Popcount(lanes)
+            m.d.comb += enabled.i.eq(enable)
+        for row in range(chip.array_rows):
+            word = self.weights[row].as_value()
+            m.submodules[f"plus{row}"] = plus = Popcount(lanes)
+            if chip.weight_bits == 1:
+                m.d.comb += plus.i.eq(enable & ~(word ^ positive))
+                m.d.sync += self.o[row].eq((plus.o << 1) - enabled.o)
+            else:
+                nonzero, negative = word[0::2], word[1::2]
+                m.submodules[f"minus{row}"] = minus = Popcount(lanes)
+                m.d.comb += [
+                    plus.i.eq(enable & nonzero & (negative ^ positive)),
+                    minus.i.eq(enable & nonzero & ~(negative ^ positive)),
+                ]
+                m.d.sync += self.o[row].eq(plus.o - minus.o)
+        return m
+
+
+class Forward(wiring.Component):
+    """Takes samples through all layers, ``P × N`` synapses a cycle.
+
+    Members
+    -------
+    ``i`` : In(stream sample_layout)
+    ``o`` : Out(stream result_layout)
+        The last layer's sums, group after group, samples in the order they came.
+    ``window`` : In(L−1 × range)
+        Largest |v| at which a hidden neuron is taught, a layer.
+    ``inputs`` : Out(InputReadSignature), ``activations`` : Out(ActivationReadSignature)
+    ``weights_read``, ``weights_address``, ``weights_ready``, ``weights_data``
+        The array side of :class:`popflip.hw.weights.Weights`. A request that is not ready is held, and with it S0 and S1.
+    ``store_*`` : the write side of :class:`popflip.hw.activations.Activations`.
+    ``busy`` : Out(1)
+        The array takes a word in this cycle.
+    ``waiting`` : Out(1)
+        A sample is here, or offered, and the array takes nothing.
+
+    A sample takes Σ_l groups[l] × words[l] cycles of the array (first-layer words without a one are not there), and
+    two samples hide each other's latency where a layer takes at least :attr:`latency` cycles.
+    """
+
+    def __init__(self, chip: ChipConfig):
+        self.chip = chip
+        self.mac = MacArray(chip)
+        self.latency = 2 + self.mac.latency + 2  # S0 to S1 to S2, the array, the sum over words, activations
+        super().__init__(
+            {
+                "i": In(stream.Signature(sample_layout(chip))),
+                "o": Out(stream.Signature(result_layout(chip))),
+                "window": In(data.ArrayLayout(range(chip.v_max + 1), max(1, chip.depth - 1))),
+                "inputs": Out(InputReadSignature(chip)),
+                "activations": Out(ActivationReadSignature(chip)),
+                "weights_read": Out(1),
+                "weights_address": Out(range(chip.weight_depth)),
+                "weights_ready": In(1),
+                "weights_data": In(data.ArrayLayout(weight_word(chip), chip.array_rows)),
+                "store": Out(1),
+                "store_slot": Out(range(chip.slots)),
+                "store_word": Out(range(max(1, activation_words(chip)))),
+                "store_part": Out(range(max(1, chip.array_synapses // chip.array_rows))),
+                "store_active": Out(chip.array_rows),
+                "store_near": Out(chip.array_rows),
+                "busy": Out(1),
+                "waiting": Out(1),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        chip = self.chip
+        rows, lanes, depth = chip.array_rows, chip.array_synapses, chip.depth
+        m.submodules.mac = self.mac
+
+        def of_layer(values, layer):
+            """A build-time constant of a layer, looked up by its number."""
+            return Array(values)[layer]
+
+        # Two samples in turn --------------------------------------------------------------------------------------------
+        context_layout = data.StructLayout(
+            {
+                "valid": 1,  # a sample is here, until its last sums have left
+                "ready": 1,  # `layer` may be issued: the layer below is whole
+                "layer": range(depth),
+                "sample": sample_layout(chip),
+            }
+        )
+        context = Array(Signal(context_layout, name=f"context{index}") for index in range(2))
+        load = Signal()  # the context the next sample goes into; they alternate
+        turn = Signal()  # the context whose last layer is to be issued next; they alternate too
+        m.d.comb += self.i.ready.eq(~context[load].valid)
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += [
+                context[load].valid.eq(1),
+                context[load].ready.eq(1),
+                context[load].layer.eq(0),
+                context[load].sample.eq(self.i.payload),
+                load.eq(~load),
+            ]
+
+        # S0: issue ------------------------------------------------------------------------------------------------------
+        running = Signal()  # a layer of a sample is being issued …
+        current = Signal()  # … of this context
+        layer = Signal(range(depth))
+        word = Signal(range(max(chip.words)))  # of the row, or of the sample's list in the first layer
+        word_last = Signal.like(word)
+        group = Signal(range(max(chip.groups)))
+        group_last = Signal.like(group)
+        row_address = Signal(range(chip.weight_depth))  # of the group's first word
+
+        groups_out = Signal(range(RESULT_GROUPS + 1))  # groups of sums issued that have not left `o`
+        last_layer = layer == depth - 1
+        ends_row = word == word_last
+        ends_layer = ends_row & (group == group_last)
+        s1_free = Signal()
+        issue = Signal()
+        result_issued = issue & ends_row & last_layer
+        m.d.comb += issue.eq(running & s1_free & ~(last_layer & ends_row & (groups_out == RESULT_GROUPS)))
+        m.d.sync += groups_out.eq(groups_out + result_issued - (self.o.valid & self.o.ready))
+
+        with m.If(issue):
+            m.d.sync += word.eq(Mux(ends_row, 0, word + 1))
+            with m.If(ends_row):
+                m.d.sync += [group.eq(group + 1), row_address.eq(row_address + of_layer(chip.words, layer))]
+
+        # What to issue next: the other sample where it can go, else the same one, else nothing.
+        def eligible(index):
+            return context[index].ready & ((context[index].layer != depth - 1) | (turn == index))
+
+        other_can = eligible(~current)
+        same_can = eligible(current)
+        chosen = Mux(other_can, ~current, current)
+        with m.If(~running | (issue & ends_layer)):
+            m.d.sync += running.eq(other_can | same_can)
+            with m.If(other_can | same_can):
+                next_layer = context[chosen].layer
+                m.d.sync += [
+                    current.eq(chosen),
+                    context[chosen].ready.eq(0),
+                    layer.eq(next_layer),
+                    word.eq(0),
+                    group.eq(0),
+                    group_last.eq(of_layer([groups - 1 for groups in chip.groups], next_layer)),
+                    word_last.eq(
+                        Mux(
+                            next_layer == 0,
+                            context[chosen].sample.words - 1,
+                            of_layer([words - 1 for words in chip.words], next_layer),
+                        )
+                    ),
+                    row_address.eq(of_layer(chip.weight_base, next_layer)),
+                ]
+                with m.If(next_layer == depth - 1):
+                    m.d.sync += turn.eq(~turn)
+
+        slot = context[current].sample.slot
+        m.d.comb += [
+            self.inputs.en.eq(issue & (layer == 0)),
+            self.inputs.slot.eq(slot),
+            self.inputs.position.eq(word),
+            self.activations.en.eq(issue & (layer != 0)),
+            self.activations.slot.eq(slot),
+            self.activations.word.eq(
+                of_layer([activation_base(chip, index) if index else 0 for index in range(depth)], layer) + word
+            ),
+        ]
+
+        # S1: the inputs are here, the weights are asked for ---------------------------------------------------------------
+        tag_layout = data.StructLayout(
+            {
+                "valid": 1,
+                "context": 1,
+                "layer": range(depth),
+                "group": range(max(chip.groups)),
+                "starts_row": 1,
+                "ends_row": 1,
+                "ends_layer": 1,
+            }
+        )
+        s1 = Signal(tag_layout)
+        s1_word = Signal.like(word)
+        s1_row_address = Signal.like(row_address)
+        s1_moves = ~s1.valid | self.weights_ready
+        m.d.comb += s1_free.eq(s1_moves)
+        with m.If(s1_moves):
+            m.d.sync += [
+                s1.valid.eq(issue),
+                s1.context.eq(current),
+                s1.layer.eq(layer),
+                s1.group.eq(group),
+                s1.starts_row.eq(word == 0),
+                s1.ends_row.eq(ends_row),
+                s1.ends_layer.eq(ends_layer),
+                s1_word.eq(word),
+                s1_row_address.eq(row_address),
+            ]
+
+        first_layer = s1.layer == 0
+        s1_lanes = Signal(lane_layout(chip))
+        m.d.comb += s1_lanes.enable.eq(self.inputs.data.bits)
+        m.d.comb += s1_lanes.positive.eq(self.inputs.data.bits)
+        if depth > 1:
+            with m.If(~first_layer):
+                m.d.comb += s1_lanes.as_value().eq(hidden_lanes(chip, s1.layer, s1.ends_row, self.activations.active))
+        m.d.comb += [
+            self.weights_read.eq(s1.valid),
+            self.weights_address.eq(s1_row_address + Mux(first_layer, self.inputs.data.index, s1_word)),
+            self.busy.eq(s1.valid & self.weights_ready),
+            self.waiting.eq((context[0].valid | context[1].valid | self.i.valid) & ~self.busy),
+        ]
+
+        # S2: the weights are here; from here on nothing waits ---------------------------------------------------------------
+        s2 = Signal(tag_layout)
+        s2_lanes = Signal(lane_layout(chip))
+        m.d.sync += [s2.eq(s1), s2.valid.eq(self.busy), s2_lanes.eq(s1_lanes)]
+        m.d.comb += [self.mac.lanes.eq(s2_lanes), self.mac.weights.eq(self.weights_data)]
+        tag = s2
+        for stage in range(self.mac.latency):
+            delayed = Signal(tag_layout, name=f"tag{stage}")
+            m.d.sync += delayed.eq(tag)
+            tag = delayed
+
+        # Σ over the words of the row ------------------------------------------------------------------------------------
+        v = Signal(data.ArrayLayout(sum_shape(chip), rows))
+        done = Signal(tag_layout)
+        m.d.sync += [done.eq(tag), done.valid.eq(tag.valid & tag.ends_row)]
+        with m.If(tag.valid):
+            for row in range(rows):
+                m.d.sync += v[row].eq(Mux(tag.starts_row, 0, v[row]) + self.mac.o[row])
+
+        # Hidden layers: activation and window -----------------------------------------------------------------------------
+        done_last_layer = done.layer == depth - 1
+        finished = context[done.context]
+        if depth > 1:
+            window = Array(self.window[index] for index in range(depth - 1))[done.layer]
+            group_word = (
+                (done.group << (rows // lanes).bit_length() - 1)
+                if rows >= lanes
+                else (done.group >> (lanes // rows).bit_length() - 1)
+            )
+            base = of_layer([activation_base(chip, index + 1) if index < depth - 1 else 0 for index in range(depth)], done.layer)
+            m.d.sync += [
+                self.store.eq(done.valid & ~done_last_layer),
+                self.store_slot.eq(finished.sample.slot),
+                self.store_word.eq(base + group_word),
+                self.store_part.eq(done.group),
+                self.store_active.eq(Cat(v[row] > 0 for row in range(rows))),
+                self.store_near.eq(Cat((v[row] <= window) & (-v[row] <= window) for row in range(rows))),
+            ]
+            stored = Signal()
+            stored_context = Signal()
+            m.d.sync += [
+                stored.eq(done.valid & done.ends_layer & ~done_last_layer),
+                stored_context.eq(done.context),
+            ]
+            with m.If(stored):
+                m.d.sync += [
+                    context[stored_context].ready.eq(1),
+                    context[stored_context].layer.eq(context[stored_context].layer + 1),
+                ]
+
+        # Last layer: to the error unit ------------------------------------------------------------------------------------
+        m.submodules.results = results = Queue(result_layout(chip), RESULT_GROUPS)
+        m.d.comb += [
+            results.i.valid.eq(done.valid & done_last_layer),
+            results.i.payload.v.eq(v),
+            results.i.payload.last.eq(done.ends_layer),
+            results.i.payload.sample.eq(finished.sample),
+        ]
+        with m.If(done.valid & done_last_layer & done.ends_layer):
+            m.d.sync += finished.valid.eq(0)
+        wiring.connect(m, results.o, wiring.flipped(self.o))
+        return m

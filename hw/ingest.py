@@ -1,0 +1,191 @@
+"""Ingest: a sample's bytes become a list of the words in which an input is one.
+
+An input that is zero adds nothing to a first-layer sum and teaches no counter, so words without a one are left out here,
+once, and cost neither the MAC array nor the learning engine a cycle. The bias, whose input is always one, is appended as
+synapse ``K[0]``, so no list is empty.
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from .config import ChipConfig
+
+
+def sample_layout(chip: ChipConfig) -> data.StructLayout:
+    """A sample on the chip: where it is (``slot``), how many words its list has, its class, and whether it is only asked."""
+    return data.StructLayout(
+        {
+            "slot": range(chip.slots),
+            "words": range(chip.words[0] + 1),
+            "label": range(chip.classes),
+            "infer": 1,
+        }
+    )
+
+
+def input_word(chip: ChipConfig) -> data.StructLayout:
+    """An entry of a sample's list: ``bits`` of word ``index``, lane ``b`` is input ``index·N + b``."""
+    return data.StructLayout({"bits": chip.array_synapses, "index": range(chip.words[0])})
+
+
+class InputReadSignature(wiring.Signature):
+    """Reading one entry of a sample's list: request in one cycle, data in the next, held until the next request."""
+
+    def __init__(self, chip: ChipConfig):
+        super().__init__(
+            {
+                "en": Out(1),
+                "slot": Out(range(chip.slots)),
+                "position": Out(range(chip.words[0])),
+                "data": In(input_word(chip)),
+            }
+        )
+
+
+class Ingest(wiring.Component):
+    """Packs bytes into N-synapse words, keeps those that hold a one, and passes the sample on once it is whole.
+
+    Golden: the inputs of ``popflip.golden.forward.forward`` with their bias; leaving zero words out changes no sum.
+
+    Members
+    -------
+    ``i`` : In(stream 8)
+        ``⌈K[0]/8⌉`` bytes a sample, bit ``i`` of byte ``q`` is input ``8q + i``; bits past ``K[0]`` are ignored.
+    ``label`` : In(range(classes)), ``infer`` : In(1)
+        Stable while a sample's bytes flow.
+    ``slot`` : In(stream range(slots))
+        A free slot, taken with the first byte.
+    ``started`` : Out(1)
+        High in the cycle a sample's first byte is taken.
+    ``o`` : Out(stream sample_layout)
+        A whole sample.
+    ``forward``, ``learn`` : In(InputReadSignature)
+        The two readers of the lists.
+
+    A byte a cycle (N = 4: every second cycle); a sample is passed on 2 or 3 cycles after its last byte.
+    """
+
+    def __init__(self, chip: ChipConfig):
+        self.chip = chip
+        super().__init__(
+            {
+                "i": In(stream.Signature(8)),
+                "label": In(range(chip.classes)),
+                "infer": In(1),
+                "slot": In(stream.Signature(range(chip.slots))),
+                "started": Out(1),
+                "o": Out(stream.Signature(sample_layout(chip))),
+                "forward": In(InputReadSignature(chip)),
+                "learn": In(InputReadSignature(chip)),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        chip = self.chip
+        lanes = chip.array_synapses
+        chunk_bits = max(8, lanes)  # bytes are gathered into chunks, a chunk leaves as one or more words
+        chunk_bytes, chunk_words = chunk_bits // 8, chunk_bits // lanes
+        bias_lane = chip.inputs % chunk_bits  # of the last chunk; 0: a chunk of its own
+
+        # Lists ----------------------------------------------------------------------------------------------------------
+        position = Signal(range(chip.words[0] + 1))
+        slot = Signal(range(chip.slots))
+        stride = ceil_log2(chip.words[0])  # a power of two apart, so that an address is a concatenation
+        m.submodules.lists = lists = Memory(shape=input_word(chip), depth=chip.slots << stride, init=[])
+        write = lists.write_port()
+        for port in (self.forward, self.learn):
+            read = lists.read_port()
+            m.d.comb += [
+                read.en.eq(port.en),
+                read.addr.eq(Cat(port.position[:stride], port.slot)),
+                port.data.eq(read.data),
+            ]
+
+        # Bytes to chunks ------------------------------------------------------------------------------------------------
+        chunk = Signal(chunk_bits)
+        fill = Signal(range(chunk_bytes))  # bytes in the chunk being gathered
+        byte = Signal(range(chip.input_bytes))  # of the sample
+        full = Signal()  # `chunk` is complete
+        final = Signal()  # … and the sample's last one that came over `i`
+        retire = Signal()  # the last word of `chunk` leaves in this cycle
+        ending = Signal()  # between the sample's last byte and its hand-over
+
+        first = byte == 0
+        last = byte == chip.input_bytes - 1
+        take = self.i.valid & self.i.ready
+        m.d.comb += [
+            self.i.ready.eq((~full | retire) & ~ending & (~first | self.slot.valid)),
+            self.slot.ready.eq(take & first),
+            self.started.eq(take & first),
+        ]
+        with m.If(retire):
+            m.d.sync += full.eq(0)
+        with m.If(take):
+            with m.If(fill == 0):
+                m.d.sync += chunk.eq(self.i.payload)
+            with m.Else():
+                m.d.sync += chunk.word_select(fill, 8).eq(self.i.payload)
+            m.d.sync += [
+                byte.eq(Mux(last, 0, byte + 1)),
+                fill.eq(Mux(last | (fill == chunk_bytes - 1), 0, fill + 1)),
+                full.eq(last | (fill == chunk_bytes - 1)),
+                final.eq(last),
+                ending.eq(last),
+            ]
+            with m.If(first):
+                m.d.sync += [
+                    slot.eq(self.slot.payload),
+                    self.o.payload.slot.eq(self.slot.payload),
+                    self.o.payload.label.eq(self.label),
+                    self.o.payload.infer.eq(self.infer),
+                ]
+
+        # Chunks to words ------------------------------------------------------------------------------------------------
+        bits = Signal(chunk_bits)  # the chunk with its bias and without what lies beyond it
+        bias_chunk = Signal()  # the chunk that holds nothing but the bias
+        if bias_lane:
+            m.d.comb += bits.eq(Mux(final, chunk & ((1 << bias_lane) - 1) | (1 << bias_lane), chunk))
+        else:
+            m.d.comb += bits.eq(Mux(bias_chunk, 1, chunk))
+
+        word = Signal(lanes)
+        index = Signal(range(chip.words[0] + chunk_words))
+        part = Signal(range(chunk_words))
+        busy = full | bias_chunk
+        last_part = part == chunk_words - 1
+        m.d.comb += [
+            word.eq(bits.word_select(part, lanes)),
+            retire.eq(full & last_part),
+            write.en.eq(busy & word.any()),
+            write.addr.eq(Cat(position[:stride], slot)),
+            write.data.bits.eq(word),
+            write.data.index.eq(index),
+        ]
+        whole = Signal()
+        if bias_lane:
+            m.d.comb += whole.eq(retire & final)
+        else:
+            m.d.comb += whole.eq(bias_chunk & last_part)
+            with m.If(retire & final):
+                m.d.sync += bias_chunk.eq(1)
+            with m.If(whole):
+                m.d.sync += bias_chunk.eq(0)
+        with m.If(busy):
+            m.d.sync += [
+                index.eq(index + 1),
+                part.eq(Mux(last_part, 0, part + 1)),
+                position.eq(position + word.any()),
+            ]
+
+        # Hand-over ------------------------------------------------------------------------------------------------------
+        with m.If(whole):
+            m.d.sync += [self.o.valid.eq(1), self.o.payload.words.eq(position + word.any()), index.eq(0), position.eq(0)]
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += [self.o.valid.eq(0), ending.eq(0)]
+        return m

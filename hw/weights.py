@@ -1,0 +1,131 @@
+"""Weight and state memories as the learning engines see them, and the weight banks themselves."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Array, Module, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from .config import ChipConfig
+
+
+def weight_word(chip: ChipConfig) -> data.ArrayLayout:
+    """``N`` weights. Binary: bit 1 is +1, bit 0 is −1. Ternary: two's complement, 0b01 is +1, 0b11 is −1."""
+    return data.ArrayLayout(chip.weight_bits, chip.array_synapses)
+
+
+def counter_word(chip: ChipConfig) -> data.ArrayLayout:
+    """``N`` counters, two's complement."""
+    return data.ArrayLayout(signed(chip.counter_bits), chip.array_synapses)
+
+
+class WeightRowSignature(wiring.Signature):
+    """One row's words of weights: a read request answered in the next cycle, and a write.
+
+    ``read`` is taken in the cycle it is high; ``read_data`` is valid in the next, and stays until the next request.
+    ``bank`` is the row modulo ``P``, ``address`` as in :class:`ChipConfig`. A write lands at the end of its cycle; a read
+    of the same word in that cycle returns the old value.
+    """
+
+    def __init__(self, chip: ChipConfig):
+        address, bank = range(chip.weight_depth), range(chip.array_rows)
+        super().__init__(
+            {
+                "read": Out(1),
+                "read_address": Out(address),
+                "read_bank": Out(bank),
+                "read_data": In(weight_word(chip)),
+                "write": Out(1),
+                "write_address": Out(address),
+                "write_bank": Out(bank),
+                "write_data": Out(weight_word(chip)),
+            }
+        )
+
+
+class CounterSignature(wiring.Signature):
+    """Words of counters: a read request answered in the next cycle, and a write. As :class:`WeightRowSignature`."""
+
+    def __init__(self, chip: ChipConfig):
+        address = range(chip.counter_depth)
+        super().__init__(
+            {
+                "read": Out(1),
+                "read_address": Out(address),
+                "read_data": In(counter_word(chip)),
+                "write": Out(1),
+                "write_address": Out(address),
+                "write_data": Out(counter_word(chip)),
+            }
+        )
+
+
+class StateSignature(wiring.Signature):
+    """All a learning engine may touch: ``weights`` (a row's word at a time) and ``counters``. The engine is initiator."""
+
+    def __init__(self, chip: ChipConfig):
+        super().__init__({"weights": Out(WeightRowSignature(chip)), "counters": Out(CounterSignature(chip))})
+
+
+class Weights(wiring.Component):
+    """``P`` banks of weight words, read ``P`` rows a cycle by the MAC array or one row at a time by everyone else.
+
+    A row request wins: while ``row.read`` is high the array's request is not taken and has to be held.
+
+    Members
+    -------
+    ``row`` : In(WeightRowSignature)
+        Single-row access for learning, selection, flipping and the host.
+    ``array_read`` : In(1), ``array_address`` : In(range(depth)), ``array_ready`` : Out(1)
+        Request of all banks at one address; taken in a cycle with ``array_ready``.
+    ``array_data`` : Out(P × N weights)
+        Valid in the cycle after a request was taken.
+
+    Latency 1 cycle; one request a cycle.
+    """
+
+    def __init__(self, chip: ChipConfig):
+        self.chip = chip
+        super().__init__(
+            {
+                "row": In(WeightRowSignature(chip)),
+                "array_read": In(1),
+                "array_address": In(range(chip.weight_depth)),
+                "array_ready": Out(1),
+                "array_data": Out(data.ArrayLayout(weight_word(chip), chip.array_rows)),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        chip = self.chip
+        width = chip.weight_bits * chip.array_synapses
+
+        address = Signal(range(chip.weight_depth))
+        m.d.comb += [
+            self.array_ready.eq(~self.row.read),
+            address.eq(self.array_address),
+        ]
+        with m.If(self.row.read):
+            m.d.comb += address.eq(self.row.read_address)
+
+        for index in range(chip.array_rows):
+            bank = m.submodules[f"bank{index}"] = Memory(shape=width, depth=chip.weight_depth, init=[])
+            write, read = bank.write_port(), bank.read_port()
+            m.d.comb += [
+                read.en.eq(self.array_read | self.row.read),
+                read.addr.eq(address),
+                self.array_data[index].as_value().eq(read.data),
+                write.en.eq(self.row.write & (self.row.write_bank == index)),
+                write.addr.eq(self.row.write_address),
+                write.data.eq(self.row.write_data.as_value()),
+            ]
+
+        bank_of_data = Signal(range(chip.array_rows))
+        with m.If(self.row.read):
+            m.d.sync += bank_of_data.eq(self.row.read_bank)
+        m.d.comb += self.row.read_data.eq(
+            Array(self.array_data[index].as_value() for index in range(chip.array_rows))[bank_of_data]
+        )
+        return m
