@@ -3,8 +3,8 @@
 Everything is driven at the falling edge of the clock and looked at later in the same half cycle, when nothing changes
 any more before the rising edge. What is seen there is what the registers take, in every simulator.
 
-Ports are the flattened names of :func:`popflip.sim.runner.run_testbench`: stream ``o`` is ``o__valid``, ``o__ready`` and
-``o__payload``; a payload with a layout is packed bits, which :func:`pack` and :func:`unpack` translate.
+Ports have the flattened names of :func:`popflip.sim.runner.run_testbench`: stream ``o`` is ``o__valid``, ``o__ready``
+and ``o__payload``; a payload with a layout is packed bits, which :func:`pack` and :func:`unpack` translate.
 """
 
 from __future__ import annotations

@@ -1,0 +1,20 @@
+"""Fixtures shared by the tests."""
+
+from collections.abc import Callable
+
+import pytest
+
+from popflip.sim.runner import SimulatorMissing, run_testbench
+
+
+@pytest.fixture
+def testbench() -> Callable[..., None]:
+    """:func:`popflip.sim.runner.run_testbench`, skipping the test where no simulator is installed."""
+
+    def run(*arguments, **options) -> None:
+        try:
+            run_testbench(*arguments, **options)
+        except SimulatorMissing as missing:
+            pytest.skip(str(missing))
+
+    return run
