@@ -45,6 +45,6 @@ def _accumulate_rows(
     if row.size:
         walked = m[row, synapse]
         for delta_s, a_s in zip(delta, a, strict=True):
-            walked = np.clip(walked + delta_s[row] * a_s[synapse], -mmax, mmax)
+            walked = np.minimum(np.maximum(walked + delta_s[row] * a_s[synapse], -mmax), mmax)
         result[row, synapse] = walked
     return result

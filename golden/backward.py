@@ -26,8 +26,7 @@ def backward(
     deltas = [delta]
     for layer in range(len(weights) - 1, 0, -1):
         w = weights[layer][:, :-1]
-        # Two rows of the last layer have |δ| = 1; every row of a hidden one may have |δ| = dclip.
-        bound = 2 if layer == len(weights) - 1 else dclip * w.shape[0]
+        bound = int(np.abs(deltas[0]).sum(axis=1).max(initial=0))  # |w| ≤ 1
         e = np.clip(matmul(deltas[0], w, bound), -dclip, dclip)
         deltas.insert(0, np.where(np.abs(v[layer - 1]) <= window[layer - 1], e, 0))
     return deltas

@@ -12,7 +12,7 @@ from .integers import matmul
 
 def activation(v: NDArray[np.int32]) -> NDArray[np.int8]:
     """Output of hidden neurons: +1 if ``v > 0``, else −1."""
-    return np.where(v > 0, np.int8(1), np.int8(-1))
+    return 2 * (v > 0).astype(np.int8) - 1
 
 
 def with_bias(a: NDArray) -> NDArray[np.int8]:

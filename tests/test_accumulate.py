@@ -1,0 +1,82 @@
+"""Accumulate, against one addition and one clip at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from search import counter_arrays, mmaxes, search
+
+from popflip.golden.accumulate import accumulate
+
+
+def brute_accumulate(m: list[list[int]], delta: list[list[int]], a: list[list[int]], mmax: int) -> list[list[int]]:
+    """Counters after all samples: for each, each row, each synapse."""
+    m = [list(row) for row in m]
+    for delta_s, a_s in zip(delta, a, strict=True):
+        for o, delta_o in enumerate(delta_s):
+            for i, a_i in enumerate(a_s):
+                m[o][i] = max(-mmax, min(mmax, m[o][i] + delta_o * a_i))
+    return m
+
+
+@st.composite
+def cases(draw):
+    """Few counters, many votes: saturation in every order, from both ends."""
+    mmax = draw(mmaxes)
+    dclip = draw(st.sampled_from((1, 2, 3, 200, 32_767)))
+    rows, synapses, n = draw(st.integers(1, 4)), draw(st.integers(1, 4)), draw(st.integers(0, 12))
+    values = st.one_of(st.sampled_from((0, 1, -1, dclip, -dclip)), st.integers(-dclip, dclip))
+    inputs = st.sampled_from(draw(st.sampled_from(((0, 1), (-1, 1)))))
+    return (
+        draw(counter_arrays(mmax, (rows, synapses))),
+        draw(arrays(np.int32, (n, rows), elements=values, fill=st.nothing())),
+        draw(arrays(np.int8, (n, synapses), elements=inputs, fill=st.nothing())),
+        mmax,
+    )
+
+
+@search
+@given(cases())
+def test_equals_the_definition(case):
+    m, delta, a, mmax = case
+    before = m.copy()
+    result = accumulate(m, delta, a, mmax)
+    assert result.dtype == np.int16
+    assert result.tolist() == brute_accumulate(m.tolist(), delta.tolist(), a.tolist(), mmax)
+    assert m.tolist() == before.tolist()
+
+
+@pytest.mark.parametrize("mmax", [1, 3, 15, 127, 32_767])
+@pytest.mark.parametrize("dclip", [1, 3, 32_767])
+@pytest.mark.parametrize("inputs", [(0, 1), (-1, 1)])
+def test_long_streams_equal_the_definition(mmax, dclip, inputs):
+    """More samples than one product takes, with rows and samples that ask for nothing."""
+    rng = np.random.default_rng(11)
+    m = rng.integers(-mmax, mmax + 1, (5, 9)).astype(np.int16)
+    delta = rng.integers(-dclip, dclip + 1, (201, 5)).astype(np.int32)
+    delta[:, 2] = 0
+    delta[64:128] = 0
+    delta[:, 4] = np.abs(delta[:, 4])  # one that mostly goes up
+    a = rng.choice(inputs, (201, 9)).astype(np.int8)
+    result = accumulate(m, delta, a, mmax)
+    assert result.tolist() == brute_accumulate(m.tolist(), delta.tolist(), a.tolist(), mmax)
+
+
+def test_splitting_a_stream_changes_nothing():
+    rng = np.random.default_rng(12)
+    m = rng.integers(-7, 8, (3, 20)).astype(np.int16)
+    delta, a = rng.integers(-2, 3, (150, 3)).astype(np.int32), rng.integers(0, 2, (150, 20)).astype(np.int8)
+    split = m
+    for start, end in ((0, 1), (1, 100), (100, 100), (100, 150)):
+        split = accumulate(split, delta[start:end], a[start:end], 7)
+    assert split.tolist() == accumulate(m, delta, a, 7).tolist()
+
+
+def test_saturation_is_at_each_sample():
+    """From +2 of ±2, one vote up then one down leaves +1; the other order, +2."""
+    m, a = np.array([[2]], np.int16), np.ones((2, 1), np.int8)
+    assert accumulate(m, np.array([[1], [-1]], np.int32), a, 2).tolist() == [[1]]
+    assert accumulate(m, np.array([[-1], [1]], np.int32), a, 2).tolist() == [[2]]

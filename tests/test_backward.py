@@ -1,0 +1,78 @@
+"""Backward, against loops over neurons."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from search import precisions, search, weight_arrays
+
+from popflip.golden.backward import backward
+
+
+def brute_backward(
+    weights: list[list[list[int]]], v: list[list[int]], delta: list[int], window: list[int], dclip: int
+) -> list[list[int]]:
+    """δ of every layer for one sample."""
+    deltas = [delta]
+    for layer in range(len(weights) - 1, 0, -1):
+        below = []
+        for i in range(len(v[layer - 1])):
+            e = sum(deltas[0][o] * weights[layer][o][i] for o in range(len(weights[layer])))
+            clipped = max(-dclip, min(dclip, e))
+            below.append(clipped if abs(v[layer - 1][i]) <= window[layer - 1] else 0)
+        deltas.insert(0, below)
+    return deltas
+
+
+def one_against_one(rng: np.random.Generator, n: int, classes: int) -> np.ndarray:
+    """δ of a last layer: +1 at a class, −1 at another."""
+    delta = np.zeros((n, classes), np.int32)
+    for row in delta:
+        row[rng.choice(classes, 2, replace=False)] = 1, -1
+    return delta
+
+
+@st.composite
+def cases(draw):
+    precision = draw(precisions)
+    layers = [*draw(st.lists(st.integers(1, 9), min_size=1, max_size=8)), draw(st.integers(2, 5))]
+    n = draw(st.integers(0, 3))
+    weights = [draw(weight_arrays(precision, (r, k + 1))) for k, r in pairwise(layers)]
+    v = [draw(arrays(np.int32, (n, r), elements=st.integers(-5, 5))) for r in layers[1:]]
+    window = tuple(draw(st.lists(st.integers(0, 5), min_size=len(v) - 1, max_size=len(v) - 1)))
+    delta = one_against_one(np.random.default_rng(draw(st.integers(0, 99))), n, layers[-1])
+    return weights, v, delta, window, draw(st.sampled_from((1, 2, 3, 32_767)))
+
+
+@search
+@given(cases())
+def test_equals_the_definition(case):
+    weights, v, delta, window, dclip = case
+    deltas = backward(weights, v, delta, window, dclip)
+    plain = [w.tolist() for w in weights]
+    for s in range(len(delta)):
+        v_s = [sums[s].tolist() for sums in v]
+        assert [d[s].tolist() for d in deltas] == brute_backward(plain, v_s, delta[s].tolist(), window, dclip)
+
+
+def test_exact_past_single_floats():
+    """Odd terms pass 2²⁴ on their way to a sum of 1, which a float32 would miss."""
+    width, dclip = 4096, 32_767
+    w = np.ones((width, 2), np.int8)
+    w[width // 2 :] = -1
+    delta = np.full((1, width), dclip, np.int32)
+    delta[0, -1] = dclip - 1
+    v = [np.zeros((1, 1), np.int32), np.zeros((1, width), np.int32)]
+    assert backward([np.zeros((1, 2), np.int8), w], v, delta, (0,), dclip)[0].tolist() == [[1]]
+
+
+@pytest.mark.parametrize(("sum_below", "delta"), [(-7, 0), (-6, 1), (6, 1), (7, 0)])
+def test_the_window_is_inclusive(sum_below, delta):
+    weights = [np.zeros((1, 2), np.int8), np.array([[1, 0], [0, 0]], np.int8)]
+    v = [np.array([[sum_below]], np.int32), np.zeros((1, 2), np.int32)]
+    assert backward(weights, v, np.array([[1, -1]], np.int32), (6,), 1)[0].tolist() == [[delta]]

@@ -1,0 +1,83 @@
+"""The configuration: every bad value is refused in one clear line, and derived sizes follow the definition."""
+
+from __future__ import annotations
+
+import pytest
+
+from popflip.golden.config import PRESETS, Config, ConfigError, Precision
+
+GOOD = {"layers": (64, 33, 10), "k0": (20, 5), "window": (6,)}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"layers": (64,)}, "layers: 1 widths given, expected inputs, hidden widths and classes (2 to 9 numbers)"),
+        (
+            {"layers": (4,) * 10},
+            "layers: 10 widths given, expected inputs, hidden widths and classes (2 to 9 numbers)",
+        ),
+        ({"layers": (64, 0, 10)}, "layers[1]: 0 is outside 1 … 65535"),
+        ({"layers": (65_536, 33, 10)}, "layers[0]: 65536 is outside 1 … 65535"),
+        ({"layers": (64, 33, 1)}, "layers: the last width is the number of classes and must be 2 or more"),
+        ({"layers": (64, 33.0, 10)}, "layers[1]: 33.0 is not a whole number"),
+        ({"layers": "64"}, "layers: '64' is not a list of whole numbers"),
+        ({"layers": 64}, "layers: 64 is not a list of whole numbers"),
+        ({"k0": (20,)}, "k0: 1 given, expected 2 (one per layer)"),
+        ({"k0": (20, 0)}, "k0[1]: 0 is outside 1 … 2147483647"),
+        ({"window": ()}, "window: 0 given, expected 1 (one per hidden layer)"),
+        ({"window": (-1,)}, "window[0]: -1 is outside 0 … 2147483647"),
+        ({"precision": "quinary"}, "precision: 'quinary' is not one of binary, ternary"),
+        ({"rule": "sgd"}, "rule: 'sgd' is not one of gft"),
+        ({"batch": 0}, "batch: 0 is outside 1 … 2147483647"),
+        ({"batch": True}, "batch: True is not a whole number"),
+        ({"epochs": 0}, "epochs: 0 is outside 1 … 2147483647"),
+        ({"margin": 1.5}, "margin: 1.5 is not a whole number"),
+        ({"dclip": 0}, "dclip: 0 is outside 1 … 32767"),
+        ({"shift": 32}, "shift: 32 is outside 0 … 31"),
+        ({"shift": "none"}, "shift: 'none' is not a whole number"),
+        ({"mmax": 32_768}, "mmax: 32768 is outside 1 … 32767"),
+        ({"flip_p256": 0}, "flip_p256: 0 is outside 1 … 256"),
+        ({"flip_p256": 257}, "flip_p256: 257 is outside 1 … 256"),
+        ({"seed": -1}, "seed: -1 is outside 0 … 4294967295"),
+    ],
+)
+def test_bad_values_are_refused(change, message):
+    with pytest.raises(ConfigError) as error:
+        Config(**{**GOOD, **change})
+    assert str(error.value) == message
+
+
+def test_lists_and_names_become_tuples_and_members():
+    config = Config(layers=[64, 33, 10], k0=[20, 5], window=[6], precision="binary")
+    assert config == Config(**GOOD, precision=Precision.BINARY)
+    assert hash(config) == hash(Config(**GOOD, precision=Precision.BINARY))
+
+
+def test_sizes_by_hand():
+    config = Config(layers=(63, 64, 32, 10), k0=(1, 1, 1), window=(1, 1))
+    assert (config.inputs, config.classes, config.depth) == (63, 10, 3)
+    assert config.rows == (64, 32, 10)
+    assert config.synapses == (64, 65, 33)  # the bias is a synapse
+    assert config.words == (2, 3, 2)
+    assert config.word_base == (0, 128, 224)
+
+
+def test_schedule_is_the_rounded_up_line():
+    """``k = ⌈K0·(T−n)/T⌉``: K0 at first, never 0, and the fraction's ceiling in between."""
+    config = Config(**GOOD)
+    assert config.batches(1000) == 1000 * 20 // 256 == 78
+    assert config.schedule(0, 78) == (20, 5)
+    assert config.schedule(77, 78) == (1, 1)
+    for n in range(78):
+        for k, k0 in zip(config.schedule(n, 78), config.k0, strict=True):
+            assert (k - 1) * 78 < k0 * (78 - n) <= k * 78
+
+
+def test_presets_are_the_published_tasks():
+    digits = Config(layers=(256, 64, 10), k0=(164, 26), window=(6,), margin=16, shift=4, batch=256, epochs=20)
+    assert PRESETS["digits"].config == digits
+    assert PRESETS["digits"].thresholds == (3, 6, 9, 12)
+    for preset in PRESETS.values():
+        pixels = {"digits": 64, "mnist": 784}[preset.dataset]
+        assert preset.config.inputs == pixels * len(preset.thresholds)

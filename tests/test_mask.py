@@ -1,0 +1,89 @@
+"""Random masks, against a bit-by-bit definition and against the probability they are for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from search import search, widths
+from test_prng import brute_draw
+
+from popflip.golden.mask import bernoulli, bernoulli_words, lanes, words
+from popflip.golden.prng import Xorshift32
+
+
+def brute_bernoulli(state: int, n: int) -> tuple[int, int]:
+    """The mask, and the random state after it."""
+    if n == 256:
+        return 2**32 - 1, state
+    lowest = next(b for b in range(8) if n >> b & 1)
+    r = 0
+    for b in range(lowest, 8):
+        state = brute_draw(state)
+        r = r | state if n >> b & 1 else r & state
+    return r, state
+
+
+def brute_lanes(row_words: list[int], synapses: int) -> list[bool]:
+    """Synapse ``32g + b`` is bit ``b`` of word ``g``."""
+    return [bool(row_words[i // 32] >> i % 32 & 1) for i in range(synapses)]
+
+
+@pytest.mark.parametrize("n", range(1, 257))
+def test_every_probability_equals_the_definition(n):
+    prng, state = Xorshift32(2463534242), 2463534242
+    for _ in range(3):
+        expected, state = brute_bernoulli(state, n)
+        assert bernoulli(prng, n) == expected
+        assert prng.state == state
+
+
+@search
+@given(st.integers(1, 2**32 - 1), st.integers(1, 256), st.integers(0, 20))
+def test_many_masks_equal_single_masks(state, n, count):
+    many, single = Xorshift32(state), Xorshift32(state)
+    assert bernoulli_words(many, n, count).tolist() == [bernoulli(single, n) for _ in range(count)]
+    assert many.state == single.state
+
+
+@pytest.mark.parametrize("n", range(1, 257))
+def test_probability_is_exact(n):
+    """Over all 256 ways eight random bits can fall, a mask bit is 1 in exactly ``n``."""
+
+    class EveryWay:
+        """In place of a generator: draw ``d`` of lane ``c`` of 256 is bit ``d`` of ``c``."""
+
+        def draws(self, count):
+            return np.array(
+                [sum((32 * mask + b >> d & 1) << b for b in range(32)) for mask in range(8) for d in range(count // 8)],
+                np.uint32,
+            )
+
+    masks = bernoulli_words(EveryWay(), n, 8)
+    assert sum(int(mask).bit_count() for mask in masks) == n
+
+
+@pytest.mark.parametrize("n", [0, 257, -1])
+def test_impossible_probability_is_refused(n):
+    with pytest.raises(ValueError, match=rf"flip probability {n} / 256 is outside 1 … 256"):
+        bernoulli(Xorshift32(1), n)
+
+
+@search
+@given(widths.flatmap(lambda s: st.tuples(arrays(np.uint32, (3, -(-s // 32))), st.just(s))))
+def test_lanes_equal_the_definition(case):
+    row_words, synapses = case
+    bits = lanes(row_words, synapses)
+    assert bits.dtype == np.bool_
+    assert bits.tolist() == [brute_lanes([int(word) for word in row], synapses) for row in row_words]
+
+
+@search
+@given(widths.flatmap(lambda s: arrays(np.bool_, (3, s))))
+def test_words_are_the_inverse_of_lanes(bits):
+    packed = words(bits)
+    assert packed.dtype == np.uint32
+    assert lanes(packed, bits.shape[1]).tolist() == bits.tolist()
+    assert sum(int(word).bit_count() for word in packed.flat) == np.count_nonzero(bits)  # pads are 0

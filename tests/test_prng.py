@@ -1,0 +1,58 @@
+"""The random generator, against its definition and the published words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from search import search
+
+from popflip.golden.prng import Xorshift32, first_state
+
+VECTORS = json.loads((Path(__file__).parent / "data" / "vectors.json").read_text())
+
+
+def brute_draw(x: int) -> int:
+    """One step, modulo 2³² after each of its three assignments."""
+    x = (x ^ (x << 13)) % 2**32
+    x = (x ^ (x >> 17)) % 2**32
+    return (x ^ (x << 5)) % 2**32
+
+
+def test_published_words():
+    vector = VECTORS["xorshift32"]
+    state = first_state(vector["seed"])
+    assert f"{state:08x}" == vector["state"]
+    prng = Xorshift32(state)
+    assert [f"{prng.draw():08x}" for _ in vector["words"]] == vector["words"]
+
+
+@search
+@given(st.integers(1, 2**32 - 1))
+def test_draw_equals_the_definition(state):
+    prng = Xorshift32(state)
+    assert prng.draw() == brute_draw(state) == prng.state
+
+
+@search
+@given(st.integers(1, 2**32 - 1), st.integers(0, 300))
+def test_many_draws_equal_single_draws(state, count):
+    many, single = Xorshift32(state), Xorshift32(state)
+    assert many.draws(count).tolist() == [single.draw() for _ in range(count)]
+    assert many.state == single.state
+
+
+def test_first_state():
+    assert first_state(0) == 0x9E3779B9
+    assert first_state(2**32 - 1) == 0x9E3779B9 ^ (2**32 - 7919)
+    zero = 0x9E3779B9 * pow(7919, -1, 2**32) % 2**32  # the one seed whose state would be 0
+    assert first_state(zero) == 1
+
+
+@pytest.mark.parametrize("state", [0, -1, 2**32])
+def test_bad_state_is_refused(state):
+    with pytest.raises(ValueError, match=r"xorshift32 state .* is outside 1 … 4294967295"):
+        Xorshift32(state)

@@ -1,0 +1,88 @@
+"""Select, against a count of candidates at every threshold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from search import counter_arrays, mmaxes, precisions, search, weight_arrays, widths
+
+from popflip.golden.select import select
+
+
+def brute_select(m: list[list[int]], w: list[list[int]], k: int) -> tuple[int, int, list[list[bool]]]:
+    """Threshold, ties taken below it, and the selected synapses."""
+    candidates = []  # (A, row, synapse) in scan order
+    for o, row in enumerate(m):
+        for i, m_oi in enumerate(row):
+            s = (m_oi > 0) - (m_oi < 0)
+            if s != 0 and s != w[o][i]:
+                candidates.append((abs(m_oi), o, i))
+    theta = 1
+    while sum(magnitude >= theta for magnitude, _, _ in candidates) > k:
+        theta += 1
+    chosen = [(o, i) for magnitude, o, i in candidates if magnitude >= theta]
+    ties = 0
+    if theta > 1:
+        ties = k - len(chosen)
+        chosen += [(o, i) for magnitude, o, i in candidates if magnitude == theta - 1][:ties]
+    return theta, ties, [[(o, i) in chosen for i in range(len(row))] for o, row in enumerate(m)]
+
+
+@st.composite
+def cases(draw):
+    mmax = draw(st.one_of(st.just(2), mmaxes.filter(lambda mmax: mmax < 1000)))  # many ties; the loop counts up to mmax
+    shape = draw(st.integers(1, 4)), draw(widths)
+    m = draw(counter_arrays(mmax, shape))
+    return m, draw(weight_arrays(draw(precisions), shape)), draw(st.integers(0, m.size + 2))
+
+
+@search
+@given(cases())
+def test_equals_the_definition(case):
+    m, w, k = case
+    selection = select(m, w, k)
+    theta, ties, mask = brute_select(m.tolist(), w.tolist(), k)
+    assert (selection.theta, selection.ties) == (theta, ties)
+    assert selection.mask.tolist() == mask
+
+
+def test_exactly_k_are_selected_while_there_are_candidates():
+    rng = np.random.default_rng(5)
+    m = rng.integers(-127, 128, (6, 50)).astype(np.int16)
+    w = rng.integers(-1, 2, (6, 50)).astype(np.int8)
+    candidates = np.count_nonzero((np.sign(m) != 0) & (np.sign(m) != w))
+    for k in range(0, m.size + 1):
+        assert np.count_nonzero(select(m, w, k).mask) == min(k, candidates)
+
+
+def by_hand(m: list[int], w: list[int], k: int) -> tuple[int, int, list[int]]:
+    selection = select(np.array([m], np.int16), np.array([w], np.int8), k)
+    return selection.theta, selection.ties, np.flatnonzero(selection.mask).tolist()
+
+
+def test_more_saturated_than_wanted():
+    """θ is mmax + 1, and the first saturated ones in scan order are taken."""
+    assert by_hand([127, -127, 127, 126], [0, 0, 0, 0], 2) == (128, 2, [0, 1])
+
+
+def test_fewer_candidates_than_wanted():
+    assert by_hand([1, -5, 0, 2], [0, 0, 0, 1], 9) == (1, 0, [0, 1])
+
+
+def test_a_threshold_that_fits_exactly_takes_no_ties():
+    assert by_hand([5, 3, 3, 5], [0, 0, 0, 0], 2) == (4, 0, [0, 3])
+
+
+def test_a_weight_already_there_is_no_candidate():
+    assert by_hand([9, -9, 9, -9], [1, -1, -1, 1], 1) == (10, 1, [2])
+
+
+def test_no_candidates():
+    assert by_hand([0, 7], [0, 1], 1) == (1, 0, [])
+
+
+@pytest.mark.parametrize("counter", [32_767, -32_767])
+def test_the_largest_counter(counter):
+    assert by_hand([counter, counter], [0, 0], 1) == (32_768, 1, [0])

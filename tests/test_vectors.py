@@ -1,0 +1,43 @@
+"""The published results of whole runs on the digits, reproduced by the golden model to the last bit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from digits import TRAIN, digits, sample_order
+
+from popflip.golden.config import Config
+from popflip.golden.trainer import Trainer
+
+VECTORS = json.loads((Path(__file__).parent / "data" / "vectors.json").read_text())
+RUNS = [name for name in VECTORS if name.startswith("gft")]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_run(name):
+    parameters = dict(VECTORS[name]["config"])
+    assert parameters.pop("dataset") == "digits"
+    x, y = digits(tuple(parameters.pop("thresholds")))
+    config = Config(**parameters)
+    trainer = Trainer(config)
+    order = sample_order(config.seed, config.epochs)
+    batches = config.batches(TRAIN)
+
+    expected = {int(batch): result for batch, result in VECTORS[name]["after_batches"].items()}
+    for batch in range(max(expected) + 1):
+        if batch in expected:
+            assert {
+                "test_accuracy": float(np.mean(trainer.infer(x[TRAIN:]) == y[TRAIN:])),
+                "state_sha256": trainer.state.sha256(),
+                "signature": f"{trainer.signature:08x}",
+                "rng": f"{trainer.state.rng:08x}",
+                "flips": trainer.flips,
+                "errors": trainer.errors,
+            } == expected.pop(batch)
+        samples = order[batch * config.batch : (batch + 1) * config.batch]
+        trainer.train(x[samples], y[samples])
+        trainer.end_batch(config.schedule(batch, batches))
+    assert not expected

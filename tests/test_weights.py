@@ -1,0 +1,83 @@
+"""The initial state, drawn bit by bit, and the state hash, byte by byte."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from test_prng import brute_draw
+
+from popflip.golden.config import Config, Precision
+from popflip.golden.weights import State, initial
+
+
+def brute_initial(layers: tuple[int, ...], precision: Precision, seed: int) -> tuple[list[list[list[int]]], int]:
+    """Weights ``[layer][row][synapse]`` and the random state after drawing them."""
+    state = 0x9E3779B9 ^ (7919 * seed % 2**32) or 1
+    weights = []
+    for inputs, rows in pairwise(layers):
+        layer = []
+        for _ in range(rows):
+            row = []
+            for word in range((inputs + 1 + 31) // 32):
+                p = state = brute_draw(state)
+                z = 2**32 - 1
+                if precision == Precision.TERNARY:
+                    z = state = brute_draw(state)
+                for b in range(32):
+                    if 32 * word + b <= inputs:
+                        row.append(0 if not z >> b & 1 else 1 if p >> b & 1 else -1)
+            layer.append(row)
+        weights.append(layer)
+    return weights, state
+
+
+def brute_sha256(state: State) -> str:
+    """Every value written out on its own."""
+    data = b""
+    for w, m in zip(state.weights, state.counters, strict=True):
+        data += b"".join(struct.pack("b", value) for row in w for value in row)
+        data += b"".join(struct.pack("<h", value) for row in m for value in row)
+    return hashlib.sha256(data).hexdigest()
+
+
+def config_of(layers: tuple[int, ...], precision: Precision, seed: int = 1) -> Config:
+    return Config(layers, precision, k0=(1,) * (len(layers) - 1), window=(1,) * (len(layers) - 2), seed=seed)
+
+
+@pytest.mark.parametrize("precision", Precision)
+@pytest.mark.parametrize("layers", [(1, 2), (31, 3), (32, 1, 2), (64, 5, 33, 2), (7,) * 9])
+def test_initial_equals_the_definition(layers, precision):
+    for seed in (0, 1, 2**32 - 1):
+        state = initial(config_of(layers, precision, seed))
+        weights, rng = brute_initial(layers, precision, seed)
+        assert [w.tolist() for w in state.weights] == weights
+        assert state.rng == rng
+        assert [w.dtype for w in state.weights] == [np.int8] * len(weights)
+        for w, m in zip(state.weights, state.counters, strict=True):
+            assert m.shape == w.shape
+            assert m.dtype == np.int16
+            assert not m.any()
+
+
+def test_hash_equals_the_definition():
+    state = initial(config_of((33, 4, 3), Precision.TERNARY))
+    rng = np.random.default_rng(7)
+    state.counters = [rng.integers(-300, 300, m.shape).astype(np.int16) for m in state.counters]
+    assert state.sha256() == brute_sha256(state)
+    before = state.sha256()
+    state.counters[1][2, 4] ^= 1
+    assert state.sha256() == brute_sha256(state) != before
+
+
+def test_a_copy_is_its_own():
+    state = initial(config_of((5, 2), Precision.BINARY))
+    copy = state.copy()
+    copy.weights[0][0, 0] *= -1
+    copy.counters[0][0, 0] = 9
+    copy.rng = 3
+    assert state.sha256() == initial(config_of((5, 2), Precision.BINARY)).sha256()
+    assert state.rng != 3
