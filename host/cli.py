@@ -1,0 +1,339 @@
+"""The command line. Bad input is one line on stderr and exit code 2; nothing is ever half-written.
+
+Exit codes: 0 done · 1 a device differs from the golden model · 2 bad input · 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .settings import SETTINGS, Settings, flag, parse
+
+if TYPE_CHECKING:
+    from popflip.golden.config import Config
+
+    from .checkpoint import Checkpoint
+    from .device import Device
+    from .experiment import Experiment
+    from .run import Run
+
+DIFFERENT, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+app = typer.Typer(
+    help="Networks of binary and ternary weights, trained on the chip with popcounts, counters and bit flips.",
+    epilog="First steps: popflip train · popflip train --device sim --verify · popflip info",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Entry point of ``popflip``."""
+    sys.exit(run_command())
+
+
+def run_command(arguments: list[str] | None = None) -> int:
+    """Run one command; the exit code. Every error meant for the user ends here, as one line."""
+    from popflip.golden.config import ConfigError
+
+    from .errors import Difference, Interrupted
+    from .files import reason
+
+    try:
+        code = app(arguments, standalone_mode=False)
+        if code == INTERRUPTED:  # what newer versions of typer make of Ctrl-C
+            return _fail("interrupted; nothing was written", INTERRUPTED)
+        return code if isinstance(code, int) else 0
+    except Interrupted as error:
+        return _fail(error, INTERRUPTED)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("interrupted; nothing was written", INTERRUPTED)
+    except Difference as error:
+        return _fail(error, DIFFERENT)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read our output has gone
+        return 0
+    except OSError as error:
+        return _fail(f"{error.filename}: {reason(error)}" if error.filename else reason(error), BAD_INPUT)
+    except MemoryError:
+        return _fail("not enough memory for a network or data set of this size", BAD_INPUT)
+    except Exception as error:
+        if isinstance(error, ConfigError) or type(error).__module__.startswith("popflip."):
+            return _fail(error, BAD_INPUT)
+        if hasattr(error, "format_message"):  # a usage error; its class moved between versions of typer
+            return _fail(error.format_message(), BAD_INPUT)
+        raise
+
+
+def _fail(message: object, code: int) -> int:
+    print("popflip:", " ".join(str(message).split()), file=sys.stderr)
+    return code
+
+
+# Options from the list of settings ------------------------------------------------------------------------------------
+
+NETWORK = ("preset", "layers", "precision", "mmax", "dclip", "rule", "rows", "synapses")
+RUN = (
+    *("preset", "dataset", "data_dir", "thresholds", "levels", "test_split"),
+    *("layers", "precision", "mmax", "dclip"),
+    *("rule", "batch", "epochs", "k0", "margin", "window", "shift", "flip_p256", "seed", "limit_batches"),
+    *("device", "rows", "synapses", "waves"),
+)
+
+
+def with_settings(names: Iterable[str]) -> Callable[[Callable], Callable]:
+    """Give a command that takes ``settings`` first the flags of the settings ``names``, and ``--config``."""
+
+    def option(name: str) -> inspect.Parameter:
+        field = SETTINGS[name]
+        about, switch = field.metadata, not field.metadata["metavar"]
+        kind = bool if switch else str
+        declaration = typer.Option(
+            f"{flag(name)}/--no-{name}" if switch else flag(name),
+            help=about["help"],
+            metavar=None if switch else about["metavar"],
+            rich_help_panel=about["panel"],
+            show_default=False,
+        )
+        return inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, declaration]
+        )
+
+    config = inspect.Parameter(
+        "config",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[
+            Path | None,
+            typer.Option(metavar="F.toml", help="Settings from a file: the flags' names as keys. Flags win."),
+        ],
+    )
+
+    def wrap(command: Callable) -> Callable:
+        own = [
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for parameter in list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+        ]
+
+        @wraps(command)
+        def run(*, config: Path | None, **values: object) -> object:
+            given = {name: values.pop(name) for name in names}
+            return command(parse(given, config), **values)
+
+        parameters = [*own, config, *(option(name) for name in names)]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        del run.__wrapped__  # type: ignore[attr-defined]
+        return run
+
+    return wrap
+
+
+# Commands -------------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+@with_settings((*RUN, "verify", "report", "plot", "save", "resume"))
+def train(settings: Settings) -> None:
+    """Train a network, on the golden model, the simulated chip or a board, and test it.
+
+    Without flags: the digits preset on the golden model. What is left open follows from the data by rules of thumb.
+    """
+    from . import checkpoint as checkpoints
+    from . import report as reports
+    from .files import check_writable
+    from .run import accuracy, same_predictions
+
+    check_writable(report=settings.report, plot=settings.plot, save=settings.save, waves=settings.waves)
+    start = checkpoints.load(settings.resume) if settings.resume else None
+    experiment = _experiment(settings, start)
+    name = settings.device or "golden"
+    with (
+        _open(settings, name, experiment.config) as device,
+        _golden(bool(settings.verify), experiment.config) as golden,
+    ):
+        run = _learn(settings, experiment, start, device, golden)
+        status, state = device.status(), device.state()
+        predictions = device.infer(experiment.x_test)
+        if golden is not None:
+            same_predictions(predictions, golden.infer(experiment.x_test))
+    test_accuracy = accuracy(predictions, experiment.y_test)
+    report = reports.build(experiment, name, run, status, state.sha256(), test_accuracy)
+    if settings.save:
+        checkpoints.save(
+            settings.save,
+            checkpoints.Checkpoint(
+                experiment.config, state, status, experiment.dataset, experiment.thresholds, experiment.test_split
+            ),
+        )
+    if settings.report:
+        reports.write(settings.report, report)
+    if settings.plot:
+        reports.plot(settings.plot, run.history, experiment.config, test_accuracy)
+    _table(reports.rows(report))
+
+
+@app.command()
+@with_settings((*RUN, "resume"))
+def verify(settings: Settings) -> None:
+    """Train a device (the simulated chip unless --device says otherwise) and the golden model side by side.
+
+    After every batch all weights, counters, the random state, the signature and the counts must be equal. The first
+    that is not is named with its batch, layer, row, word and both values, and the exit code is 1.
+    """
+    from . import checkpoint as checkpoints
+    from .files import check_writable
+
+    check_writable(waves=settings.waves)
+    start = checkpoints.load(settings.resume) if settings.resume else None
+    experiment = _experiment(settings, start)
+    name = settings.device or "sim"
+    with _open(settings, name, experiment.config) as device, _golden(True, experiment.config) as golden:
+        run = _learn(settings, experiment, start, device, golden)
+        status = device.status()
+    print(f"{name} equals golden in every bit after each of {run.verified} batches (signature {status.signature:08x})")
+
+
+@app.command()
+@with_settings(("dataset", "data_dir", "device", "rows", "synapses", "waves"))
+def infer(
+    settings: Settings,
+    model: Annotated[Path, typer.Option(metavar="F.npz", help="A network saved by popflip train --save.")],
+    predictions: Annotated[
+        Path | None, typer.Option(metavar="F.csv", help="Write the predicted classes, one a line.")
+    ] = None,
+) -> None:
+    """Predict classes with a saved network, and say how many are right.
+
+    Without --dataset: the test samples of the data it was trained on. With a file: all samples in it; a file without
+    classes is fine when --predictions asks for them.
+    """
+    from . import checkpoint as checkpoints
+    from . import experiment as experiments
+    from .files import check_writable, whole_file
+    from .run import accuracy
+
+    check_writable(predictions=predictions, waves=settings.waves)
+    saved = checkpoints.load(model)
+    x, y = experiments.samples_for(saved, settings.dataset, settings.data_dir)
+    with _open(settings, settings.device or "golden", saved.config) as device:
+        device.load(saved.state, saved.status)
+        predicted = device.infer(x)
+    if predictions:
+        with whole_file(predictions) as file:
+            file.writelines(b"%d\n" % value for value in predicted)
+    rows = [("samples", str(len(x)))]
+    if y is not None:
+        rows.append(("accuracy", f"{accuracy(predicted, y):.2%}"))
+    _table(rows)
+
+
+@app.command()
+@with_settings(NETWORK)
+def verilog(
+    settings: Settings,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="F.v", help="Where to; - is the screen.")] = Path(
+        "popflip.v"
+    ),
+) -> None:
+    """Write the chip for a network as Verilog, link and all, with a byte stream in and one out."""
+    from .experiment import network
+    from .files import check_writable, whole_file
+
+    screen = str(output) == "-"
+    if not screen:
+        check_writable(output=output)
+    chip = _chip(settings, network(settings))
+    from amaranth.back import verilog as backend
+
+    from popflip.hw.top import Chip
+
+    text = backend.convert(Chip(chip), name="popflip", emit_src=False)
+    if screen:
+        sys.stdout.write(text)
+        return
+    with whole_file(output) as file:
+        file.write(text.encode())
+    print(f"{output}: {text.count(chr(10))} lines")
+
+
+# Parts of commands ----------------------------------------------------------------------------------------------------
+
+
+def _experiment(settings: Settings, start: Checkpoint | None) -> Experiment:
+    """What to learn: as asked for, or as the run to resume says."""
+    from . import experiment as experiments
+
+    if start is None:
+        return experiments.prepare(settings)
+    return experiments.resume(settings, start)
+
+
+def _chip(settings: Settings, config: Config):
+    from popflip.hw.config import ChipConfig
+
+    from .device import DEFAULT_ROWS, DEFAULT_SYNAPSES
+
+    rows = DEFAULT_ROWS if settings.rows is None else settings.rows
+    synapses = DEFAULT_SYNAPSES if settings.synapses is None else settings.synapses
+    return ChipConfig.of(config, rows, synapses)
+
+
+def _open(settings: Settings, name: str, config: Config) -> Device:
+    from .device import open_device
+
+    chip = _chip(settings, config)
+    if name == "sim":
+        print("opening the simulated chip (the first time, it is built; that can take a minute)", flush=True)
+    return open_device(name, config, chip.array_rows, chip.array_synapses, settings.waves)
+
+
+def _golden(wanted: bool, config: Config) -> Device | nullcontext[None]:
+    from .device import GoldenDevice
+
+    return GoldenDevice(config) if wanted else nullcontext()
+
+
+def _learn(
+    settings: Settings, experiment: Experiment, start: Checkpoint | None, device: Device, golden: Device | None
+) -> Run:
+    """Reset or resume the devices, and train them with progress on the screen."""
+    from .progress import Progress
+    from .run import batches_to_run
+    from .run import train as run_training
+
+    last = batches_to_run(experiment.config, len(experiment.y_train), settings.limit_batches)
+    for each in filter(None, (device, golden)):
+        if start is None:
+            each.reset()
+        else:
+            each.load(start.state, start.status)
+    with Progress(start.status.batches if start else 0, last, experiment.config.batch) as progress:
+        return run_training(
+            device, experiment.x_train, experiment.y_train, settings.limit_batches, golden, progress.update
+        )
+
+
+def _table(rows: list[tuple[str, str]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    if not sys.stdout.isatty():
+        print("\n".join(f"{name}: {value}" for name, value in rows))
+        return
+    table = Table(box=box.SIMPLE, show_header=False)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)

@@ -1,0 +1,186 @@
+"""An experiment: data as bits and the configuration that learns them, from what was asked for and rules of thumb.
+
+What is not asked for comes from a preset. Where the preset's numbers are for other data, layers or weights, they are
+replaced by the rules of thumb in docs/algorithm.md.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from popflip.golden.config import PRESETS, Config, ConfigError, Preset
+
+from . import dataset as datasets
+from .checkpoint import Checkpoint
+from .dataset import DataSet
+from .settings import Settings, flag
+
+DEFAULT_PRESET = "digits"
+LEARNING = ("precision", "batch", "epochs", "k0", "margin", "window", "dclip", "mmax", "flip_p256", "seed", "rule")
+"""Settings that are fields of :class:`Config` as they are."""
+CHANGES_THE_RUN = ("preset", "dataset", "thresholds", "levels", "test_split", "layers", "shift", *LEARNING)
+SMALL_DATA_SET = 10_000  # training samples below which more synapses are selected in a batch
+LAST_LAYER_FACTOR = 4  # share of the last layer's synapses selected in a batch, relative to the other layers'
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Bits and classes to train on and to test with, the thresholds that made the bits, and the configuration."""
+
+    dataset: str
+    thresholds: NDArray  # [levels] or [levels, features]
+    test_split: float | None  # share held out of an own data set; None: the default, or a test set of its own
+    config: Config
+    x_train: NDArray[np.uint8]  # [samples, inputs]
+    y_train: NDArray[np.int64]
+    x_test: NDArray[np.uint8]
+    y_test: NDArray[np.int64]
+
+
+def prepare(settings: Settings) -> Experiment:
+    """Load the data, choose thresholds, and fit the configuration to both. Anything that does not fit is an error."""
+    preset = _preset(settings)
+    data = datasets.load(settings.dataset or preset.dataset, settings.data_dir, settings.test_split)
+    thresholds = _thresholds(settings, preset, data)
+    bits = data.features * len(thresholds)
+    _check_layers(settings, data, bits, len(thresholds))
+    config = _configure(settings, preset, bits, data.classes, len(data.train_classes))
+    return _experiment(data, thresholds, settings.test_split, config)
+
+
+def resume(settings: Settings, checkpoint: Checkpoint) -> Experiment:
+    """The experiment of a run to go on with. Settings that would make it another run are an error."""
+    for name in CHANGES_THE_RUN:
+        if getattr(settings, name) is not None:
+            raise ConfigError(f"--resume: {flag(name)} is what the saved run says; leave it out")
+    return from_checkpoint(checkpoint, settings.data_dir)
+
+
+def samples_for(
+    checkpoint: Checkpoint, name: str | None, data_dir: Path | None
+) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
+    """Bits, and classes if known: the network's own test samples, those of the data set ``name``, or all in a file."""
+    if name is None or name == checkpoint.dataset in datasets.THRESHOLDS:
+        own = from_checkpoint(checkpoint, data_dir)
+        return own.x_test, own.y_test
+    config, thresholds = checkpoint.config, checkpoint.thresholds
+    features = config.inputs // len(thresholds)
+    if name in datasets.THRESHOLDS:
+        data = datasets.load(name, data_dir)
+        values, classes = data.test_values, data.test_classes
+        if data.features != features:
+            raise ConfigError(f"{name}: {data.features} values a sample, the network takes {features}")
+    else:
+        values, classes = datasets.load_file(Path(name), features)
+    if classes is not None and classes.max() >= config.classes:
+        raise ConfigError(f"{name}: has class {classes.max()}, the network knows 0 … {config.classes - 1}")
+    return datasets.thermometer(values, thresholds), classes
+
+
+def from_checkpoint(checkpoint: Checkpoint, data_dir: Path | None = None) -> Experiment:
+    """The experiment a saved network came from, its data loaded again."""
+    data = datasets.load(checkpoint.dataset, data_dir, checkpoint.test_split)
+    bits = data.features * len(checkpoint.thresholds)
+    if bits != checkpoint.config.inputs or data.classes > checkpoint.config.classes:
+        raise ConfigError(
+            f"{checkpoint.dataset}: has {bits} bits and {data.classes} classes, the saved network does not"
+        )
+    return _experiment(data, checkpoint.thresholds, checkpoint.test_split, checkpoint.config)
+
+
+def _experiment(data: DataSet, thresholds: NDArray, test_split: float | None, config: Config) -> Experiment:
+    return Experiment(
+        dataset=data.name,
+        thresholds=thresholds,
+        test_split=test_split,
+        config=config,
+        x_train=datasets.thermometer(data.train_values, thresholds),
+        y_train=data.train_classes,
+        x_test=datasets.thermometer(data.test_values, thresholds),
+        y_test=data.test_classes,
+    )
+
+
+def network(settings: Settings) -> Config:
+    """The configuration without any data: as :func:`prepare`, for what needs the shape of the network alone."""
+    preset = _preset(settings)
+    return _configure(settings, preset, preset.config.inputs, preset.config.classes, SMALL_DATA_SET)
+
+
+def _preset(settings: Settings) -> Preset:
+    """The preset asked for, or the one named like the data set, or the default."""
+    name = settings.preset or (settings.dataset if settings.dataset in PRESETS else DEFAULT_PRESET)
+    if name not in PRESETS:
+        raise ConfigError(f"--preset: {name!r} is not one of {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def _thresholds(settings: Settings, preset: Preset, data: DataSet) -> NDArray:
+    """Those asked for, the preset's if it is for this data, the data set's own, or quantiles."""
+    if settings.levels is not None and (settings.thresholds is not None or data.name in datasets.THRESHOLDS):
+        raise ConfigError("--levels: is for your own data without --thresholds; give one of the two")
+    if settings.thresholds is not None:
+        if not settings.thresholds:
+            raise ConfigError("--thresholds: at least one is needed")
+        return np.array(settings.thresholds)
+    if data.name == preset.dataset:
+        return np.array(preset.thresholds)
+    if data.name in datasets.THRESHOLDS:
+        return np.array(datasets.THRESHOLDS[data.name])
+    levels = datasets.DEFAULT_LEVELS if settings.levels is None else settings.levels
+    if levels < 1:
+        raise ConfigError("--levels: at least one is needed")
+    return datasets.quantile_thresholds(data.train_values, levels)
+
+
+def _check_layers(settings: Settings, data: DataSet, bits: int, levels: int) -> None:
+    layers = settings.layers
+    if not layers or len(layers) < 2:
+        return
+    if layers[0] != bits:
+        fitting = ",".join(map(str, (bits, *layers[1:])))
+        raise ConfigError(
+            f"layers: {layers[0]} inputs, but {data.name} has {data.features} values × {levels} thresholds = {bits} "
+            f"bits; use --layers {fitting}, or other thresholds"
+        )
+    if layers[-1] < data.classes:
+        raise ConfigError(
+            f"layers: {layers[-1]} classes (0 … {layers[-1] - 1}), but {data.name} has class {data.classes - 1}; "
+            f"the last layer needs {data.classes}"
+        )
+
+
+def _configure(settings: Settings, preset: Preset, bits: int, classes: int, samples: int) -> Config:
+    base = preset.config
+    layers = (bits, *base.layers[1:-1], classes) if settings.layers is None else settings.layers
+    asked = {name: value for name in LEARNING if (value := getattr(settings, name)) is not None}
+    if settings.shift is not None:
+        asked["shift"] = None if settings.shift == "none" else settings.shift
+    precision = asked.get("precision", base.precision)
+    if (layers, precision) != (base.layers, base.precision) and len(layers) >= 2:
+        asked = rules_of_thumb(layers, precision, samples) | asked
+    return replace(base, layers=layers, **asked)
+
+
+def rules_of_thumb(layers: tuple[int, ...], precision: str, samples: int) -> dict[str, int | tuple[int, ...]]:
+    """Margin, windows, error clip and flips for a network without a preset (docs/algorithm.md).
+
+    ``margin ≈ 2√(inputs of the last layer)``; ``window ≈ 0.35√(inputs of the layer)``; ``dclip`` 1 with one hidden
+    layer, 3 with more; ``k0`` 0.4 % of a layer's synapses, 1 % when there are few samples, four times that in the last
+    layer, half of it for binary weights.
+    """
+    share = (0.01 if samples < SMALL_DATA_SET else 0.004) / (2 if precision == "binary" else 1)
+    synapses = [(inputs + 1) * rows for inputs, rows in pairwise(layers)]
+    shares = [share] * (len(synapses) - 1) + [share * LAST_LAYER_FACTOR]
+    return {
+        "margin": round(2 * math.sqrt(max(0, layers[-2]))),
+        "window": tuple(round(0.35 * math.sqrt(max(0, width))) for width in layers[:-2]),
+        "dclip": 1 if len(layers) <= 3 else 3,
+        "k0": tuple(max(1, round(part * count)) for part, count in zip(shares, synapses, strict=True)),
+    }

@@ -1,0 +1,67 @@
+"""Files written whole or not at all, and refused before the work starts rather than after it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from popflip.golden.config import ConfigError
+
+
+class FileError(ConfigError):
+    """A file that cannot be read or written. The message says which and why."""
+
+
+def reason(error: OSError) -> str:
+    """What the system says about ``error``, without its number or path."""
+    return (error.strerror or str(error)).lower()
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file that appears under ``path``, replacing what was there, only if the block ends without error."""
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise FileError(f"{path}: cannot be written: {reason(error)}") from None
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise FileError(f"{path}: cannot be written: {reason(error)}") from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def check_writable(**paths: Path | None) -> None:
+    """Raise :class:`FileError` if one of the files (by the name of its flag) could not be written later."""
+    seen: dict[Path, str] = {}
+    for name, path in paths.items():
+        if path is None:
+            continue
+        if path.is_dir():
+            raise FileError(f"--{name} {path}: is a folder, not a file")
+        if not path.parent.is_dir():
+            raise FileError(f"--{name} {path}: there is no folder {path.parent}")
+        other = seen.setdefault(path.resolve(), name)
+        if other != name:
+            raise FileError(f"--{name} {path}: is also the file of --{other}")
+        try:
+            with tempfile.TemporaryFile(dir=path.parent):
+                pass
+        except OSError as error:
+            raise FileError(f"--{name} {path}: cannot be written: {reason(error)}") from None
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
