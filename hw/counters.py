@@ -22,16 +22,14 @@ class Counters(wiring.Component):
     """
 
     def __init__(self, chip: ChipConfig):
-        self.chip = chip
+        width = chip.counter_bits * chip.array_synapses
+        self.memory = Memory(shape=width, depth=chip.counter_depth, init=[])
         super().__init__({"port": In(CounterSignature(chip))})
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        chip = self.chip
-        m.submodules.memory = memory = Memory(
-            shape=chip.counter_bits * chip.array_synapses, depth=chip.counter_depth, init=[]
-        )
-        write, read = memory.write_port(), memory.read_port()
+        m.submodules.memory = self.memory
+        write, read = self.memory.write_port(), self.memory.read_port()
         m.d.comb += [
             read.en.eq(self.port.read),
             read.addr.eq(self.port.read_address),

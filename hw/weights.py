@@ -87,6 +87,8 @@ class Weights(wiring.Component):
 
     def __init__(self, chip: ChipConfig):
         self.chip = chip
+        width = chip.weight_bits * chip.array_synapses
+        self.banks = [Memory(shape=width, depth=chip.weight_depth, init=[]) for _ in range(chip.array_rows)]
         super().__init__(
             {
                 "row": In(WeightRowSignature(chip)),
@@ -100,7 +102,6 @@ class Weights(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         chip = self.chip
-        width = chip.weight_bits * chip.array_synapses
 
         address = Signal(range(chip.weight_depth))
         m.d.comb += [
@@ -110,8 +111,8 @@ class Weights(wiring.Component):
         with m.If(self.row.read):
             m.d.comb += address.eq(self.row.read_address)
 
-        for index in range(chip.array_rows):
-            bank = m.submodules[f"bank{index}"] = Memory(shape=width, depth=chip.weight_depth, init=[])
+        for index, bank in enumerate(self.banks):
+            m.submodules[f"bank{index}"] = bank
             write, read = bank.write_port(), bank.read_port()
             m.d.comb += [
                 read.en.eq(self.array_read | self.row.read),

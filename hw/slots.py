@@ -1,0 +1,49 @@
+"""Slots: room for the samples that are on the chip at once."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .config import ChipConfig
+
+
+class Slots(wiring.Component):
+    """Which sample slots are free.
+
+    Members
+    -------
+    ``o`` : Out(stream range(slots))
+        A free slot, the lowest one.
+    ``free`` : In(1), ``free_slot`` and ``free_also`` : In(1), ``free_also_slot``
+        Up to two slots become free in a cycle.
+    ``empty`` : Out(1)
+        No slot is taken.
+    """
+
+    def __init__(self, chip: ChipConfig):
+        slot = range(chip.slots)
+        self.slots = chip.slots
+        super().__init__(
+            {
+                "o": Out(stream.Signature(slot)),
+                "free": In(1),
+                "free_slot": In(slot),
+                "free_also": In(1),
+                "free_also_slot": In(slot),
+                "empty": Out(1),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        taken = Signal(self.slots)
+        m.d.comb += [self.o.valid.eq(~taken.all()), self.empty.eq(~taken.any())]
+        for slot in reversed(range(self.slots)):
+            with m.If(~taken[slot]):
+                m.d.comb += self.o.payload.eq(slot)
+        take = Mux(self.o.valid & self.o.ready, 1 << self.o.payload, 0)
+        free = Mux(self.free, 1 << self.free_slot, 0) | Mux(self.free_also, 1 << self.free_also_slot, 0)
+        m.d.sync += taken.eq((taken | take) & ~free)
+        return m
