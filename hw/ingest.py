@@ -58,10 +58,8 @@ class Ingest(wiring.Component):
         ``⌈K[0]/8⌉`` bytes a sample, bit ``i`` of byte ``q`` is input ``8q + i``; bits past ``K[0]`` are ignored.
     ``label`` : In(range(classes)), ``infer`` : In(1)
         Stable while a sample's bytes flow.
-    ``slot`` : In(stream range(slots))
-        A free slot, taken with the first byte.
-    ``started`` : Out(1)
-        High in the cycle a sample's first byte is taken.
+    ``slot_available`` : In(1), ``slot`` : In(range(slots)), ``started`` : Out(1)
+        A free slot, which a sample needs to start; it is taken with the sample's first byte, in the cycle ``started`` is high.
     ``o`` : Out(stream sample_layout)
         A whole sample.
     ``forward``, ``learn`` : In(InputReadSignature)
@@ -77,7 +75,8 @@ class Ingest(wiring.Component):
                 "i": In(stream.Signature(8)),
                 "label": In(range(chip.classes)),
                 "infer": In(1),
-                "slot": In(stream.Signature(range(chip.slots))),
+                "slot_available": In(1),
+                "slot": In(range(chip.slots)),
                 "started": Out(1),
                 "o": Out(stream.Signature(sample_layout(chip))),
                 "forward": In(InputReadSignature(chip)),
@@ -120,8 +119,7 @@ class Ingest(wiring.Component):
         last = byte == chip.input_bytes - 1
         take = self.i.valid & self.i.ready
         m.d.comb += [
-            self.i.ready.eq((~full | retire) & ~ending & (~first | self.slot.valid)),
-            self.slot.ready.eq(take & first),
+            self.i.ready.eq((~full | retire) & ~ending & (~first | self.slot_available)),
             self.started.eq(take & first),
         ]
         with m.If(retire):
@@ -140,8 +138,8 @@ class Ingest(wiring.Component):
             ]
             with m.If(first):
                 m.d.sync += [
-                    slot.eq(self.slot.payload),
-                    self.o.payload.slot.eq(self.slot.payload),
+                    slot.eq(self.slot),
+                    self.o.payload.slot.eq(self.slot),
                     self.o.payload.label.eq(self.label),
                     self.o.payload.infer.eq(self.infer),
                 ]

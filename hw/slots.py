@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .config import ChipConfig
@@ -14,8 +14,8 @@ class Slots(wiring.Component):
 
     Members
     -------
-    ``o`` : Out(stream range(slots))
-        A free slot, the lowest one.
+    ``available`` : Out(1), ``slot`` : Out(range(slots)), ``take`` : In(1)
+        Whether a slot is free, the lowest one, and that it is taken in this cycle.
     ``free`` : In(1), ``free_slot`` and ``free_also`` : In(1), ``free_also_slot``
         Up to two slots become free in a cycle.
     ``empty`` : Out(1)
@@ -27,7 +27,9 @@ class Slots(wiring.Component):
         self.slots = chip.slots
         super().__init__(
             {
-                "o": Out(stream.Signature(slot)),
+                "available": Out(1),
+                "slot": Out(slot),
+                "take": In(1),
                 "free": In(1),
                 "free_slot": In(slot),
                 "free_also": In(1),
@@ -39,11 +41,11 @@ class Slots(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         taken = Signal(self.slots)
-        m.d.comb += [self.o.valid.eq(~taken.all()), self.empty.eq(~taken.any())]
+        m.d.comb += [self.available.eq(~taken.all()), self.empty.eq(~taken.any())]
         for slot in reversed(range(self.slots)):
             with m.If(~taken[slot]):
-                m.d.comb += self.o.payload.eq(slot)
-        take = Mux(self.o.valid & self.o.ready, 1 << self.o.payload, 0)
+                m.d.comb += self.slot.eq(slot)
+        take = Mux(self.take, 1 << self.slot, 0)
         free = Mux(self.free, 1 << self.free_slot, 0) | Mux(self.free_also, 1 << self.free_also_slot, 0)
         m.d.sync += taken.eq((taken | take) & ~free)
         return m
