@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .config import Config, Precision
+from .config import WORD, Config, Precision
 from .mask import lanes
 from .prng import Xorshift32, first_state
 
@@ -56,3 +56,22 @@ def initial(config: Config) -> State:
         state.counters.append(np.zeros((rows, synapses), np.int16))
     state.rng = prng.state
     return state
+
+
+def first_difference(state: State, golden: State) -> str | None:
+    """Where two states first differ, in scan order (layer, row, word, then synapse; a weight before its counter)."""
+    for layer, (w, m, golden_w, golden_m) in enumerate(
+        zip(state.weights, state.counters, golden.weights, golden.counters, strict=True)
+    ):
+        places = np.argwhere((w != golden_w) | (m != golden_m))
+        if not places.size:
+            continue
+        row, synapse = (int(index) for index in places[0])
+        kind, mine, theirs = (
+            ("weight", w, golden_w) if w[row, synapse] != golden_w[row, synapse] else ("counter", m, golden_m)
+        )
+        return (
+            f"layer {layer}, row {row}, word {synapse // WORD}, synapse {synapse}: {kind} is {mine[row, synapse]}, "
+            f"golden has {theirs[row, synapse]}"
+        )
+    return None

@@ -15,8 +15,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from popflip.golden.config import WORD, Config, ConfigError
-from popflip.golden.weights import State
+from popflip.golden.config import Config, ConfigError
+from popflip.golden.weights import first_difference
 
 from .device import Device, Status
 from .errors import Difference, Interrupted
@@ -186,26 +186,3 @@ def same_predictions(predictions: NDArray[np.integer], golden: NDArray[np.intege
     if different.size:
         sample = int(different[0])
         raise Difference(f"test sample {sample}: predicted {predictions[sample]}, golden predicts {golden[sample]}")
-
-
-def first_difference(state: State, golden: State) -> str | None:
-    """Where two states first differ, in scan order (layer, row, word, then synapse; a weight before its counter)."""
-    for layer in range(len(golden.weights)):
-        pairs = {
-            "weight": (state.weights[layer], golden.weights[layer]),
-            "counter": (state.counters[layer], golden.counters[layer]),
-        }
-        different = np.zeros(golden.weights[layer].shape, bool)
-        for mine, theirs in pairs.values():
-            different |= mine != theirs
-        if not different.any():
-            continue
-        row, synapse = (int(index) for index in np.argwhere(different)[0])
-        kind, (mine, theirs) = next(
-            (kind, pair) for kind, pair in pairs.items() if pair[0][row, synapse] != pair[1][row, synapse]
-        )
-        return (
-            f"layer {layer}, row {row}, word {synapse // WORD}, synapse {synapse}: {kind} is {mine[row, synapse]}, "
-            f"golden has {theirs[row, synapse]}"
-        )
-    return None
