@@ -61,14 +61,14 @@ def test_equals_the_definition(case):
 
 
 def test_exact_past_single_floats():
-    """Odd terms pass 2²⁴ on their way to a sum of 1, which a float32 would miss."""
-    width, dclip = 4096, 32_767
-    w = np.ones((width, 2), np.int8)
-    w[width // 2 :] = -1
-    delta = np.full((1, width), dclip, np.int32)
-    delta[0, -1] = dclip - 1
-    v = [np.zeros((1, 1), np.int32), np.zeros((1, width), np.int32)]
-    assert backward([np.zeros((1, 2), np.int8), w], v, delta, (0,), dclip)[0].tolist() == [[1]]
+    """Terms pass 2²⁴ many times over on their way to a sum of 1, which a float32 would miss."""
+    rng = np.random.default_rng(4)
+    dclip, half = 32_767, 32_767
+    up = rng.integers(1, dclip, half, np.int32)
+    delta = np.concatenate([up, -rng.permutation(up), [1]])[None].astype(np.int32)
+    v = [np.zeros((1, 1), np.int32), np.zeros(delta.shape, np.int32)]
+    weights = [np.zeros((1, 2), np.int8), np.ones((2 * half + 1, 2), np.int8)]
+    assert backward(weights, v, delta, (0,), dclip)[0].tolist() == [[1]]
 
 
 @pytest.mark.parametrize(("sum_below", "delta"), [(-7, 0), (-6, 1), (6, 1), (7, 0)])
