@@ -1,0 +1,497 @@
+"""Executes requests: checks each whole one in the packet buffer, then applies it, then answers.
+
+A request is walked through twice. The first pass changes nothing: it counts the items and checks lengths, labels,
+registers and addresses. The second pass hands the items on. Samples go to the trainer straight from the packet buffer, a
+byte a cycle; everything else passes through one shift register, ``word``, a byte a cycle in or out. ::
+
+    IDLE → HEADER → CHECK → PROLOGUE → PREPARE → ITEM ⟲ → ACCEPT ┬→ LABEL → FEED ⟲ ────────────────────┬→ ANSWER → IDLE
+                      │        │                   │        │    ├→ COLLECT → STORE ⟲ → (COMMAND) ─────┘
+                      └────────┴────────┬──────────┴────────┘    └→ ANSWER ┬→ FETCH → LOAD → EMIT ⟲ → IDLE
+                                        ▼                                  └→ FEED ⟲ → DRAIN → IDLE
+                                     REFUSE → ANSWER → EMIT → IDLE
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from ..config import ChipConfig
+from ..registers import CYCLE_COUNTERS, registers, status_words
+from ..trainer_port import TrainerCommand, TrainerSignature
+from .buffer import ENTRY_HEADER, BufferReadSignature, counter_bytes, weight_bytes
+from .frames import ANSWER_HEADER, COMMANDS, MAX_LENGTH, REFUSAL_BYTES, Command, Identity, Result
+
+VALUE_BYTES = 4  # of a register or a status word
+SIGN = 0x80  # of a value's last byte
+
+
+class Controller(wiring.Component):
+    """Takes entries from the packet buffer, drives the trainer, and gives answers to the frame sender.
+
+    Members
+    -------
+    ``reader`` : Out(BufferReadSignature(depth))
+    ``header`` : Out(stream of :data:`ANSWER_HEADER`), ``payload`` : Out(stream of 8)
+        To :class:`FrameSender`.
+    ``trainer`` : Out(TrainerSignature)
+
+    A training sample takes ``1 + label_bytes + input_bytes`` cycles (one more with labels of two bytes), a frame about 12.
+    """
+
+    def __init__(self, chip: ChipConfig, identity: Identity):
+        self.chip, self.identity = chip, identity
+        super().__init__(
+            {
+                "reader": Out(BufferReadSignature(identity.buffer_bytes)),
+                "header": Out(stream.Signature(ANSWER_HEADER)),
+                "payload": Out(stream.Signature(8)),
+                "trainer": Out(TrainerSignature(chip)),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        chip, reader, header, payload, trainer = self.chip, self.reader, self.header, self.payload, self.trainer
+        weights, counters = trainer.state.weights, trainer.state.counters
+        sizes = _Sizes(chip)
+        rom = _Rom(chip, self.identity)
+
+        m.submodules.rom = memory = Memory(shape=16, depth=len(rom.content), init=rom.content)
+        constant = memory.read_port()
+
+        command = Signal(8, decoder=Command)
+        sequence, expected = Signal(8), Signal(8)
+        result = Signal(Result)
+        remaining = Signal(range(self.identity.buffer_bytes))  # payload bytes behind the cursor; in the first pass
+        count = Signal(16)  # items or words: up in the first pass, down in the second
+        address = Signal(range(max(sizes.weight_words, sizes.counter_words, rom.end)))
+        far = Signal()  # the address has more bits than any memory
+        word = Signal(8 * max(6, weight_bytes(chip), counter_bytes(chip)))
+        number = Signal(range(len(rom.numbers)))
+        label = Signal(8 * chip.label_bytes)
+        second = Signal()  # of two label bytes
+        below, above = Signal(), Signal()  # the value so far, against its register's range
+
+        def chosen(values: dict[Command, int], default: int = 0) -> Signal:
+            """The current command's constant."""
+            signal = Signal(range(max(default, *values.values()) + 1), name="chosen")
+            with m.Switch(command):
+                for value in set(values.values()) - {default}:
+                    with m.Case(*(key for key in values if values[key] == value)):
+                        m.d.comb += signal.eq(value)
+                with m.Default():
+                    m.d.comb += signal.eq(default)
+            return signal
+
+        def one_of(*commands: Command) -> Value:
+            return command.matches(*commands)
+
+        prologue = chosen({key: format.request_bytes for key, format in COMMANDS.items()})
+        item = chosen(sizes.item, default=self.identity.buffer_bytes - 1)  # longer than any frame: takes no items
+        unit = chosen(sizes.unit)
+        reads = chosen({key: format.reads for key, format in COMMANDS.items()})
+        waits = chosen({key: format.waits for key, format in COMMANDS.items()})
+
+        # Bytes of a prologue, sample or word: `left` runs from their number minus 1 to 0, then starts again.
+        phase = Signal(range(ENTRY_HEADER))
+        left = Signal(range(max(*sizes.unit.values(), 6)))
+        last = Signal()
+        next_byte = Signal()
+        m.d.comb += last.eq(left == 0)
+        with m.If(next_byte):
+            m.d.sync += left.eq(Mux(last, unit - 1, left - 1))
+
+        shift = Signal()
+        with m.If(shift):
+            m.d.sync += word.eq(Cat(word[8:], reader.data))
+
+        length = Signal(range(2**16 * max(sizes.answer.values())))
+        m.d.comb += length.eq(0)
+        for size in set(sizes.answer.values()):
+            with m.If(one_of(*(key for key in sizes.answer if sizes.answer[key] == size))):
+                m.d.comb += length.eq(count * size)
+
+        m.d.comb += [
+            header.payload.sequence.eq(sequence),
+            header.payload.result.eq(result),
+            header.payload.length.eq(Mux(result == Result.OK, length, REFUSAL_BYTES)),
+            trainer.sample_label.eq(label),
+            trainer.sample_infer.eq(command == Command.INFER),
+            trainer.register_index.eq(number),
+            trainer.register_value.eq(word[-8 * VALUE_BYTES :]),
+            trainer.command.payload.eq(Mux(command == Command.RESET, TrainerCommand.RESET, TrainerCommand.END_BATCH)),
+            trainer.status_index.eq(address),
+            *_split(address, weights.read_bank, weights.read_address),
+            *_split(address, weights.write_bank, weights.write_address),
+            weights.write_data.eq(word[-8 * weight_bytes(chip) :]),
+            counters.read_address.eq(address),
+            counters.write_address.eq(address),
+            counters.write_data.eq(word[-8 * counter_bytes(chip) :]),
+            constant.addr.eq(address),
+        ]
+
+        def refuse(reason: Result) -> None:
+            m.d.sync += result.eq(reason)
+            m.next = "REFUSE"
+
+        def skip(amount) -> None:
+            """Move the cursor in the first pass."""
+            m.d.comb += reader.step.eq(amount)
+            m.d.sync += remaining.eq(remaining - amount)
+
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += reader.mark.eq(1)
+                m.d.sync += [phase.eq(0), second.eq(0)]
+                with m.If(reader.available):
+                    m.next = "HEADER"
+
+            # First pass ---------------------------------------------------------------------------------------------
+
+            with m.State("HEADER"):
+                m.d.comb += reader.step.eq(1)
+                m.d.sync += phase.eq(phase + 1)
+                with m.Switch(phase):
+                    targets = result, sequence, command, remaining[:8], remaining[8:]
+                    for index, target in enumerate(targets):
+                        with m.Case(index):
+                            m.d.sync += target.eq(reader.data)
+                with m.If(phase == ENTRY_HEADER - 1):
+                    m.next = "CHECK"
+
+            with m.State("CHECK"):
+                m.d.sync += [count.eq(0), left.eq(Mux(prologue == 0, unit, prologue) - 1)]
+                with m.If(result != Result.OK):
+                    with m.If(result != Result.BAD_CRC):  # the entry ends here, whatever its length says
+                        m.d.sync += remaining.eq(0)
+                    m.next = "REFUSE"
+                with m.Elif(~one_of(*Command)):
+                    refuse(Result.UNKNOWN_COMMAND)
+                with m.Elif((sequence != expected) & (command != Command.IDENTIFY)):
+                    refuse(Result.BAD_SEQUENCE)
+                with m.Elif(prologue == 0):
+                    m.next = "PREPARE"
+                with m.Else():
+                    m.next = "PROLOGUE"
+
+            with m.State("PROLOGUE"):
+                with m.If(remaining == 0):
+                    refuse(Result.BAD_LENGTH)
+                with m.Else():
+                    skip(1)
+                    m.d.comb += [shift.eq(1), next_byte.eq(1)]
+                    with m.If(last):
+                        m.next = "PREPARE"
+
+            with m.State("PREPARE"):
+                m.d.comb += reader.mark.eq(1)
+                with m.Switch(command):
+                    with m.Case(Command.READ_WEIGHTS, Command.READ_COUNTERS):
+                        start = word[-48:-16]
+                        m.d.sync += [address.eq(start), far.eq(start[len(address) :].any()), count.eq(word[-16:])]
+                    with m.Case(Command.WRITE_WEIGHTS, Command.WRITE_COUNTERS):
+                        start = word[-32:]
+                        m.d.sync += [address.eq(start), far.eq(start[len(address) :].any())]
+                    for key, words in rom.ranges.items():
+                        with m.Case(key):
+                            m.d.sync += [address.eq(words.start), count.eq(len(words))]
+                m.next = "ITEM"
+
+            with m.State("ITEM"):
+                m.d.comb += constant.addr.eq(Cat(left[:2], reader.data))
+                m.d.sync += [number.eq(reader.data), below.eq(0), above.eq(0)]
+                with m.If(remaining == 0):
+                    m.next = "ACCEPT"
+                with m.Elif(remaining < item):
+                    refuse(Result.BAD_LENGTH)
+                with m.Elif(command == Command.TRAIN):
+                    if chip.label_bytes == 2:
+                        skip(1)
+                        m.d.sync += label.eq(Cat(label[8:], reader.data))
+                        m.next = "LABEL_CHECK"
+                    else:
+                        with m.If(reader.data < chip.classes):
+                            skip(item)
+                            m.d.sync += count.eq(count + 1)
+                        with m.Else():
+                            refuse(Result.BAD_LABEL)
+                with m.Elif(command == Command.CONFIGURE):
+                    with m.If(reader.data < len(rom.numbers)):
+                        skip(1)
+                        m.next = "RANGE"
+                    with m.Else():
+                        refuse(Result.BAD_REGISTER)
+                with m.Else():
+                    skip(item)
+                    m.d.sync += count.eq(count + 1)
+
+            if chip.label_bytes == 2:
+                with m.State("LABEL_CHECK"):
+                    with m.If(Cat(label[8:], reader.data) < chip.classes):
+                        skip(item - 1)
+                        m.d.sync += count.eq(count + 1)
+                        m.next = "ITEM"
+                    with m.Else():
+                        refuse(Result.BAD_LABEL)
+
+            with m.State("RANGE"):
+                # The lowest byte comes first, so each byte outweighs what was found before it.
+                m.d.comb += constant.addr.eq(Cat((left - 1)[:2], number))
+                raw, is_below, is_above = Signal(8), Signal(), Signal()
+                sign = Mux(number.matches(*rom.signed) & last, SIGN, 0)
+                m.d.comb += [
+                    raw.eq(reader.data ^ sign),
+                    is_below.eq(raw < constant.data[:8] + below),
+                    is_above.eq(raw + above > constant.data[8:]),
+                ]
+                m.d.sync += [below.eq(is_below), above.eq(is_above)]
+                m.d.comb += next_byte.eq(1)
+                skip(1)
+                with m.If(last):
+                    with m.If(is_below | is_above):
+                        refuse(Result.BAD_VALUE)
+                    with m.Else():
+                        m.d.sync += count.eq(count + 1)
+                        m.next = "ITEM"
+
+            with m.State("ACCEPT"):
+                end = Signal(len(count) + len(address))
+                m.d.comb += end.eq(address + count)
+                with m.If(one_of(*sizes.weight_commands) & (far | (end > sizes.weight_words))):
+                    refuse(Result.BAD_ADDRESS)
+                with m.Elif(one_of(*sizes.counter_commands) & (far | (end > sizes.counter_words))):
+                    refuse(Result.BAD_ADDRESS)
+                with m.Elif(length > MAX_LENGTH):
+                    refuse(Result.BAD_LENGTH)
+                with m.Elif((command == Command.RESET) & (word[-8 * VALUE_BYTES :] == 0)):
+                    refuse(Result.BAD_VALUE)
+                with m.Elif(trainer.idle | ~waits):
+                    m.d.comb += reader.rewind.eq(1)
+                    m.d.sync += [expected.eq(sequence + 1), number.eq(rom.numbers["rng"])]
+                    with m.Switch(command):
+                        with m.Case(Command.RESET):
+                            m.next = "STORE"
+                        with m.Case(Command.END_BATCH):
+                            m.next = "COMMAND"
+                        for key, state in _APPLY.items():
+                            with m.Case(key):
+                                m.next = state
+                                with m.If(count == 0):
+                                    m.next = "ANSWER"
+                        with m.Default():
+                            m.next = "ANSWER"
+
+            with m.State("REFUSE"):
+                m.d.comb += reader.step.eq(remaining)
+                m.d.sync += [word.eq(Cat(expected, count)), left.eq(REFUSAL_BYTES - 1)]
+                m.next = "ANSWER"
+
+            # Second pass: into the chip -----------------------------------------------------------------------------
+
+            with m.State("LABEL"):
+                m.d.comb += [reader.mark.eq(1), reader.step.eq(1)]
+                m.d.sync += label.eq(Cat(label[8:], reader.data))
+                if chip.label_bytes == 2:
+                    m.d.sync += second.eq(~second)
+                    with m.If(second):
+                        m.next = "FEED"
+                else:
+                    m.next = "FEED"
+
+            with m.State("FEED"):
+                used = 8 - -chip.inputs % 8  # bits of a sample's last byte
+                m.d.comb += [
+                    reader.mark.eq(1),
+                    trainer.samples.valid.eq(1),
+                    trainer.samples.payload.eq(reader.data & Mux(last, 2**used - 1, 0xFF)),
+                ]
+                with m.If(trainer.samples.ready):
+                    m.d.comb += [reader.step.eq(1), next_byte.eq(1)]
+                    with m.If(last):
+                        m.d.sync += count.eq(count - 1)
+                        with m.If(command == Command.TRAIN):
+                            m.next = "LABEL"
+                        with m.If(count == 1):
+                            m.next = "ANSWER"
+                            with m.If(command == Command.INFER):
+                                m.next = "DRAIN"
+
+            with m.State("NUMBER"):
+                m.d.comb += [reader.mark.eq(1), reader.step.eq(1)]
+                m.d.sync += number.eq(reader.data)
+                m.next = "COLLECT"
+
+            with m.State("COLLECT"):
+                m.d.comb += [reader.mark.eq(1), reader.step.eq(1), shift.eq(1), next_byte.eq(1)]
+                with m.If(last):
+                    m.next = "STORE"
+
+            with m.State("STORE"):
+                m.d.comb += [
+                    weights.write.eq(command == Command.WRITE_WEIGHTS),
+                    counters.write.eq(command == Command.WRITE_COUNTERS),
+                    trainer.register_write.eq(one_of(Command.CONFIGURE, Command.RESET)),
+                ]
+                m.d.sync += [address.eq(address + 1), count.eq(count - 1)]
+                m.next = "COLLECT"
+                with m.If(command == Command.CONFIGURE):
+                    m.next = "NUMBER"
+                with m.If(command == Command.RESET):
+                    m.next = "COMMAND"
+                with m.Elif(count == 1):
+                    m.next = "ANSWER"
+
+            with m.State("COMMAND"):
+                m.d.comb += trainer.command.valid.eq(1)
+                with m.If(trainer.command.ready):
+                    m.next = "ANSWER"
+
+            # Second pass: out of the chip ---------------------------------------------------------------------------
+
+            with m.State("ANSWER"):
+                m.d.comb += header.valid.eq(1)
+                with m.If(header.ready):
+                    m.next = "IDLE"
+                    with m.If(result != Result.OK):
+                        m.next = "EMIT"
+                    with m.Elif(reads & (count != 0)):
+                        m.next = "FETCH"
+                        with m.If(command == Command.INFER):
+                            m.next = "FEED"
+
+            with m.State("FETCH"):
+                m.d.comb += [
+                    weights.read.eq(command == Command.READ_WEIGHTS),
+                    counters.read.eq(command == Command.READ_COUNTERS),
+                ]
+                m.d.sync += [address.eq(address + 1), count.eq(count - 1)]
+                m.next = "LOAD"
+
+            with m.State("LOAD"):
+                with m.Switch(command):
+                    with m.Case(Command.READ_WEIGHTS):
+                        m.d.sync += word.eq(weights.read_data.as_value())
+                    with m.Case(Command.READ_COUNTERS):
+                        m.d.sync += word.eq(counters.read_data.as_value())
+                    with m.Case(Command.IDENTIFY):
+                        m.d.sync += word.eq(constant.data)
+                    with m.Default():
+                        m.d.sync += word.eq(trainer.status_value)
+                m.next = "EMIT"
+
+            with m.State("EMIT"):
+                m.d.comb += [payload.valid.eq(1), payload.payload.eq(word[:8])]
+                with m.If(payload.ready):
+                    m.d.comb += [shift.eq(1), next_byte.eq(1)]
+                    with m.If(last):
+                        m.next = "FETCH"
+                        with m.If((count == 0) | (result != Result.OK)):
+                            m.next = "IDLE"
+
+            with m.State("DRAIN"):  # the sender takes the next header after the last prediction
+                with m.If(header.ready):
+                    m.next = "IDLE"
+
+        # Predictions come while later samples of the same request still go in.
+        predictions = trainer.predictions
+        with m.If((command == Command.INFER) & (result == Result.OK)):
+            if chip.label_bytes == 2:
+                m.d.comb += [
+                    payload.payload.eq(predictions.payload.as_value().word_select(second, 8)),
+                    payload.valid.eq(predictions.valid),
+                    predictions.ready.eq(payload.ready & second),
+                ]
+                m.d.sync += second.eq(second ^ (payload.valid & payload.ready))
+            else:
+                m.d.comb += [
+                    payload.payload.eq(predictions.payload),
+                    payload.valid.eq(predictions.valid),
+                    predictions.ready.eq(payload.ready),
+                ]
+        return m
+
+
+_APPLY = {
+    Command.CONFIGURE: "NUMBER",
+    Command.TRAIN: "LABEL",
+    Command.WRITE_WEIGHTS: "COLLECT",
+    Command.WRITE_COUNTERS: "COLLECT",
+}
+"""Where the second pass of a request with items begins; INFER answers first."""
+
+
+def _split(address: Signal, bank: Signal, row: Signal) -> list:
+    """The host counts through the words of all banks: the bank is the lowest bits."""
+    return [bank.eq(address[: len(bank)]), row.eq(address[len(bank) :])]
+
+
+class _Sizes:
+    """Bytes and words of what commands carry, for one chip."""
+
+    weight_commands = (Command.READ_WEIGHTS, Command.WRITE_WEIGHTS)
+    counter_commands = (Command.READ_COUNTERS, Command.WRITE_COUNTERS)
+
+    def __init__(self, chip: ChipConfig):
+        self.weight_words = chip.weight_depth * chip.array_rows
+        self.counter_words = chip.counter_depth
+        self.item = {
+            Command.CONFIGURE: 1 + VALUE_BYTES,
+            Command.TRAIN: chip.label_bytes + chip.input_bytes,
+            Command.INFER: chip.input_bytes,
+            Command.WRITE_WEIGHTS: weight_bytes(chip),
+            Command.WRITE_COUNTERS: counter_bytes(chip),
+        }
+        """Bytes of an item of a request."""
+        self.answer = {
+            Command.IDENTIFY: 1,
+            Command.INFER: chip.label_bytes,
+            Command.READ_WEIGHTS: weight_bytes(chip),
+            Command.READ_COUNTERS: counter_bytes(chip),
+            Command.STATUS: VALUE_BYTES,
+            Command.CYCLES: VALUE_BYTES,
+            Command.SIGNATURE: VALUE_BYTES,
+        }
+        """Bytes of an answer for each item or word."""
+        self.unit = {
+            **self.answer,
+            **self.item,
+            Command.CONFIGURE: VALUE_BYTES,
+            Command.TRAIN: chip.input_bytes,
+        }
+        """Bytes the second pass takes in one go: a word, a value or a sample's inputs."""
+
+
+class _Rom:
+    """The constants: each register's range, then the identity; and which words IDENTIFY and the status commands send.
+
+    A range is four entries at ``4·number``, the value's highest byte first; the low limit's byte is in bits 0 … 7, the high
+    limit's in bits 8 … 15. The limits of registers that can be negative have their sign bit inverted, so that unsigned
+    comparison orders them.
+    """
+
+    def __init__(self, chip: ChipConfig, identity: Identity):
+        known = registers(chip)
+        self.numbers = {register.name: number for number, register in enumerate(known)}
+        self.signed = [number for number, register in enumerate(known) if register.signed]
+        self.content: list[int] = []
+        for register in known:
+            bias = SIGN << 8 * (VALUE_BYTES - 1) if register.signed else 0
+            low, high = (
+                ((limit + bias) % 2**32).to_bytes(VALUE_BYTES, "big") for limit in (register.low, register.high)
+            )
+            self.content += [a | b << 8 for a, b in zip(low, high, strict=True)]
+        start = len(self.content)
+        self.content += identity.pack()
+
+        names = [word.name for word in status_words(chip)]
+        cycles, signature = names.index(CYCLE_COUNTERS[0].name), names.index("signature")
+        self.ranges = {
+            Command.IDENTIFY: range(start, len(self.content)),
+            Command.STATUS: range(len(names)),
+            Command.CYCLES: range(cycles, cycles + len(CYCLE_COUNTERS)),
+            Command.SIGNATURE: range(signature, signature + 1),
+        }
+        self.end = max(words.stop for words in self.ranges.values())

@@ -1,0 +1,55 @@
+"""The chip's end of the link: bytes in, bytes out, and a trainer that does what they say."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..build_hash import build_hash
+from ..config import ChipConfig
+from ..trainer_port import TrainerSignature
+from .buffer import MARGIN, PacketBuffer, buffer_bytes
+from .controller import Controller
+from .frames import FrameReceiver, FrameSender, Identity
+
+BUFFER_BYTES = 2048
+
+
+class Link(wiring.Component):
+    """Frame receiver, packet buffer, controller and frame sender.
+
+    The next frames are received while one executes, and the next may execute while the answer to one is sent.
+    ``buffer`` is the least size of the packet buffer; ``clock_hz`` is only told to the host, 0 in simulation.
+
+    Members
+    -------
+    ``rx`` : In(stream of 8), ``tx`` : Out(stream of 8)
+        Frames of :mod:`popflip.hw.link.frames`.
+    ``trainer`` : Out(TrainerSignature)
+
+    ``identity`` is what IDENTIFY answers.
+    """
+
+    def __init__(self, chip: ChipConfig, clock_hz: int = 0, buffer: int = BUFFER_BYTES):
+        self.chip = chip
+        self.identity = Identity.of(chip, buffer_bytes(chip, buffer), clock_hz, build_hash(chip))
+        super().__init__(
+            {"rx": In(stream.Signature(8)), "tx": Out(stream.Signature(8)), "trainer": Out(TrainerSignature(chip))}
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        depth = self.identity.buffer_bytes
+        m.submodules.receiver = receiver = FrameReceiver(longest=depth - MARGIN)
+        m.submodules.buffer = buffer = PacketBuffer(depth)
+        m.submodules.controller = controller = Controller(self.chip, self.identity)
+        m.submodules.sender = sender = FrameSender()
+        wiring.connect(m, wiring.flipped(self.rx), receiver.rx)
+        wiring.connect(m, receiver.buffer, buffer.writer)
+        wiring.connect(m, controller.reader, buffer.reader)
+        wiring.connect(m, controller.header, sender.header)
+        wiring.connect(m, controller.payload, sender.payload)
+        wiring.connect(m, controller.trainer, wiring.flipped(self.trainer))
+        wiring.connect(m, sender.tx, wiring.flipped(self.tx))
+        return m

@@ -1,0 +1,37 @@
+"""The chip: a link and the trainer behind it."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .config import ChipConfig
+from .link.link import BUFFER_BYTES, Link
+from .trainer import Trainer
+
+
+class Chip(wiring.Component):
+    """Learns and answers over a byte stream: everything but pins, clock and the way the bytes come.
+
+    ``clock_hz`` is what IDENTIFY tells the host, 0 in simulation; ``buffer`` the least size of the packet buffer in bytes.
+
+    Members
+    -------
+    ``rx`` : In(stream of 8), ``tx`` : Out(stream of 8)
+        Frames of :mod:`popflip.hw.link.frames`.
+    """
+
+    def __init__(self, chip: ChipConfig, clock_hz: int = 0, buffer: int = BUFFER_BYTES):
+        self.link = Link(chip, clock_hz, buffer)
+        self.trainer = Trainer(chip)
+        super().__init__({"rx": In(stream.Signature(8)), "tx": Out(stream.Signature(8))})
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        m.submodules.link = self.link
+        m.submodules.trainer = self.trainer
+        wiring.connect(m, wiring.flipped(self.rx), self.link.rx)
+        wiring.connect(m, self.link.trainer, self.trainer.port)
+        wiring.connect(m, self.link.tx, wiring.flipped(self.tx))
+        return m
