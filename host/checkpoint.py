@@ -87,7 +87,8 @@ def _checkpoint(arrays: dict[str, NDArray]) -> Checkpoint:
     ):
         raise ConfigError("its counts are damaged")
     thresholds = arrays["thresholds"]
-    if thresholds.ndim not in (1, 2) or not len(thresholds) or config.inputs % len(thresholds):
+    fits = thresholds.ndim == 1 and len(thresholds) and config.inputs % len(thresholds) == 0
+    if not fits and not (thresholds.ndim == 2 and thresholds.size == config.inputs):
         raise ConfigError(f"its thresholds of shape {thresholds.shape} do not fit {config.inputs} input bits")
     return Checkpoint(config, state, status, header["dataset"], thresholds, header["test_split"])
 

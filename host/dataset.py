@@ -304,8 +304,8 @@ def _read_npz(path: Path, features: int | None) -> tuple[NDArray, NDArray[np.int
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in ("x", "y") if name in archive}
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, AttributeError, TypeError) as error:
-        raise DataError(f"{path}: not an .npz file of plain arrays: {str(error).splitlines()[0]}") from None
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, AttributeError, TypeError):
+        raise DataError(f"{path}: not an .npz file of plain arrays (pickled objects are never loaded)") from None
     values, classes = arrays.get("x"), arrays.get("y")
     if values is None or (classes is None and features is None):
         raise DataError(
@@ -333,5 +333,6 @@ def _classes(column: NDArray, where) -> NDArray[np.int64]:
     bad = ~((column >= 0) & (column < MAX_WIDTH) & (column == np.floor(column)))
     if bad.any():
         index = int(np.flatnonzero(bad)[0])
-        raise DataError(f"{where(index)}: {column[index]} is not a class (a whole number from 0 to {MAX_WIDTH - 1})")
+        shown = f"{column[index]:.15g}"
+        raise DataError(f"{where(index)}: {shown} is not a class (a whole number from 0 to {MAX_WIDTH - 1})")
     return column.astype(np.int64)

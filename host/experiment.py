@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from popflip.golden.config import PRESETS, Config, ConfigError, Preset
+from popflip.golden.config import PRESETS, Config, ConfigError, Precision, Preset
 
 from . import dataset as datasets
 from .checkpoint import Checkpoint
@@ -43,6 +43,16 @@ class Experiment:
     y_test: NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Shape:
+    """What of a data set decides about the network that learns it."""
+
+    name: str
+    bits: int
+    classes: int
+    samples: int  # for training
+
+
 def prepare(settings: Settings) -> Experiment:
     """Load the data, choose thresholds, and fit the configuration to both. Anything that does not fit is an error."""
     preset = _preset(settings)
@@ -50,7 +60,7 @@ def prepare(settings: Settings) -> Experiment:
     thresholds = _thresholds(settings, preset, data)
     bits = data.features * len(thresholds)
     _check_layers(settings, data, bits, len(thresholds))
-    config = _configure(settings, preset, bits, data.classes, len(data.train_classes))
+    config = _configure(settings, preset, Shape(data.name, bits, data.classes, len(data.train_classes)))
     return _experiment(data, thresholds, settings.test_split, config)
 
 
@@ -110,7 +120,8 @@ def _experiment(data: DataSet, thresholds: NDArray, test_split: float | None, co
 def network(settings: Settings) -> Config:
     """The configuration without any data: as :func:`prepare`, for what needs the shape of the network alone."""
     preset = _preset(settings)
-    return _configure(settings, preset, preset.config.inputs, preset.config.classes, SMALL_DATA_SET)
+    shape = Shape(preset.dataset, preset.config.inputs, preset.config.classes, SMALL_DATA_SET)
+    return _configure(settings, preset, shape)
 
 
 def _preset(settings: Settings) -> Preset:
@@ -156,26 +167,37 @@ def _check_layers(settings: Settings, data: DataSet, bits: int, levels: int) -> 
         )
 
 
-def _configure(settings: Settings, preset: Preset, bits: int, classes: int, samples: int) -> Config:
+def _configure(settings: Settings, preset: Preset, data: Shape) -> Config:
     base = preset.config
-    layers = (bits, *base.layers[1:-1], classes) if settings.layers is None else settings.layers
+    layers = (data.bits, *base.layers[1:-1], data.classes) if settings.layers is None else settings.layers
     asked = {name: value for name in LEARNING if (value := getattr(settings, name)) is not None}
     if settings.shift is not None:
         asked["shift"] = None if settings.shift == "none" else settings.shift
     precision = asked.get("precision", base.precision)
+    if data.name != preset.dataset:
+        asked = stream_rules(data.samples) | asked
     if (layers, precision) != (base.layers, base.precision) and len(layers) >= 2:
-        asked = rules_of_thumb(layers, precision, samples) | asked
+        asked = network_rules(layers, precision, data.samples) | asked
     return replace(base, layers=layers, **asked)
 
 
-def rules_of_thumb(layers: tuple[int, ...], precision: str, samples: int) -> dict[str, int | tuple[int, ...]]:
-    """Margin, windows, error clip and flips for a network without a preset (docs/algorithm.md).
+def stream_rules(samples: int) -> dict[str, int]:
+    """Batch and epochs for ``samples`` no preset was made for (docs/algorithm.md).
+
+    Large batches, but never more than the samples there are; 20 epochs, and more until there are 100 batches.
+    """
+    batch = min(256, samples) if samples < SMALL_DATA_SET else 1024
+    return {"batch": batch, "epochs": max(20, -(-100 * batch // samples))}
+
+
+def network_rules(layers: tuple[int, ...], precision: str, samples: int) -> dict[str, int | tuple[int, ...]]:
+    """Margin, windows, error clip and flips for a network no preset was made for (docs/algorithm.md).
 
     ``margin ≈ 2√(inputs of the last layer)``; ``window ≈ 0.35√(inputs of the layer)``; ``dclip`` 1 with one hidden
     layer, 3 with more; ``k0`` 0.4 % of a layer's synapses, 1 % when there are few samples, four times that in the last
     layer, half of it for binary weights.
     """
-    share = (0.01 if samples < SMALL_DATA_SET else 0.004) / (2 if precision == "binary" else 1)
+    share = (0.01 if samples < SMALL_DATA_SET else 0.004) / (2 if precision == Precision.BINARY else 1)
     synapses = [(inputs + 1) * rows for inputs, rows in pairwise(layers)]
     shares = [share] * (len(synapses) - 1) + [share * LAST_LAYER_FACTOR]
     return {

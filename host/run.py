@@ -89,10 +89,10 @@ def train(
     config = device.config
     total = config.batches(len(x))
     last = batches_to_run(config, len(x), limit)
-    before = device.status()
-    first = before.batches  # more than 0 when a run is resumed
+    status = device.status()
+    first = status.batches  # more than 0 when a run is resumed
     if golden is not None:
-        compare(device, golden, before)
+        compare(device, golden, status)
     history: list[BatchResult] = []
     meter = _Meter()
     try:
@@ -102,21 +102,20 @@ def train(
             if index >= last:
                 break
             k = config.schedule(index, total)
+            before = device.status()
             meter.start(before)
             device.train(x[samples], y[samples])
             device.end_batch(k)
             after = device.status()
             meter.stop(after)
-            history.append(_result(before, after))
-            before = after
             if golden is not None:
                 golden.train(x[samples], y[samples])
                 golden.end_batch(k)
                 compare(device, golden, after)
-                before = device.status()  # reading the state took cycles
+            history.append(_result(before, after))
             on_batch(history[-1])
     except KeyboardInterrupt:
-        raise Interrupted(f"interrupted after batch {before.batches} of {last}; nothing was written") from None
+        raise Interrupted(f"interrupted after batch {first + len(history)} of {last}; nothing was written") from None
     return Run(
         history=tuple(history),
         samples=config.batch * len(history),

@@ -1,0 +1,107 @@
+"""Checkpoints: what is saved is restored, and anything else is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from popflip.golden.config import Config
+from popflip.host.checkpoint import Checkpoint, load, save
+from popflip.host.device import GoldenDevice
+from popflip.host.files import FileError
+
+CONFIG = Config((12, 5, 3), k0=(9, 4), window=(2,), margin=4, batch=8, seed=3, shift=None)
+
+
+def checkpoint() -> Checkpoint:
+    device = GoldenDevice(CONFIG)
+    device.reset()
+    generator = np.random.default_rng(7)
+    device.train(generator.integers(0, 2, (8, 12), np.uint8), generator.integers(0, 3, 8))
+    device.end_batch((9, 4))
+    return Checkpoint(
+        CONFIG, device.state(), device.status(), "own.csv", np.array([[0.5, 1, 2, 3], [1, 2, 3, 9]]), 0.25
+    )
+
+
+def damage(path: Path, header: dict | None = None, **arrays: np.ndarray | None) -> None:
+    """Rewrite a checkpoint with some of its content replaced, or (None) left out."""
+    with np.load(path) as archive:
+        content = {name: archive[name] for name in archive.files}
+    old = json.loads(str(content["header"][()]))
+    content["header"] = np.array(json.dumps(old | (header or {})))
+    np.savez(path, **{name: value for name, value in (content | arrays).items() if value is not None})
+
+
+def test_everything_saved_is_restored(tmp_path):
+    saved = checkpoint()
+    save(tmp_path / "c.npz", saved)
+    restored = load(tmp_path / "c.npz")
+    assert restored.config == saved.config
+    assert restored.state.sha256() == saved.state.sha256()
+    assert restored.state.rng == saved.state.rng
+    assert restored.status == saved.status
+    assert (restored.dataset, restored.test_split) == ("own.csv", 0.25)
+    assert np.array_equal(restored.thresholds, saved.thresholds)
+    assert [p.name for p in tmp_path.iterdir()] == ["c.npz"]
+
+
+def test_cycles_are_not_saved(tmp_path):
+    saved = checkpoint()
+    save(tmp_path / "c.npz", replace(saved, status=replace(saved.status, cycles={"total": 1})))
+    assert load(tmp_path / "c.npz").status == saved.status
+
+
+def weights(change) -> dict[str, np.ndarray]:
+    array = checkpoint().state.weights[0].copy()
+    return {"weights0": change(array)}
+
+
+@pytest.mark.parametrize(
+    ("header", "arrays", "message"),
+    [
+        ({"format": 99}, {}, "its format is 99, this version reads 1"),
+        ({}, {"counters1": None}, "no 'counters1'"),
+        ({}, {"thresholds": np.zeros(5)}, "its thresholds of shape (5,) do not fit 12 input bits"),
+        ({}, {"thresholds": np.zeros((4, 2))}, "its thresholds of shape (4, 2) do not fit 12 input bits"),
+        ({}, weights(lambda w: w[:, :-1]), "the weights of layer 0 do not fit its configuration"),
+        ({}, weights(lambda w: w * 2), "the weights of layer 0 do not fit its configuration"),
+        ({}, weights(lambda w: w.astype(np.int16)), "the weights of layer 0 do not fit its configuration"),
+        (
+            {},
+            {"counters1": np.full((3, 6), 128, np.int16)},
+            "the counters of layer 1 do not fit its configuration",
+        ),
+        ({"rng": 0}, {}, "its random state is damaged"),
+        ({"rng": "1"}, {}, "its random state is damaged"),
+        ({"status": {"samples": "many", "flips": [0, 0]}}, {}, "its counts are damaged"),
+        ({"status": {"flips": [0]}}, {}, "its counts are damaged"),
+        ({"config": {"layers": [12, 5, 3]}}, {}, "k0: 0 given, expected 2 (one per layer)"),
+    ],
+)
+def test_a_damaged_checkpoint_is_refused(tmp_path, header, arrays, message):
+    path = tmp_path / "c.npz"
+    save(path, checkpoint())
+    damage(path, header, **arrays)
+    with pytest.raises(FileError) as error:
+        load(path)
+    assert str(error.value) == f"{path}: not a model saved by popflip train --save: {message}"
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 cut off"])
+def test_another_file_is_refused(tmp_path, content):
+    path = tmp_path / "c.npz"
+    path.write_bytes(content)
+    with pytest.raises(FileError) as error:
+        load(path)
+    assert str(error.value) == f"{path}: not a model saved by popflip train --save"
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileError) as error:
+        load(tmp_path / "c.npz")
+    assert str(error.value) == f"{tmp_path / 'c.npz'}: no such file or directory"

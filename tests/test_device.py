@@ -1,0 +1,88 @@
+"""The device API on the golden model, and what opening a device refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from popflip.golden.config import Config, ConfigError
+from popflip.host.device import DeviceError, GoldenDevice, Status, open_device
+
+CONFIG = Config((20, 6, 3), k0=(9, 4), window=(2,), margin=4, batch=8, seed=3)
+
+
+def trained(batches: int) -> GoldenDevice:
+    device = GoldenDevice(CONFIG)
+    device.reset()
+    generator = np.random.default_rng(7)
+    for _ in range(batches):
+        device.train(generator.integers(0, 2, (8, 20), np.uint8), generator.integers(0, 3, 8))
+        device.end_batch((9, 4))
+    return device
+
+
+def test_status_counts_since_reset():
+    device = trained(3)
+    status = device.status()
+    assert (status.samples, status.batches, status.cycles) == (24, 3, None)
+    assert sum(status.flips) > 0
+    device.reset()
+    first_rng = trained(0).status().rng
+    assert device.status() == Status(rng=first_rng, flips=(0, 0))
+
+
+def test_state_is_a_copy():
+    device = trained(2)
+    before = device.state().sha256()
+    device.state().weights[0][:] = 0
+    assert device.state().sha256() == before
+
+
+def test_a_loaded_device_goes_on_as_the_saved_one():
+    device, other = trained(2), GoldenDevice(CONFIG)
+    other.load(device.state(), device.status())
+    x, y = np.random.default_rng(8).integers(0, 2, (8, 20), np.uint8), np.arange(8) % 3
+    for each in (device, other):
+        each.train(x, y)
+        each.end_batch((5, 2))
+    assert other.state().sha256() == device.state().sha256()
+    assert other.status() == device.status()
+
+
+def test_a_loaded_state_without_a_status_counts_from_zero():
+    device, other = trained(2), trained(1)
+    other.load(device.state())
+    assert other.status() == Status(rng=device.status().rng, flips=(0, 0))
+
+
+def test_infer_changes_nothing():
+    device = trained(2)
+    before = device.status(), device.state().sha256()
+    x = np.random.default_rng(9).integers(0, 2, (5, 20), np.uint8)
+    assert device.infer(x).shape == (5,)
+    assert (device.status(), device.state().sha256()) == before
+
+
+def test_golden_is_opened_by_name():
+    with open_device("golden", CONFIG) as device:
+        assert isinstance(device, GoldenDevice)
+
+
+def test_an_unknown_device_lists_what_there_is():
+    with pytest.raises(DeviceError) as error:
+        open_device("goldn", CONFIG)
+    assert str(error.value) == "--device goldn: not golden, sim, nor a serial port such as /dev/ttyUSB1 or COM3"
+
+
+def test_only_the_simulated_chip_has_waves():
+    with pytest.raises(DeviceError, match=r"^--waves: only the simulated chip has signals to record, golden does not$"):
+        open_device("golden", CONFIG, waves=Path("f.vcd"))
+
+
+def test_a_port_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ConfigError) as error:
+        open_device(str(tmp_path / "ttyNOPE"), CONFIG)
+    assert str(tmp_path / "ttyNOPE") in str(error.value)
+    assert "\n" not in str(error.value)
