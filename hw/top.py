@@ -7,14 +7,15 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .config import ChipConfig
-from .link.link import BUFFER_BYTES, Link
+from .link.buffer import BUFFER_BYTES
+from .link.link import Link
 from .trainer import Trainer
 
 
 class Chip(wiring.Component):
     """Learns and answers over a byte stream: everything but pins, clock and the way the bytes come.
 
-    ``clock_hz`` is what IDENTIFY tells the host, 0 in simulation; ``buffer`` the least size of the packet buffer in bytes.
+    ``clock_hz`` is what IDENTIFY tells the host, 0 in simulation; ``buffer`` the least bytes of the packet buffer.
 
     Members
     -------

@@ -23,9 +23,9 @@ class TrainerSignature(wiring.Signature):
     Members
     -------
     ``samples`` : Out(stream of 8)
-        ``chip.input_bytes`` bytes a sample; bit ``i`` of byte ``q`` is input ``8q + i``, bits past the last input are 0.
+        ``chip.input_bytes`` bytes a sample; bit ``i`` of byte ``q`` is input ``8q + i``, bits past the last one are 0.
     ``sample_label`` : Out(range(classes)), ``sample_infer`` : Out(1)
-        The sample's class, and whether it is only classified. Stable from the first byte offered to the last one taken.
+        The sample's class, and whether it is only classified. Stable from the first byte offered to the last taken.
     ``predictions`` : In(stream of range(classes))
         One for each sample sent with ``sample_infer``, in order.
     ``command`` : Out(stream of :class:`TrainerCommand`)
@@ -35,7 +35,7 @@ class TrainerSignature(wiring.Signature):
     ``register_write`` : Out(1), ``register_index``, ``register_value`` : Out(32)
         A register of :func:`popflip.hw.registers.registers` by its number; only while ``idle``.
     ``status_index`` : Out(…), ``status_value`` : In(32)
-        Word of :func:`popflip.hw.registers.status_words` by its number; the value is valid in the cycle after the index.
+        Word of :func:`popflip.hw.registers.status_words` by its number, valid in the cycle after the index.
     ``state`` : Out(StateSignature)
         Weights and counters, only while ``idle``.
     """

@@ -12,14 +12,21 @@ from ..config import ChipConfig
 
 ENTRY_HEADER = 5
 """Bytes of an entry before its payload: the verdict, and the frame's sequence, command and length."""
+BUFFER_BYTES = 2048
+"""Size of the buffer where memory is no matter."""
 MARGIN = 8
-"""Bytes a payload must leave free in the buffer, so that an entry never fills it."""
+
+
+def longest_payload(depth: int) -> int:
+    """Most payload bytes of a frame: an entry must not fill a buffer of ``depth`` bytes."""
+    return depth - MARGIN
 
 
 def buffer_bytes(chip: ChipConfig, wanted: int) -> int:
     """The smallest power of two that is at least ``wanted`` and holds one sample, one weight or one counter word."""
     sample = chip.label_bytes + chip.input_bytes
-    return 1 << ceil_log2(max(wanted, MARGIN + sample, MARGIN + 4 + weight_bytes(chip), MARGIN + 4 + counter_bytes(chip)))
+    word = 4 + max(weight_bytes(chip), counter_bytes(chip))  # with its address
+    return 1 << ceil_log2(max(wanted, MARGIN + sample, MARGIN + word))
 
 
 def weight_bytes(chip: ChipConfig) -> int:

@@ -1,8 +1,8 @@
 """Executes requests: checks each whole one in the packet buffer, then applies it, then answers.
 
 A request is walked through twice. The first pass changes nothing: it counts the items and checks lengths, labels,
-registers and addresses. The second pass hands the items on. Samples go to the trainer straight from the packet buffer, a
-byte a cycle; everything else passes through one shift register, ``word``, a byte a cycle in or out. ::
+registers and addresses. The second pass hands the items on. Samples go to the trainer straight from the packet buffer,
+a byte a cycle; everything else passes through one shift register, ``word``, a byte a cycle in or out. ::
 
     IDLE → HEADER → CHECK → PROLOGUE → PREPARE → ITEM ⟲ → ACCEPT ┬→ LABEL → FEED ⟲ ────────────────────┬→ ANSWER → IDLE
                       │        │                   │        │    ├→ COLLECT → STORE ⟲ → (COMMAND) ─────┘
@@ -16,7 +16,7 @@ from __future__ import annotations
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import Out
 
 from ..config import ChipConfig
 from ..registers import CYCLE_COUNTERS, registers, status_words
@@ -38,7 +38,7 @@ class Controller(wiring.Component):
         To :class:`FrameSender`.
     ``trainer`` : Out(TrainerSignature)
 
-    A training sample takes ``1 + label_bytes + input_bytes`` cycles (one more with labels of two bytes), a frame about 12.
+    A training sample takes ``1 + label_bytes + input_bytes`` cycles (one more if labels have two bytes), a frame 12.
     """
 
     def __init__(self, chip: ChipConfig, identity: Identity):
@@ -391,9 +391,8 @@ class Controller(wiring.Component):
                         with m.If((count == 0) | (result != Result.OK)):
                             m.next = "IDLE"
 
-            with m.State("DRAIN"):  # the sender takes the next header after the last prediction
-                with m.If(header.ready):
-                    m.next = "IDLE"
+            with m.State("DRAIN"), m.If(header.ready):  # the last prediction has been sent
+                m.next = "IDLE"
 
         # Predictions come while later samples of the same request still go in.
         predictions = trainer.predictions
@@ -467,9 +466,9 @@ class _Sizes:
 class _Rom:
     """The constants: each register's range, then the identity; and which words IDENTIFY and the status commands send.
 
-    A range is four entries at ``4·number``, the value's highest byte first; the low limit's byte is in bits 0 … 7, the high
-    limit's in bits 8 … 15. The limits of registers that can be negative have their sign bit inverted, so that unsigned
-    comparison orders them.
+    A range is four entries at ``4·number``, the value's highest byte first; the low limit's byte is in bits 0 … 7, the
+    high limit's in bits 8 … 15. The limits of registers that can be negative have their sign bit inverted, so that
+    unsigned comparison orders them.
     """
 
     def __init__(self, chip: ChipConfig, identity: Identity):

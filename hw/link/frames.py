@@ -7,8 +7,8 @@ A frame, either way::
 Numbers are little-endian. The CRC-8 covers the four bytes between it and SYNC: a damaged length is found before it can
 swallow what follows. The CRC-32 covers everything between it and SYNC, the CRC-8 included.
 
-A request runs only when both match, its sequence number is the one expected and every value in it is valid; otherwise it
-changes nothing and the answer says why. An accepted request moves the expected number on by one.
+A request runs only when both match, its sequence number is the one expected and every value in it is valid; otherwise
+it changes nothing and the answer says why. An accepted request moves the expected number on by one.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.crc import catalog
 from amaranth.lib.wiring import In, Out
+
 from popflip.golden.config import ConfigError, Precision, Rule
 
 from ..config import ChipConfig
@@ -103,8 +104,8 @@ class Field:
 class CommandFormat:
     """A command's payloads: ``request`` once, then ``item`` any number of times; ``answer`` to the whole.
 
-    ``reads``: the answer carries what the chip holds, and nothing on the chip changes. ``waits``: the chip first finishes
-    the samples and the end of batch before it.
+    ``reads``: the answer carries what the chip holds, and nothing on the chip changes. ``waits``: the chip first
+    finishes the samples and the end of batch before it.
     """
 
     command: Command
@@ -125,7 +126,7 @@ _ADDRESS = Field("address", "u32", "first word")
 _COUNT = Field("count", "u16", "words")
 _LABEL = Field("label", "label", "class")
 _INPUTS = Field("inputs", "inputs", "bit `i` of byte `q` is input `8q + i`; bits past the last input are ignored")
-_WEIGHTS = Field("weights", "weight word", "`N` weights; word `address` is bank `address mod P`, address `address div P`")
+_WEIGHTS = Field("weights", "weight word", "`N` weights; word `a` is in bank `a mod P` at address `a div P`")
 _COUNTERS = Field("counters", "counter word", "`N` counters")
 _WORD = Field("word", "u32", "one a status word")
 
@@ -171,9 +172,7 @@ COMMANDS: dict[Command, CommandFormat] = {
             reads=True,
             waits=True,
         ),
-        CommandFormat(
-            Command.WRITE_WEIGHTS, "Write weight words.", request=(_ADDRESS,), item=(_WEIGHTS,), waits=True
-        ),
+        CommandFormat(Command.WRITE_WEIGHTS, "Write weight words.", request=(_ADDRESS,), item=(_WEIGHTS,), waits=True),
         CommandFormat(
             Command.READ_COUNTERS,
             "Read counter words.",
@@ -291,8 +290,8 @@ ANSWER_HEADER = data.StructLayout({"sequence": 8, "result": Result, "length": 16
 class FrameReceiver(wiring.Component):
     """Finds frames in the byte stream and stores each in the packet buffer with a verdict.
 
-    An entry is a verdict (:class:`Result`), the four header bytes after SYNC, and the payload. An entry with a bad header
-    or a length over ``longest`` ends after the header; the search for SYNC goes on behind it.
+    An entry is a verdict (:class:`Result`), the four header bytes after SYNC, and the payload. An entry with a bad
+    header or a length over ``longest`` ends after the header; the search for SYNC goes on behind it.
 
     Members
     -------

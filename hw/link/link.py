@@ -9,11 +9,9 @@ from amaranth.lib.wiring import In, Out
 from ..build_hash import build_hash
 from ..config import ChipConfig
 from ..trainer_port import TrainerSignature
-from .buffer import MARGIN, PacketBuffer, buffer_bytes
+from .buffer import BUFFER_BYTES, PacketBuffer, buffer_bytes, longest_payload
 from .controller import Controller
 from .frames import FrameReceiver, FrameSender, Identity
-
-BUFFER_BYTES = 2048
 
 
 class Link(wiring.Component):
@@ -41,7 +39,7 @@ class Link(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         depth = self.identity.buffer_bytes
-        m.submodules.receiver = receiver = FrameReceiver(longest=depth - MARGIN)
+        m.submodules.receiver = receiver = FrameReceiver(longest_payload(depth))
         m.submodules.buffer = buffer = PacketBuffer(depth)
         m.submodules.controller = controller = Controller(self.chip, self.identity)
         m.submodules.sender = sender = FrameSender()

@@ -1,0 +1,295 @@
+"""A chip as a :class:`Device`, simulated or on a serial port, and the serial port itself."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import serial
+from numpy.typing import NDArray
+
+from popflip.golden.config import Config, Precision
+from popflip.golden.prng import first_state
+from popflip.golden.weights import State
+from popflip.hw.config import ChipConfig
+from popflip.hw.link.buffer import counter_bytes, weight_bytes
+from popflip.hw.link.frames import Command
+from popflip.hw.link.uart import BAUD
+from popflip.hw.registers import CYCLE_COUNTERS, register_values, registers, status_words
+
+from .device import Device, DeviceError, Status
+from .protocol import Link, LinkError, Transport
+
+ANSWER_BYTES = 4096
+"""Payload of an answer, about, when memories are read."""
+SILENCE = 2.0
+"""Seconds without a byte after which a serial port has timed out."""
+
+
+class ChipDevice(Device):
+    """The chip behind ``transport``, called ``name`` in messages. :class:`DeviceError` if built for another network.
+
+    Training runs behind: samples and batches are sent as fast as the chip takes them; whatever reads waits for them.
+    """
+
+    def __init__(self, transport: Transport, config: Config, name: str = "the chip"):
+        super().__init__(config)
+        try:
+            self.link = Link(transport, name)
+            self.chip = _compatible(self.link.identity.chip(), config, name)
+            self._registers = {register.name: number for number, register in enumerate(registers(self.chip))}
+            self._limits = {register.name: register.high for register in registers(self.chip)}
+            self._start = Status(flips=(0,) * config.depth)  # what the status words count on from
+            self._seen = dict.fromkeys((word.name for word in status_words(self.chip)), 0)
+            self._total = dict(self._seen)
+            self._configure(register_values(self.chip, config))
+            self._words()
+        except BaseException:
+            transport.close()
+            raise
+
+    def reset(self) -> None:
+        self._reset(first_state(self.config.seed), Status(flips=(0,) * self.config.depth))
+
+    def train(self, x: NDArray[np.uint8], y: NDArray[np.integer]) -> None:
+        labels = (
+            np.asarray(y).astype(f"<u{self.chip.label_bytes}").view(np.uint8).reshape(len(y), self.chip.label_bytes)
+        )
+        for payload in self._payloads(np.concatenate([labels, _input_bytes(x)], axis=1)):
+            self.link.post(Command.TRAIN, payload)
+
+    def end_batch(self, k: tuple[int, ...]) -> None:
+        names = (f"k{layer}" for layer in range(self.chip.depth))
+        self._configure({name: min(flips, self._limits[name]) for name, flips in zip(names, k, strict=True)})
+        self.link.post(Command.END_BATCH)
+
+    def infer(self, x: NDArray[np.uint8]) -> NDArray[np.integer]:
+        requests = [self.link.post(Command.INFER, payload) for payload in self._payloads(_input_bytes(x))]
+        predictions = b"".join(self.link.answer(request) for request in requests)
+        return np.frombuffer(predictions, f"<u{self.chip.label_bytes}").astype(np.int64)
+
+    def status(self) -> Status:
+        words, start = self._words(), self._start
+        cycles = start.cycles or {}
+        return Status(
+            samples=words["samples"] + start.samples,
+            batches=words["batches"] + start.batches,
+            errors=words["errors"] + start.errors,
+            correct=words["correct"] + start.correct,
+            signature=words["signature"],
+            rng=words["rng"],
+            flips=tuple(words[f"flips{layer}"] + flips for layer, flips in enumerate(start.flips)),
+            cycles={word.name: words[word.name] + cycles.get(word.name, 0) for word in CYCLE_COUNTERS},
+        )
+
+    def state(self) -> State:
+        chip, layers = self.chip, range(self.chip.depth)
+        weights = self._read(Command.READ_WEIGHTS, _weight_words(chip), weight_bytes(chip))
+        counters = self._read(Command.READ_COUNTERS, chip.counter_depth, counter_bytes(chip))
+        return State(
+            [decode_weights(chip, weights[weight_places(chip, layer)], layer) for layer in layers],
+            [decode_counters(chip, counters[counter_places(chip, layer)], layer) for layer in layers],
+            self._words()["rng"],
+        )
+
+    def load(self, state: State, status: Status | None = None) -> None:
+        chip = self.chip
+        status = status or Status(flips=(0,) * chip.depth)
+        weights = np.zeros((_weight_words(chip), weight_bytes(chip)), np.uint8)
+        counters = np.zeros((chip.counter_depth, counter_bytes(chip)), np.uint8)
+        for layer in range(chip.depth):
+            weights[weight_places(chip, layer)] = encode_weights(chip, state.weights[layer])
+            counters[counter_places(chip, layer)] = encode_counters(chip, state.counters[layer])
+        self._reset(state.rng, status)  # a batch that was begun is forgotten, and the status words start from 0
+        self._configure({"rng": state.rng, "signature": status.signature})
+        self._write(Command.WRITE_WEIGHTS, weights)
+        self._write(Command.WRITE_COUNTERS, counters)
+
+    def close(self) -> None:
+        self.link.close()
+
+    # ------------------------------------------------------------------------------------------------------------------
+
+    def _configure(self, values: Mapping[str, int]) -> None:
+        items = (struct.pack("<BI", self._registers[name], value % 2**32) for name, value in values.items())
+        self.link.post(Command.CONFIGURE, b"".join(items))
+
+    def _reset(self, rng: int, start: Status) -> None:
+        self.link.post(Command.RESET, struct.pack("<I", rng))
+        self._start = start
+        self._seen = dict.fromkeys(self._seen, 0)
+        self._total = dict(self._seen)
+
+    def _words(self) -> dict[str, int]:
+        """The status words. Counts go on beyond 32 bits, if asked for at least once in 2**32."""
+        words = struct.unpack(f"<{len(self._seen)}I", self.link.call(Command.STATUS))
+        for name, word in zip(self._seen, words, strict=True):
+            self._total[name] += (word - self._seen[name]) % 2**32
+            self._seen[name] = word
+        return self._total | {name: self._seen[name] for name in ("signature", "rng")}
+
+    def _payloads(self, samples: NDArray[np.uint8]) -> Iterator[bytes]:
+        """Samples, one a row, as payloads of which two fit the chip's buffer."""
+        count = max(1, self.link.payload_bytes // samples.shape[1])
+        for first in range(0, len(samples), count):
+            yield samples[first : first + count].tobytes()
+
+    def _read(self, command: Command, words: int, size: int) -> NDArray[np.uint8]:
+        """All ``words`` of a memory, [words, ``size`` bytes]."""
+        count = max(1, ANSWER_BYTES // size)
+        requests = [
+            self.link.post(command, struct.pack("<IH", first, min(count, words - first)))
+            for first in range(0, words, count)
+        ]
+        content = b"".join(self.link.answer(request) for request in requests)
+        return np.frombuffer(content, np.uint8).reshape(words, size)
+
+    def _write(self, command: Command, content: NDArray[np.uint8]) -> None:
+        """All words of a memory, [words, bytes]."""
+        count = max(1, (self.link.payload_bytes - 4) // content.shape[1])
+        for first in range(0, len(content), count):
+            self.link.post(command, struct.pack("<I", first) + content[first : first + count].tobytes())
+
+
+def _compatible(chip: ChipConfig, config: Config, name: str) -> ChipConfig:
+    """``chip``, if it runs ``config``."""
+    wanted = ChipConfig.of(config, chip.array_rows, chip.array_synapses, chip.slots)
+    different = [
+        f"{field} {_text(getattr(chip, field))} instead of {_text(getattr(wanted, field))}"
+        for field in ("rule", "layers", "precision", "mmax", "dclip")
+        if getattr(chip, field) != getattr(wanted, field)
+    ]
+    if different:
+        raise DeviceError(f"{name}: built for another network, with {', '.join(different)}")
+    return chip
+
+
+def _text(value: object) -> str:
+    return "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+# Memory layout (popflip.hw.config) --------------------------------------------------------------------------------------
+
+
+def _weight_words(chip: ChipConfig) -> int:
+    return chip.weight_depth * chip.array_rows
+
+
+def weight_places(chip: ChipConfig, layer: int) -> NDArray[np.intp]:
+    """Which word on the link each word of a layer's weights is, [R, W]."""
+    row, word = np.ogrid[: chip.rows[layer], : chip.words[layer]]
+    address = chip.weight_base[layer] + row // chip.array_rows * chip.words[layer] + word
+    return address * chip.array_rows + row % chip.array_rows
+
+
+def counter_places(chip: ChipConfig, layer: int) -> NDArray[np.intp]:
+    """Which word on the link each word of a layer's counters is, [R, W]."""
+    row, word = np.ogrid[: chip.rows[layer], : chip.words[layer]]
+    return chip.counter_base[layer] + word * chip.rows[layer] + row
+
+
+def encode_weights(chip: ChipConfig, weights: NDArray[np.int8]) -> NDArray[np.uint8]:
+    """Weights [R, S] as words [R, W, bytes]: binary 1 is +1; ternary two's complement; pads 0."""
+    return _encode(chip, weights > 0 if chip.precision == Precision.BINARY else weights, chip.weight_bits)
+
+
+def decode_weights(chip: ChipConfig, words: NDArray[np.uint8], layer: int) -> NDArray[np.int8]:
+    """Inverse of :func:`encode_weights`."""
+    values = _decode(chip, words, chip.weight_bits, layer)
+    return np.where(values, 1, -1).astype(np.int8) if chip.precision == Precision.BINARY else values.astype(np.int8)
+
+
+def encode_counters(chip: ChipConfig, counters: NDArray[np.int16]) -> NDArray[np.uint8]:
+    """Counters [R, S] as words [R, W, bytes]: two's complement; pads 0."""
+    return _encode(chip, counters, chip.counter_bits)
+
+
+def decode_counters(chip: ChipConfig, words: NDArray[np.uint8], layer: int) -> NDArray[np.int16]:
+    """Inverse of :func:`encode_counters`."""
+    return _decode(chip, words, chip.counter_bits, layer)
+
+
+def _encode(chip: ChipConfig, values: NDArray, width: int) -> NDArray[np.uint8]:
+    """Numbers [R, S] as ``width`` bits each, lowest first, in words of N."""
+    rows, synapses = values.shape
+    words = -(-synapses // chip.array_synapses)
+    padded = np.zeros((rows, words, chip.array_synapses), np.int32)
+    padded.reshape(rows, -1)[:, :synapses] = values
+    bits = np.empty((*padded.shape, width), np.uint8)
+    for bit in range(width):
+        bits[..., bit] = padded >> bit & 1
+    return np.packbits(bits.reshape(rows, words, -1), axis=2, bitorder="little")
+
+
+def _decode(chip: ChipConfig, words: NDArray[np.uint8], width: int, layer: int) -> NDArray[np.int16]:
+    """Inverse of :func:`_encode`, two's complement; [R, S]."""
+    lanes = chip.array_synapses
+    bits = np.unpackbits(words, axis=2, count=lanes * width, bitorder="little")
+    bits = bits.reshape(len(words), -1, width)[:, : chip.synapses[layer]]
+    values = np.zeros(bits.shape[:2], np.int32)
+    for bit in range(width):
+        place = -(1 << bit) if bit == width - 1 else 1 << bit
+        values += bits[..., bit] * np.int32(place)
+    return values.astype(np.int16)
+
+
+def _input_bytes(x: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.packbits(x, axis=1, bitorder="little")
+
+
+# Serial port ----------------------------------------------------------------------------------------------------------
+
+
+class SerialTransport:
+    """Bytes over serial port ``name`` , or any URL pyserial knows. :class:`DeviceError` if it does not open or breaks."""
+
+    def __init__(self, name: str, baud: int = BAUD, silence: float = SILENCE):
+        self.name = name
+        self._bytes = bytearray()
+        try:
+            self._port = serial.serial_for_url(
+                name, baud, timeout=silence, write_timeout=silence, **({} if "://" in name else {"exclusive": True})
+            )
+            self._port.reset_input_buffer()
+        except (OSError, ValueError) as error:
+            raise DeviceError(f"{name}: {_why(error)}") from None
+
+    def write(self, data: bytes) -> None:
+        """Send ``data``."""
+        try:
+            self._port.write(data)
+        except OSError as error:
+            raise LinkError(f"{self.name}: {_why(error)}") from None
+
+    def read(self, count: int) -> bytes:
+        """The next ``count`` bytes. :class:`TimeoutError` after ``silence`` seconds without one; what came is kept."""
+        while len(self._bytes) < count:
+            try:
+                more = self._port.read(count - len(self._bytes))
+            except OSError as error:
+                raise LinkError(f"{self.name}: {_why(error)}") from None
+            if not more:
+                raise TimeoutError(f"{self.name}: silent")
+            self._bytes += more
+        data = bytes(self._bytes[:count])
+        del self._bytes[:count]
+        return data
+
+    def close(self) -> None:
+        """Close the port."""
+        self._port.close()
+
+
+def _why(error: Exception) -> str:
+    """What a failed port needs, in a line."""
+    import errno
+
+    known = {
+        errno.ENOENT: "there is no such port; `python -m serial.tools.list_ports` lists those there are",
+        errno.EACCES: "no permission to open it; on Linux add yourself to the group dialout and log in again",
+        errno.EBUSY: "another program uses it",
+        errno.EAGAIN: "another program uses it",
+    }
+    text = known.get(getattr(error, "errno", None) or 0)
+    return text or f"the port does not work ({' '.join(str(error).split())})"
