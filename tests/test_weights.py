@@ -8,10 +8,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from chips import BINARY, chip, run_on_chips
 from test_prng import brute_draw
 
 from popflip.golden.config import Config, Precision
 from popflip.golden.weights import State, initial
+from popflip.hw.weights import Weights
 
 
 def brute_initial(layers: tuple[int, ...], precision: Precision, seed: int) -> tuple[list[list[list[int]]], int]:
@@ -81,3 +83,16 @@ def test_a_copy_is_its_own():
     copy.rng = 3
     assert state.sha256() == initial(config_of((5, 2), Precision.BINARY)).sha256()
     assert state.rng != 3
+
+
+# The banks ------------------------------------------------------------------------------------------------------------
+
+CHIPS = {
+    "one_bank": chip(5, 3, precision=BINARY, rows=1, lanes=4),
+    "ternary": chip(17, 9, 3, rows=4, lanes=8),
+    "more_banks_than_rows": chip(70, 5, 3, precision=BINARY, rows=8, lanes=64),
+}
+
+
+def test_banks_equal_lists(testbench):
+    run_on_chips(testbench, Weights, CHIPS, "tb_weights", seed=1)

@@ -1,0 +1,200 @@
+"""Memories around a component under test, in Python, and what lies in them: a network as :mod:`popflip.hw.config` lays it out.
+
+A read port answers as a synchronous memory does: a request in a cycle, its data in the next, held until the next request.
+What is not defined is random: data before the first request, lanes past a layer's neurons.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from popflip.golden.backward import backward
+from popflip.golden.config import Precision, Rule
+from popflip.golden.forward import with_bias
+from popflip.hw.activations import activation_base, activation_words
+from popflip.hw.config import ChipConfig
+
+from .parts import EachCycle, Part
+
+# A network in memory --------------------------------------------------------------------------------------------------
+
+
+def chip_of(fields: dict[str, Any]) -> ChipConfig:
+    """The :class:`ChipConfig` whose fields went through JSON."""
+    layers, precision, rule = tuple(fields["layers"]), Precision(fields["precision"]), Rule(fields["rule"])
+    return ChipConfig(**{**fields, "layers": layers, "precision": precision, "rule": rule})
+
+
+def random_weights(chip: ChipConfig, rng: np.random.Generator) -> list[NDArray[np.int8]]:
+    """Weights of every layer, ``[R, S]`` each, all values alike."""
+    values = np.array([-1, 1] if chip.precision == Precision.BINARY else [-1, 0, 1], np.int8)
+    return [rng.choice(values, shape) for shape in zip(chip.rows, chip.synapses, strict=True)]
+
+
+def random_inputs(chip: ChipConfig, samples: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Inputs ``[n, K0]``: the first sample all 0, the second all 1, the others dense, even and sparse."""
+    density = rng.choice([0.02, 0.2, 0.5, 0.9], (samples, 1))
+    density[:2, 0] = 0, 1
+    return (rng.random((samples, chip.inputs)) < density).astype(np.uint8)
+
+
+def fields(values: Iterable[int], bits: int) -> int:
+    """``values`` side by side, ``bits`` each, two's complement, the first lowest."""
+    mask = (1 << bits) - 1
+    return sum((int(value) & mask) << place * bits for place, value in enumerate(values))
+
+
+def weight_bits(chip: ChipConfig, w: NDArray[np.int8]) -> int:
+    """Weights side by side as :func:`popflip.hw.weights.weight_word` encodes them."""
+    return fields(w > 0 if chip.weight_bits == 1 else w, chip.weight_bits)
+
+
+def weight_banks(chip: ChipConfig, weights: Sequence[NDArray[np.int8]]) -> list[list[int]]:
+    """The words of each of the ``P`` banks."""
+    banks = [[0] * chip.weight_depth for _ in range(chip.array_rows)]
+    for layer, w in enumerate(weights):
+        for row, values in enumerate(w):
+            group, bank = divmod(row, chip.array_rows)
+            for word, start in enumerate(range(0, len(values), chip.array_synapses)):
+                address = chip.weight_base[layer] + group * chip.words[layer] + word
+                banks[bank][address] = weight_bits(chip, values[start : start + chip.array_synapses])
+    return banks
+
+
+def counter_words(chip: ChipConfig, counters: Sequence[NDArray[np.int16]]) -> dict[tuple[int, int, int], tuple[int, int]]:
+    """Address and bits of each word of counters by its layer, row and number, in that order."""
+    return {
+        (layer, row, word): (
+            chip.counter_base[layer] + word * chip.rows[layer] + row,
+            fields(values[start : start + chip.array_synapses], chip.counter_bits),
+        )
+        for layer, m in enumerate(counters)
+        for row, values in enumerate(m)
+        for word, start in enumerate(range(0, len(values), chip.array_synapses))
+    }
+
+
+def input_list(chip: ChipConfig, x: NDArray[np.uint8]) -> list[dict[str, int]]:
+    """A sample's words that hold a one, bias included (:func:`popflip.hw.ingest.input_word`)."""
+    a = with_bias(x[None])[0]
+    words = [fields(a[start : start + chip.array_synapses], 1) for start in range(0, len(a), chip.array_synapses)]
+    return [{"bits": bits, "index": index} for index, bits in enumerate(words) if bits]
+
+
+def within_window(v: NDArray[np.int32], window: int) -> NDArray[np.bool_]:
+    """Which hidden neurons golden still teaches, ``[n, R]``: those that get a δ from one that asks all of them for +1."""
+    ask = np.ones((len(v), 1), np.int32)
+    weights = [np.zeros((v.shape[1], 1), np.int8), np.ones((1, v.shape[1] + 1), np.int8)]
+    return backward(weights, [v, ask], ask, (window,), 1)[0] != 0
+
+
+class ActivationMemory:
+    """Hidden activations by slot: :class:`popflip.hw.activations.Activations` as its docstring says."""
+
+    def __init__(self, chip: ChipConfig, seed: int):
+        self.chip = chip
+        bits = max(1, activation_words(chip)) * chip.array_synapses
+        draw = random.Random(seed)
+        self._active, self._near = ([draw.getrandbits(bits) for _ in range(chip.slots)] for _ in range(2))
+
+    def write(self, slot: int, word: int, part: int, active: int, near: int) -> None:
+        """``P`` neurons: part ``part`` of word ``word``, or of the words from there on where P > N."""
+        rows, lanes = self.chip.array_rows, self.chip.array_synapses
+        self._put(slot, (word - word % max(1, rows // lanes)) * lanes + part * rows, rows, active, near)
+
+    def read(self, slot: int, word: int) -> tuple[int, int]:
+        """``active`` and ``near`` of a word."""
+        lanes = self.chip.array_synapses
+        mask = (1 << lanes) - 1
+        return self._active[slot] >> word * lanes & mask, self._near[slot] >> word * lanes & mask
+
+    def put_layer(self, slot: int, layer: int, active: NDArray, near: NDArray) -> None:
+        """All inputs of ``layer``."""
+        place = activation_base(self.chip, layer) * self.chip.array_synapses
+        self._put(slot, place, len(active), fields(active, 1), fields(near, 1))
+
+    def layer(self, slot: int, layer: int) -> list[tuple[int, int]]:
+        """``active`` and ``near`` of the inputs of ``layer``."""
+        place = activation_base(self.chip, layer) * self.chip.array_synapses
+        return [
+            (self._active[slot] >> bit & 1, self._near[slot] >> bit & 1)
+            for bit in range(place, place + self.chip.layers[layer])
+        ]
+
+    def _put(self, slot: int, place: int, count: int, active: int, near: int) -> None:
+        mask = ((1 << count) - 1) << place
+        for memory, bits in ((self._active, active), (self._near, near)):
+            memory[slot] = memory[slot] & ~mask | bits << place & mask
+
+
+# Their ports ----------------------------------------------------------------------------------------------------------
+
+
+class ReadPort(EachCycle):
+    """A read port: ``read(*address)`` gives a value for each port of ``data``.
+
+    ``requests`` lists the addresses asked for. A request in a cycle in which port ``ready`` is low is not taken, and the
+    data in the next cycle are somebody else's; ``ready`` is driven here, high with probability ``grant``.
+    """
+
+    def __init__(
+        self,
+        part: Part,
+        enable: str,
+        address: Sequence[str],
+        data: Sequence[str],
+        read: Callable[..., Sequence[int]],
+        *,
+        ready: str = "",
+        grant: float = 1,
+        seed: int = 1,
+    ):
+        self.requests: list[tuple[int, ...]] = []
+        self._enable, self._address, self._data, self._read = enable, address, data, read
+        self._ready, self._grant, self._granted = ready, grant, True
+        self._random = random.Random(f"{seed} {part.name} {enable}")
+        self._answer: Sequence[int] | None = None
+        for port in data:
+            part.scramble(port, self._random)
+        super().__init__(part)
+
+    def drive(self) -> None:
+        if not self._granted:
+            for port in self._data:
+                self.part.scramble(port, self._random)
+        elif self._answer is not None:
+            for port, value in zip(self._data, self._answer, strict=True):
+                self.part.set(port, value)
+        self._answer = None
+        if self._ready:
+            self._granted = self._random.random() < self._grant
+            self.part.set(self._ready, self._granted)
+
+    def look(self) -> None:
+        if self._granted and self.part.get(self._enable):
+            address = tuple(self.part.get(port) for port in self._address)
+            self.requests.append(address)
+            self._answer = self._read(*address)
+
+
+class WritePort(EachCycle):
+    """A write port: ``write(*values of ports)`` at the end of a cycle in which ``enable`` is high."""
+
+    def __init__(self, part: Part, enable: str, ports: Sequence[str], write: Callable[..., Any]):
+        self.count = 0
+        self._enable, self._ports, self._write = enable, ports, write
+        self._values: tuple[int, ...] | None = None
+        super().__init__(part)
+
+    def drive(self) -> None:
+        if self._values is not None:
+            self._write(*self._values)
+            self.count += 1
+
+    def look(self) -> None:
+        self._values = tuple(self.part.get(port) for port in self._ports) if self.part.get(self._enable) else None

@@ -1,0 +1,56 @@
+"""Testbench of the weight banks."""
+
+import random
+
+import cocotb
+
+from popflip.hw.weights import weight_word
+from popflip.sim.memories import chip_of, fields
+from popflip.sim.parts import Part, each_part
+from popflip.sim.runner import parameters
+
+CYCLES = 800
+
+
+async def check(part: Part, chip: dict) -> None:
+    """The array reads all banks, a row one of them; a row's request goes first; writes land at the end of their cycle."""
+    config = chip_of(chip)
+    width, rows = weight_word(config).size, config.array_rows
+    draw = random.Random(parameters()["seed"])
+    banks = [[0] * config.weight_depth for _ in range(rows)]
+    array_data = row_data = None  # what the last request asked for
+    waiting = None  # the array's request that has not been taken
+    for cycle in range(CYCLES):
+        row_read, write = draw.random() < 0.3, draw.random() < 0.5
+        address, bank = draw.randrange(config.weight_depth), draw.randrange(rows)
+        if waiting is None and draw.random() < 0.6:
+            waiting = draw.randrange(config.weight_depth)
+        write_address = address if draw.random() < 0.3 else draw.randrange(config.weight_depth)
+        write_bank, value = draw.randrange(rows), draw.getrandbits(width)
+        part.set("row__read", row_read)
+        part.set("row__read_address", address)
+        part.set("row__read_bank", bank)
+        part.set("row__write", write)
+        part.set("row__write_address", write_address)
+        part.set("row__write_bank", write_bank)
+        part.set("row__write_data", value)
+        part.set("array_read", waiting is not None)
+        part.set("array_address", draw.randrange(config.weight_depth) if waiting is None else waiting)
+        await part.settled()
+        assert part.get("array_ready") == (not row_read), f"cycle {cycle}: ready"
+        assert array_data is None or part.get("array_data") == array_data, f"cycle {cycle}: data of the array's request"
+        assert row_data is None or part.get("row__read_data") == row_data, f"cycle {cycle}: data of the row's request"
+        if row_read:
+            array_data, row_data = None, banks[bank][address]
+        elif waiting is not None:
+            array_data, row_data = fields((words[waiting] for words in banks), width), None
+            waiting = None
+        if write:
+            banks[write_bank][write_address] = value
+        await part.next_cycle()
+
+
+@cocotb.test()
+async def equals_lists(dut):
+    """Against a list of words a bank."""
+    await each_part(dut, check)
