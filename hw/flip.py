@@ -1,0 +1,154 @@
+"""Flip: selected synapses move by their counter's sign, at random; all other counters decay (arXiv 2410.09734, §4)."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from popflip.golden.config import WORD, Precision
+
+from .config import ChipConfig
+from .scan import WriteSignature, of_layer
+from .select import selected_layout
+from .signature import record_layout
+
+
+def moved(chip: ChipConfig, weight: Value, counter: Value) -> Value:
+    """Weight of a candidate after its flip: ``sgn(m)`` (binary, where it was the other one) or ``w + sgn(m)`` (ternary)."""
+    if chip.precision == Precision.BINARY:
+        return ~weight
+    return Cat(~weight[0], ~weight[0] & counter[-1])
+
+
+def decayed(counter: Value, shift: Value) -> Value:
+    """``m − (m >> shift)``, the shift rounding down; 0 for 0. ``shift`` is less than the counter's bits."""
+    return counter - (counter >> shift)
+
+
+class Flip(wiring.Component):
+    """One pass over a layer's words (golden ``flip.flip``).
+
+    Selected and ``r = 1`` in the random mask: ``w ← sgn(m)`` (binary) or ``w ← w + sgn(m)`` (ternary), ``m ← 0``. Else
+    ``m ← m − (m >> shift)``.
+
+    Members
+    -------
+    ``start`` : In(stream of range(L))
+        A layer; taken when it is finished: all words written, all records taken.
+    ``shift`` : In(range(counter_bits + 1))
+        Stable while running. 0: all of a counter is forgotten.
+    ``i`` : In(stream of :func:`.select.selected_layout`)
+        The layer's words, in scan order.
+    ``mask_start`` : Out(stream of range(L)), ``mask`` : In(stream of max(N, 32))
+        Asks for the layer's random masks (:class:`.mask.Mask`), and takes them.
+    ``write`` : Out(WriteSignature)
+        A word that was taken, in the same cycle.
+    ``records`` : Out(stream of :func:`.signature.record_layout`)
+        Each 32-synapse word in which something flipped. No word is taken before the records of the one before are.
+
+    Latency 0; a word a cycle, as fast as masks come.
+    """
+
+    def __init__(self, chip: ChipConfig):
+        self.chip = chip
+        super().__init__(
+            {
+                "start": In(stream.Signature(range(chip.depth))),
+                "shift": In(range(chip.counter_bits + 1)),
+                "i": In(stream.Signature(selected_layout(chip))),
+                "mask_start": Out(stream.Signature(range(chip.depth))),
+                "mask": In(stream.Signature(max(chip.array_synapses, WORD))),
+                "write": Out(WriteSignature(chip)),
+                "records": Out(stream.Signature(record_layout(chip))),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        chip = self.chip
+        lanes = chip.array_synapses
+        position = self.i.payload.position
+
+        pending = Signal()  # records are
+        take = Signal()
+        m.d.comb += [
+            take.eq(self.i.valid & self.mask.valid & ~pending),
+            self.i.ready.eq(self.mask.valid & ~pending),
+            self.mask.ready.eq(self.i.valid & ~pending & position.last_of_mask),
+            self.mask_start.payload.eq(self.start.payload),
+        ]
+
+        # Lanes
+        shift = Signal(range(chip.counter_bits))
+        flipped = Signal(lanes)
+        m.d.comb += [
+            shift.eq(Mux(self.shift == chip.counter_bits, chip.counter_bits - 1, self.shift)),
+            flipped.eq(self.i.payload.selected & self.mask.payload.word_select(position.piece, lanes)),
+        ]
+        with m.If(take):
+            m.d.comb += [
+                self.write.write.eq(1),
+                self.write.weight_address.eq(position.weight_address),
+                self.write.weight_bank.eq(position.weight_bank),
+                self.write.counter_address.eq(position.counter_address),
+            ]
+            for lane in range(lanes):
+                weight, counter = self.i.payload.weights[lane], self.i.payload.counters[lane]
+                m.d.comb += [
+                    self.write.weights[lane].eq(Mux(flipped[lane], moved(chip, weight, counter), weight)),
+                    self.write.counters[lane].eq(Mux(flipped[lane], 0, decayed(counter, shift))),
+                ]
+
+        # Records
+        index = Signal.like(self.records.payload.index)
+        record = Signal(max(lanes, WORD))
+        m.d.comb += [self.records.payload.index.eq(index), self.records.payload.mask.eq(record)]
+        if lanes < WORD:
+            flips_before = Signal()  # in this 32-synapse word
+            flips = flipped.any() | flips_before
+            m.d.comb += self.records.valid.eq(pending)
+            with m.If(take):
+                with m.If(position.piece == 0):
+                    m.d.sync += record.eq(0)
+                m.d.sync += [
+                    record.word_select(position.piece, lanes).eq(flipped),
+                    flips_before.eq(flips & ~position.last_of_mask),
+                ]
+                with m.If(position.last_of_mask):
+                    m.d.sync += [pending.eq(flips), index.eq(index + ~flips)]
+            with m.If(self.records.valid & self.records.ready):
+                m.d.sync += [pending.eq(0), index.eq(index + 1)]
+        else:
+            # A word of several records is walked through, those without flips too.
+            parts = lanes // WORD
+            last_parts = of_layer(self.start.payload, [(words - 1) % parts for words in chip.mask_words])
+            parts_left = Signal(range(parts))
+            m.d.comb += self.records.valid.eq(pending & self.records.payload.mask.any())
+            with m.If(take):
+                more_parts = Mux(position.last_of_row, last_parts, parts - 1)
+                m.d.sync += [record.eq(flipped), pending.eq(flipped.any()), parts_left.eq(more_parts)]
+                with m.If(~flipped.any()):
+                    m.d.sync += index.eq(index + more_parts + 1)
+            with m.If(pending & (~self.records.valid | self.records.ready)):
+                m.d.sync += [
+                    record.eq(record >> WORD),
+                    index.eq(index + 1),
+                    parts_left.eq(parts_left - 1),
+                    pending.eq(parts_left != 0),
+                ]
+
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += self.mask_start.valid.eq(self.start.valid)
+                m.d.sync += index.eq(of_layer(self.start.payload, chip.word_base))
+                with m.If(self.mask_start.valid & self.mask_start.ready):
+                    m.next = "WORDS"
+            with m.State("WORDS"):
+                with m.If(take & position.last):
+                    m.next = "RECORDS"
+            with m.State("RECORDS"):
+                with m.If(~pending):
+                    m.d.comb += self.start.ready.eq(1)
+                    m.next = "IDLE"
+        return m

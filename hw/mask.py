@@ -1,0 +1,105 @@
+"""Random masks: which of the selected synapses flip (golden ``mask.bernoulli``)."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Const, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from popflip.golden.config import WORD
+
+from .config import ChipConfig
+from .scan import of_layer
+
+
+class Mask(wiring.Component):
+    """Masks whose bits are 1 with probability ``n / 256``, all those of a layer for each ``start``, in scan order.
+
+    A mask starts as 0 and takes one random word ``u`` for each bit of ``n`` from its lowest set one up to bit 7: ``r | u``
+    where the bit is set, else ``r & u``. ``n = 256`` is all ones and draws nothing. Each 32-synapse word of a row that
+    exists has one, and nothing is drawn past the last one of a layer.
+
+    Members
+    -------
+    ``n`` : In(range(257))
+        Probability in 256ths, 1 … 256; stable from a start to its last mask.
+    ``start`` : In(stream of range(L))
+        A layer; taken once the masks of the one before are drawn.
+    ``words`` : In(stream of 32)
+        Random words.
+    ``o`` : Out(stream of max(N, 32))
+        Mask of a 32-synapse word, or, with N > 32, of an N-synapse word. Bits of 32-synapse words past the row's
+        last one are undefined.
+
+    A mask takes a cycle for each word drawn (one for ``n = 256``), the first of them the cycle in which the mask before
+    is taken: with ``n = 128`` and N ≤ 32 there is one every cycle. Latency 1 cycle more.
+    """
+
+    def __init__(self, chip: ChipConfig):
+        self.chip = chip
+        super().__init__(
+            {
+                "n": In(range(257)),
+                "start": In(stream.Signature(range(chip.depth))),
+                "words": In(stream.Signature(WORD)),
+                "o": Out(stream.Signature(max(chip.array_synapses, WORD))),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        chip = self.chip
+        parts = max(1, chip.array_synapses // WORD)
+        counts = [rows * words for rows, words in zip(chip.rows, chip.mask_words, strict=True)]
+
+        left = Signal(range(max(counts) + 1))  # 32-bit masks of the layer not yet complete
+        part = Signal(range(parts))
+        part_ends = Signal(init=1)  # the part being drawn is the last one of o
+        m.d.comb += self.start.ready.eq(left == 0)
+
+        lowest = Signal(range(8))  # set bit of n
+        for bit in reversed(range(8)):
+            with m.If(self.n[bit]):
+                m.d.comb += lowest.eq(bit)
+        begun = Signal()
+        next_bit = Signal(range(8))
+        bit = Mux(begun, next_bit, lowest)
+        everything = self.n[8]
+
+        room = (left != 0) & (~self.o.valid | self.o.ready)
+        step = Signal()
+        complete = Signal()  # a 32-bit mask is, with this step
+        m.d.comb += [
+            self.words.ready.eq(room & ~everything),
+            step.eq(room & (self.words.valid | everything)),
+            complete.eq(step & (everything | (bit == 7))),
+        ]
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        with m.If(step):
+            u = self.words.payload
+            r = self.o.payload.word_select(part, WORD)
+            m.d.sync += [
+                begun.eq(1),
+                next_bit.eq(bit + 1),
+                r.eq(Mux(~begun, u, Mux(self.n.bit_select(bit, 1), r | u, r & u))),
+            ]
+            with m.If(everything):
+                m.d.sync += r.eq(~0)
+        with m.If(complete):
+            m.d.sync += [begun.eq(0), left.eq(left - 1), self.o.valid.eq(part_ends), part.eq(Mux(part_ends, 0, part + 1))]
+        with m.If(self.start.valid & self.start.ready):
+            m.d.sync += left.eq(of_layer(self.start.payload, counts))
+
+        if parts > 1:
+            column = Signal(range(max(chip.mask_words)))  # 32-synapse words of the row still to come
+            row_words = Signal.like(column)
+            m.d.comb += part_ends.eq((part == parts - 1) | (column == 0))
+            with m.If(complete):
+                m.d.sync += column.eq(Mux(column == 0, row_words, column - 1))
+            with m.If(self.start.valid & self.start.ready):
+                last_word = of_layer(self.start.payload, [words - 1 for words in chip.mask_words])
+                m.d.sync += [column.eq(last_word), row_words.eq(last_word)]
+        else:
+            m.d.comb += part_ends.eq(Const(1))
+        return m

@@ -1,0 +1,192 @@
+"""Scan: reads a layer's words in scan order (row, then word), the order all random numbers and ties go by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from amaranth.hdl import Array, Const, Module, Signal, ValueLike
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from popflip.golden.config import WORD
+
+from .config import ChipConfig
+from .weights import counter_word, weight_word
+
+
+def most_synapses(chip: ChipConfig) -> int:
+    """Synapses of the largest layer."""
+    return max(rows * synapses for rows, synapses in zip(chip.rows, chip.synapses, strict=True))
+
+
+def of_layer(layer: ValueLike, values: Sequence[int]):
+    """The one of ``values``, one a layer, that belongs to ``layer``."""
+    shape = range(max(values) + 1)
+    if len(set(values)) == 1:
+        return Const(values[0], shape)
+    return Array(Const(value, shape) for value in values)[layer]
+
+
+def position_layout(chip: ChipConfig) -> data.StructLayout:
+    """Where a word lies, as :class:`ChipConfig` lays memory out.
+
+    ``piece`` : which of the ``32/N`` N-synapse words of a 32-synapse word it is (0 if N ≥ 32). ``last_of_mask``: it is the
+    last one of them that exists. ``last_of_row``, ``last`` (of the layer): nothing follows.
+    """
+    return data.StructLayout(
+        {
+            "weight_address": range(chip.weight_depth),
+            "weight_bank": range(chip.array_rows),
+            "counter_address": range(chip.counter_depth),
+            "piece": range(max(1, WORD // chip.array_synapses)),
+            "last_of_mask": 1,
+            "last_of_row": 1,
+            "last": 1,
+        }
+    )
+
+
+def word_layout(chip: ChipConfig) -> data.StructLayout:
+    """A word that was read: ``position``, ``weights``, ``counters``."""
+    return data.StructLayout(
+        {"position": position_layout(chip), "weights": weight_word(chip), "counters": counter_word(chip)}
+    )
+
+
+class WriteSignature(wiring.Signature):
+    """A word of weights and one of counters, to be written at the end of a cycle in which ``write`` is high.
+
+    Whoever does not write drives zeros, so that initiators that take turns are joined by an OR.
+    """
+
+    def __init__(self, chip: ChipConfig):
+        super().__init__(
+            {
+                "write": Out(1),
+                "weight_address": Out(range(chip.weight_depth)),
+                "weight_bank": Out(range(chip.array_rows)),
+                "counter_address": Out(range(chip.counter_depth)),
+                "weights": Out(weight_word(chip)),
+                "counters": Out(counter_word(chip)),
+            }
+        )
+
+
+class Scan(wiring.Component):
+    """Every word of a layer, once for each ``start``.
+
+    Parameters
+    ----------
+    registered : bool
+        Whether words pass a register on their way out of the memories. It costs its flip-flops and a cycle, and takes the
+        memories' access time out of the path that follows. By default with N > 8: small arrays are for small, slow chips.
+
+    Members
+    -------
+    ``start`` : In(stream of range(L))
+        A layer; taken once the last word of the one before was requested.
+    ``read`` : Out(1), ``weight_address``, ``weight_bank``, ``counter_address`` : Out, ``weights``, ``counters`` : In
+        Request of a word, and its data, from the next cycle to the next request.
+    ``o`` : Out(stream of :func:`word_layout`)
+
+    Latency :attr:`latency` cycles from a start to its first word; then a word every cycle.
+    """
+
+    def __init__(self, chip: ChipConfig, *, registered: bool | None = None):
+        self.chip = chip
+        self.registered = chip.array_synapses > 8 if registered is None else registered
+        self.latency = 3 if self.registered else 2
+        super().__init__(
+            {
+                "start": In(stream.Signature(range(chip.depth))),
+                "read": Out(1),
+                "weight_address": Out(range(chip.weight_depth)),
+                "weight_bank": Out(range(chip.array_rows)),
+                "counter_address": Out(range(chip.counter_depth)),
+                "weights": In(weight_word(chip)),
+                "counters": In(counter_word(chip)),
+                "o": Out(stream.Signature(word_layout(chip))),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        chip = self.chip
+        pieces = max(1, WORD // chip.array_synapses)
+
+        running = Signal()
+        layer = Signal(range(chip.depth))
+        row = Signal(range(max(*chip.rows, chip.array_rows)))
+        word = Signal(range(max(chip.words)))
+        row_weights = Signal(range(chip.weight_depth))  # address of the row's first word
+        row_counters = Signal(range(chip.counter_depth))
+
+        position = Signal(position_layout(chip))
+        last_of_row = Signal()
+        m.d.comb += [
+            position.weight_address.eq(self.weight_address),
+            position.weight_bank.eq(self.weight_bank),
+            position.counter_address.eq(self.counter_address),
+            position.piece.eq(word),
+            # Not from one member of ``position`` to another: simulators that keep it in one piece would see a loop.
+            last_of_row.eq(word == of_layer(layer, [words - 1 for words in chip.words])),
+            position.last_of_row.eq(last_of_row),
+            position.last_of_mask.eq(last_of_row | (word[: exact_log2(pieces)] == pieces - 1)),
+            position.last.eq(last_of_row & (row == of_layer(layer, [rows - 1 for rows in chip.rows]))),
+            self.weight_bank.eq(row),
+        ]
+
+        read_valid, read_ready = Signal(), Signal()
+        read_position = Signal(position_layout(chip))
+        m.d.comb += [
+            self.read.eq(running & (~read_valid | read_ready)),
+            self.start.ready.eq(~running),
+        ]
+        with m.If(self.read):
+            m.d.sync += [read_valid.eq(1), read_position.eq(position), running.eq(~position.last)]
+            with m.If(position.last_of_row):
+                m.d.sync += [
+                    word.eq(0),
+                    row.eq(row + 1),
+                    row_counters.eq(row_counters + 1),
+                    self.counter_address.eq(row_counters + 1),
+                    self.weight_address.eq(row_weights),
+                ]
+                with m.If(self.weight_bank == chip.array_rows - 1):
+                    m.d.sync += [row_weights.eq(self.weight_address + 1), self.weight_address.eq(self.weight_address + 1)]
+            with m.Else():
+                m.d.sync += [
+                    word.eq(word + 1),
+                    self.counter_address.eq(self.counter_address + of_layer(layer, chip.rows)),
+                    self.weight_address.eq(self.weight_address + 1),
+                ]
+        with m.Elif(read_ready):
+            m.d.sync += read_valid.eq(0)
+        with m.If(self.start.valid & self.start.ready):
+            weights = of_layer(self.start.payload, chip.weight_base)
+            counters = of_layer(self.start.payload, chip.counter_base)
+            m.d.sync += [
+                running.eq(1),
+                layer.eq(self.start.payload),
+                row.eq(0),
+                word.eq(0),
+                row_weights.eq(weights),
+                self.weight_address.eq(weights),
+                row_counters.eq(counters),
+                self.counter_address.eq(counters),
+            ]
+
+        read_word = Signal(word_layout(chip))
+        m.d.comb += [
+            read_word.position.eq(read_position),
+            read_word.weights.eq(self.weights),
+            read_word.counters.eq(self.counters),
+        ]
+        if self.registered:
+            m.d.comb += read_ready.eq(~self.o.valid | self.o.ready)
+            with m.If(read_ready):
+                m.d.sync += [self.o.valid.eq(read_valid), self.o.payload.eq(read_word)]
+        else:
+            m.d.comb += [read_ready.eq(self.o.ready), self.o.valid.eq(read_valid), self.o.payload.eq(read_word)]
+        return m
