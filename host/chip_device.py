@@ -139,7 +139,7 @@ class ChipDevice(Device):
         """All ``words`` of a memory, [words, ``size`` bytes]."""
         count = max(1, ANSWER_BYTES // size)
         requests = [
-            self.link.post(command, struct.pack("<IH", first, min(count, words - first)))
+            self.link.post(command, struct.pack("<HI", min(count, words - first), first))
             for first in range(0, words, count)
         ]
         content = b"".join(self.link.answer(request) for request in requests)
@@ -169,7 +169,7 @@ def _text(value: object) -> str:
     return "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-# Memory layout (popflip.hw.config) --------------------------------------------------------------------------------------
+# Memory layout (popflip.hw.config) ------------------------------------------------------------------------------------
 
 
 def _weight_words(chip: ChipConfig) -> int:
@@ -242,7 +242,7 @@ def _input_bytes(x: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 class SerialTransport:
-    """Bytes over serial port ``name`` , or any URL pyserial knows. :class:`DeviceError` if it does not open or breaks."""
+    """Bytes over serial port ``name``, or any URL pyserial knows. :class:`DeviceError` if it does not work."""
 
     def __init__(self, name: str, baud: int = BAUD, silence: float = SILENCE):
         self.name = name

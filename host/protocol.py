@@ -22,7 +22,6 @@ from popflip.hw.link.buffer import BUFFER_BYTES, longest_payload
 from popflip.hw.link.frames import (
     COMMANDS,
     HEADER_BYTES,
-    HEADER_CRC,
     OVERHEAD,
     PROTOCOL_VERSION,
     REFUSAL,
@@ -78,13 +77,17 @@ class Frame(NamedTuple):
 def encode(sequence: int, code: int, payload: bytes = b"") -> bytes:
     """A frame as bytes."""
     checked = struct.pack("<BBH", sequence, code, len(payload))
-    body = checked + bytes([HEADER_CRC().compute(checked)]) + payload
+    body = checked + _check(checked) + payload
     return bytes([SYNC]) + body + struct.pack("<I", zlib.crc32(body))
+
+
+def _check(checked: bytes) -> bytes:
+    return struct.pack("<B", zlib.crc32(checked) & 0xFF)
 
 
 def payload_length(header: bytes) -> int | None:
     """Payload bytes behind a header of ``HEADER_BYTES``; None if it is damaged or none."""
-    if header[0] != SYNC or HEADER_CRC().compute(header[1:-1]) != header[-1]:
+    if header[0] != SYNC or _check(header[1:-1]) != header[-1:]:
         return None
     return struct.unpack_from("<H", header, 3)[0]
 
@@ -303,7 +306,7 @@ class Link:
         raise LinkError(f"{self.name}: no answer; is it a popflip chip, and at this speed?")
 
 
-# The page --------------------------------------------------------------------------------------------------------------
+# The page -------------------------------------------------------------------------------------------------------------
 
 
 def page() -> str:
@@ -327,7 +330,7 @@ def page() -> str:
             "## Identity\n",
             _fields(Identity.FIELDS),
             "## Registers\n",
-            f"Of preset `{preset}`; other networks differ in ranges, and have one `window` a hidden layer and one `k` a "
+            f"Of preset `{preset}`; other networks differ in ranges, and have a `window` a hidden layer and a `k` a "
             "layer.\n",
             _table(
                 ("number", "register", "lowest", "highest", "at power-up", ""),
@@ -356,7 +359,7 @@ def _example(batch: int) -> str:
         (request[1:2], "sequence number 7"),
         (request[2:3], f"command {Command.CONFIGURE:d}, CONFIGURE"),
         (request[3:5], f"length {len(value)}"),
-        (request[5:6], f"CRC-8 of `{request[1:5].hex(' ')}`"),
+        (request[5:6], f"lowest byte of the CRC-32 of `{request[1:5].hex(' ')}`"),
         (value[:1], "register 0, `batch`"),
         (value[1:], f"value {batch}"),
         (request[-TRAILER_BYTES:], f"CRC-32 of `{request[1:-TRAILER_BYTES].hex(' ')}`"),
@@ -399,12 +402,11 @@ parity, 1 stop bit) on boards, and the same bytes into the simulated chip. Numbe
 | 1 | sequence number |
 | 1 | command; in an answer the result |
 | 2 | length of the payload in bytes |
-| 1 | CRC-8 of the four bytes before it: polynomial `{HEADER_CRC.polynomial:02x}`, highest bit first, start and final \
-inversion `{HEADER_CRC.initial_crc:02x}` |
+| 1 | check: lowest byte of the CRC-32 of the four bytes before it |
 | length | payload |
 | 4 | CRC-32 (zlib's) of everything before it but SYNC |
 
-- A request is carried out if both CRCs match, its sequence number is the expected one, and every value in it is valid.
+- A request is carried out if check and CRC-32 match, its sequence number is the expected one, and every value in it is valid.
   Otherwise it changes nothing, and the answer says why. Each request carried out moves the expected number on by one.
 - The number in an answer is that of its request, as far as it could be read. After a damaged header the chip looks for
   the next SYNC.

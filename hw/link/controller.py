@@ -62,13 +62,15 @@ class Controller(wiring.Component):
         m.submodules.rom = memory = Memory(shape=16, depth=len(rom.content), init=rom.content)
         constant = memory.read_port()
 
-        command = Signal(8, decoder=Command)
+        command = Signal(4, decoder=Command)
+        alien = Signal()  # the command has more bits
         sequence, expected = Signal(8), Signal(8)
         result = Signal(Result)
         remaining = Signal(range(self.identity.buffer_bytes))  # payload bytes behind the cursor; in the first pass
-        count = Signal(16)  # items or words: up in the first pass, down in the second
-        address = Signal(range(max(sizes.weight_words, sizes.counter_words, rom.end)))
-        far = Signal()  # the address has more bits than any memory
+        places = max(sizes.weight_words, sizes.counter_words, rom.end)
+        count = Signal(range(max(places, self.identity.buffer_bytes) + 1))  # up in the first pass, down in the second
+        address = Signal(range(places))
+        far = Signal()  # address or number of words have more bits than that
         word = Signal(8 * max(6, weight_bytes(chip), counter_bytes(chip)))
         number = Signal(range(len(rom.numbers)))
         label = Signal(8 * chip.label_bytes)
@@ -108,7 +110,8 @@ class Controller(wiring.Component):
         with m.If(shift):
             m.d.sync += word.eq(Cat(word[8:], reader.data))
 
-        length = Signal(range(2**16 * max(sizes.answer.values())))
+        memory_words = chosen(sizes.memory)
+        length = Signal(range(2 ** len(count) * max(sizes.answer.values())))
         m.d.comb += length.eq(0)
         for size in set(sizes.answer.values()):
             with m.If(one_of(*(key for key in sizes.answer if sizes.answer[key] == size))):
@@ -155,7 +158,7 @@ class Controller(wiring.Component):
                 m.d.comb += reader.step.eq(1)
                 m.d.sync += phase.eq(phase + 1)
                 with m.Switch(phase):
-                    targets = result, sequence, command, remaining[:8], remaining[8:]
+                    targets = result, sequence, Cat(command, alien), remaining[:8], remaining[8:]
                     for index, target in enumerate(targets):
                         with m.Case(index):
                             m.d.sync += target.eq(reader.data)
@@ -168,7 +171,7 @@ class Controller(wiring.Component):
                     with m.If(result != Result.BAD_CRC):  # the entry ends here, whatever its length says
                         m.d.sync += remaining.eq(0)
                     m.next = "REFUSE"
-                with m.Elif(~one_of(*Command)):
+                with m.Elif(alien | ~one_of(*Command)):
                     refuse(Result.UNKNOWN_COMMAND)
                 with m.Elif((sequence != expected) & (command != Command.IDENTIFY)):
                     refuse(Result.BAD_SEQUENCE)
@@ -187,14 +190,14 @@ class Controller(wiring.Component):
                         m.next = "PREPARE"
 
             with m.State("PREPARE"):
+                many, start = word[-48:-32], word[-32:]
                 m.d.comb += reader.mark.eq(1)
+                m.d.sync += address.eq(start)
                 with m.Switch(command):
                     with m.Case(Command.READ_WEIGHTS, Command.READ_COUNTERS):
-                        start = word[-48:-16]
-                        m.d.sync += [address.eq(start), far.eq(start[len(address) :].any()), count.eq(word[-16:])]
+                        m.d.sync += [count.eq(many), far.eq(many[len(count) :].any() | start[len(address) :].any())]
                     with m.Case(Command.WRITE_WEIGHTS, Command.WRITE_COUNTERS):
-                        start = word[-32:]
-                        m.d.sync += [address.eq(start), far.eq(start[len(address) :].any())]
+                        m.d.sync += far.eq(start[len(address) :].any())
                     for key, words in rom.ranges.items():
                         with m.Case(key):
                             m.d.sync += [address.eq(words.start), count.eq(len(words))]
@@ -258,11 +261,9 @@ class Controller(wiring.Component):
                         m.next = "ITEM"
 
             with m.State("ACCEPT"):
-                end = Signal(len(count) + len(address))
+                end = Signal(range(2 * (max(places, self.identity.buffer_bytes) + 1)))
                 m.d.comb += end.eq(address + count)
-                with m.If(one_of(*sizes.weight_commands) & (far | (end > sizes.weight_words))):
-                    refuse(Result.BAD_ADDRESS)
-                with m.Elif(one_of(*sizes.counter_commands) & (far | (end > sizes.counter_words))):
+                with m.If(one_of(*sizes.memory) & (far | (end > memory_words))):
                     refuse(Result.BAD_ADDRESS)
                 with m.Elif(length > MAX_LENGTH):
                     refuse(Result.BAD_LENGTH)
@@ -430,12 +431,16 @@ def _split(address: Signal, bank: Signal, row: Signal) -> list:
 class _Sizes:
     """Bytes and words of what commands carry, for one chip."""
 
-    weight_commands = (Command.READ_WEIGHTS, Command.WRITE_WEIGHTS)
-    counter_commands = (Command.READ_COUNTERS, Command.WRITE_COUNTERS)
-
     def __init__(self, chip: ChipConfig):
         self.weight_words = chip.weight_depth * chip.array_rows
         self.counter_words = chip.counter_depth
+        self.memory = {
+            Command.READ_WEIGHTS: self.weight_words,
+            Command.WRITE_WEIGHTS: self.weight_words,
+            Command.READ_COUNTERS: self.counter_words,
+            Command.WRITE_COUNTERS: self.counter_words,
+        }
+        """Words of the memory a command goes to."""
         self.item = {
             Command.CONFIGURE: 1 + VALUE_BYTES,
             Command.TRAIN: chip.label_bytes + chip.input_bytes,

@@ -2,10 +2,10 @@
 
 A frame, either way::
 
-    SYNC · sequence u8 · command u8 (answer: result u8) · length u16 · CRC-8 │ payload │ CRC-32
+    SYNC · sequence u8 · command u8 (answer: result u8) · length u16 · check u8 │ payload │ CRC-32
 
-Numbers are little-endian. The CRC-8 covers the four bytes between it and SYNC: a damaged length is found before it can
-swallow what follows. The CRC-32 covers everything between it and SYNC, the CRC-8 included.
+Numbers are little-endian. The CRC-32 covers everything between it and SYNC. The check is the lowest byte of the CRC-32 of
+the four bytes before it: a damaged length is found before it swallows what follows.
 
 A request runs only when both match, its sequence number is the one expected and every value in it is valid; otherwise
 it changes nothing and the answer says why. An accepted request moves the expected number on by one.
@@ -18,26 +18,24 @@ from dataclasses import dataclass, fields
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, enum, stream, wiring
-from amaranth.lib.crc import catalog
 from amaranth.lib.wiring import In, Out
 
 from popflip.golden.config import ConfigError, Precision, Rule
 
 from ..config import ChipConfig
 from .buffer import BufferWriteSignature
+from .crc import Crc32
 
 PROTOCOL_VERSION = 1
 SYNC = 0xA5
-HEADER_CRC = catalog.CRC8_AUTOSAR
-FRAME_CRC = catalog.CRC32_ISO_HDLC  # zlib's
 HEADER_BYTES = 6
-CHECKED_BYTES = 4  # of the header, by its CRC-8
+CHECKED_BYTES = 4  # between SYNC and the check
 TRAILER_BYTES = 4
 OVERHEAD = HEADER_BYTES + TRAILER_BYTES
 MAX_LENGTH = 2**16 - 1
 
 
-class Command(enum.IntEnum, shape=8):
+class Command(enum.IntEnum, shape=4):
     """What a request asks for."""
 
     IDENTIFY = 1
@@ -73,7 +71,7 @@ class Result(enum.IntEnum, shape=4):
 
 RESULTS: dict[Result, str] = {
     Result.OK: "done",
-    Result.BAD_HEADER: "the CRC-8 does not match",
+    Result.BAD_HEADER: "the header's check does not match",
     Result.TOO_LONG: "the payload is longer than the chip's buffer",
     Result.BAD_CRC: "the CRC-32 does not match",
     Result.BAD_SEQUENCE: "not the expected sequence number",
@@ -167,7 +165,7 @@ COMMANDS: dict[Command, CommandFormat] = {
         CommandFormat(
             Command.READ_WEIGHTS,
             "Read weight words.",
-            request=(_ADDRESS, _COUNT),
+            request=(_COUNT, _ADDRESS),
             answer=(_WEIGHTS,),
             reads=True,
             waits=True,
@@ -176,7 +174,7 @@ COMMANDS: dict[Command, CommandFormat] = {
         CommandFormat(
             Command.READ_COUNTERS,
             "Read counter words.",
-            request=(_ADDRESS, _COUNT),
+            request=(_COUNT, _ADDRESS),
             answer=(_COUNTERS,),
             reads=True,
             waits=True,
@@ -309,8 +307,7 @@ class FrameReceiver(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         rx, buffer = self.rx, self.buffer
-        m.submodules.header_crc = header_crc = HEADER_CRC().create()
-        m.submodules.frame_crc = frame_crc = FRAME_CRC().create()
+        m.submodules.crc = crc = Crc32()
 
         take = Signal()
         phase = Signal(range(CHECKED_BYTES + 1))
@@ -319,27 +316,26 @@ class FrameReceiver(wiring.Component):
         m.d.comb += [
             take.eq(rx.valid & rx.ready),
             buffer.data.eq(rx.payload),
-            header_crc.data.eq(rx.payload),
-            frame_crc.data.eq(rx.payload),
+            crc.data.eq(rx.payload),
         ]
 
         with m.FSM():
             with m.State("HUNT"):
-                m.d.comb += [rx.ready.eq(~buffer.full), header_crc.start.eq(1), frame_crc.start.eq(1)]
+                m.d.comb += [rx.ready.eq(~buffer.full), crc.start.eq(1)]
                 m.d.sync += [phase.eq(0), verdict.eq(Result.OK)]
                 with m.If(take & (rx.payload == SYNC)):
                     m.d.comb += buffer.write.eq(1)  # keeps the verdict's place
                     m.next = "HEADER"
             with m.State("HEADER"):
-                m.d.comb += [rx.ready.eq(~buffer.full), frame_crc.valid.eq(take)]
+                m.d.comb += [rx.ready.eq(~buffer.full), crc.valid.eq(take)]
                 with m.If(take):
                     m.d.sync += phase.eq(phase + 1)
                     with m.If(phase != CHECKED_BYTES):
-                        m.d.comb += [buffer.write.eq(1), header_crc.valid.eq(1)]
+                        m.d.comb += buffer.write.eq(1)
                         m.d.sync += left.eq(Cat(left[8:], rx.payload))
                     with m.Else():
                         m.d.sync += phase.eq(0)
-                        with m.If(rx.payload != header_crc.crc):
+                        with m.If(rx.payload != crc.crc[:8]):
                             m.d.sync += verdict.eq(Result.BAD_HEADER)
                             m.next = "VERDICT"
                         with m.Elif(left > self.longest):
@@ -350,13 +346,13 @@ class FrameReceiver(wiring.Component):
                         with m.Else():
                             m.next = "PAYLOAD"
             with m.State("PAYLOAD"):
-                m.d.comb += [rx.ready.eq(~buffer.full), frame_crc.valid.eq(take), buffer.write.eq(take)]
+                m.d.comb += [rx.ready.eq(~buffer.full), crc.valid.eq(take), buffer.write.eq(take)]
                 with m.If(take):
                     m.d.sync += left.eq(left - 1)
                     with m.If(left == 1):
                         m.next = "TRAILER"
             with m.State("TRAILER"):
-                m.d.comb += [rx.ready.eq(1), frame_crc.valid.eq(take)]
+                m.d.comb += [rx.ready.eq(1), crc.valid.eq(take)]
                 with m.If(take):
                     m.d.sync += phase.eq(phase + 1)
                     with m.If(phase == TRAILER_BYTES - 1):
@@ -364,7 +360,7 @@ class FrameReceiver(wiring.Component):
             with m.State("VERDICT"):
                 m.d.comb += [
                     buffer.commit.eq(1),
-                    buffer.data.eq(Mux((verdict != Result.OK) | frame_crc.match_detected, verdict, Result.BAD_CRC)),
+                    buffer.data.eq(Mux((verdict != Result.OK) | crc.match, verdict, Result.BAD_CRC)),
                 ]
                 m.next = "HUNT"
         return m
@@ -396,33 +392,29 @@ class FrameSender(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         header, payload, tx = self.header, self.payload, self.tx
-        m.submodules.header_crc = header_crc = HEADER_CRC().create()
-        m.submodules.frame_crc = frame_crc = FRAME_CRC().create()
+        m.submodules.crc = crc = Crc32()
 
         sent = Signal()
         phase = Signal(range(HEADER_BYTES))
         answer = Signal(ANSWER_HEADER)  # `length` counts down while the payload goes
-        m.d.comb += [sent.eq(tx.valid & tx.ready), header_crc.data.eq(tx.payload), frame_crc.data.eq(tx.payload)]
+        m.d.comb += [sent.eq(tx.valid & tx.ready), crc.data.eq(tx.payload)]
 
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += [header.ready.eq(1), header_crc.start.eq(1), frame_crc.start.eq(1)]
+                m.d.comb += [header.ready.eq(1), crc.start.eq(1)]
                 m.d.sync += [phase.eq(0), answer.eq(header.payload)]
                 with m.If(header.valid):
                     m.next = "HEADER"
             with m.State("HEADER"):
                 m.d.comb += tx.valid.eq(1)
-                content = [SYNC, answer.sequence, answer.result, answer.length[:8], answer.length[8:], header_crc.crc]
+                content = [SYNC, answer.sequence, answer.result, answer.length[:8], answer.length[8:], crc.crc[:8]]
                 with m.Switch(phase):
                     for index, byte in enumerate(content):
                         with m.Case(index):
                             m.d.comb += tx.payload.eq(byte)
                 with m.If(sent):
                     m.d.sync += phase.eq(phase + 1)
-                    m.d.comb += [
-                        header_crc.valid.eq(phase != 0),
-                        frame_crc.valid.eq(phase != 0),
-                    ]
+                    m.d.comb += crc.valid.eq(phase != 0)
                     with m.If(phase == HEADER_BYTES - 1):
                         m.d.sync += phase.eq(0)
                         with m.If(answer.length == 0):
@@ -434,14 +426,14 @@ class FrameSender(wiring.Component):
                     tx.valid.eq(payload.valid),
                     tx.payload.eq(payload.payload),
                     payload.ready.eq(tx.ready),
-                    frame_crc.valid.eq(sent),
+                    crc.valid.eq(sent),
                 ]
                 with m.If(sent):
                     m.d.sync += answer.length.eq(answer.length - 1)
                     with m.If(answer.length == 1):
                         m.next = "TRAILER"
             with m.State("TRAILER"):
-                m.d.comb += [tx.valid.eq(1), tx.payload.eq(frame_crc.crc.word_select(phase[:2], 8))]
+                m.d.comb += [tx.valid.eq(1), tx.payload.eq(crc.crc.word_select(phase[:2], 8))]
                 with m.If(sent):
                     m.d.sync += phase.eq(phase + 1)
                     with m.If(phase == TRAILER_BYTES - 1):
