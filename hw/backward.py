@@ -49,8 +49,10 @@ class Backward(wiring.Component):
     ``free`` : Out(1)
         No word is waiting to leave.
 
-    A word's first neuron leaves 2 cycles after its last row.
+    A word's first neuron leaves :attr:`latency` cycles after its last row.
     """
+
+    latency = 2
 
     def __init__(self, chip: ChipConfig):
         self.chip = chip

@@ -39,8 +39,10 @@ class Error(wiring.Component):
     ``margin`` : In(signed)
     ``o`` : Out(stream verdict_layout)
 
-    One class a cycle; a verdict 3 cycles after its last class at the earliest, and no verdict is lost while ``o`` waits.
+    One class a cycle; a verdict :attr:`latency` cycles after its last class at the earliest, and none is lost while ``o`` waits.
     """
+
+    latency = 3
 
     def __init__(self, chip: ChipConfig):
         self.chip = chip

@@ -65,11 +65,15 @@ class Ingest(wiring.Component):
     ``forward``, ``learn`` : In(InputReadSignature)
         The two readers of the lists.
 
-    A byte a cycle (N = 4: every second cycle); a sample is passed on 2 or 3 cycles after its last byte.
+    A byte every :attr:`cycles_per_byte` cycles (N = 4: 2, else 1); a sample is passed on :attr:`latency` cycles after its last
+    byte (2, or 3 where the bias has a chunk of bytes of its own; N = 4: 3 or 5).
     """
 
     def __init__(self, chip: ChipConfig):
         self.chip = chip
+        self.cycles_per_byte = max(1, 8 // chip.array_synapses)
+        bias_alone = chip.inputs % max(8, chip.array_synapses) == 0
+        self.latency = 1 + self.cycles_per_byte * (1 + bias_alone)
         super().__init__(
             {
                 "i": In(stream.Signature(8)),

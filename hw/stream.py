@@ -13,9 +13,11 @@ class Queue(wiring.Component):
     Members
     -------
     ``i`` : In(stream.Signature(shape)), ``o`` : Out(stream.Signature(shape))
-        An entry leaves one cycle after it came at the earliest. Full throughput: a queue that is full takes no entry in
+        An entry leaves :attr:`latency` cycles after it came at the earliest. Full throughput: a queue that is full takes no entry in
         the cycle in which one leaves, so use a depth of at least 2.
     """
+
+    latency = 1
 
     def __init__(self, shape: ShapeLike, depth: int):
         self.depth = depth
