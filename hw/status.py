@@ -74,11 +74,11 @@ class Status(wiring.Component):
         Zeroes all counts.
     ``samples``, ``batches``, ``errors``, ``correct`` : In(1)
         One more of them.
-    ``flips`` : In(1), ``flips_layer`` : In(range(L)), ``flips_count`` : In
-        So many more flips in a layer.
+    ``flips_layer`` : In(range(L)), ``flips_count`` : In
+        So many more flips in a layer; 0 in most cycles.
     ``cycles`` : In(StructLayout)
         Which cycle counters go up in this cycle, by name.
-    ``signature``, ``rng`` : In(32)
+    ``crc``, ``rng`` : In(32)
         Shown as they are.
     ``index`` : In(range(words)), ``value`` : Out(32)
         The value of a word, one cycle after its index.
@@ -87,7 +87,6 @@ class Status(wiring.Component):
     def __init__(self, chip: ChipConfig):
         self.chip = chip
         self.words = status_words(chip)
-        most_flips = max(rows * synapses for rows, synapses in zip(chip.rows, chip.synapses, strict=True))
         super().__init__(
             {
                 "clear": In(1),
@@ -95,11 +94,10 @@ class Status(wiring.Component):
                 "batches": In(1),
                 "errors": In(1),
                 "correct": In(1),
-                "flips": In(1),
                 "flips_layer": In(range(chip.depth)),
-                "flips_count": In(range(most_flips + 1)),
+                "flips_count": In(range(chip.array_synapses + 1)),
                 "cycles": In(data.StructLayout({counter.name: 1 for counter in CYCLE_COUNTERS})),
-                "signature": In(32),
+                "crc": In(32),
                 "rng": In(32),
                 "index": In(range(len(self.words))),
                 "value": Out(32),
@@ -114,12 +112,11 @@ class Status(wiring.Component):
             "errors": self.errors,
             "correct": self.correct,
             **{
-                f"flips{layer}": Mux(self.flips & (self.flips_layer == layer), self.flips_count, 0)
-                for layer in range(self.chip.depth)
+                f"flips{layer}": Mux(self.flips_layer == layer, self.flips_count, 0) for layer in range(self.chip.depth)
             },
             **{counter.name: self.cycles[counter.name] for counter in CYCLE_COUNTERS},
         }
-        shown = {"signature": self.signature, "rng": self.rng}
+        shown = {"signature": self.crc, "rng": self.rng}
         for name, step in steps.items():
             count = shown[name] = Signal(32, name=name)
             m.d.sync += count.eq(Mux(self.clear, Const(0, 32), count + step))

@@ -17,6 +17,8 @@ from test_weights import brute_initial
 
 from popflip.golden.config import Config, Precision
 from popflip.golden.trainer import Trainer
+from popflip.hw.config import ChipConfig
+from popflip.hw.trainer import Trainer as HardwareTrainer
 
 
 class BruteTrainer:
@@ -167,3 +169,59 @@ def test_samples_that_do_not_fit_are_refused(x, y, message):
 def test_k_for_every_layer():
     with pytest.raises(ValueError, match=r"k: 1 given, expected 2 \(one per layer\)"):
         Trainer(CONFIGS["binary"]).end_batch((9,))
+
+
+# The chip's trainer ---------------------------------------------------------------------------------------------------
+
+RTL = {
+    "ternary, two hidden layers": (
+        Config(
+            layers=(20, 9, 7, 4), k0=(30, 11, 9), window=(5, 4), margin=6, dclip=2, shift=3, batch=8, epochs=1, seed=3
+        ),
+        {"array_rows": 2, "array_synapses": 8},
+        False,
+    ),
+    "binary, batches that end by themselves": (
+        Config(
+            layers=(40, 33, 5),
+            precision=Precision.BINARY,
+            k0=(90, 20),
+            window=(7,),
+            margin=9,
+            shift=None,
+            mmax=5,
+            flip_p256=77,
+            batch=10,
+            epochs=1,
+            seed=4,
+        ),
+        {"array_rows": 4, "array_synapses": 32},
+        True,
+    ),
+}
+
+
+def run_rtl(testbench, name: str, **options) -> None:
+    config, geometry, ends_by_itself = RTL[name]
+    chip = ChipConfig.of(config, **geometry)
+    parameters = {
+        "config": dataclasses.asdict(config),
+        "chip": dataclasses.asdict(chip),
+        "ends_by_itself": ends_by_itself,
+        "batches": 4,
+        "density": 0.4,
+        "stall": 0.2,
+        "seed": 5,
+        "break_golden": None,
+    }
+    testbench(HardwareTrainer(chip), "popflip.sim.tb_trainer", parameters | options)
+
+
+@pytest.mark.parametrize("name", RTL)
+def test_the_chip_equals_golden_after_every_batch(testbench, name):
+    run_rtl(testbench, name)
+
+
+def test_a_wrong_bit_is_caught_and_located(testbench):
+    with pytest.raises(AssertionError, match="batch 2: layer 1, row 6, word 0, synapse 3: counter is "):
+        run_rtl(testbench, "ternary, two hidden layers", batches=2, break_golden=(1, 6, 3))
