@@ -2,49 +2,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from .integers import matmul
 
-_CHUNK = 64  # samples in a product: more make products cheaper, and let more counters come near saturation
+_CHUNK = 128  # samples in a product: more make products cheaper, and bring more counters near saturation
+_BLOCK = 2**18  # counters worked on at a time, so that they stay in the processor's cache
+_SPARSE = 16  # up to a 16th of a block is cheaper to walk picked out than together with all the rest
 
 
 def accumulate(m: NDArray[np.int16], delta: NDArray[np.int32], a: NDArray[np.int8], mmax: int) -> NDArray[np.int16]:
     """Counters ``[R, S]`` after ``m_oi ← sat(m_oi + δ_o·a_i)`` for each sample in stream order.
 
     ``delta`` is ``[n, R]``, ``a`` the inputs of the synapses ``[n, S]``, bias included. ``sat`` clips to ±mmax after
-    every sample, so the order counts; see :func:`_accumulate_rows` for how it is kept.
+    every sample, so the order counts.
     """
     m = m.copy()
-    for start in range(0, len(delta), _CHUNK):
-        chunk = slice(start, start + _CHUNK)
-        rows = np.flatnonzero(delta[chunk].any(axis=0))
-        if rows.size:
-            m[rows] = _accumulate_rows(m[rows].astype(np.int32), delta[chunk, rows], a[chunk], mmax)
+    rows = np.flatnonzero(delta.any(axis=0))  # the others are never visited
+    height = max(1, _BLOCK // m.shape[1])
+    for top in range(0, rows.size, height):
+        block = rows[top : top + height]
+        counters = m[block]
+        for start in range(0, len(delta), _CHUNK):
+            chunk = slice(start, start + _CHUNK)
+            counters = _accumulate_block(counters, delta[chunk, block], a[chunk], mmax)
+        m[block] = counters
     return m
 
 
-def _accumulate_rows(
-    m: NDArray[np.int32], delta: NDArray[np.int32], a: NDArray[np.int8], mmax: int
-) -> NDArray[np.int32]:
-    """:func:`accumulate` for a few samples, in two matrix products and a walk over the counters that need one.
+def _accumulate_block(
+    m: NDArray[np.int16], delta: NDArray[np.int32], a: NDArray[np.int8], mmax: int
+) -> NDArray[np.int16]:
+    """:func:`accumulate` for a few samples: two matrix products, and a walk over the counters that need one.
 
-    Let ``change`` be the sum of a counter's votes and ``travel`` the sum of their magnitudes. The votes up are
-    ``(travel + change)/2`` in all, the votes down ``(travel − change)/2``. A counter whose ``m`` plus all votes up is
-    within mmax, and minus all votes down within −mmax, saturates in no order; that is
-    ``|2m + change| + travel ≤ 2·mmax``. One whose votes all have one sign (``travel = |change|``) stops at the end it
-    runs into, if any. Both end at ``clip(m + change)``. Only the others are walked sample by sample.
+    Let ``up`` and ``down`` be the sums of a counter's positive and negative votes, so that ``change = up − down``. In
+    whatever order they come, the counter stays within ``m − down … m + up``; if that is within ±mmax, nothing ever
+    saturates. Votes of one sign alone move it until it stops at ±mmax or runs out of them. Either way it ends at
+    ``clip(m + change)``. Only the others, where order may matter, are walked sample by sample.
     """
-    largest = int(np.abs(delta).max())
+    largest = int(np.abs(delta).max(initial=0))
     bound = len(delta) * largest  # |a| ≤ 1
     change = matmul(delta.T, a, bound)
     travel = matmul(np.abs(delta).T, np.abs(a), bound)
-    result = np.clip(m + change, -mmax, mmax)
-    row, synapse = np.nonzero((np.abs(2 * m + change) + travel > 2 * mmax) & (travel > np.abs(change)))
+    up, down = (travel + change) // 2, (travel - change) // 2
+    ordered = ((m + up > mmax) | (m - down < -mmax)) & (up > 0) & (down > 0)
+
+    kind = np.int16 if mmax + largest <= np.iinfo(np.int16).max else np.int32  # holds a sum before it is clipped
+    wide, delta, a = m.astype(kind), delta.astype(kind), a.astype(kind)
+    if np.count_nonzero(ordered) * _SPARSE > m.size:
+        return _walk(wide, (delta_s[:, None] * a_s for delta_s, a_s in zip(delta, a, strict=True)), mmax)
+    result = np.clip(m + change, -mmax, mmax).astype(np.int16)
+    row, synapse = np.nonzero(ordered)
     if row.size:
-        walked = m[row, synapse]
-        for delta_s, a_s in zip(delta, a, strict=True):
-            walked = np.minimum(np.maximum(walked + delta_s[row] * a_s[synapse], -mmax), mmax)
-        result[row, synapse] = walked
+        votes = (delta_s[row] * a_s[synapse] for delta_s, a_s in zip(delta, a, strict=True))
+        result[row, synapse] = _walk(wide[row, synapse], votes, mmax)
     return result
+
+
+def _walk(m: NDArray, votes: Iterable[NDArray], mmax: int) -> NDArray[np.int16]:
+    """Counters after each sample's ``votes``, of their shape and type, clipped one sample at a time."""
+    low, high = m.dtype.type(-mmax), m.dtype.type(mmax)
+    for vote in votes:
+        vote += m
+        m = np.clip(vote, low, high, out=vote)
+    return m.astype(np.int16)

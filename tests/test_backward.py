@@ -6,12 +6,14 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from chips import BINARY, chip, run_on_chips
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from search import precisions, search, weight_arrays
 
 from popflip.golden.backward import backward
+from popflip.hw.backward import Backward
 
 
 def brute_backward(
@@ -76,3 +78,22 @@ def test_the_window_is_inclusive(sum_below, delta):
     weights = [np.zeros((1, 2), np.int8), np.array([[1, 0], [0, 0]], np.int8)]
     v = [np.array([[sum_below]], np.int32), np.zeros((1, 2), np.int32)]
     assert backward(weights, v, np.array([[1, -1]], np.int32), (6,), 1)[0].tolist() == [[delta]]
+
+
+# The hardware --------------------------------------------------------------------------------------------------------
+
+CHIPS = {
+    "narrow": chip(5, 9, 7, 3, lanes=4, dclip=3),
+    "width_one": chip(5, 1, 1, 2, precision=BINARY, lanes=8),
+    "bias_alone": chip(5, 32, 6, 4, precision=BINARY, lanes=32),
+    "odd": chip(5, 13, 21, 9, 5, lanes=8),
+}
+
+
+def test_stage_equals_golden(testbench):
+    run_on_chips(testbench, Backward, CHIPS, "tb_backward", seed=1, sweeps=24)
+
+
+def test_a_wrong_error_is_named(testbench):
+    with pytest.raises(AssertionError, match=r"odd: sweep [0-9]+, neuron [0-9]+ of [0-9]+: .*'delta'"):
+        run_on_chips(testbench, Backward, CHIPS, "tb_backward", seed=1, sweeps=24, wrong={"odd": True})

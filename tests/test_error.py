@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from chips import BINARY, chip, run_on_chips
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from search import search
 
 from popflip.golden.error import output_delta, output_error
+from popflip.hw.error import Error
 
 
 def brute_output_error(v: list[int], t: int, margin: int) -> tuple[bool, int]:
@@ -57,3 +59,23 @@ def test_sums_are_left_alone():
     v = np.array([[1, 2]], np.int32)
     output_error(v, np.array([0]), margin=0)
     assert v.tolist() == [[1, 2]]
+
+
+# The hardware --------------------------------------------------------------------------------------------------------
+
+CHIPS = {
+    "one_row": chip(6, 3, rows=1),
+    "last_group_partly_empty": chip(9, 11, rows=4),
+    "whole_groups": chip(31, 16, precision=BINARY, rows=8, lanes=32),
+    "all_at_once": chip(40, 10, rows=32),
+    "two_classes": chip(3, 2, rows=2, lanes=4),
+}
+
+
+def test_stage_equals_golden(testbench):
+    run_on_chips(testbench, Error, CHIPS, "tb_error", seed=1, samples=25)
+
+
+def test_a_wrong_verdict_is_named(testbench):
+    with pytest.raises(AssertionError, match="all_at_once: margin 0, sample 17: "):
+        run_on_chips(testbench, Error, CHIPS, "tb_error", seed=1, samples=25, wrong={"all_at_once": 17})

@@ -6,11 +6,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from chips import BINARY, chip, run_on_chips
 from hypothesis import given
 from hypothesis import strategies as st
 from search import bit_arrays, precisions, search, weight_arrays
 
 from popflip.golden.forward import forward, predict
+from popflip.hw.forward import Forward, MacArray
 
 
 def brute_forward(weights: list[list[list[int]]], x: list[int]) -> list[list[int]]:
@@ -70,3 +72,53 @@ def test_a_sum_of_zero_is_minus_one():
 
 def test_the_lowest_of_the_largest_is_predicted():
     assert predict(np.array([[3, 5, 5], [2, 2, 2], [-4, -9, -4]], np.int32)).tolist() == [1, 0, 0]
+
+
+# The hardware ---------------------------------------------------------------------------------------------------------
+
+CHIPS = {
+    "narrow": {
+        "one_layer": chip(13, 3, precision=BINARY, rows=1, lanes=4),
+        "bias_alone": chip(16, 8, 5, rows=2, lanes=8),
+        "width_one": chip(1, 1, 1, 2, precision=BINARY, rows=2, lanes=4),
+    },
+    "deep": {
+        "ternary": chip(21, 12, 9, 7, 4, rows=4, lanes=8),
+        "all_rows_at_once": chip(9, 40, 33, 6, precision=BINARY, rows=32, lanes=8),
+    },
+    "wide": {
+        "bias_alone": chip(64, 33, 11, precision=BINARY, rows=8, lanes=32),
+        "one_word": chip(70, 31, 3, rows=2, lanes=64),
+    },
+}
+LONG = {"long": chip(100, 48, 24, rows=2, lanes=8, slots=8)}
+
+
+MAC_CHIPS = {
+    "narrow": chip(5, 2, rows=2, lanes=4),
+    "one_row": chip(5, 2, precision=BINARY, rows=1, lanes=8),
+    "ternary": chip(5, 2, rows=8, lanes=32),
+    "wide": chip(5, 2, precision=BINARY, rows=4, lanes=64),
+}
+
+
+def test_array_equals_a_matrix_product(testbench):
+    run_on_chips(testbench, MacArray, MAC_CHIPS, "tb_mac_array", seed=1)
+
+
+@pytest.mark.parametrize("name", CHIPS)
+def test_engine_equals_golden(testbench, name):
+    options = {"seeds": [1, 2, 3], "samples": 12, "stall": 0.3, "grant": 0.6}
+    run_on_chips(testbench, Forward, CHIPS[name], "tb_forward", **options)
+
+
+def test_two_samples_in_turn_keep_the_array_busy(testbench):
+    options = {"seeds": [4], "samples": 24, "stall": 0.1, "grant": 0.9}
+    run_on_chips(testbench, Forward, LONG, "tb_forward", least_busy=0.85, **options)
+
+
+@pytest.mark.parametrize(("layer", "row", "message"), [(3, 2, "sum"), (1, 5, "active and near")])
+def test_a_wrong_sum_is_named(testbench, layer, row, message):
+    options = {"seeds": [1], "samples": 8, "stall": 0.3, "grant": 0.6, "wrong": {"ternary": [6, layer, row]}}
+    with pytest.raises(AssertionError, match=f"ternary: sample 6, layer {layer}, row {row}: {message}"):
+        run_on_chips(testbench, Forward, CHIPS["deep"], "tb_forward", **options)
