@@ -15,7 +15,7 @@ from .signature import record_layout
 
 
 def moved(chip: ChipConfig, weight: Value, counter: Value) -> Value:
-    """Weight of a candidate after its flip: ``sgn(m)`` (binary, where it was the other one) or ``w + sgn(m)`` (ternary)."""
+    """Weight of a candidate after its flip: ``sgn(m)`` (binary: the other value) or ``w + sgn(m)`` (ternary)."""
     if chip.precision == Precision.BINARY:
         return ~weight
     return Cat(~weight[0], ~weight[0] & counter[-1])
@@ -43,7 +43,7 @@ class Flip(wiring.Component):
     ``mask_start`` : Out(stream of range(L)), ``mask`` : In(stream of max(N, 32))
         Asks for the layer's random masks (:class:`.mask.Mask`), and takes them.
     ``write`` : Out(WriteSignature)
-        A word that was taken, in the same cycle.
+        A word that was taken, in the same cycle. Counters are 0 in all others.
     ``records`` : Out(stream of :func:`.signature.record_layout`)
         Each 32-synapse word in which something flipped. No word is taken before the records of the one before are.
 
@@ -82,23 +82,24 @@ class Flip(wiring.Component):
         # Lanes
         shift = Signal(range(chip.counter_bits))
         flipped = Signal(lanes)
+        cleared = Signal(lanes)
         m.d.comb += [
             shift.eq(Mux(self.shift == chip.counter_bits, chip.counter_bits - 1, self.shift)),
             flipped.eq(self.i.payload.selected & self.mask.payload.word_select(position.piece, lanes)),
         ]
-        with m.If(take):
+        m.d.comb += [
+            self.write.write.eq(take),
+            self.write.weight_address.eq(position.weight_address),
+            self.write.weight_bank.eq(position.weight_bank),
+            self.write.counter_address.eq(position.counter_address),
+        ]
+        for lane in range(lanes):
+            weight, counter = self.i.payload.weights[lane], self.i.payload.counters[lane]
             m.d.comb += [
-                self.write.write.eq(1),
-                self.write.weight_address.eq(position.weight_address),
-                self.write.weight_bank.eq(position.weight_bank),
-                self.write.counter_address.eq(position.counter_address),
+                cleared[lane].eq(flipped[lane] | ~take),
+                self.write.weights[lane].eq(Mux(flipped[lane], moved(chip, weight, counter), weight)),
+                self.write.counters[lane].eq(Mux(cleared[lane], 0, decayed(counter, shift))),
             ]
-            for lane in range(lanes):
-                weight, counter = self.i.payload.weights[lane], self.i.payload.counters[lane]
-                m.d.comb += [
-                    self.write.weights[lane].eq(Mux(flipped[lane], moved(chip, weight, counter), weight)),
-                    self.write.counters[lane].eq(Mux(flipped[lane], 0, decayed(counter, shift))),
-                ]
 
         # Records
         index = Signal.like(self.records.payload.index)
@@ -144,11 +145,9 @@ class Flip(wiring.Component):
                 m.d.sync += index.eq(of_layer(self.start.payload, chip.word_base))
                 with m.If(self.mask_start.valid & self.mask_start.ready):
                     m.next = "WORDS"
-            with m.State("WORDS"):
-                with m.If(take & position.last):
-                    m.next = "RECORDS"
-            with m.State("RECORDS"):
-                with m.If(~pending):
-                    m.d.comb += self.start.ready.eq(1)
-                    m.next = "IDLE"
+            with m.State("WORDS"), m.If(take & position.last):
+                m.next = "RECORDS"
+            with m.State("RECORDS"), m.If(~pending):
+                m.d.comb += self.start.ready.eq(1)
+                m.next = "IDLE"
         return m

@@ -13,8 +13,8 @@ from .scan import WriteSignature, of_layer, position_layout
 
 
 class Initialise(wiring.Component):
-    """For each 32-synapse word in scan order draws ``p``, and, ternary, ``z``: a weight is 0 where ``z = 0``, else +1 or −1
-    as ``p`` is 1 or 0. Counters and pads are 0.
+    """For each 32-synapse word in scan order draws ``p``, and, ternary, ``z``: a weight is 0 where ``z = 0``, else +1
+    or −1 as ``p`` is 1 or 0. Counters and pads are 0.
 
     Members
     -------
@@ -29,8 +29,8 @@ class Initialise(wiring.Component):
     ``write`` : Out(WriteSignature)
         A word that was taken, in the same cycle.
 
-    Latency 0. A cycle for each N-synapse word and, ternary, one more for each 32-synapse word; with N > 32 one (two) for each
-    32-synapse word.
+    Latency 0. A cycle for each N-synapse word and, ternary, one more for each 32-synapse word. With N > 32 it is the
+    32-synapse words that take a cycle, ternary two.
     """
 
     def __init__(self, chip: ChipConfig):
@@ -100,19 +100,16 @@ class Initialise(wiring.Component):
         ]
         with m.If(self.start.ready):
             m.d.sync += running.eq(0)
-        with m.If(take):
-            real = of_layer(
-                self.start.payload, [chip.real_lanes(layer, words - 1) for layer, words in enumerate(chip.words)]
-            )
-            m.d.comb += [
-                self.write.write.eq(1),
-                self.write.weight_address.eq(position.weight_address),
-                self.write.weight_bank.eq(position.weight_bank),
-                self.write.counter_address.eq(position.counter_address),
-            ]
-            for lane in range(lanes):
-                exists = ~position.last_of_row | real[lane] if lane < len(real) else ~position.last_of_row
-                m.d.comb += self.write.weights[lane].eq(
-                    Mux(exists, word[lane * bits : (lane + 1) * bits], 0)
-                )
+        real = of_layer(
+            self.start.payload, [chip.real_lanes(layer, words - 1) for layer, words in enumerate(chip.words)]
+        )
+        m.d.comb += [
+            self.write.write.eq(take),
+            self.write.weight_address.eq(position.weight_address),
+            self.write.weight_bank.eq(position.weight_bank),
+            self.write.counter_address.eq(position.counter_address),
+        ]
+        for lane in range(lanes):
+            exists = ~position.last_of_row | (real[lane] if lane < len(real) else 0)
+            m.d.comb += self.write.weights[lane].eq(Mux(exists, word[lane * bits : (lane + 1) * bits], 0))
         return m

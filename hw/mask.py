@@ -15,9 +15,9 @@ from .scan import of_layer
 class Mask(wiring.Component):
     """Masks whose bits are 1 with probability ``n / 256``, all those of a layer for each ``start``, in scan order.
 
-    A mask starts as 0 and takes one random word ``u`` for each bit of ``n`` from its lowest set one up to bit 7: ``r | u``
-    where the bit is set, else ``r & u``. ``n = 256`` is all ones and draws nothing. Each 32-synapse word of a row that
-    exists has one, and nothing is drawn past the last one of a layer.
+    A mask starts as 0 and takes one random word ``u`` for each bit of ``n`` from its lowest set one up to bit 7:
+    ``r | u`` where the bit is set, else ``r & u``. ``n = 256`` is all ones and draws nothing. Each 32-synapse word of a
+    row has one, and nothing is drawn past the last one of a layer.
 
     Members
     -------
@@ -65,6 +65,11 @@ class Mask(wiring.Component):
         next_bit = Signal(range(8))
         bit = Mux(begun, next_bit, lowest)
         everything = self.n[8]
+        wide, narrow = Signal(), Signal()
+        m.d.comb += [
+            wide.eq(everything | (begun & self.n.bit_select(bit, 1))),
+            narrow.eq(everything | (begun & ~self.n.bit_select(bit, 1))),
+        ]
 
         room = (left != 0) & (~self.o.valid | self.o.ready)
         step = Signal()
@@ -82,12 +87,16 @@ class Mask(wiring.Component):
             m.d.sync += [
                 begun.eq(1),
                 next_bit.eq(bit + 1),
-                r.eq(Mux(~begun, u, Mux(self.n.bit_select(bit, 1), r | u, r & u))),
+                # Two bits say which of u, r | u, r & u and all ones it is: one table of four inputs a lane.
+                r.eq(Mux(narrow, wide.replicate(WORD) | (r & u), (wide.replicate(WORD) & r) | u)),
             ]
-            with m.If(everything):
-                m.d.sync += r.eq(~0)
         with m.If(complete):
-            m.d.sync += [begun.eq(0), left.eq(left - 1), self.o.valid.eq(part_ends), part.eq(Mux(part_ends, 0, part + 1))]
+            m.d.sync += [
+                begun.eq(0),
+                left.eq(left - 1),
+                self.o.valid.eq(part_ends),
+                part.eq(Mux(part_ends, 0, part + 1)),
+            ]
         with m.If(self.start.valid & self.start.ready):
             m.d.sync += left.eq(of_layer(self.start.payload, counts))
 

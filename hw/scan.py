@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from amaranth.hdl import Array, Const, Module, Signal, ValueLike
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import exact_log2
+from amaranth.utils import ceil_log2, exact_log2
 
 from popflip.golden.config import WORD
 
@@ -22,7 +22,7 @@ def most_synapses(chip: ChipConfig) -> int:
 
 def of_layer(layer: ValueLike, values: Sequence[int]):
     """The one of ``values``, one a layer, that belongs to ``layer``."""
-    shape = range(max(values) + 1)
+    shape = ceil_log2(max(values) + 1)
     if len(set(values)) == 1:
         return Const(values[0], shape)
     return Array(Const(value, shape) for value in values)[layer]
@@ -31,8 +31,8 @@ def of_layer(layer: ValueLike, values: Sequence[int]):
 def position_layout(chip: ChipConfig) -> data.StructLayout:
     """Where a word lies, as :class:`ChipConfig` lays memory out.
 
-    ``piece`` : which of the ``32/N`` N-synapse words of a 32-synapse word it is (0 if N ≥ 32). ``last_of_mask``: it is the
-    last one of them that exists. ``last_of_row``, ``last`` (of the layer): nothing follows.
+    ``piece`` : which of the ``32/N`` N-synapse words of a 32-synapse word it is (0 if N ≥ 32). ``last_of_mask`` : it is
+    the last one of them that exists. ``last_of_row``, ``last`` (of the layer) : nothing follows.
     """
     return data.StructLayout(
         {
@@ -55,10 +55,7 @@ def word_layout(chip: ChipConfig) -> data.StructLayout:
 
 
 class WriteSignature(wiring.Signature):
-    """A word of weights and one of counters, to be written at the end of a cycle in which ``write`` is high.
-
-    Whoever does not write drives zeros, so that initiators that take turns are joined by an OR.
-    """
+    """A word of weights and one of counters, to be written at the end of a cycle in which ``write`` is high."""
 
     def __init__(self, chip: ChipConfig):
         super().__init__(
@@ -79,8 +76,9 @@ class Scan(wiring.Component):
     Parameters
     ----------
     registered : bool
-        Whether words pass a register on their way out of the memories. It costs its flip-flops and a cycle, and takes the
-        memories' access time out of the path that follows. By default with N > 8: small arrays are for small, slow chips.
+        Whether words pass a register on their way out of the memories. It costs its flip-flops and a cycle, and takes
+        the memories' access time out of the path that follows. By default with N > 8: small arrays are for small,
+        slow chips.
 
     Members
     -------
@@ -154,7 +152,7 @@ class Scan(wiring.Component):
                     self.weight_address.eq(row_weights),
                 ]
                 with m.If(self.weight_bank == chip.array_rows - 1):
-                    m.d.sync += [row_weights.eq(self.weight_address + 1), self.weight_address.eq(self.weight_address + 1)]
+                    m.d.sync += [address.eq(self.weight_address + 1) for address in (row_weights, self.weight_address)]
             with m.Else():
                 m.d.sync += [
                     word.eq(word + 1),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -37,8 +37,8 @@ def candidate(chip: ChipConfig, weight: Value, counter: Value) -> Value:
 def compare(counter: Value, level: Value) -> tuple[Value, Value]:
     """``|m| > level`` and ``|m| = level``: carry and sum of ``|m| − 1 − level``, without forming ``|m|``.
 
-    With ``x`` the bits of ``m``, inverted if it is negative, ``|m| = x + (m < 0)``; a lowest bit of ``m < 0`` on both sides
-    carries that one in, so that all is one adder.
+    With ``x`` the bits of ``m``, inverted if it is negative, ``|m| = x + (m < 0)``; a lowest bit of ``m < 0`` on both
+    sides carries that one in, so that all is one adder.
     """
     negative = counter[-1]
     x = counter ^ negative.replicate(len(counter))
@@ -49,18 +49,19 @@ def compare(counter: Value, level: Value) -> tuple[Value, Value]:
 class Select(wiring.Component):
     """Finds the threshold of a layer, then passes its words on, marked (golden ``select.select``).
 
-    Candidates have ``s ≠ 0`` and ``s ≠ w``, with ``s = sgn(m)``. ``level`` is the largest ``u ≥ 1`` of which more than ``k``
-    candidates have ``|m| ≥ u``, or 0 (the threshold θ is ``level + 1``). Selected are the candidates above it, and the first of
-    those at it, in scan order, that make it ``k``. ``level`` comes from its highest bits down: a pass over the layer counts the
-    candidates above each of the ``2**digit − 1`` levels that the next ``digit`` bits could ask for.
+    Candidates have ``s ≠ 0`` and ``s ≠ w``, with ``s = sgn(m)``. ``level`` is the largest ``u ≥ 1`` such that more than
+    ``k`` candidates have ``|m| ≥ u``, or 0; the threshold θ is ``level + 1``. Selected are the candidates above it, and
+    the first of those at it, in scan order, that make it ``k``. ``level`` comes from its highest bits down: a pass over
+    the layer counts the candidates above each of the ``2**digit − 1`` levels that differ in the next ``digit`` bits.
 
-    Ties are marked one a cycle, lowest lane first. There are at most ``k`` in a layer, so they cost little, and no sum over
-    lanes stands between one word and the next.
+    Ties are marked one a cycle, lowest lane first. There are at most ``k`` in a layer, so they cost little, and no sum
+    over lanes stands between one word and the next.
 
     Parameters
     ----------
     digit : int
-        Bits of the threshold found in a pass; a comparator a lane for each level tried. By default 1 with N ≤ 8, else 2.
+        Bits of the threshold found in a pass; each level tried takes a comparator a lane. By default 1 with N ≤ 8,
+        else 2.
 
     Members
     -------

@@ -30,7 +30,7 @@ from .weights import StateSignature
 
 
 class UpdateCommand(enum.Enum, shape=1):
-    """``INITIALISE``: draw the weights of all layers, zero all counters. ``END_BATCH``: select and flip, every layer."""
+    """``INITIALISE``: draw all layers' weights, zero their counters. ``END_BATCH``: select and flip, layer by layer."""
 
     INITIALISE = 0
     END_BATCH = 1
@@ -51,7 +51,7 @@ class Update(wiring.Component):
     ``flip_p256`` : In(range(257)), ``shift`` : In(range(counter_bits + 1))
         Registers of those names; stable while a command runs. ``shift`` 0 forgets all of a counter.
     ``state`` : Out(StateSignature)
-        Weights and counters; all its outputs are 0 when no command runs.
+        Weights and counters; neither read nor written while no command runs.
     ``selecting``, ``flipping`` : Out(1)
         In this cycle thresholds are being found, or words being flipped, for the cycle counters. Never both.
     ``flips`` : Out(range(step + 1))
@@ -173,7 +173,6 @@ class Update(wiring.Component):
             prng.words.ready.eq(mask.words.ready | initialise.words.ready),
         ]
 
-        # Who does not write drives zeros.
         state = self.state
         m.d.comb += [
             state.weights.read.eq(scan.read),
@@ -183,14 +182,16 @@ class Update(wiring.Component):
             state.counters.read.eq(scan.read),
             state.counters.read_address.eq(scan.counter_address),
             scan.counters.eq(state.counters.read_data),
-            state.weights.write.eq(flip.write.write | initialise.write.write),
-            state.weights.write_address.eq(flip.write.weight_address | initialise.write.weight_address),
-            state.weights.write_bank.eq(flip.write.weight_bank | initialise.write.weight_bank),
-            state.weights.write_data.as_value().eq(
-                flip.write.weights.as_value() | initialise.write.weights.as_value()
-            ),
-            state.counters.write.eq(state.weights.write),
-            state.counters.write_address.eq(flip.write.counter_address | initialise.write.counter_address),
-            state.counters.write_data.eq(flip.write.counters),
         ]
+        for write in (flip.write, initialise.write):
+            with m.If(initialising if write is initialise.write else ~initialising):
+                m.d.comb += [
+                    state.weights.write.eq(write.write),
+                    state.weights.write_address.eq(write.weight_address),
+                    state.weights.write_bank.eq(write.weight_bank),
+                    state.weights.write_data.eq(write.weights),
+                    state.counters.write.eq(write.write),
+                    state.counters.write_address.eq(write.counter_address),
+                ]
+        m.d.comb += state.counters.write_data.eq(flip.write.counters)  # 0 while it does not run, as initialise wants it
         return m
