@@ -39,7 +39,8 @@ class Error(wiring.Component):
     ``margin`` : In(signed)
     ``o`` : Out(stream verdict_layout)
 
-    One class a cycle; a verdict :attr:`latency` cycles after its last class at the earliest, and none is lost while ``o`` waits.
+    One class a cycle; a verdict :attr:`latency` cycles after its last class at the earliest. None is lost while ``o``
+    waits.
     """
 
     latency = 3

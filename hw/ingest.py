@@ -65,8 +65,8 @@ class Ingest(wiring.Component):
     ``forward``, ``learn`` : In(InputReadSignature)
         The two readers of the lists.
 
-    A byte every :attr:`cycles_per_byte` cycles (N = 4: 2, else 1); a sample is passed on :attr:`latency` cycles after its last
-    byte (2, or 3 where the bias has a chunk of bytes of its own; N = 4: 3 or 5).
+    A byte every :attr:`cycles_per_byte` cycles (N = 4: 2, else 1); a sample is passed on :attr:`latency` cycles after its
+    last byte (2, or 3 where the bias has a chunk of bytes of its own; N = 4: 3 or 5).
     """
 
     def __init__(self, chip: ChipConfig):

@@ -13,8 +13,8 @@ class Queue(wiring.Component):
     Members
     -------
     ``i`` : In(stream.Signature(shape)), ``o`` : Out(stream.Signature(shape))
-        An entry leaves :attr:`latency` cycles after it came at the earliest. Full throughput: a queue that is full takes no entry in
-        the cycle in which one leaves, so use a depth of at least 2.
+        An entry leaves :attr:`latency` cycles after it came at the earliest. Full throughput: a queue that is full
+        takes no entry in the cycle in which one leaves, so use a depth of at least 2.
     """
 
     latency = 1

@@ -1,7 +1,7 @@
-"""Memories around a component under test, in Python, and what lies in them: a network as :mod:`popflip.hw.config` lays it out.
+"""Memories around a component under test, in Python, and what lies in them, laid out as :mod:`popflip.hw.config` says.
 
-A read port answers as a synchronous memory does: a request in a cycle, its data in the next, held until the next request.
-What is not defined is random: data before the first request, lanes past a layer's neurons.
+A read port answers as a synchronous memory does: a request in a cycle, its data in the next, held until the next
+request. What is not defined is random: data before the first request, lanes past a layer's neurons.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def random_weights(chip: ChipConfig, rng: np.random.Generator) -> list[NDArray[n
 def random_inputs(chip: ChipConfig, samples: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Inputs ``[n, K0]``: the first sample all 0, the second all 1, the others dense, even and sparse."""
     density = rng.choice([0.02, 0.2, 0.5, 0.9], (samples, 1))
-    density[:2, 0] = 0, 1
+    density[:2, 0] = [0, 1][:samples]
     return (rng.random((samples, chip.inputs)) < density).astype(np.uint8)
 
 
@@ -66,7 +66,9 @@ def weight_banks(chip: ChipConfig, weights: Sequence[NDArray[np.int8]]) -> list[
     return banks
 
 
-def counter_words(chip: ChipConfig, counters: Sequence[NDArray[np.int16]]) -> dict[tuple[int, int, int], tuple[int, int]]:
+def counter_words(
+    chip: ChipConfig, counters: Sequence[NDArray[np.int16]]
+) -> dict[tuple[int, int, int], tuple[int, int]]:
     """Address and bits of each word of counters by its layer, row and number, in that order."""
     return {
         (layer, row, word): (
@@ -87,7 +89,7 @@ def input_list(chip: ChipConfig, x: NDArray[np.uint8]) -> list[dict[str, int]]:
 
 
 def within_window(v: NDArray[np.int32], window: int) -> NDArray[np.bool_]:
-    """Which hidden neurons golden still teaches, ``[n, R]``: those that get a δ from one that asks all of them for +1."""
+    """Which hidden neurons golden still teaches, ``[n, R]``: those that get a δ where all of them are asked for +1."""
     ask = np.ones((len(v), 1), np.int32)
     weights = [np.zeros((v.shape[1], 1), np.int8), np.ones((1, v.shape[1] + 1), np.int8)]
     return backward(weights, [v, ask], ask, (window,), 1)[0] != 0
@@ -138,8 +140,8 @@ class ActivationMemory:
 class ReadPort(EachCycle):
     """A read port: ``read(*address)`` gives a value for each port of ``data``.
 
-    ``requests`` lists the addresses asked for. A request in a cycle in which port ``ready`` is low is not taken, and the
-    data in the next cycle are somebody else's; ``ready`` is driven here, high with probability ``grant``.
+    ``requests`` lists the addresses asked for. A request in a cycle in which port ``ready`` is low is not taken, and
+    the data in the next cycle are somebody else's; ``ready`` is driven here, high with probability ``grant``.
     """
 
     def __init__(

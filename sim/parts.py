@@ -1,7 +1,7 @@
 """Several components in one netlist: one build for many configurations, each tested as if it were alone.
 
-A test gives :class:`SideBySide` to :func:`popflip.sim.runner.run_testbench`; the testbench starts a check for each of its
-parts with :func:`each_part` and sees only a :class:`Part`.
+A test gives :class:`SideBySide` to :func:`popflip.sim.runner.run_testbench`; the testbench starts a check for each of
+its parts with :func:`each_part` and sees only a :class:`Part`.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Part:
 
 
 class EachCycle:
-    """Something that happens at a part's ports in every cycle out of reset: :meth:`drive`, then, all settled, :meth:`look`."""
+    """What happens at a part's ports in every cycle out of reset: :meth:`drive`, then, all settled, :meth:`look`."""
 
     def __init__(self, part: Part):
         self.part = part
@@ -109,17 +109,18 @@ class EachCycle:
             self.look()
 
 
-class Count(EachCycle):
-    """In how many cycles ``port`` was high, and when it was last (``cycle`` counts those out of reset)."""
+class Activity(EachCycle):
+    """In how many cycles an engine was ``busy``, and in how many it was ``waiting``; it is never both."""
 
-    def __init__(self, part: Part, port: str):
-        self.port, self.high, self.cycle, self.last = port, 0, 0, 0
+    def __init__(self, part: Part):
+        self.busy = self.waiting = 0
         super().__init__(part)
 
     def look(self) -> None:
-        self.cycle += 1
-        if self.part.get(self.port):
-            self.high, self.last = self.high + 1, self.cycle
+        busy, waiting = self.part.get("busy"), self.part.get("waiting")
+        assert not (busy and waiting), f"{self.part.name}: busy and waiting at once"
+        self.busy += busy
+        self.waiting += waiting
 
 
 async def each_part(dut: Any, check: Callable[..., Awaitable[None]], **arguments: Any) -> None:

@@ -13,7 +13,7 @@ CYCLES = 800
 
 
 async def check(part: Part, chip: dict) -> None:
-    """The array reads all banks, a row one of them; a row's request goes first; writes land at the end of their cycle."""
+    """The array reads all banks, a row one of them; a row's request goes first; a write lands at its cycle's end."""
     config = chip_of(chip)
     width, rows = weight_word(config).size, config.array_rows
     draw = random.Random(parameters()["seed"])

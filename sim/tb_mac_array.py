@@ -1,0 +1,43 @@
+"""Testbench of the array of popcounts that the forward engine is built around."""
+
+from collections import deque
+
+import cocotb
+import numpy as np
+
+from popflip.golden.integers import matmul
+from popflip.hw.forward import MacArray
+from popflip.sim.memories import chip_of, fields, weight_bits
+from popflip.sim.parts import Part, each_part
+from popflip.sim.runner import parameters
+
+CYCLES = 300
+
+
+async def check(part: Part, chip: dict) -> None:
+    """A product of inputs −1, 0, +1 and weights a cycle, as many cycles later as the component says."""
+    config = chip_of(chip)
+    array = MacArray(config)
+    rows, lanes = config.array_rows, config.array_synapses
+    rng = np.random.default_rng(parameters()["seed"])
+    values = [-1, 1] if config.weight_bits == 1 else [-1, 0, 1]
+    products: deque[int] = deque()
+    for cycle in range(CYCLES):
+        # Now and then all agree, or all differ: the largest products of either sign.
+        inputs = rng.choice(np.array([-1, 0, 1]), lanes) if cycle % 4 else np.full(lanes, rng.choice([-1, 1]))
+        w = rng.choice(np.array(values, np.int8), (rows, lanes)) if cycle % 3 else np.full((rows, lanes), 1, np.int8)
+        positive = (inputs > 0) | (inputs == 0) & (rng.random(lanes) < 0.5)  # does not matter where not enabled
+        part.set("lanes", fields(inputs != 0, 1) | fields(positive, 1) << lanes)
+        part.set("weights", fields((weight_bits(config, row) for row in w), lanes * config.weight_bits))
+        await part.settled()
+        if len(products) == array.latency:
+            expected, got = products.popleft(), part.get("o")
+            assert got == expected, f"cycle {cycle}: {got:#x}, expected {expected:#x}"
+        products.append(fields(matmul(w, inputs, bound=lanes), array.product_shape.width))
+        await part.next_cycle()
+
+
+@cocotb.test()
+async def equals_a_matrix_product(dut):
+    """Rows of weights against a word of inputs."""
+    await each_part(dut, check)
