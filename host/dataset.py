@@ -84,6 +84,20 @@ def load(name: str, data_dir: Path | None = None, test_split: float | None = Non
     return _split(name, values, classes, DEFAULT_TEST_SPLIT if test_split is None else test_split)
 
 
+def load_to_predict(name: str, data_dir: Path | None, features: int) -> tuple[NDArray, NDArray[np.int64] | None]:
+    """Values of ``features`` a sample, and classes if known: a built-in data set's test samples, or all in a file."""
+    if name not in THRESHOLDS:
+        return load_file(Path(name), features)
+    data = load(name, data_dir)
+    _check_features(name, data.features, features)
+    return data.test_values, data.test_classes
+
+
+def _check_features(name: object, features: int, expected: int) -> None:
+    if features != expected:
+        raise DataError(f"{name}: {features} values a sample, expected {expected}")
+
+
 def load_file(path: Path, features: int | None = None) -> tuple[NDArray, NDArray[np.int64] | None]:
     """Values and classes of a ``.csv`` or ``.npz``. With ``features`` known, a file without classes is taken too."""
     if path.suffix.lower() not in (".csv", ".npz"):
@@ -94,8 +108,8 @@ def load_file(path: Path, features: int | None = None) -> tuple[NDArray, NDArray
         values, classes = read(path, features)
     except OSError as error:
         raise DataError(f"{path}: {reason(error)}") from None
-    if features is not None and values.shape[1] != features:
-        raise DataError(f"{path}: {values.shape[1]} values a sample, expected {features}")
+    if features is not None:
+        _check_features(path, values.shape[1], features)
     return values, classes
 
 
@@ -167,7 +181,7 @@ def mnist_folder(data_dir: Path | None) -> Path:
 
 def downloads() -> Path:
     """Where data sets are downloaded to."""
-    return Path(user_data_dir("popflip", appauthor=False))
+    return Path(user_data_dir("popflip"))
 
 
 def _download(names: Sequence[str], folder: Path) -> None:

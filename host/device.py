@@ -156,10 +156,10 @@ def open_device(
         from popflip.hw.config import ChipConfig
         from popflip.sim.chip import SimulatedChip
 
-        return ChipDevice(SimulatedChip(ChipConfig.of(config, rows, synapses), waves=waves), config)
+        return ChipDevice(SimulatedChip(ChipConfig.of(config, rows, synapses), waves=waves), config, "the simulated chip")
     from .chip_device import SerialTransport
 
-    return ChipDevice(SerialTransport(name), config)
+    return ChipDevice(SerialTransport(name), config, name)
 
 
 def _looks_like_a_port(name: str) -> bool:

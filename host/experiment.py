@@ -81,13 +81,7 @@ def samples_for(
         return own.x_test, own.y_test
     config, thresholds = checkpoint.config, checkpoint.thresholds
     features = config.inputs // len(thresholds)
-    if name in datasets.THRESHOLDS:
-        data = datasets.load(name, data_dir)
-        values, classes = data.test_values, data.test_classes
-        if data.features != features:
-            raise ConfigError(f"{name}: {data.features} values a sample, the network takes {features}")
-    else:
-        values, classes = datasets.load_file(Path(name), features)
+    values, classes = datasets.load_to_predict(name, data_dir, features)
     if classes is not None and classes.max() >= config.classes:
         raise ConfigError(f"{name}: has class {classes.max()}, the network knows 0 … {config.classes - 1}")
     return datasets.thermometer(values, thresholds), classes

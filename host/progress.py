@@ -35,11 +35,13 @@ class Progress:
         text = f"accuracy {result.accuracy:6.1%}  errors {result.errors:{len(str(self._samples))}}  flips {flips}"
         if self._bar:
             self._bar.update(self._bar.task_ids[0], completed=result.batch, text=text)
-        elif (
-            result.batch == self._last
-            or (result.batch - self._first) % max(1, (self._last - self._first) // PLAIN_LINES) == 0
-        ):
+        elif self._is_worth_a_line(result.batch):
             print(f"batch {result.batch} of {self._last}: {text}", flush=True)
+
+    def _is_worth_a_line(self, batch: int) -> bool:
+        """The first batch, the last, and some in between."""
+        step = max(1, (self._last - self._first) // PLAIN_LINES)
+        return batch in (self._first + 1, self._last) or (batch - self._first) % step == 0
 
 
 def _bar(first: int, last: int):

@@ -23,9 +23,7 @@ def checkpoint() -> Checkpoint:
     generator = np.random.default_rng(7)
     device.train(generator.integers(0, 2, (8, 12), np.uint8), generator.integers(0, 3, 8))
     device.end_batch((9, 4))
-    return Checkpoint(
-        CONFIG, device.state(), device.status(), "own.csv", np.array([[0.5, 1, 2, 3], [1, 2, 3, 9]]), 0.25
-    )
+    return Checkpoint(CONFIG, device.state(), device.status(), "own.csv", np.arange(12).reshape(2, 6) / 4, 0.25)
 
 
 def damage(path: Path, header: dict | None = None, **arrays: np.ndarray | None) -> None:
