@@ -1,0 +1,78 @@
+"""Testbench of the register file and of the status words."""
+
+import random
+
+import cocotb
+
+from popflip.hw.registers import CYCLE_COUNTERS, registers, status_words
+from popflip.hw.status import HELD_ELSEWHERE, RegisterFile
+from popflip.sim.memories import chip_of, fields
+from popflip.sim.parts import Part, each_part
+from popflip.sim.runner import parameters
+from popflip.sim.streams import unpack
+
+CYCLES = 600
+
+
+async def check(part: Part, chip: dict, kind: str) -> None:
+    draw = random.Random(f"{parameters()['seed']} {part.name}")
+    await {"registers": check_registers, "status": check_status}[kind](part, chip_of(chip), draw)
+
+
+async def check_registers(part: Part, config, draw: random.Random) -> None:
+    """Registers start as listed and hold what is written to them; two are passed on."""
+    listed = registers(config)
+    values = {register.name: register.init for register in listed if register.name not in HELD_ELSEWHERE}
+    shape = RegisterFile(config).values.shape()
+    for cycle in range(CYCLES):
+        number = draw.randrange(len(listed))
+        register = listed[number]
+        value = draw.choice([register.low, register.high, draw.randint(register.low, register.high)])
+        write = draw.random() < 0.7
+        part.set("write", write)
+        part.set("index", number)
+        part.set("value", value & 0xFFFFFFFF)
+        await part.settled()
+        assert unpack(shape, part.get("values")) == values, f"cycle {cycle}"
+        for name in HELD_ELSEWHERE:
+            assert part.get(f"write_{name}") == (write and register.name == name), f"cycle {cycle}: {name}"
+        if write and register.name not in HELD_ELSEWHERE:
+            values[register.name] = value
+        await part.next_cycle()
+
+
+async def check_status(part: Part, config, draw: random.Random) -> None:
+    """Every word is what was counted, in the order of the list; clearing wins over counting."""
+    words = status_words(config)
+    single = ("samples", "batches", "errors", "correct")
+    counts = {word.name: 0 for word in words}
+    expected = None
+    for cycle in range(CYCLES):
+        clear = draw.random() < 0.01
+        steps = {name: draw.randrange(2) for name in (*single, *(counter.name for counter in CYCLE_COUNTERS))}
+        layer, flips = draw.randrange(config.depth), draw.choice([0, 0, draw.randint(1, config.array_synapses)])
+        number = draw.randrange(len(words))
+        counts |= {"signature": draw.getrandbits(32), "rng": draw.getrandbits(32)}
+        part.set("clear", clear)
+        for name in single:
+            part.set(name, steps[name])
+        part.set("cycles", fields((steps[counter.name] for counter in CYCLE_COUNTERS), 1))
+        part.set("flips_layer", layer)
+        part.set("flips_count", flips)
+        part.set("crc", counts["signature"])
+        part.set("rng", counts["rng"])
+        part.set("index", number)
+        await part.settled()
+        assert expected is None or part.get("value") == expected, f"cycle {cycle}: {part.get('value')}, not {expected}"
+        expected = counts[words[number].name]
+        for name, step in {**steps, f"flips{layer}": flips}.items():
+            counts[name] += step
+        if clear:
+            counts = dict.fromkeys(counts, 0)
+        await part.next_cycle()
+
+
+@cocotb.test()
+async def as_listed(dut):
+    """Against the lists of registers and status words."""
+    await each_part(dut, check)

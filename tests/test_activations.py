@@ -1,0 +1,36 @@
+"""The memory of hidden activations."""
+
+from __future__ import annotations
+
+import pytest
+from chips import chip, run_on_chips
+
+from popflip.hw.activations import Activations, activation_base, activation_words
+
+CHIPS = {
+    "one_row": chip(3, 9, 2, rows=1, lanes=4, slots=2),
+    "as_wide_as_high": chip(3, 17, 8, 2, rows=8, lanes=8),
+    "rows_of_two_words": chip(3, 9, 20, 5, 2, rows=8, lanes=4),
+    "rows_of_eight_words": chip(3, 20, 40, 2, rows=32, lanes=4),
+    "two_rows": chip(3, 70, 2, rows=2, lanes=64),
+}
+
+
+def test_equals_a_model(testbench):
+    run_on_chips(testbench, Activations, CHIPS, "tb_activations", seed=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "bases"),
+    [
+        ("one_row", [0, 3]),  # 9 neurons and a bias in words of 4
+        ("as_wide_as_high", [0, 3, 5]),
+        ("rows_of_two_words", [0, 4, 10, 12]),  # 3, 6 and 2 words, each from a whole group of two on
+        ("rows_of_eight_words", [0, 8, 24]),  # 6 and 11 words, from groups of eight on
+        ("two_rows", [0, 2]),
+    ],
+)
+def test_layout_by_hand(name, bases):
+    layers = range(1, CHIPS[name].depth + 1)
+    assert [activation_base(CHIPS[name], layer) for layer in layers] == bases
+    assert activation_words(CHIPS[name]) == bases[-1]

@@ -1,0 +1,20 @@
+"""Registers and status words, against their lists."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from chips import BINARY, chip
+
+from popflip.hw.status import RegisterFile, Status
+from popflip.sim.parts import SideBySide
+
+CHIPS = {"shallow": chip(5, 2, precision=BINARY, lanes=4, mmax=1), "deep": chip(21, 12, 9, 7, 4, lanes=32)}
+KINDS = {"registers": RegisterFile, "status": Status}
+
+
+def test_as_listed(testbench):
+    names = [(f"{name}_{kind}", kind, chip) for name, chip in CHIPS.items() for kind in KINDS]
+    parts = {name: {"kind": kind, "chip": asdict(chip)} for name, kind, chip in names}
+    dut = SideBySide({name: KINDS[kind](chip) for name, kind, chip in names})
+    testbench(dut, "popflip.sim.tb_status", {"parts": parts, "seed": 1})
