@@ -70,12 +70,14 @@ class Initialise(wiring.Component):
                 m.d.sync += p_drawn.eq(~p_drawn)
             m.d.comb += known.eq(self.words.valid & p_drawn)
             p, z = self.drawn, self.words.payload
-            weights = Cat(Cat(z[lane], z[lane] & ~p[lane]) for lane in range(WORD))
+            weights = Signal(WORD * bits)
+            m.d.comb += weights.eq(Cat(Cat(z[lane], z[lane] & ~p[lane]) for lane in range(WORD)))
 
         # The weights of the N-synapse word are known in its last part.
         if parts == 1:
             last_part = Const(1)
-            word = weights.word_select(position.piece, lanes * bits) if lanes < WORD else weights
+            word = Signal(lanes * bits)
+            m.d.comb += word.eq(weights.word_select(position.piece, lanes * bits))
         else:
             last_parts = of_layer(self.start.payload, [(words - 1) % parts for words in chip.mask_words])
             part = Signal(range(parts))
