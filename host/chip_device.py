@@ -21,8 +21,8 @@ from popflip.hw.registers import CYCLE_COUNTERS, register_values, registers, sta
 from .device import Device, DeviceError, Status
 from .protocol import Link, LinkError, Transport
 
-ANSWER_BYTES = 4096
-"""Payload of an answer, about, when memories are read."""
+ANSWER_BYTES = 1024
+"""Payload of an answer, about, when memories are read: not much to send again when a byte goes wrong."""
 SILENCE = 2.0
 """Seconds without a byte after which a serial port has timed out."""
 
@@ -259,6 +259,8 @@ class SerialTransport:
         """Send ``data``."""
         try:
             self._port.write(data)
+        except serial.SerialTimeoutException:
+            raise LinkError(f"{self.name}: the port takes no bytes; unplug it and plug it in again") from None
         except OSError as error:
             raise LinkError(f"{self.name}: {_why(error)}") from None
 

@@ -10,11 +10,10 @@ host asks which number is expected and goes on from there: nothing runs twice, a
 from __future__ import annotations
 
 import struct
-import zlib
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from popflip.golden.config import PRESETS
 from popflip.hw.config import ChipConfig
@@ -32,8 +31,12 @@ from popflip.hw.link.frames import (
     Command,
     CommandFormat,
     Field,
+    Frame,
     Identity,
     Result,
+    decode,
+    encode,
+    payload_length,
 )
 from popflip.hw.registers import registers, status_words
 
@@ -64,41 +67,6 @@ class Transport(Protocol):
 
     def close(self) -> object:
         """Let go of what carries the bytes."""
-
-
-class Frame(NamedTuple):
-    """A request (``code`` is a :class:`Command`) or an answer (a :class:`Result`)."""
-
-    sequence: int
-    code: int
-    payload: bytes
-
-
-def encode(sequence: int, code: int, payload: bytes = b"") -> bytes:
-    """A frame as bytes."""
-    checked = struct.pack("<BBH", sequence, code, len(payload))
-    body = checked + _check(checked) + payload
-    return bytes([SYNC]) + body + struct.pack("<I", zlib.crc32(body))
-
-
-def _check(checked: bytes) -> bytes:
-    return struct.pack("<B", zlib.crc32(checked) & 0xFF)
-
-
-def payload_length(header: bytes) -> int | None:
-    """Payload bytes behind a header of ``HEADER_BYTES``; None if it is damaged or none."""
-    if header[0] != SYNC or _check(header[1:-1]) != header[-1:]:
-        return None
-    return struct.unpack_from("<H", header, 3)[0]
-
-
-def decode(frame: bytes) -> Frame | None:
-    """Inverse of :func:`encode`; None if ``frame`` is damaged."""
-    if len(frame) < OVERHEAD or payload_length(frame[:HEADER_BYTES]) != len(frame) - OVERHEAD:
-        return None
-    if zlib.crc32(frame[1:-TRAILER_BYTES]) != int.from_bytes(frame[-TRAILER_BYTES:], "little"):
-        return None
-    return Frame(frame[1], frame[2], bytes(frame[HEADER_BYTES:-TRAILER_BYTES]))
 
 
 class FrameReader:
@@ -244,7 +212,8 @@ class Link:
         self._next = self._expected()
         reason = RESULTS[Result(frame.code)] if frame.code in RESULTS else f"reason {frame.code}"
         item = int.from_bytes(frame.payload[1:REFUSAL_BYTES], "little")
-        return LinkError(f"{self.name}: refused {request.command.name}, item {item}: {reason}")
+        what = f"item {item} of {request.command.name}" if COMMANDS[request.command].item else request.command.name
+        return LinkError(f"{self.name}: {what} was refused: {reason}")
 
     def _recover(self, why: str) -> None:
         """Find out what has run, and send again what has not."""
@@ -275,9 +244,8 @@ class Link:
                     pass
             except TimeoutError:
                 continue
-            if frame.code == Result.BAD_SEQUENCE:
-                return frame.payload[0]
-            return (number + 1) % 256  # it was the one expected: only a chip that was restarted expects it
+            # Any refusal tells. Only a chip that was restarted can have expected this number and done what it was asked.
+            return frame.payload[0] if frame.code != Result.OK else (number + 1) % 256
         raise LinkError(f"{self.name}: it does not answer any more; gave up after {RETRIES} attempts")
 
     def _flush(self) -> None:
@@ -359,7 +327,7 @@ def _example(batch: int) -> str:
         (request[1:2], "sequence number 7"),
         (request[2:3], f"command {Command.CONFIGURE:d}, CONFIGURE"),
         (request[3:5], f"length {len(value)}"),
-        (request[5:6], f"lowest byte of the CRC-32 of `{request[1:5].hex(' ')}`"),
+        (request[5:6], f"lowest byte of CRC-32 of `{request[1:5].hex(' ')}`"),
         (value[:1], "register 0, `batch`"),
         (value[1:], f"value {batch}"),
         (request[-TRAILER_BYTES:], f"CRC-32 of `{request[1:-TRAILER_BYTES].hex(' ')}`"),
@@ -406,8 +374,8 @@ parity, 1 stop bit) on boards, and the same bytes into the simulated chip. Numbe
 | length | payload |
 | 4 | CRC-32 (zlib's) of everything before it but SYNC |
 
-- A request is carried out if check and CRC-32 match, its sequence number is the expected one, and every value in it is valid.
-  Otherwise it changes nothing, and the answer says why. Each request carried out moves the expected number on by one.
+- A request is carried out if check and CRC-32 match, its sequence number is the expected one, and every value in it is
+  valid. Otherwise it changes nothing, and the answer says why. Each one carried out moves the expected number on by 1.
 - The number in an answer is that of its request, as far as it could be read. After a damaged header the chip looks for
   the next SYNC.
 - IDENTIFY says how large the chip's packet buffer is. As many frames may be unanswered as fit it; a payload longer than

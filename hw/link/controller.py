@@ -63,7 +63,7 @@ class Controller(wiring.Component):
         constant = memory.read_port()
 
         command = Signal(4, decoder=Command)
-        alien = Signal()  # the command has more bits
+        alien = Signal(4)  # the rest of a command's byte, 0 in every command there is
         sequence, expected = Signal(8), Signal(8)
         result = Signal(Result)
         remaining = Signal(range(self.identity.buffer_bytes))  # payload bytes behind the cursor; in the first pass
@@ -171,7 +171,7 @@ class Controller(wiring.Component):
                     with m.If(result != Result.BAD_CRC):  # the entry ends here, whatever its length says
                         m.d.sync += remaining.eq(0)
                     m.next = "REFUSE"
-                with m.Elif(alien | ~one_of(*Command)):
+                with m.Elif(alien.any() | ~one_of(*Command)):
                     refuse(Result.UNKNOWN_COMMAND)
                 with m.Elif((sequence != expected) & (command != Command.IDENTIFY)):
                     refuse(Result.BAD_SEQUENCE)
@@ -400,7 +400,7 @@ class Controller(wiring.Component):
         with m.If((command == Command.INFER) & (result == Result.OK)):
             if chip.label_bytes == 2:
                 m.d.comb += [
-                    payload.payload.eq(predictions.payload.as_value().word_select(second, 8)),
+                    payload.payload.eq(predictions.payload.word_select(second, 8)),
                     payload.valid.eq(predictions.valid),
                     predictions.ready.eq(payload.ready & second),
                 ]

@@ -4,8 +4,8 @@ A frame, either way::
 
     SYNC · sequence u8 · command u8 (answer: result u8) · length u16 · check u8 │ payload │ CRC-32
 
-Numbers are little-endian. The CRC-32 covers everything between it and SYNC. The check is the lowest byte of the CRC-32 of
-the four bytes before it: a damaged length is found before it swallows what follows.
+Numbers are little-endian. The CRC-32 covers everything between it and SYNC. The check is the lowest byte of the CRC-32
+of the four bytes before it: a damaged length is found before it swallows what follows.
 
 A request runs only when both match, its sequence number is the one expected and every value in it is valid; otherwise
 it changes nothing and the answer says why. An accepted request moves the expected number on by one.
@@ -14,7 +14,9 @@ it changes nothing and the answer says why. An accepted request moves the expect
 from __future__ import annotations
 
 import struct
+import zlib
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, enum, stream, wiring
@@ -33,6 +35,47 @@ CHECKED_BYTES = 4  # between SYNC and the check
 TRAILER_BYTES = 4
 OVERHEAD = HEADER_BYTES + TRAILER_BYTES
 MAX_LENGTH = 2**16 - 1
+
+
+# Frames as bytes -------------------------------------------------------------------------------------------------------
+
+
+class Frame(NamedTuple):
+    """A request (``code`` is a :class:`Command`) or an answer (a :class:`Result`)."""
+
+    sequence: int
+    code: int
+    payload: bytes
+
+
+def encode(sequence: int, code: int, payload: bytes = b"") -> bytes:
+    """A frame as bytes."""
+    checked = struct.pack("<BBH", sequence, code, len(payload))
+    body = checked + _check(checked) + payload
+    return bytes([SYNC]) + body + struct.pack("<I", zlib.crc32(body))
+
+
+def payload_length(header: bytes) -> int | None:
+    """Payload bytes behind a header of :data:`HEADER_BYTES`; None if it is damaged or none."""
+    if header[0] != SYNC or _check(header[1:-1]) != header[-1:]:
+        return None
+    return struct.unpack_from("<H", header, 3)[0]
+
+
+def decode(frame: bytes) -> Frame | None:
+    """Inverse of :func:`encode`; None if ``frame`` is damaged."""
+    if len(frame) < OVERHEAD or payload_length(frame[:HEADER_BYTES]) != len(frame) - OVERHEAD:
+        return None
+    if zlib.crc32(frame[1:-TRAILER_BYTES]) != int.from_bytes(frame[-TRAILER_BYTES:], "little"):
+        return None
+    return Frame(frame[1], frame[2], bytes(frame[HEADER_BYTES:-TRAILER_BYTES]))
+
+
+def _check(checked: bytes) -> bytes:
+    return struct.pack("<B", zlib.crc32(checked) & 0xFF)
+
+
+# What they say ---------------------------------------------------------------------------------------------------------
 
 
 class Command(enum.IntEnum, shape=4):
@@ -78,7 +121,7 @@ RESULTS: dict[Result, str] = {
     Result.UNKNOWN_COMMAND: "no such command",
     Result.BAD_LENGTH: "the payload is not what the command takes, or the answer would not fit a frame",
     Result.BAD_REGISTER: "no such register",
-    Result.BAD_VALUE: "a value outside the register's range",
+    Result.BAD_VALUE: "a value outside its range",
     Result.BAD_LABEL: "a label that is not a class",
     Result.BAD_ADDRESS: "words outside the memory",
 }
@@ -190,7 +233,7 @@ COMMANDS: dict[Command, CommandFormat] = {
 
 REFUSAL: tuple[Field, ...] = (
     Field("expected", "u8", "the sequence number the chip expects next"),
-    Field("item", "u16", "valid items before the one refused"),
+    Field("item", "u16", "which item was refused, where the payload is a list of items; otherwise of no meaning"),
 )
 """Payload of an answer whose result is not OK."""
 REFUSAL_BYTES = sum(field.size for field in REFUSAL)
@@ -280,6 +323,8 @@ class Identity:
             rule=RULES[self.rule],
         )
 
+
+# In hardware -----------------------------------------------------------------------------------------------------------
 
 ANSWER_HEADER = data.StructLayout({"sequence": 8, "result": Result, "length": 16})
 """What an answer starts with."""

@@ -1,0 +1,303 @@
+"""The chip's end of the link in Python: bytes in, answers out, and what they make a trainer do, in order."""
+
+from __future__ import annotations
+
+import random
+import struct
+import zlib
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from popflip.hw.config import ChipConfig
+from popflip.hw.link.buffer import counter_bytes, longest_payload, weight_bytes
+from popflip.hw.link.frames import (
+    COMMANDS,
+    HEADER_BYTES,
+    MAX_LENGTH,
+    OVERHEAD,
+    SYNC,
+    Command,
+    Frame,
+    Identity,
+    Result,
+    decode,
+    encode,
+    payload_length,
+)
+from popflip.hw.registers import CYCLE_COUNTERS, registers, status_words
+from popflip.hw.trainer_port import TrainerCommand
+
+
+class Entry(NamedTuple):
+    """What the receiver stores of a frame; the payload only if its length could be believed."""
+
+    verdict: Result
+    sequence: int
+    command: int
+    payload: bytes
+
+
+class ReceiverModel:
+    """:class:`popflip.hw.link.frames.FrameReceiver`: finds frames in bytes."""
+
+    def __init__(self, longest: int):
+        self.longest = longest
+        self._bytes = bytearray()
+
+    def feed(self, data: bytes) -> list[Entry]:
+        """The entries that are complete after ``data``."""
+        entries = []
+        for byte in data:
+            if self._bytes or byte == SYNC:
+                self._bytes.append(byte)
+                entry = self._entry()
+                if entry is not None:
+                    entries.append(entry)
+                    self._bytes.clear()
+        return entries
+
+    def _entry(self) -> Entry | None:
+        content = bytes(self._bytes)
+        if len(content) < HEADER_BYTES:
+            return None
+        length = payload_length(content[:HEADER_BYTES])
+        if length is None:
+            return Entry(Result.BAD_HEADER, content[1], content[2], b"")
+        if length > self.longest:
+            return Entry(Result.TOO_LONG, content[1], content[2], b"")
+        if len(content) < OVERHEAD + length:
+            return None
+        verdict = Result.BAD_CRC if decode(content) is None else Result.OK
+        return Entry(verdict, content[1], content[2], content[HEADER_BYTES : HEADER_BYTES + length])
+
+
+@dataclass
+class TrainerModel:
+    """Something at the other side of a :class:`popflip.hw.trainer_port.TrainerSignature` that learns nothing.
+
+    ``events`` are samples, commands and register writes in order. Memories and status words hold random bits; a
+    sample's prediction is a hash of its bytes.
+    """
+
+    chip: ChipConfig
+    seed: int
+    events: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        chip, draw = self.chip, random.Random(self.seed)
+        weight, counter = chip.weight_bits * chip.array_synapses, chip.counter_bits * chip.array_synapses
+        self.weights = [draw.getrandbits(weight) for _ in range(chip.weight_depth * chip.array_rows)]
+        self.counters = [draw.getrandbits(counter) for _ in range(chip.counter_depth)]
+        self.status = [draw.getrandbits(32) for _ in status_words(chip)]
+
+    def sample(self, inputs: bytes, label: int | None) -> int:
+        """A sample to learn, or without ``label`` to classify; its prediction."""
+        self.events.append(("sample", inputs.hex(), label))
+        return zlib.crc32(inputs) % self.chip.classes
+
+    def command(self, command: TrainerCommand) -> None:
+        """A command."""
+        self.events.append(("command", command.name))
+
+    def write_register(self, number: int, value: int) -> None:
+        """A register write, of 32 bits."""
+        self.events.append(("register", number, value))
+
+
+class Refused(Exception):
+    """Why a request is refused, and which of its items (None: it has none, or its number does not matter)."""
+
+    def __init__(self, result: Result, item: int | None = None):
+        super().__init__(result)
+        self.result, self.item = result, item
+
+
+class Answer(NamedTuple):
+    """An answer; ``item`` says whether all of its payload means something, not only the expected number."""
+
+    frame: Frame
+    item: bool
+
+    def equals(self, frame: Frame | None) -> bool:
+        """Whether ``frame`` says the same."""
+        if frame is None or self.item or frame.code == Result.OK:
+            return frame == self.frame
+        return frame._replace(payload=frame.payload[:1] + b"\0\0") == self.frame
+
+
+class LinkModel:
+    """:class:`popflip.hw.link.link.Link` and what it does to ``trainer``: a :class:`TrainerModel` or alike."""
+
+    def __init__(self, chip: ChipConfig, identity: Identity, trainer: Any):
+        self.chip, self.identity, self.trainer = chip, identity, trainer
+        self.expected = 0
+        self._receiver = ReceiverModel(longest_payload(identity.buffer_bytes))
+        self._registers = registers(chip)
+        self._names = [word.name for word in status_words(chip)]
+
+    def feed(self, data: bytes) -> list[Answer]:
+        """The answers to the frames that are complete after ``data``."""
+        return [self._answer(entry) for entry in self._receiver.feed(data)]
+
+    def _answer(self, entry: Entry) -> Answer:
+        try:
+            payload = self._execute(entry)
+        except Refused as refused:
+            payload = struct.pack("<BH", self.expected, refused.item or 0)
+            return Answer(Frame(entry.sequence, refused.result, payload), refused.item is not None)
+        return Answer(Frame(entry.sequence, Result.OK, payload), True)
+
+    def _execute(self, entry: Entry) -> bytes:
+        """Check everything, then do it; the payload of the answer."""
+        if entry.verdict != Result.OK:
+            raise Refused(entry.verdict)
+        if entry.command not in COMMANDS:
+            raise Refused(Result.UNKNOWN_COMMAND)
+        command = Command(entry.command)
+        if entry.sequence != self.expected and command != Command.IDENTIFY:
+            raise Refused(Result.BAD_SEQUENCE)
+        size = COMMANDS[command].request_bytes
+        if len(entry.payload) < size:
+            raise Refused(Result.BAD_LENGTH)
+        apply = getattr(self, f"_{command.name.lower()}")(entry.payload[:size], entry.payload[size:])
+        self.expected = (entry.sequence + 1) % 256
+        return apply()
+
+    def _items(self, rest: bytes, size: int):
+        """The items in ``rest``; raises where the last one is cut short."""
+        for number, start in enumerate(range(0, len(rest), size)):
+            if start + size > len(rest):
+                raise Refused(Result.BAD_LENGTH, number)
+            yield number, rest[start : start + size]
+
+    def _constant(self, rest: bytes, payload: bytes):
+        if rest:
+            raise Refused(Result.BAD_LENGTH)
+        return lambda: payload
+
+    def _identify(self, request: bytes, rest: bytes):
+        return self._constant(rest, self.identity.pack())
+
+    def _words(self, rest: bytes, names: list[str]):
+        status = self.trainer.status
+        return self._constant(rest, b"".join(struct.pack("<I", status[self._names.index(name)]) for name in names))
+
+    def _status(self, request: bytes, rest: bytes):
+        return self._words(rest, self._names)
+
+    def _cycles(self, request: bytes, rest: bytes):
+        return self._words(rest, [word.name for word in CYCLE_COUNTERS])
+
+    def _signature(self, request: bytes, rest: bytes):
+        return self._words(rest, ["signature"])
+
+    def _configure(self, request: bytes, rest: bytes):
+        writes = []
+        for item, content in self._items(rest, 5):
+            number, value = struct.unpack("<BI", content)
+            if number >= len(self._registers):
+                raise Refused(Result.BAD_REGISTER, item)
+            register = self._registers[number]
+            signed = value - 2**32 if register.signed and value >= 2**31 else value
+            if not register.low <= signed <= register.high:
+                raise Refused(Result.BAD_VALUE, item)
+            writes.append((number, value))
+
+        def apply() -> bytes:
+            for write in writes:
+                self.trainer.write_register(*write)
+            return b""
+
+        return apply
+
+    def _reset(self, request: bytes, rest: bytes):
+        rng = int.from_bytes(request, "little")
+        if rest:
+            raise Refused(Result.BAD_LENGTH)
+        if not rng:
+            raise Refused(Result.BAD_VALUE)
+
+        def apply() -> bytes:
+            self.trainer.write_register([register.name for register in self._registers].index("rng"), rng)
+            self.trainer.command(TrainerCommand.RESET)
+            return b""
+
+        return apply
+
+    def _end_batch(self, request: bytes, rest: bytes):
+        if rest:
+            raise Refused(Result.BAD_LENGTH)
+
+        def apply() -> bytes:
+            self.trainer.command(TrainerCommand.END_BATCH)
+            return b""
+
+        return apply
+
+    def _inputs(self, content: bytes) -> bytes:
+        """A sample's bytes as they reach the trainer: bits past the last input are 0."""
+        bits = int.from_bytes(content, "little") & (1 << self.chip.inputs) - 1
+        return bits.to_bytes(len(content), "little")
+
+    def _train(self, request: bytes, rest: bytes):
+        samples, size = [], self.chip.label_bytes
+        for item, content in self._items(rest, size + self.chip.input_bytes):
+            label = int.from_bytes(content[:size], "little")
+            if label >= self.chip.classes:
+                raise Refused(Result.BAD_LABEL, item)
+            samples.append((self._inputs(content[size:]), label))
+
+        def apply() -> bytes:
+            for sample in samples:
+                self.trainer.sample(*sample)
+            return b""
+
+        return apply
+
+    def _infer(self, request: bytes, rest: bytes):
+        samples = [self._inputs(content) for _, content in self._items(rest, self.chip.input_bytes)]
+        size = self.chip.label_bytes
+        if len(samples) * size > MAX_LENGTH:
+            raise Refused(Result.BAD_LENGTH, len(samples))
+        return lambda: b"".join(self.trainer.sample(sample, None).to_bytes(size, "little") for sample in samples)
+
+    def _read(self, request: bytes, rest: bytes, size: int, memory: list[int]):
+        count, address = struct.unpack("<HI", request)
+        if rest:
+            raise Refused(Result.BAD_LENGTH)
+        if address + count > len(memory):
+            raise Refused(Result.BAD_ADDRESS)
+        if count * size > MAX_LENGTH:
+            raise Refused(Result.BAD_LENGTH)
+        return lambda: b"".join(word.to_bytes(size, "little") for word in memory[address : address + count])
+
+    def _write(self, request: bytes, rest: bytes, size: int, memory: list[int], width: int):
+        (address,) = struct.unpack("<I", request)
+        words = [int.from_bytes(content, "little") & (1 << width) - 1 for _, content in self._items(rest, size)]
+        if address + len(words) > len(memory):
+            raise Refused(Result.BAD_ADDRESS)
+
+        def apply() -> bytes:
+            memory[address : address + len(words)] = words
+            return b""
+
+        return apply
+
+    def _read_weights(self, request: bytes, rest: bytes):
+        return self._read(request, rest, weight_bytes(self.chip), self.trainer.weights)
+
+    def _read_counters(self, request: bytes, rest: bytes):
+        return self._read(request, rest, counter_bytes(self.chip), self.trainer.counters)
+
+    def _write_weights(self, request: bytes, rest: bytes):
+        width = self.chip.weight_bits * self.chip.array_synapses
+        return self._write(request, rest, weight_bytes(self.chip), self.trainer.weights, width)
+
+    def _write_counters(self, request: bytes, rest: bytes):
+        width = self.chip.counter_bits * self.chip.array_synapses
+        return self._write(request, rest, counter_bytes(self.chip), self.trainer.counters, width)
+
+
+def answer_bytes(answers: list[Answer]) -> bytes:
+    """Answers as the chip sends them."""
+    return b"".join(encode(*answer.frame) for answer in answers)

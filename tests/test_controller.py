@@ -1,0 +1,33 @@
+"""The chip's end of the link, against its model: every command, every reason to refuse, damaged bytes, stalls."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import pytest
+from chips import BINARY, chip
+
+from popflip.hw.link.link import Link
+from popflip.sim.parts import SideBySide
+
+CHIPS = {
+    "narrow": chip(5, 3, rows=1, lanes=4),
+    "wide": chip(13, 9, 260, rows=4, lanes=8, mmax=9),
+    "binary": chip(32, 20, 4, rows=2, lanes=64, precision=BINARY),
+}
+BUFFER = 64
+
+
+def run(testbench, check: str, **parameters) -> None:
+    links = {name: Link(shape, buffer=BUFFER) for name, shape in CHIPS.items()}
+    parts = {name: {"chip": asdict(link.chip), "identity": link.identity.pack().hex()} for name, link in links.items()}
+    testbench(SideBySide(links), "popflip.sim.tb_controller", {"parts": parts, "check": check, **parameters})
+
+
+@pytest.mark.parametrize(("seed", "stall"), [(1, 0), (2, 0.5)])
+def test_answers_and_effects_equal_the_model(testbench, seed, stall):
+    run(testbench, "requests", seed=seed, stall=stall, count=400)
+
+
+def test_speed(testbench):
+    run(testbench, "speed")

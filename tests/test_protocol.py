@@ -1,0 +1,498 @@
+"""The host's end of the link: frames, recovery from every kind of damage, the device on top, and the page about it."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from popflip.golden.config import Config, Precision
+from popflip.golden.trainer import Trainer
+from popflip.golden.weights import first_difference
+from popflip.host.chip_device import (
+    ChipDevice,
+    SerialTransport,
+    counter_places,
+    decode_counters,
+    decode_weights,
+    encode_counters,
+    encode_weights,
+    weight_places,
+)
+from popflip.host.device import DeviceError, GoldenDevice, Status
+from popflip.host.protocol import FrameReader, Link, LinkError, page
+from popflip.hw.build_hash import build_hash
+from popflip.hw.config import ChipConfig
+from popflip.hw.link.buffer import buffer_bytes, counter_bytes, weight_bytes
+from popflip.hw.link.frames import Command, Frame, Identity, Result, decode, encode
+from popflip.hw.registers import registers, status_words
+from popflip.hw.trainer_port import TrainerCommand
+from popflip.sim.link_model import LinkModel, answer_bytes
+
+CONFIG = Config(layers=(20, 9, 3), k0=(12, 4), window=(3,), batch=16, margin=4, seed=5)
+BINARY = Config(layers=(33, 300), precision=Precision.BINARY, k0=(40,), batch=8, margin=9, mmax=20, shift=None)
+
+
+class Words(list):
+    """A memory of the chip: what is written to it goes into the state as well."""
+
+    def __init__(self, words: np.ndarray, changed):
+        super().__init__(int.from_bytes(word.tobytes(), "little") for word in words)
+        self.size, self.changed = words.shape[1], changed
+
+    def __setitem__(self, key, value):
+        super().__setitem__(key, value)
+        content = b"".join(word.to_bytes(self.size, "little") for word in self)
+        self.changed(np.frombuffer(content, np.uint8).reshape(-1, self.size))
+
+
+class GoldenTrainer:
+    """The golden trainer, for :class:`LinkModel`: a chip without hardware."""
+
+    def __init__(self, chip: ChipConfig, config: Config):
+        self.chip, self.golden = chip, Trainer(config)
+        self.registers = {register.name: register.init for register in registers(chip)}
+
+    def sample(self, inputs: bytes, label: int | None) -> int:
+        x = np.unpackbits(np.frombuffer(inputs, np.uint8), count=self.chip.inputs, bitorder="little")[None]
+        if label is None:
+            return int(self.golden.infer(x)[0])
+        self.golden.train(x, np.array([label]))
+        return 0
+
+    def command(self, command: TrainerCommand) -> None:
+        if command == TrainerCommand.RESET:
+            assert self.registers["rng"] == self.golden.state.rng
+            self.golden.reset()
+        else:
+            self.golden.end_batch(tuple(self.registers[f"k{layer}"] for layer in range(self.chip.depth)))
+
+    def write_register(self, number: int, value: int) -> None:
+        name = registers(self.chip)[number].name
+        self.registers[name] = value
+        if name == "rng":
+            self.golden.state.rng = value
+        if name == "signature":
+            self.golden.signature = value
+
+    @property
+    def status(self) -> list[int]:
+        golden = self.golden
+        known = {"rng": golden.state.rng, **{f"flips{layer}": flips for layer, flips in enumerate(golden.flips)}}
+        for name in ("samples", "batches", "errors", "correct", "signature"):
+            known[name] = getattr(golden, name)
+        return [known.get(word.name, 0) for word in status_words(self.chip)]
+
+    @property
+    def weights(self) -> Words:
+        chip, state = self.chip, self.golden.state
+        words = np.zeros((chip.weight_depth * chip.array_rows, weight_bytes(chip)), np.uint8)
+        for layer in range(chip.depth):
+            words[weight_places(chip, layer)] = encode_weights(chip, state.weights[layer])
+
+        def changed(content: np.ndarray) -> None:
+            for layer in range(chip.depth):
+                state.weights[layer] = decode_weights(chip, content[weight_places(chip, layer)], layer)
+
+        return Words(words, changed)
+
+    @property
+    def counters(self) -> Words:
+        chip, state = self.chip, self.golden.state
+        words = np.zeros((chip.counter_depth, counter_bytes(chip)), np.uint8)
+        for layer in range(chip.depth):
+            words[counter_places(chip, layer)] = encode_counters(chip, state.counters[layer])
+
+        def changed(content: np.ndarray) -> None:
+            for layer in range(chip.depth):
+                state.counters[layer] = decode_counters(chip, content[counter_places(chip, layer)], layer)
+
+        return Words(words, changed)
+
+
+class ModelChip:
+    """A transport to :class:`LinkModel` and :class:`GoldenTrainer`; bytes are damaged both ways with odds ``fault``."""
+
+    def __init__(self, config: Config, seed: int = 1, fault: float = 0, buffer: int = 256, lanes: int = 8):
+        self.chip = ChipConfig.of(config, 2, lanes)
+        identity = Identity.of(self.chip, buffer_bytes(self.chip, buffer), 0, bytes(8))
+        self.model = LinkModel(self.chip, identity, GoldenTrainer(self.chip, config))
+        self.random, self.fault = random.Random(seed), fault
+        self.bytes = bytearray()
+        self.faults = 0
+        self.closed = False
+
+    def _damage(self, data: bytes) -> bytes:
+        damaged = bytearray()
+        for byte in data:
+            kind = self.random.choice(["lost", "doubled", "wrong"]) if self.random.random() < self.fault else ""
+            self.faults += bool(kind)
+            if kind == "wrong":
+                byte ^= 1 << self.random.randrange(8)
+            damaged += bytes([byte]) * {"lost": 0, "doubled": 2}.get(kind, 1)
+        return bytes(damaged)
+
+    def write(self, data: bytes) -> None:
+        self.bytes += self._damage(answer_bytes(self.model.feed(self._damage(data))))
+
+    def read(self, count: int) -> bytes:
+        if len(self.bytes) < count:
+            raise TimeoutError
+        data = bytes(self.bytes[:count])
+        del self.bytes[:count]
+        return data
+
+    def close(self) -> None:
+        self.closed = True
+
+
+# Frames ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("payload", [b"", b"\0", b"\xa5" * 7, bytes(range(256))])
+def test_decode_inverts_encode(payload):
+    assert decode(encode(200, Command.TRAIN, payload)) == Frame(200, Command.TRAIN, payload)
+
+
+def test_example_frame():
+    frame = encode(7, Command.CONFIGURE, bytes([0, 0, 1, 0, 0]))
+    assert frame.hex(" ") == "a5 07 02 05 00 8e 00 00 01 00 00 72 4a 38 42"
+
+
+def test_every_wrong_bit_is_found():
+    frame = encode(3, Command.RESET, b"seed")
+    for bit in range(8 * len(frame)):
+        damaged = bytearray(frame)
+        damaged[bit // 8] ^= 1 << bit % 8
+        assert decode(bytes(damaged)) is None
+
+
+def test_reader_finds_frames_between_noise():
+    draw = random.Random(1)
+    frames = [Frame(number, 0, draw.randbytes(draw.randrange(30))) for number in range(40)]
+    transport = ModelChip(CONFIG)
+    for frame in frames:
+        noise = draw.choice([b"", b"\xa5", encode(*frame)[:-1], draw.randbytes(9), b"\xa5" * 9])
+        transport.bytes += noise + encode(*frame)
+    reader = FrameReader(transport)
+    assert [reader.read() for _ in frames] == frames
+    with pytest.raises(TimeoutError):
+        reader.read()
+
+
+def test_identity_survives_the_link():
+    chip = ChipConfig.of(CONFIG, 4, 64, slots=8)
+    identity = Identity.of(chip, 4096, 12_000_000, b"12345678")
+    assert Identity.unpack(identity.pack()) == identity
+    assert identity.chip() == chip
+
+
+@pytest.mark.parametrize("size", [0, 3, 30, 40])
+def test_other_bytes_are_no_identity(size):
+    with pytest.raises(ValueError, match=f"{size} bytes are not an identity"):
+        Identity.unpack(bytes(size))
+
+
+def test_build_hash_depends_on_the_shape_alone():
+    chip = ChipConfig.of(CONFIG)
+    assert build_hash(chip) == build_hash(ChipConfig.of(CONFIG))
+    assert build_hash(chip) != build_hash(ChipConfig.of(CONFIG, 4))
+    assert len(build_hash(chip)) == 8
+
+
+# Memory layout --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("config", [CONFIG, BINARY])
+@pytest.mark.parametrize("lanes", [4, 16, 64])
+def test_words_hold_what_the_layout_says(config, lanes):
+    """Against :mod:`popflip.hw.config`, weight by weight."""
+    chip = ChipConfig.of(config, 2, lanes)
+    state = Trainer(config).state
+    rng = np.random.default_rng(1)
+    for layer in range(chip.depth):
+        shape = state.counters[layer].shape
+        state.counters[layer] = rng.integers(-config.mmax, config.mmax + 1, shape).astype(np.int16)
+        encoded = (
+            (encode_weights(chip, state.weights[layer]), chip.weight_bits, state.weights[layer]),
+            (encode_counters(chip, state.counters[layer]), chip.counter_bits, state.counters[layer]),
+        )
+        for words, bits, values in encoded:
+            for row in range(chip.rows[layer]):
+                for synapse in range(chip.synapses[layer]):
+                    word, lane = divmod(synapse, lanes)
+                    value = int.from_bytes(words[row, word].tobytes(), "little") >> lane * bits & (1 << bits) - 1
+                    expected = int(values[row, synapse])
+                    assert value == ((expected > 0) if bits == 1 else expected % (1 << bits))
+            last = int.from_bytes(words[0, -1].tobytes(), "little")
+            assert last >> bits * (chip.synapses[layer] - lanes * (words.shape[1] - 1)) == 0
+        np.testing.assert_array_equal(decode_weights(chip, encoded[0][0], layer), state.weights[layer])
+        np.testing.assert_array_equal(decode_counters(chip, encoded[1][0], layer), state.counters[layer])
+
+
+@pytest.mark.parametrize("config", [CONFIG, BINARY])
+def test_places(config):
+    chip = ChipConfig.of(config, 4, 8)
+    for layer in range(chip.depth):
+        weights, counters = weight_places(chip, layer), counter_places(chip, layer)
+        for row in range(chip.rows[layer]):
+            for word in range(chip.words[layer]):
+                bank, address = row % 4, chip.weight_base[layer] + row // 4 * chip.words[layer] + word
+                assert weights[row, word] == address * 4 + bank
+                assert counters[row, word] == chip.counter_base[layer] + word * chip.rows[layer] + row
+
+
+# Device ---------------------------------------------------------------------------------------------------------------
+
+
+def learn(device, config: Config, batches: int) -> list[np.ndarray]:
+    """A few batches with questions between them."""
+    rng = np.random.default_rng(3)
+    predictions = []
+    for batch in range(batches):
+        x = rng.integers(0, 2, (config.batch, config.inputs), np.uint8)
+        y = rng.integers(0, config.classes, config.batch)
+        device.train(x[:5], y[:5])
+        device.train(x[5:], y[5:])
+        device.end_batch(config.schedule(batch, batches))
+        predictions.append(device.infer(x))
+    return predictions
+
+
+@pytest.mark.parametrize("config", [CONFIG, BINARY], ids=["ternary", "binary"])
+@pytest.mark.parametrize(("fault", "seed"), [(0, 1), (5e-4, 2), (5e-4, 3), (5e-4, 6)])
+def test_device_equals_golden_whatever_the_line_does(config, fault, seed):
+    transport = ModelChip(config, seed, fault)
+    device, golden = ChipDevice(transport, config), GoldenDevice(config)
+    device.reset()
+    for mine, theirs in zip(learn(device, config, 12), learn(golden, config, 12), strict=True):
+        assert mine.tolist() == theirs.tolist()
+    assert first_difference(device.state(), golden.state()) is None
+    assert device.state().rng == golden.state().rng
+    status = device.status()
+    assert status.cycles is not None
+    assert status == Status(**{**vars(golden.status()), "cycles": status.cycles})
+    assert transport.faults == 0 if not fault else transport.faults >= 3
+
+
+def test_loaded_state_goes_on():
+    golden = GoldenDevice(CONFIG)
+    learn(golden, CONFIG, 4)
+    device = ChipDevice(ModelChip(CONFIG), CONFIG)
+    learn(device, CONFIG, 1)
+    device.load(golden.state(), golden.status())
+    assert device.state().sha256() == golden.state().sha256()
+    learn(device, CONFIG, 2)
+    learn(golden, CONFIG, 2)
+    assert device.state().sha256() == golden.state().sha256()
+    assert Status(**{**vars(device.status()), "cycles": None}) == golden.status()
+
+
+def test_loaded_without_status_counts_from_zero():
+    golden = GoldenDevice(CONFIG)
+    learn(golden, CONFIG, 2)
+    device = ChipDevice(ModelChip(CONFIG), CONFIG)
+    device.load(golden.state())
+    status = device.status()
+    assert (status.samples, status.batches, status.signature, status.flips) == (0, 0, 0, (0, 0))
+    assert status.rng == golden.state().rng
+
+
+def test_counts_go_on_past_32_bits():
+    transport = ModelChip(CONFIG)
+    device = ChipDevice(transport, CONFIG)
+    golden = transport.model.trainer.golden
+    for samples in (2**31, 2**32 + 5, 2**33 - 1):
+        golden.samples = samples % 2**32
+        assert device.status().samples == samples
+
+
+def test_another_network_is_one_line():
+    wanted = Config(layers=(20, 8, 3), precision=Precision.BINARY, k0=(12, 4), window=(3,), mmax=7, dclip=2)
+    transport = ModelChip(CONFIG)
+    with pytest.raises(DeviceError) as error:
+        ChipDevice(transport, wanted, "/dev/ttyUSB1")
+    assert str(error.value) == (
+        "/dev/ttyUSB1: built for another network, with layers 20-9-3 instead of 20-8-3, precision ternary instead of "
+        "binary, mmax 127 instead of 7, dclip 1 instead of 2"
+    )
+    assert transport.closed
+
+
+def test_sample_larger_than_half_the_buffer():
+    config = Config(layers=(2000, 2), k0=(5,), batch=4)
+    transport = ModelChip(config, buffer=16)
+    assert transport.model.identity.buffer_bytes == 512
+    device, golden = ChipDevice(transport, config), GoldenDevice(config)
+    learn(device, config, 2)
+    learn(golden, config, 2)
+    assert device.state().sha256() == golden.state().sha256()
+
+
+# Link -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "payload", "message"),
+    [
+        (Command.CONFIGURE, bytes([0] * 5 + [99] * 5), "item 1 of CONFIGURE was refused: no such register"),
+        (Command.CONFIGURE, bytes([2, 1, 1, 0, 0]), "item 0 of CONFIGURE was refused: a value outside its range"),
+        (Command.TRAIN, bytes([2, 1, 1, 1, 3, 0, 0, 0]), "item 1 of TRAIN was refused: a label that is not a class"),
+        (Command.READ_WEIGHTS, bytes([1, 0, 0, 0, 1, 0]), "READ_WEIGHTS was refused: words outside the memory"),
+        (Command.RESET, bytes(4), "RESET was refused: a value outside its range"),
+    ],
+)
+def test_refused_request_changes_nothing_and_the_link_goes_on(command, payload, message):
+    transport = ModelChip(CONFIG)
+    link = Link(transport)
+    before = link.call(Command.STATUS), transport.model.trainer.golden.state.sha256()
+    refused = link.post(command, payload)
+    with pytest.raises(LinkError) as error:
+        link.answer(refused)
+    assert str(error.value) == f"the chip: {message}"
+    assert (link.call(Command.STATUS), transport.model.trainer.golden.state.sha256()) == before
+
+
+def test_a_refusal_drops_what_was_sent_behind_it():
+    transport = ModelChip(CONFIG)
+    link = Link(transport)
+    link.post(Command.RESET, bytes(4))
+    link.post(Command.END_BATCH)
+    with pytest.raises(LinkError):
+        link.wait()
+    link.wait()
+    assert transport.model.trainer.golden.batches == 0
+
+
+def test_no_more_is_unanswered_than_the_buffer_holds():
+    class Counting(ModelChip):
+        unanswered = most = 0
+
+        def write(self, data: bytes) -> None:
+            self.unanswered += len(data)
+            self.most = max(self.most, self.unanswered)
+            super().write(data)
+
+        def read(self, count: int) -> bytes:
+            self.unanswered = len(self.bytes) and self.unanswered
+            data = super().read(count)
+            self.unanswered -= min(self.unanswered, 1)
+            return data
+
+    transport = Counting(CONFIG)
+    link = Link(transport)
+    requests = [link.post(Command.TRAIN, bytes(4 * 20)) for _ in range(50)]
+    assert sum(request.answer is None for request in requests) * 90 <= 256
+    link.wait()
+    assert transport.model.trainer.golden.samples == 1000
+
+
+def test_restarted_chip_is_one_line():
+    transport = ModelChip(CONFIG)
+    link = Link(transport)
+    for _ in range(20):
+        link.call(Command.END_BATCH)
+    transport.model.expected = 0
+    with pytest.raises(LinkError) as error:
+        link.call(Command.END_BATCH)
+    assert str(error.value) == "the chip: it was restarted or reprogrammed during the run; start again"
+
+
+def test_chip_that_falls_silent_is_one_line():
+    transport = ModelChip(CONFIG)
+    link = Link(transport)
+    transport.fault = 1
+    with pytest.raises(LinkError) as error:
+        link.call(Command.STATUS)
+    assert str(error.value) == "the chip: it does not answer any more; gave up after 8 attempts"
+
+
+def test_nobody_there_is_one_line():
+    with pytest.raises(LinkError) as error:
+        Link(ModelChip(CONFIG, fault=1), "/dev/ttyUSB1")
+    assert str(error.value) == "/dev/ttyUSB1: no answer; is it a popflip chip, and at this speed?"
+
+
+# Serial port ----------------------------------------------------------------------------------------------------------
+
+
+def test_port_that_is_not_there_is_one_line(tmp_path):
+    name = str(tmp_path / "ttyUSB7")
+    with pytest.raises(DeviceError) as error:
+        SerialTransport(name)
+    assert str(error.value) == (
+        f"{name}: there is no such port; `python -m serial.tools.list_ports` lists those there are"
+    )
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals are POSIX's")
+class TestPseudoTerminal:
+    """A port whose other end is in the test."""
+
+    @pytest.fixture
+    def ends(self):
+        ours, theirs = os.openpty()
+        yield ours, os.ttyname(theirs)
+        os.close(ours)
+        os.close(theirs)
+
+    def test_bytes_go_both_ways(self, ends):
+        ours, name = ends
+        transport = SerialTransport(name, silence=2)
+        transport.write(b"to the chip")
+        assert os.read(ours, 100) == b"to the chip"
+        os.write(ours, b"from")
+        os.write(ours, b" it")
+        assert transport.read(7) == b"from it"
+        transport.close()
+
+    def test_what_came_before_a_timeout_is_kept(self, ends):
+        ours, name = ends
+        transport = SerialTransport(name, silence=0.05)
+        os.write(ours, b"ab")
+        with pytest.raises(TimeoutError):
+            transport.read(3)
+        os.write(ours, b"c")
+        assert transport.read(3) == b"abc"
+        transport.close()
+
+    def test_silence_is_one_line(self, ends):
+        ours, name = ends
+        transport = SerialTransport(name, silence=0.05)
+
+        def swallow() -> None:
+            with suppress(OSError):  # the end of the test
+                while os.read(ours, 4096):
+                    pass
+
+        threading.Thread(target=swallow, daemon=True).start()
+        with pytest.raises(LinkError) as error:
+            ChipDevice(transport, CONFIG, name)
+        assert str(error.value) == f"{name}: no answer; is it a popflip chip, and at this speed?"
+
+    def test_port_in_use_is_one_line(self, ends):
+        _, name = ends
+        transport = SerialTransport(name)
+        with pytest.raises(DeviceError) as error:
+            SerialTransport(name)
+        assert str(error.value) == f"{name}: another program uses it"
+        transport.close()
+
+
+# Page -----------------------------------------------------------------------------------------------------------------
+
+
+def test_page_is_what_the_code_says():
+    committed = Path(__file__).parent.parent / "docs" / "protocol.md"
+    assert committed.read_text() == page(), "python -m popflip.host.protocol > docs/protocol.md"
+
+
+def test_page_names_every_command_and_result():
+    text = page()
+    for number in (*Command, *Result):
+        assert f"| {number:d} | {number.name} |" in text
