@@ -1,0 +1,182 @@
+"""Testbench of the learning engine between memories in Python."""
+
+import random
+
+import cocotb
+import numpy as np
+
+from popflip.golden.accumulate import accumulate
+from popflip.golden.backward import backward
+from popflip.golden.error import output_delta
+from popflip.golden.forward import activation, forward, with_bias
+from popflip.hw.error import verdict_layout
+from popflip.hw.ingest import input_word
+from popflip.sim.memories import (
+    ActivationMemory,
+    ReadPort,
+    WritePort,
+    chip_of,
+    counter_words,
+    input_list,
+    random_inputs,
+    random_weights,
+    weight_banks,
+    within_window,
+)
+from popflip.sim.parts import Activity, EachCycle, Part, each_part
+from popflip.sim.runner import parameters
+from popflip.sim.streams import PATIENCE, pack
+
+
+class Finished(EachCycle):
+    """Slots in the order in which their samples were learned, and how many words of counters had been written then."""
+
+    def __init__(self, part: Part, writes: WritePort):
+        self.slots: list[int] = []
+        self.written: list[int] = []
+        self._writes = writes
+        super().__init__(part)
+
+    def look(self) -> None:
+        if self.part.get("done"):
+            self.slots.append(self.part.get("done_slot"))
+            self.written.append(self._writes.count)
+
+
+class Bench:
+    """A learning engine, its memories and its streams."""
+
+    def __init__(self, part: Part, chip: dict, stall: float):
+        self.part, self.chip = part, chip_of(chip)
+        self.draw = random.Random(f"{part.name} {stall}")
+        self.activations = ActivationMemory(self.chip, seed=1)
+        self.lists: list[list[dict[str, int]]] = [[]] * self.chip.slots
+        self.banks: list[list[int]] = []
+        self.counters: list[int] = []
+        self.source = part.source("i", verdict_layout(self.chip), stall=stall, seed=1)
+        self.activity = Activity(part)
+        word = input_word(self.chip)
+        ReadPort(
+            part,
+            "inputs__en",
+            ("inputs__slot", "inputs__position"),
+            ("inputs__data",),
+            lambda slot, position: [pack(word, self.lists[slot][position])],
+        )
+        ReadPort(
+            part,
+            "activations__en",
+            ("activations__slot", "activations__word"),
+            ("activations__active", "activations__near"),
+            self.activations.read,
+        )
+        ReadPort(
+            part,
+            "state__weights__read",
+            ("state__weights__read_bank", "state__weights__read_address"),
+            ("state__weights__read_data",),
+            lambda bank, address: [self.banks[bank][address]],
+        )
+        ReadPort(
+            part,
+            "state__counters__read",
+            ("state__counters__read_address",),
+            ("state__counters__read_data",),
+            lambda address: [self.counters[address]],
+        )
+        written = ("state__counters__write_address", "state__counters__write_data")
+        self.writes = WritePort(part, "state__counters__write", written, self._write_counters)
+        WritePort(part, "state__weights__write", (), self._refuse)
+        self.finished = Finished(part, self.writes)
+
+    def _write_counters(self, address: int, bits: int) -> None:
+        self.counters[address] = bits
+
+    def _refuse(self) -> None:
+        raise AssertionError(f"{self.part.name}: learning wrote a weight")
+
+    async def run(self, seed: int, samples: int, wrong: list[int] | None) -> None:
+        """``samples`` that teach on new weights and counters, all of which end as golden's."""
+        chip = self.chip
+        rng = np.random.default_rng(seed)
+        weights, x = random_weights(chip, rng), random_inputs(chip, samples, rng)
+        counters = [
+            rng.integers(-chip.mmax, chip.mmax + 1, shape).astype(np.int16)
+            for shape in zip(chip.rows, chip.synapses, strict=True)
+        ]
+        v = forward(weights, x)
+        pairs = np.array([rng.choice(chip.classes, 2, replace=False) for _ in range(samples)])
+        window = [int(rng.choice([0, 1, 3, chip.v_max, chip.v_max])) for _ in range(chip.depth - 1)]
+        deltas = backward(weights, v, output_delta(pairs[:, 0], pairs[:, 1], chip.classes), window, chip.dclip)
+        self.banks = weight_banks(chip, weights)
+        self.counters = [0] * chip.counter_depth
+        for address, bits in counter_words(chip, counters).values():
+            self.counters[address] = bits
+        for layer, delta in enumerate(deltas):
+            a = with_bias(activation(v[layer - 1]) if layer else x)
+            counters[layer] = accumulate(counters[layer], delta, a, chip.mmax)
+        if wrong is not None:
+            layer, row, synapse = wrong
+            counters[layer][row, synapse] += -1 if counters[layer][row, synapse] > 0 else 1
+
+        lists = [input_list(chip, row) for row in x]
+        near = [within_window(sums, limit) for sums, limit in zip(v, window, strict=False)]
+        finished, busy = len(self.finished.slots), self.activity.busy
+        slots: list[int] = []
+
+        def learned() -> int:
+            return len(self.finished.slots) - finished
+
+        async def feed() -> None:
+            for sample, (label, rival) in enumerate(pairs.tolist()):
+                while len(slots) - learned() == chip.slots:
+                    await self.part.next_cycle()
+                slot = self.draw.choice(sorted(set(range(chip.slots)) - set(slots[learned() :])))
+                slots.append(slot)
+                self.lists[slot] = lists[sample]
+                for layer in range(1, chip.depth):
+                    active = v[layer - 1][sample] > 0
+                    self.activations.put_layer(slot, layer, active, near[layer - 1][sample])
+                token = {"slot": slot, "words": len(lists[sample]), "label": label, "infer": 0}
+                correct = self.draw.randrange(2)
+                self.source.send({"sample": token, "rival": rival, "teaches": 1, "correct": correct})
+
+        cocotb.start_soon(feed())
+        idle = seen = 0
+        while learned() < samples:
+            await self.part.next_cycle()
+            idle, seen = (idle + 1 if learned() == seen else 0), learned()
+            assert idle < PATIENCE, f"stuck after {seen} of {samples} samples"
+
+        words = 0  # visited: rows with an error × words of inputs
+        for layer, delta in enumerate(deltas):
+            inputs = np.array([len(listed) if layer == 0 else chip.words[layer] for listed in lists])
+            words += int((np.count_nonzero(delta, axis=1) * inputs).sum())
+        for (layer, row, word), (address, expected) in counter_words(chip, counters).items():
+            got = self.counters[address]
+            assert got == expected, (
+                f"layer {layer}, row {row}, word {word}: counters {got:#x}, expected {expected:#x} (seed {seed})"
+            )
+        taken = self.activity.busy - busy
+        assert taken == words, f"busy for {taken} cycles, expected {words}"
+        assert self.finished.slots[finished:] == slots, "slots are not freed in the order their samples came"
+        assert self.finished.written[-1] == self.writes.count, "a sample was done before its counters were written"
+
+
+async def check(part: Part, chip: dict, stall: float) -> None:
+    options = parameters()
+    bench = Bench(part, chip, stall)
+    for seed in options["seeds"]:
+        await bench.run(seed, options["samples"], options.get("wrong", {}).get(part.name))
+
+
+@cocotb.test()
+async def equals_golden(dut):
+    """Samples that come now and then."""
+    await each_part(dut, check, stall=0.95)
+
+
+@cocotb.test()
+async def equals_golden_at_full_speed(dut):
+    """Samples that wait for one another."""
+    await each_part(dut, check, stall=0)
