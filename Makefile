@@ -29,7 +29,7 @@ lint: $(VENV)/ready-dev ## style and types
 	$(BIN)/ruff format --check .
 	@mkdir -p build/types/popflip
 	@for package in $(PACKAGES); do ln -sfn ../../../$$package build/types/popflip/$$package; done
-	cd build/types && ../../$(BIN)/mypy --ignore-missing-imports --cache-dir ../mypy -p popflip
+	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../mypy -p popflip
 
 format: $(VENV)/ready-dev ## put code into the project's style
 	$(BIN)/ruff check --fix-only .

@@ -1,0 +1,1 @@
+"""What drives a chip: data, devices, runs, reports, and the command line."""

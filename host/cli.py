@@ -61,9 +61,6 @@ def run_command(arguments: list[str] | None = None) -> int:
         return _fail("interrupted; nothing was written", INTERRUPTED)
     except Difference as error:
         return _fail(error, DIFFERENT)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read our output has gone
-        return 0
     except OSError as error:
         return _fail(f"{error.filename}: {reason(error)}" if error.filename else reason(error), BAD_INPUT)
     except MemoryError:
@@ -368,12 +365,12 @@ def _sections(sections: dict[str, list[str]]) -> None:
 def _table(rows: list[tuple[str, str]]) -> None:
     from rich import box
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     if not sys.stdout.isatty():
         print("\n".join(f"{name}: {value}" for name, value in rows))
         return
-    table = Table(box=box.SIMPLE, show_header=False)
+    table = Table("", Column(overflow="fold"), box=box.SIMPLE, show_header=False)
     for row in rows:
         table.add_row(*row)
     Console().print(table)

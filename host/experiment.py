@@ -76,7 +76,7 @@ def samples_for(
     checkpoint: Checkpoint, name: str | None, data_dir: Path | None
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
     """Bits, and classes if known: the network's own test samples, those of the data set ``name``, or all in a file."""
-    if name is None or name == checkpoint.dataset in datasets.THRESHOLDS:
+    if name is None:
         own = from_checkpoint(checkpoint, data_dir)
         return own.x_test, own.y_test
     config, thresholds = checkpoint.config, checkpoint.thresholds
