@@ -18,7 +18,6 @@ CHIPS = {
         "all_rows_at_once": chip(9, 40, 33, 6, precision=BINARY, rows=32, lanes=8, mmax=2),
     },
     "wide": {
-        "bias_alone": chip(64, 32, 11, precision=BINARY, rows=8, lanes=32),
         "one_word": chip(70, 31, 3, rows=2, lanes=64, mmax=31, dclip=3),
     },
 }
