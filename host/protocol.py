@@ -24,7 +24,6 @@ from popflip.hw.link.frames import (
     OVERHEAD,
     PROTOCOL_VERSION,
     REFUSAL,
-    REFUSAL_BYTES,
     RESULTS,
     SYNC,
     TRAILER_BYTES,
@@ -211,9 +210,7 @@ class Link:
         self._unanswered.clear()
         self._next = self._expected()
         reason = RESULTS[Result(frame.code)] if frame.code in RESULTS else f"reason {frame.code}"
-        item = int.from_bytes(frame.payload[1:REFUSAL_BYTES], "little")
-        what = f"item {item} of {request.command.name}" if COMMANDS[request.command].item else request.command.name
-        return LinkError(f"{self.name}: {what} was refused: {reason}")
+        return LinkError(f"{self.name}: {request.command.name} was refused: {reason}")
 
     def _recover(self, why: str) -> None:
         """Find out what has run, and send again what has not."""

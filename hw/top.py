@@ -6,8 +6,10 @@ from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .build_hash import build_hash
 from .config import ChipConfig
-from .link.buffer import BUFFER_BYTES
+from .link.buffer import BUFFER_BYTES, buffer_bytes
+from .link.frames import Identity
 from .link.link import Link
 from .trainer import Trainer
 
@@ -24,7 +26,8 @@ class Chip(wiring.Component):
     """
 
     def __init__(self, chip: ChipConfig, clock_hz: int = 0, buffer: int = BUFFER_BYTES):
-        self.link = Link(chip, clock_hz, buffer)
+        self.identity = Identity.of(chip, buffer_bytes(chip, buffer), clock_hz, build_hash(chip))
+        self.link = Link(chip, self.identity)
         self.trainer = Trainer(chip)
         super().__init__({"rx": In(stream.Signature(8)), "tx": Out(stream.Signature(8))})
 

@@ -21,7 +21,6 @@ from popflip.hw.link.frames import (
     Identity,
     Result,
     decode,
-    encode,
     payload_length,
 )
 from popflip.hw.registers import CYCLE_COUNTERS, registers, status_words
@@ -105,24 +104,11 @@ class TrainerModel:
 
 
 class Refused(Exception):
-    """Why a request is refused, and which of its items (None: it has none, or its number does not matter)."""
+    """Why a request is refused."""
 
-    def __init__(self, result: Result, item: int | None = None):
+    def __init__(self, result: Result):
         super().__init__(result)
-        self.result, self.item = result, item
-
-
-class Answer(NamedTuple):
-    """An answer; ``item`` says whether all of its payload means something, not only the expected number."""
-
-    frame: Frame
-    item: bool
-
-    def equals(self, frame: Frame | None) -> bool:
-        """Whether ``frame`` says the same."""
-        if frame is None or self.item or frame.code == Result.OK:
-            return frame == self.frame
-        return frame._replace(payload=frame.payload[:1] + b"\0\0") == self.frame
+        self.result = result
 
 
 class LinkModel:
@@ -135,17 +121,15 @@ class LinkModel:
         self._registers = registers(chip)
         self._names = [word.name for word in status_words(chip)]
 
-    def feed(self, data: bytes) -> list[Answer]:
+    def feed(self, data: bytes) -> list[Frame]:
         """The answers to the frames that are complete after ``data``."""
         return [self._answer(entry) for entry in self._receiver.feed(data)]
 
-    def _answer(self, entry: Entry) -> Answer:
+    def _answer(self, entry: Entry) -> Frame:
         try:
-            payload = self._execute(entry)
+            return Frame(entry.sequence, Result.OK, self._execute(entry))
         except Refused as refused:
-            payload = struct.pack("<BH", self.expected, refused.item or 0)
-            return Answer(Frame(entry.sequence, refused.result, payload), refused.item is not None)
-        return Answer(Frame(entry.sequence, Result.OK, payload), True)
+            return Frame(entry.sequence, refused.result, bytes([self.expected]))
 
     def _execute(self, entry: Entry) -> bytes:
         """Check everything, then do it; the payload of the answer."""
@@ -165,10 +149,10 @@ class LinkModel:
 
     def _items(self, rest: bytes, size: int):
         """The items in ``rest``; raises where the last one is cut short."""
-        for number, start in enumerate(range(0, len(rest), size)):
+        for start in range(0, len(rest), size):
             if start + size > len(rest):
-                raise Refused(Result.BAD_LENGTH, number)
-            yield number, rest[start : start + size]
+                raise Refused(Result.BAD_LENGTH)
+            yield rest[start : start + size]
 
     def _constant(self, rest: bytes, payload: bytes):
         if rest:
@@ -193,14 +177,14 @@ class LinkModel:
 
     def _configure(self, request: bytes, rest: bytes):
         writes = []
-        for item, content in self._items(rest, 5):
+        for content in self._items(rest, 5):
             number, value = struct.unpack("<BI", content)
             if number >= len(self._registers):
-                raise Refused(Result.BAD_REGISTER, item)
+                raise Refused(Result.BAD_REGISTER)
             register = self._registers[number]
             signed = value - 2**32 if register.signed and value >= 2**31 else value
             if not register.low <= signed <= register.high:
-                raise Refused(Result.BAD_VALUE, item)
+                raise Refused(Result.BAD_VALUE)
             writes.append((number, value))
 
         def apply() -> bytes:
@@ -241,10 +225,10 @@ class LinkModel:
 
     def _train(self, request: bytes, rest: bytes):
         samples, size = [], self.chip.label_bytes
-        for item, content in self._items(rest, size + self.chip.input_bytes):
+        for content in self._items(rest, size + self.chip.input_bytes):
             label = int.from_bytes(content[:size], "little")
             if label >= self.chip.classes:
-                raise Refused(Result.BAD_LABEL, item)
+                raise Refused(Result.BAD_LABEL)
             samples.append((self._inputs(content[size:]), label))
 
         def apply() -> bytes:
@@ -255,10 +239,10 @@ class LinkModel:
         return apply
 
     def _infer(self, request: bytes, rest: bytes):
-        samples = [self._inputs(content) for _, content in self._items(rest, self.chip.input_bytes)]
+        samples = [self._inputs(content) for content in self._items(rest, self.chip.input_bytes)]
         size = self.chip.label_bytes
         if len(samples) * size > MAX_LENGTH:
-            raise Refused(Result.BAD_LENGTH, len(samples))
+            raise Refused(Result.BAD_LENGTH)
         return lambda: b"".join(self.trainer.sample(sample, None).to_bytes(size, "little") for sample in samples)
 
     def _read(self, request: bytes, rest: bytes, size: int, memory: list[int]):
@@ -273,7 +257,7 @@ class LinkModel:
 
     def _write(self, request: bytes, rest: bytes, size: int, memory: list[int], width: int):
         (address,) = struct.unpack("<I", request)
-        words = [int.from_bytes(content, "little") & (1 << width) - 1 for _, content in self._items(rest, size)]
+        words = [int.from_bytes(content, "little") & (1 << width) - 1 for content in self._items(rest, size)]
         if address + len(words) > len(memory):
             raise Refused(Result.BAD_ADDRESS)
 
@@ -296,8 +280,3 @@ class LinkModel:
     def _write_counters(self, request: bytes, rest: bytes):
         width = self.chip.counter_bits * self.chip.array_synapses
         return self._write(request, rest, counter_bytes(self.chip), self.trainer.counters, width)
-
-
-def answer_bytes(answers: list[Answer]) -> bytes:
-    """Answers as the chip sends them."""
-    return b"".join(encode(*answer.frame) for answer in answers)

@@ -7,6 +7,8 @@ from dataclasses import asdict
 import pytest
 from chips import BINARY, chip
 
+from popflip.hw.link.buffer import buffer_bytes
+from popflip.hw.link.frames import Identity
 from popflip.hw.link.link import Link
 from popflip.sim.parts import SideBySide
 
@@ -19,14 +21,15 @@ BUFFER = 64
 
 
 def run(testbench, check: str, **parameters) -> None:
-    links = {name: Link(shape, buffer=BUFFER) for name, shape in CHIPS.items()}
-    parts = {name: {"chip": asdict(link.chip), "identity": link.identity.pack().hex()} for name, link in links.items()}
+    told = {name: Identity.of(shape, buffer_bytes(shape, BUFFER), 1, b"a build.") for name, shape in CHIPS.items()}
+    links = {name: Link(CHIPS[name], identity) for name, identity in told.items()}
+    parts = {name: {"chip": asdict(CHIPS[name]), "identity": told[name].pack().hex()} for name in CHIPS}
     testbench(SideBySide(links), "popflip.sim.tb_controller", {"parts": parts, "check": check, **parameters})
 
 
 @pytest.mark.parametrize(("seed", "stall"), [(1, 0), (2, 0.5)])
 def test_answers_and_effects_equal_the_model(testbench, seed, stall):
-    run(testbench, "requests", seed=seed, stall=stall, count=400)
+    run(testbench, "requests", seed=seed, stall=stall, count=500)
 
 
 def test_speed(testbench):

@@ -32,7 +32,7 @@ from popflip.hw.link.buffer import buffer_bytes, counter_bytes, weight_bytes
 from popflip.hw.link.frames import Command, Frame, Identity, Result, decode, encode
 from popflip.hw.registers import registers, status_words
 from popflip.hw.trainer_port import TrainerCommand
-from popflip.sim.link_model import LinkModel, answer_bytes
+from popflip.sim.link_model import LinkModel
 
 CONFIG = Config(layers=(20, 9, 3), k0=(12, 4), window=(3,), batch=16, margin=4, seed=5)
 BINARY = Config(layers=(33, 300), precision=Precision.BINARY, k0=(40,), batch=8, margin=9, mmax=20, shift=None)
@@ -138,7 +138,7 @@ class ModelChip:
         return bytes(damaged)
 
     def write(self, data: bytes) -> None:
-        self.bytes += self._damage(answer_bytes(self.model.feed(self._damage(data))))
+        self.bytes += self._damage(b"".join(encode(*answer) for answer in self.model.feed(self._damage(data))))
 
     def read(self, count: int) -> bytes:
         if len(self.bytes) < count:
@@ -340,9 +340,9 @@ def test_sample_larger_than_half_the_buffer():
 @pytest.mark.parametrize(
     ("command", "payload", "message"),
     [
-        (Command.CONFIGURE, bytes([0] * 5 + [99] * 5), "item 1 of CONFIGURE was refused: no such register"),
-        (Command.CONFIGURE, bytes([2, 1, 1, 0, 0]), "item 0 of CONFIGURE was refused: a value outside its range"),
-        (Command.TRAIN, bytes([2, 1, 1, 1, 3, 0, 0, 0]), "item 1 of TRAIN was refused: a label that is not a class"),
+        (Command.CONFIGURE, bytes([0] * 5 + [99] * 5), "CONFIGURE was refused: no such register"),
+        (Command.CONFIGURE, bytes([2, 1, 1, 0, 0]), "CONFIGURE was refused: a value outside its range"),
+        (Command.TRAIN, bytes([2, 1, 1, 1, 3, 0, 0, 0]), "TRAIN was refused: a label that is not a class"),
         (Command.READ_WEIGHTS, bytes([1, 0, 0, 0, 1, 0]), "READ_WEIGHTS was refused: words outside the memory"),
         (Command.RESET, bytes(4), "RESET was refused: a value outside its range"),
     ],

@@ -106,6 +106,13 @@ class Controller(wiring.Component):
         with m.If(next_byte):
             m.d.sync += left.eq(Mux(last, unit - 1, left - 1))
 
+        more, less = Signal(), Signal()
+        with m.If(more | less):
+            m.d.sync += count.eq(count + Mux(less, -1, 1))
+        forward = Signal()
+        with m.If(forward):
+            m.d.sync += address.eq(address + 1)
+
         shift = Signal()
         with m.If(shift):
             m.d.sync += word.eq(Cat(word[8:], reader.data))
@@ -140,10 +147,9 @@ class Controller(wiring.Component):
             m.d.sync += result.eq(reason)
             m.next = "REFUSE"
 
-        def skip(amount) -> None:
-            """Move the cursor in the first pass."""
-            m.d.comb += reader.step.eq(amount)
-            m.d.sync += remaining.eq(remaining - amount)
+        arriving = Signal()
+        with m.If(~arriving):
+            m.d.sync += remaining.eq(remaining - reader.step)
 
         with m.FSM():
             with m.State("IDLE"):
@@ -155,7 +161,7 @@ class Controller(wiring.Component):
             # First pass ---------------------------------------------------------------------------------------------
 
             with m.State("HEADER"):
-                m.d.comb += reader.step.eq(1)
+                m.d.comb += [reader.step.eq(1), arriving.eq(1)]
                 m.d.sync += phase.eq(phase + 1)
                 with m.Switch(phase):
                     targets = result, sequence, Cat(command, alien), remaining[:8], remaining[8:]
@@ -166,7 +172,7 @@ class Controller(wiring.Component):
                     m.next = "CHECK"
 
             with m.State("CHECK"):
-                m.d.sync += [count.eq(0), left.eq(Mux(prologue == 0, unit, prologue) - 1)]
+                m.d.sync += left.eq(Mux(prologue == 0, unit, prologue) - 1)
                 with m.If(result != Result.OK):
                     with m.If(result != Result.BAD_CRC):  # the entry ends here, whatever its length says
                         m.d.sync += remaining.eq(0)
@@ -184,23 +190,21 @@ class Controller(wiring.Component):
                 with m.If(remaining == 0):
                     refuse(Result.BAD_LENGTH)
                 with m.Else():
-                    skip(1)
-                    m.d.comb += [shift.eq(1), next_byte.eq(1)]
+                    m.d.comb += [reader.step.eq(1), shift.eq(1), next_byte.eq(1)]
                     with m.If(last):
                         m.next = "PREPARE"
 
             with m.State("PREPARE"):
                 many, start = word[-48:-32], word[-32:]
                 m.d.comb += reader.mark.eq(1)
-                m.d.sync += address.eq(start)
-                with m.Switch(command):
-                    with m.Case(Command.READ_WEIGHTS, Command.READ_COUNTERS):
-                        m.d.sync += [count.eq(many), far.eq(many[len(count) :].any() | start[len(address) :].any())]
-                    with m.Case(Command.WRITE_WEIGHTS, Command.WRITE_COUNTERS):
-                        m.d.sync += far.eq(start[len(address) :].any())
-                    for key, words in rom.ranges.items():
-                        with m.Case(key):
-                            m.d.sync += [address.eq(words.start), count.eq(len(words))]
+                m.d.sync += [address.eq(start), far.eq(start[len(address) :].any())]
+                m.d.sync += count.eq(chosen({key: len(words) for key, words in rom.ranges.items()}))
+                with m.If(one_of(*rom.ranges)):
+                    m.d.sync += address.eq(chosen({key: words.start for key, words in rom.ranges.items()}))
+                with m.If(one_of(Command.READ_WEIGHTS, Command.READ_COUNTERS)):
+                    m.d.sync += count.eq(many)
+                    with m.If(many[len(count) :].any()):
+                        m.d.sync += far.eq(1)
                 m.next = "ITEM"
 
             with m.State("ITEM"):
@@ -212,30 +216,27 @@ class Controller(wiring.Component):
                     refuse(Result.BAD_LENGTH)
                 with m.Elif(command == Command.TRAIN):
                     if chip.label_bytes == 2:
-                        skip(1)
+                        m.d.comb += reader.step.eq(1)
                         m.d.sync += label.eq(Cat(label[8:], reader.data))
                         m.next = "LABEL_CHECK"
                     else:
                         with m.If(reader.data < chip.classes):
-                            skip(item)
-                            m.d.sync += count.eq(count + 1)
+                            m.d.comb += [reader.step.eq(item), more.eq(1)]
                         with m.Else():
                             refuse(Result.BAD_LABEL)
                 with m.Elif(command == Command.CONFIGURE):
                     with m.If(reader.data < len(rom.numbers)):
-                        skip(1)
+                        m.d.comb += reader.step.eq(1)
                         m.next = "RANGE"
                     with m.Else():
                         refuse(Result.BAD_REGISTER)
                 with m.Else():
-                    skip(item)
-                    m.d.sync += count.eq(count + 1)
+                    m.d.comb += [reader.step.eq(item), more.eq(1)]
 
             if chip.label_bytes == 2:
                 with m.State("LABEL_CHECK"):
                     with m.If(Cat(label[8:], reader.data) < chip.classes):
-                        skip(item - 1)
-                        m.d.sync += count.eq(count + 1)
+                        m.d.comb += [reader.step.eq(item - 1), more.eq(1)]
                         m.next = "ITEM"
                     with m.Else():
                         refuse(Result.BAD_LABEL)
@@ -251,13 +252,12 @@ class Controller(wiring.Component):
                     is_above.eq(raw + above > constant.data[8:]),
                 ]
                 m.d.sync += [below.eq(is_below), above.eq(is_above)]
-                m.d.comb += next_byte.eq(1)
-                skip(1)
+                m.d.comb += [reader.step.eq(1), next_byte.eq(1)]
                 with m.If(last):
                     with m.If(is_below | is_above):
                         refuse(Result.BAD_VALUE)
                     with m.Else():
-                        m.d.sync += count.eq(count + 1)
+                        m.d.comb += more.eq(1)
                         m.next = "ITEM"
 
             with m.State("ACCEPT"):
@@ -287,7 +287,7 @@ class Controller(wiring.Component):
 
             with m.State("REFUSE"):
                 m.d.comb += reader.step.eq(remaining)
-                m.d.sync += [word.eq(Cat(expected, count)), left.eq(REFUSAL_BYTES - 1)]
+                m.d.sync += [word.eq(expected), left.eq(REFUSAL_BYTES - 1)]
                 m.next = "ANSWER"
 
             # Second pass: into the chip -----------------------------------------------------------------------------
@@ -312,7 +312,7 @@ class Controller(wiring.Component):
                 with m.If(trainer.samples.ready):
                     m.d.comb += [reader.step.eq(1), next_byte.eq(1)]
                     with m.If(last):
-                        m.d.sync += count.eq(count - 1)
+                        m.d.comb += less.eq(1)
                         with m.If(command == Command.TRAIN):
                             m.next = "LABEL"
                         with m.If(count == 1):
@@ -335,8 +335,9 @@ class Controller(wiring.Component):
                     weights.write.eq(command == Command.WRITE_WEIGHTS),
                     counters.write.eq(command == Command.WRITE_COUNTERS),
                     trainer.register_write.eq(one_of(Command.CONFIGURE, Command.RESET)),
+                    less.eq(1),
+                    forward.eq(1),
                 ]
-                m.d.sync += [address.eq(address + 1), count.eq(count - 1)]
                 m.next = "COLLECT"
                 with m.If(command == Command.CONFIGURE):
                     m.next = "NUMBER"
@@ -367,8 +368,9 @@ class Controller(wiring.Component):
                 m.d.comb += [
                     weights.read.eq(command == Command.READ_WEIGHTS),
                     counters.read.eq(command == Command.READ_COUNTERS),
+                    less.eq(1),
+                    forward.eq(1),
                 ]
-                m.d.sync += [address.eq(address + 1), count.eq(count - 1)]
                 m.next = "LOAD"
 
             with m.State("LOAD"):
@@ -378,7 +380,7 @@ class Controller(wiring.Component):
                     with m.Case(Command.READ_COUNTERS):
                         m.d.sync += word.eq(counters.read_data.as_value())
                     with m.Case(Command.IDENTIFY):
-                        m.d.sync += word.eq(constant.data)
+                        m.d.sync += word.eq(constant.data[:8])
                     with m.Default():
                         m.d.sync += word.eq(trainer.status_value)
                 m.next = "EMIT"

@@ -231,10 +231,7 @@ COMMANDS: dict[Command, CommandFormat] = {
     )
 }
 
-REFUSAL: tuple[Field, ...] = (
-    Field("expected", "u8", "the sequence number the chip expects next"),
-    Field("item", "u16", "which item was refused, where the payload is a list of items; otherwise of no meaning"),
-)
+REFUSAL: tuple[Field, ...] = (Field("expected", "u8", "the sequence number the chip expects next"),)
 """Payload of an answer whose result is not OK."""
 REFUSAL_BYTES = sum(field.size for field in REFUSAL)
 

@@ -6,10 +6,9 @@ from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..build_hash import build_hash
 from ..config import ChipConfig
 from ..trainer_port import TrainerSignature
-from .buffer import BUFFER_BYTES, PacketBuffer, buffer_bytes, longest_payload
+from .buffer import PacketBuffer, longest_payload
 from .controller import Controller
 from .frames import FrameReceiver, FrameSender, Identity
 
@@ -18,20 +17,17 @@ class Link(wiring.Component):
     """Frame receiver, packet buffer, controller and frame sender.
 
     The next frames are received while one executes, and the next may execute while the answer to one is sent.
-    ``buffer`` is the least size of the packet buffer; ``clock_hz`` is only told to the host, 0 in simulation.
+    ``identity`` is what IDENTIFY answers, and how large the packet buffer is.
 
     Members
     -------
     ``rx`` : In(stream of 8), ``tx`` : Out(stream of 8)
         Frames of :mod:`popflip.hw.link.frames`.
     ``trainer`` : Out(TrainerSignature)
-
-    ``identity`` is what IDENTIFY answers.
     """
 
-    def __init__(self, chip: ChipConfig, clock_hz: int = 0, buffer: int = BUFFER_BYTES):
-        self.chip = chip
-        self.identity = Identity.of(chip, buffer_bytes(chip, buffer), clock_hz, build_hash(chip))
+    def __init__(self, chip: ChipConfig, identity: Identity):
+        self.chip, self.identity = chip, identity
         super().__init__(
             {"rx": In(stream.Signature(8)), "tx": Out(stream.Signature(8)), "trainer": Out(TrainerSignature(chip))}
         )
