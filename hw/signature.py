@@ -21,11 +21,15 @@ def record_layout(chip: ChipConfig) -> data.StructLayout:
     return data.StructLayout({"index": range(words), "mask": WORD})
 
 
-def crc_step(remainder: ValueLike, bits: ValueLike):
-    """The CRC's remainder after ``bits``, the first one lowest."""
+def crc_step(m: Module, remainder: ValueLike, bits: ValueLike):
+    """The CRC's remainder after ``bits``, the first one lowest.
+
+    What is used more than once is a signal: an expression would be built again at each use.
+    """
     state = list(remainder)
-    for bit in bits:
-        feedback = state[0] ^ bit
+    for index in range(len(bits)):
+        feedback = Signal(name=f"feedback{index}")
+        m.d.comb += feedback.eq(state[0] ^ bits[index])
         state = [*state[1:], 0]
         state = [value ^ feedback if POLYNOMIAL >> index & 1 else value for index, value in enumerate(state)]
     return Cat(state)
@@ -68,9 +72,10 @@ class FlipSignature(wiring.Component):
         m = Module()
         record = Signal(INDEX_BITS + WORD)
         step = Signal(range(len(record) // self.bits))
-        bits = record.word_select(step, self.bits)
+        bits = Signal(self.bits)
         remainder = Signal(32, init=~0)
         m.d.comb += [
+            bits.eq(record.word_select(step, self.bits)),
             record[:INDEX_BITS].eq(self.i.payload.index),
             record[INDEX_BITS:].eq(self.i.payload.mask),
             self.crc.eq(~remainder),
@@ -80,7 +85,7 @@ class FlipSignature(wiring.Component):
         with m.If(self.load):
             m.d.sync += remainder.eq(~self.load_crc)
         with m.Elif(self.i.valid):
-            m.d.sync += [step.eq(step + 1), remainder.eq(crc_step(remainder, bits))]
+            m.d.sync += [step.eq(step + 1), remainder.eq(crc_step(m, remainder, bits))]
             with m.If(step[-1]):
                 m.d.sync += self.flips.eq(add_tree(list(bits)))
         return m

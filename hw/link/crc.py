@@ -38,5 +38,5 @@ class Crc32(wiring.Component):
         with m.If(self.start):
             m.d.sync += remainder.eq(ONES)
         with m.Elif(self.valid):
-            m.d.sync += remainder.eq(crc_step(remainder, self.data))
+            m.d.sync += remainder.eq(crc_step(m, remainder, self.data))
         return m
