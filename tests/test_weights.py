@@ -12,7 +12,7 @@ from chips import BINARY, chip, run_on_chips
 from test_prng import brute_draw
 
 from popflip.golden.config import Config, Precision
-from popflip.golden.weights import State, initial
+from popflip.golden.weights import State, first_difference, initial
 from popflip.hw.weights import Weights
 
 
@@ -73,6 +73,23 @@ def test_hash_equals_the_definition():
     before = state.sha256()
     state.counters[1][2, 4] ^= 1
     assert state.sha256() == brute_sha256(state) != before
+
+
+def test_the_first_difference_is_named_in_scan_order():
+    golden = initial(config_of((40, 3, 2), Precision.TERNARY))
+    state = golden.copy()
+    assert first_difference(state, golden) is None
+    for m, place, value in (
+        (state.counters[1], (0, 0), 5),
+        (state.counters[0], (2, 40), -3),
+        (state.counters[0], (2, 33), 7),
+    ):
+        m[place] = value
+    found = first_difference(state, golden)
+    assert found == "layer 0, row 2, word 1, synapse 33: counter is 7, golden has 0"
+    golden.weights[0][2, 33], state.weights[0][2, 33] = -1, 1
+    found = first_difference(state, golden)
+    assert found == "layer 0, row 2, word 1, synapse 33: weight is 1, golden has -1"
 
 
 def test_a_copy_is_its_own():
