@@ -1,0 +1,165 @@
+// The simulated chip as a shared library: bytes in, bytes out, and clock cycles counted exactly.
+//
+// Compiled together with what CXXRTL made of the chip (included below), whose top module has the byte streams `rx` and
+// `tx`. Nothing here knows more of the chip than that, and nothing is called once a cycle from outside.
+
+#include "design.cc"
+
+#include <chrono>
+#include <cstdio>
+#include <deque>
+#include <memory>
+
+#ifdef POPFLIP_WAVES
+#include <cxxrtl/cxxrtl_vcd.h>
+#endif
+
+namespace {
+
+constexpr uint64_t CYCLES_BETWEEN_CLOCK_READS = 1024;
+
+class Simulation {
+public:
+	uint64_t cycles = 0;
+	uint64_t idle = 0; // cycles since a byte was last taken or given
+	std::deque<uint8_t> to_chip, from_chip;
+
+	Simulation() : settles(top.eval()) {}
+
+	// Tick until `wanted` bytes are there, `patience` cycles have passed without a byte moving, or `seconds` are over.
+	void run(size_t wanted, uint64_t patience, double seconds) {
+		using clock = std::chrono::steady_clock;
+		auto end = clock::now() + std::chrono::duration<double>(seconds);
+		while (from_chip.size() < wanted && idle < patience) {
+			tick();
+			if (cycles % CYCLES_BETWEEN_CLOCK_READS == 0 && clock::now() >= end)
+				break;
+		}
+#ifdef POPFLIP_WAVES
+		flush();
+#endif
+	}
+
+private:
+	cxxrtl_design::p_top top;
+	bool settles; // in one evaluation: nothing in the design looks like a loop to CXXRTL
+
+	// One clock cycle. All inputs stand still before the edge, so a single evaluation at the edge gives both what the
+	// outputs were just before it and what the registers become: half the work of evaluating at either edge.
+	void tick() {
+		top.p_rx____valid.set<bool>(!to_chip.empty());
+		top.p_rx____payload.set<uint8_t>(to_chip.empty() ? 0 : to_chip.front());
+		top.p_tx____ready.set<bool>(true);
+		if (!settles || recording())
+			before_edge();
+		top.prev_p_clk.set<bool>(false);
+		top.p_clk.set<bool>(true);
+		top.eval();
+		bool taken = !to_chip.empty() && top.p_rx____ready.get<bool>();
+		bool given = top.p_tx____valid.get<bool>();
+		if (taken)
+			to_chip.pop_front();
+		if (given)
+			from_chip.push_back(top.p_tx____payload.get<uint8_t>());
+		top.commit();
+		cycles++;
+		idle = taken || given ? 0 : idle + 1;
+	}
+
+	// All signals as they are at the end of the cycle, in the low half of the clock.
+	void before_edge() {
+		top.p_clk.set<bool>(false);
+		top.step();
+		if (recording())
+			sample();
+	}
+
+#ifdef POPFLIP_WAVES
+	static constexpr uint64_t PERIOD = 10; // ns a cycle in the file, whatever the clock of a board
+	static constexpr size_t BUFFER = 1 << 20;
+
+	struct Close {
+		void operator()(FILE *file) const { fclose(file); }
+	};
+	std::unique_ptr<FILE, Close> file;
+	vcd_writer writer;
+
+	bool recording() const { return bool(file); }
+
+	void sample() {
+		writer.sample(cycles * PERIOD + PERIOD / 2);
+		if (writer.buffer.size() >= BUFFER)
+			write();
+	}
+
+	void write() {
+		fwrite(writer.buffer.data(), 1, writer.buffer.size(), file.get());
+		writer.buffer.clear();
+	}
+
+	// What is on disk after every run is a whole file, so an interruption loses nothing.
+	void flush() {
+		if (!file)
+			return;
+		write();
+		fflush(file.get());
+	}
+
+public:
+	bool open_waves(const char *path) {
+		file.reset(fopen(path, "wb"));
+		if (!file)
+			return false;
+		debug_items items;
+		top.debug_info(&items, nullptr, "chip ");
+		writer.timescale(1, "ns");
+		writer.add_without_memories(items);
+		return true;
+	}
+#else
+	bool recording() const { return false; }
+	void sample() {}
+#endif
+};
+
+} // namespace
+
+extern "C" {
+
+// `waves`: path of a VCD file to write, or null. Null comes back if it cannot be opened; `errno` says why.
+Simulation *popflip_create(const char *waves) {
+	auto simulation = std::make_unique<Simulation>();
+#ifdef POPFLIP_WAVES
+	if (waves && !simulation->open_waves(waves))
+		return nullptr;
+#else
+	(void)waves;
+#endif
+	return simulation.release();
+}
+
+void popflip_destroy(Simulation *simulation) { delete simulation; }
+
+void popflip_write(Simulation *simulation, const uint8_t *bytes, size_t count) {
+	simulation->to_chip.insert(simulation->to_chip.end(), bytes, bytes + count);
+}
+
+// Returns how many bytes are there to read.
+size_t popflip_run(Simulation *simulation, size_t wanted, uint64_t patience, double seconds) {
+	simulation->run(wanted, patience, seconds);
+	return simulation->from_chip.size();
+}
+
+// At most the number of bytes that are there.
+void popflip_read(Simulation *simulation, uint8_t *bytes, size_t count) {
+	auto begin = simulation->from_chip.begin();
+	std::copy(begin, begin + count, bytes);
+	simulation->from_chip.erase(begin, begin + count);
+}
+
+uint64_t popflip_cycles(const Simulation *simulation) { return simulation->cycles; }
+
+uint64_t popflip_idle(const Simulation *simulation) { return simulation->idle; }
+
+void popflip_rest(Simulation *simulation) { simulation->idle = 0; }
+}
