@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -326,9 +326,7 @@ def _open(settings: Settings, name: str, config: Config) -> Device:
     from .device import open_device
 
     chip = _chip(settings, config)
-    if name == "sim":
-        print("opening the simulated chip (the first time, it is built; that can take a minute)", flush=True)
-    return open_device(name, config, chip.array_rows, chip.array_synapses, settings.waves)
+    return open_device(name, config, chip.array_rows, chip.array_synapses, settings.waves, partial(print, flush=True))
 
 
 def _golden(wanted: bool, config: Config) -> Device | nullcontext[None]:

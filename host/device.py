@@ -12,6 +12,7 @@ The same calls with the same arguments leave the same weights, counters, random 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -142,8 +143,13 @@ def open_device(
     rows: int = DEFAULT_ROWS,
     synapses: int = DEFAULT_SYNAPSES,
     waves: Path | None = None,
+    announce: Callable[[str], object] | None = None,
 ) -> Device:
-    """Open ``golden``, ``sim`` (``rows`` × ``synapses`` a cycle, signals recorded in ``waves``) or a serial port."""
+    """Open ``golden``, ``sim`` or a serial port.
+
+    The simulated chip takes ``rows`` × ``synapses`` a cycle and records its signals in ``waves``; ``announce`` is
+    called with a line of text before it is built.
+    """
     if waves is not None and name != "sim":
         raise DeviceError(f"--waves: only the simulated chip has signals to record, {name} does not")
     if name == "golden":
@@ -156,7 +162,8 @@ def open_device(
         from popflip.hw.config import ChipConfig
         from popflip.sim.chip import SimulatedChip
 
-        return ChipDevice(SimulatedChip(ChipConfig.of(config, rows, synapses), waves=waves), config, "the simulated chip")
+        chip = SimulatedChip(ChipConfig.of(config, rows, synapses), waves, announce)
+        return ChipDevice(chip, config, "the simulated chip")
     from .chip_device import SerialTransport
 
     return ChipDevice(SerialTransport(name), config, name)
