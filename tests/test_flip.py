@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from chips import BINARY, chip, run_on_chips
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -13,6 +14,7 @@ from test_mask import brute_bernoulli
 from popflip.golden.config import Config, Precision
 from popflip.golden.flip import decay, flip
 from popflip.golden.prng import Xorshift32
+from popflip.hw.flip import Flip
 
 Layer = list[list[int]]
 
@@ -104,3 +106,29 @@ def test_draws_do_not_depend_on_what_is_selected():
 )
 def test_decay_by_hand(m, shift, expected):
     assert decay(np.array([m], np.int16), shift).tolist() == [expected]
+
+
+# On the chip ----------------------------------------------------------------------------------------------------------
+
+CHIPS = {
+    "narrow": chip(37, 4, 3, rows=1, lanes=4, mmax=5),
+    "binary": chip(33, 5, precision=BINARY, rows=4, lanes=8, mmax=63),
+    "full_words": chip(63, 4, 2, rows=2, lanes=32),
+    "two_parts": chip(130, 3, 4, precision=BINARY, rows=1, lanes=64, mmax=1),
+}
+CASES = [
+    {"selected": 0.02, "flip_p256": 128, "shift": 4},
+    {"selected": 0.5, "flip_p256": 200, "shift": 1},
+    {"selected": 1, "flip_p256": 256, "shift": None},
+    {"selected": 0, "flip_p256": 1, "shift": 7},
+    {"selected": 0.2, "flip_p256": 96, "shift": 31},
+]
+
+
+def test_hardware_equals_golden(testbench):
+    run_on_chips(testbench, Flip, CHIPS, "tb_flip", seed=1, cases=CASES)
+
+
+def test_a_wrong_counter_of_the_hardware_is_named(testbench):
+    with pytest.raises(AssertionError, match=r"full_words: .*layer 0, row 3, word 1: "):
+        run_on_chips(testbench, Flip, CHIPS, "tb_flip", seed=1, cases=CASES[:1], wrong={"full_words": 1})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from chips import chip, run_on_chips
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -12,6 +13,7 @@ from test_prng import brute_draw
 
 from popflip.golden.mask import bernoulli, bernoulli_words, lanes, words
 from popflip.golden.prng import Xorshift32
+from popflip.hw.mask import Mask
 
 
 def brute_bernoulli(state: int, n: int) -> tuple[int, int]:
@@ -87,3 +89,22 @@ def test_words_are_the_inverse_of_lanes(bits):
     assert packed.dtype == np.uint32
     assert lanes(packed, bits.shape[1]).tolist() == bits.tolist()
     assert sum(int(word).bit_count() for word in packed.flat) == np.count_nonzero(bits)  # pads are 0
+
+
+# On the chip ----------------------------------------------------------------------------------------------------------
+
+CHIPS = {
+    "narrow": chip(33, 3, 2, rows=1, lanes=4),
+    "full_word": chip(31, 5, rows=2, lanes=32),
+    "two_parts": chip(130, 3, 4, rows=1, lanes=64),
+    "four_parts": chip(200, 3, 2, rows=2, lanes=128),
+}
+
+
+def test_hardware_equals_golden(testbench):
+    run_on_chips(testbench, Mask, CHIPS, "tb_mask", seed=1, n=[128, 1, 77, 96, 254, 255, 256, 64])
+
+
+def test_a_wrong_mask_of_the_hardware_is_named(testbench):
+    with pytest.raises(AssertionError, match="two_parts: n 77, layer 0, mask 8: "):
+        run_on_chips(testbench, Mask, CHIPS, "tb_mask", seed=1, n=[77], wrong={"two_parts": 1})

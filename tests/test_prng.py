@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from search import search
 
 from popflip.golden.prng import Xorshift32, first_state
+from popflip.hw.prng import Prng
+from popflip.sim.parts import SideBySide
 
 VECTORS = json.loads((Path(__file__).parent / "data" / "vectors.json").read_text())
 
@@ -56,3 +58,16 @@ def test_first_state():
 def test_bad_state_is_refused(state):
     with pytest.raises(ValueError, match=r"xorshift32 state .* is outside 1 … 4294967295"):
         Xorshift32(state)
+
+
+# On the chip ----------------------------------------------------------------------------------------------------------
+
+
+def test_hardware_equals_golden(testbench):
+    testbench(SideBySide({"prng": Prng()}), "popflip.sim.tb_prng", {"parts": {"prng": {}}, "seed": 1})
+
+
+def test_another_state_of_the_hardware_is_noticed(testbench):
+    dut = SideBySide({"prng": Prng()})
+    with pytest.raises(AssertionError, match="after 0 draws: 0x1, expected 0x2"):
+        testbench(dut, "popflip.sim.tb_prng", {"parts": {"prng": {}}, "seed": 1, "wrong": True})

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from chips import BINARY, chip, run_on_chips
 from hypothesis import given
 from hypothesis import strategies as st
 from search import counter_arrays, mmaxes, precisions, search, weight_arrays, widths
 
 from popflip.golden.select import select
+from popflip.hw.select import Select
 
 
 def brute_select(m: list[list[int]], w: list[list[int]], k: int) -> tuple[int, int, list[list[bool]]]:
@@ -86,3 +88,21 @@ def test_no_candidates():
 @pytest.mark.parametrize("counter", [32_767, -32_767])
 def test_the_largest_counter(counter):
     assert by_hand([counter, counter], [0, 0], 1) == (32_768, 1, [0])
+
+
+# On the chip ----------------------------------------------------------------------------------------------------------
+
+CHIPS = {
+    "narrow": chip(37, 4, 3, rows=1, lanes=4, mmax=5),
+    "binary": chip(33, 5, precision=BINARY, rows=4, lanes=8, mmax=63),
+    "wide": chip(70, 4, rows=2, lanes=32),
+}
+
+
+def test_hardware_equals_golden(testbench):
+    run_on_chips(testbench, Select, CHIPS, "tb_select", seed=1, spreads=[0, 1, 4, 40, 1000])
+
+
+def test_a_wrong_selection_of_the_hardware_is_named(testbench):
+    with pytest.raises(AssertionError, match="binary: spread 4, k 0: layer 0, row 4, word 4: "):
+        run_on_chips(testbench, Select, CHIPS, "tb_select", seed=1, spreads=[4], wrong={"binary": 1})

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+from chips import chip, run_on_chips
 from hypothesis import given
 from hypothesis.extra.numpy import arrays
 from search import search
 
 from popflip.golden.signature import FlipSignature
+from popflip.hw import signature as hw
 
 
 def brute_crc32(data: list[int]) -> int:
@@ -47,3 +50,21 @@ def test_nothing_flipped_is_zero():
     signature = FlipSignature()
     signature.update(np.empty((0, 2), np.uint32))
     assert signature.crc == 0
+
+
+# On the chip ----------------------------------------------------------------------------------------------------------
+
+CHIPS = {
+    "one_word": chip(1, 2, lanes=4),
+    "narrow": chip(37, 4, 3, lanes=8),
+    "wide": chip(784, 256, 10, lanes=32),
+}
+
+
+def test_hardware_equals_golden(testbench):
+    run_on_chips(testbench, hw.FlipSignature, CHIPS, "tb_signature", seed=1, records=[0, 1, 2, 30, 0, 5])
+
+
+def test_a_wrong_crc_of_the_hardware_is_noticed(testbench):
+    with pytest.raises(AssertionError, match="wide: 2 records: 0x"):
+        run_on_chips(testbench, hw.FlipSignature, CHIPS, "tb_signature", seed=1, records=[2], wrong={"wide": 1})
