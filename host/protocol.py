@@ -241,7 +241,7 @@ class Link:
                     pass
             except TimeoutError:
                 continue
-            # Any refusal tells. Only a chip that was restarted can have expected this number and done what it was asked.
+            # Any refusal tells. Only a chip that was restarted can have expected this number and done as asked.
             return frame.payload[0] if frame.code != Result.OK else (number + 1) % 256
         raise LinkError(f"{self.name}: it does not answer any more; gave up after {RETRIES} attempts")
 

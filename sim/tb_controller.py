@@ -6,6 +6,7 @@ import struct
 import cocotb
 
 from popflip.hw.link.buffer import counter_bytes, weight_bytes
+from popflip.hw.link.controller import train_latency
 from popflip.hw.link.frames import HEADER_BYTES, OVERHEAD, Command, Identity, Result, decode, encode, payload_length
 from popflip.hw.registers import registers
 from popflip.hw.trainer_port import TrainerCommand
@@ -253,12 +254,7 @@ async def speed(part: Part, chip: dict, identity: str) -> None:
         index * (chip.label_bytes + size) for index in range(count)
     ]
     assert [fed[size * index + size - 1] - fed[size * index] for index in range(count)] == [size - 1] * count
-    assert fed[0] - taken[-1] == LATENCY + chip.label_bytes * (count + 1) + (chip.label_bytes - 1) * 0, (
-        fed[0] - taken[-1]
-    )
-
-
-LATENCY = 0
+    assert fed[0] - taken[-1] == train_latency(chip, count)
 
 
 @cocotb.test()

@@ -8,7 +8,7 @@ a byte a cycle; everything else passes through one shift register, ``word``, a b
                       │        │                   │        │    ├→ COLLECT → STORE ⟲ → (COMMAND) ─────┘
                       └────────┴────────┬──────────┴────────┘    └→ ANSWER ┬→ FETCH → LOAD → EMIT ⟲ → IDLE
                                         ▼                                  └→ FEED ⟲ → DRAIN → IDLE
-                                     REFUSE → ANSWER → EMIT → IDLE
+                                     REFUSE → ANSWER → FETCH …
 """
 
 from __future__ import annotations
@@ -28,6 +28,11 @@ VALUE_BYTES = 4  # of a register or a status word
 SIGN = 0x80  # of a value's last byte
 
 
+def train_latency(chip: ChipConfig, samples: int) -> int:
+    """Cycles from the last byte of a TRAIN request to the first one offered to the trainer: all labels are checked."""
+    return 12 + chip.label_bytes * (samples + 1)
+
+
 class Controller(wiring.Component):
     """Takes entries from the packet buffer, drives the trainer, and gives answers to the frame sender.
 
@@ -38,7 +43,7 @@ class Controller(wiring.Component):
         To :class:`FrameSender`.
     ``trainer`` : Out(TrainerSignature)
 
-    A training sample takes ``1 + label_bytes + input_bytes`` cycles (one more if labels have two bytes), a frame 12.
+    Throughput: ``label_bytes + input_bytes`` cycles a training sample, :func:`train_latency` before the first.
     """
 
     def __init__(self, chip: ChipConfig, identity: Identity):
@@ -113,8 +118,20 @@ class Controller(wiring.Component):
         with m.If(forward):
             m.d.sync += address.eq(address + 1)
 
-        shift = Signal()
-        with m.If(shift):
+        # What follows the loaded bytes is not sent, so the widest source may stay behind the others.
+        shift, load = Signal(), Signal()
+        loaded = Signal.like(word)
+        m.d.comb += loaded.eq(counters.read_data.as_value())
+        with m.Switch(command):
+            with m.Case(Command.READ_WEIGHTS):
+                m.d.comb += loaded[: len(weights.read_data.as_value())].eq(weights.read_data.as_value())
+            with m.Case(Command.IDENTIFY):
+                m.d.comb += loaded[:8].eq(Mux(result == Result.OK, constant.data, expected))
+            with m.Case(Command.STATUS, Command.CYCLES, Command.SIGNATURE):
+                m.d.comb += loaded[: 8 * VALUE_BYTES].eq(trainer.status_value)
+        with m.If(load):
+            m.d.sync += word.eq(loaded)
+        with m.Elif(shift):
             m.d.sync += word.eq(Cat(word[8:], reader.data))
 
         memory_words = chosen(sizes.memory)
@@ -127,7 +144,7 @@ class Controller(wiring.Component):
         m.d.comb += [
             header.payload.sequence.eq(sequence),
             header.payload.result.eq(result),
-            header.payload.length.eq(Mux(result == Result.OK, length, REFUSAL_BYTES)),
+            header.payload.length.eq(length),
             trainer.sample_label.eq(label),
             trainer.sample_infer.eq(command == Command.INFER),
             trainer.register_index.eq(number),
@@ -286,8 +303,9 @@ class Controller(wiring.Component):
                             m.next = "ANSWER"
 
             with m.State("REFUSE"):
+                # From here on it is a request to read one byte, the expected number.
                 m.d.comb += reader.step.eq(remaining)
-                m.d.sync += [word.eq(expected), left.eq(REFUSAL_BYTES - 1)]
+                m.d.sync += [command.eq(Command.IDENTIFY), count.eq(REFUSAL_BYTES), left.eq(0)]
                 m.next = "ANSWER"
 
             # Second pass: into the chip -----------------------------------------------------------------------------
@@ -357,9 +375,7 @@ class Controller(wiring.Component):
                 m.d.comb += header.valid.eq(1)
                 with m.If(header.ready):
                     m.next = "IDLE"
-                    with m.If(result != Result.OK):
-                        m.next = "EMIT"
-                    with m.Elif(reads & (count != 0)):
+                    with m.If(reads & (count != 0)):
                         m.next = "FETCH"
                         with m.If(command == Command.INFER):
                             m.next = "FEED"
@@ -374,15 +390,7 @@ class Controller(wiring.Component):
                 m.next = "LOAD"
 
             with m.State("LOAD"):
-                with m.Switch(command):
-                    with m.Case(Command.READ_WEIGHTS):
-                        m.d.sync += word.eq(weights.read_data.as_value())
-                    with m.Case(Command.READ_COUNTERS):
-                        m.d.sync += word.eq(counters.read_data.as_value())
-                    with m.Case(Command.IDENTIFY):
-                        m.d.sync += word.eq(constant.data[:8])
-                    with m.Default():
-                        m.d.sync += word.eq(trainer.status_value)
+                m.d.comb += load.eq(1)
                 m.next = "EMIT"
 
             with m.State("EMIT"):
@@ -391,7 +399,7 @@ class Controller(wiring.Component):
                     m.d.comb += [shift.eq(1), next_byte.eq(1)]
                     with m.If(last):
                         m.next = "FETCH"
-                        with m.If((count == 0) | (result != Result.OK)):
+                        with m.If(count == 0):
                             m.next = "IDLE"
 
             with m.State("DRAIN"), m.If(header.ready):  # the last prediction has been sent
@@ -399,7 +407,7 @@ class Controller(wiring.Component):
 
         # Predictions come while later samples of the same request still go in.
         predictions = trainer.predictions
-        with m.If((command == Command.INFER) & (result == Result.OK)):
+        with m.If(command == Command.INFER):
             if chip.label_bytes == 2:
                 m.d.comb += [
                     payload.payload.eq(predictions.payload.word_select(second, 8)),
