@@ -86,6 +86,7 @@ class Flip(wiring.Component):
         m.d.comb += [
             shift.eq(Mux(self.shift == chip.counter_bits, chip.counter_bits - 1, self.shift)),
             flipped.eq(self.i.payload.selected & self.mask.payload.word_select(position.piece, lanes)),
+            cleared.eq(flipped | ~take.replicate(lanes)),
         ]
         m.d.comb += [
             self.write.write.eq(take),
@@ -93,13 +94,15 @@ class Flip(wiring.Component):
             self.write.weight_bank.eq(position.weight_bank),
             self.write.counter_address.eq(position.counter_address),
         ]
+        weights, counters = [], []
         for lane in range(lanes):
             weight, counter = self.i.payload.weights[lane], self.i.payload.counters[lane]
-            m.d.comb += [
-                cleared[lane].eq(flipped[lane] | ~take),
-                self.write.weights[lane].eq(Mux(flipped[lane], moved(chip, weight, counter), weight)),
-                self.write.counters[lane].eq(Mux(cleared[lane], 0, decayed(counter, shift))),
-            ]
+            weights.append(Mux(flipped[lane], moved(chip, weight, counter), weight))
+            counters.append(decayed(counter, shift)[: len(counter)] & ~cleared[lane].replicate(len(counter)))
+        m.d.comb += [
+            self.write.weights.as_value().eq(Cat(weights)),
+            self.write.counters.as_value().eq(Cat(counters)),
+        ]
 
         # Records
         index = Signal.like(self.records.payload.index)

@@ -111,7 +111,6 @@ class Initialise(wiring.Component):
             self.write.weight_bank.eq(position.weight_bank),
             self.write.counter_address.eq(position.counter_address),
         ]
-        for lane in range(lanes):
-            exists = ~position.last_of_row | (real[lane] if lane < len(real) else 0)
-            m.d.comb += self.write.weights[lane].eq(Mux(exists, word[lane * bits : (lane + 1) * bits], 0))
+        exists = [~position.last_of_row | (real[lane] if lane < len(real) else 0) for lane in range(lanes)]
+        m.d.comb += self.write.weights.as_value().eq(word & Cat(lane.replicate(bits) for lane in exists))
         return m

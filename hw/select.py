@@ -122,22 +122,22 @@ class Select(wiring.Component):
         ]
         with m.If(word_load):
             m.d.sync += [word.eq(self.i.payload), word_valid.eq(1)]
-            for index in range(levels):
-                tried = Signal.like(self.level, name=f"tried{index}")
-                m.d.comb += tried.eq(Cat(digit | Mux(turn == place, index, 0) for place, digit in enumerate(digits)))
-                for lane in range(lanes):
-                    weight, counter = self.i.payload.weights[lane], self.i.payload.counters[lane]
-                    over, at = compare(counter, tried)
-                    may = candidate(chip, weight, counter)
-                    m.d.sync += above[index][lane].eq(over & may)
-                    if index == 0:
-                        m.d.sync += tied[lane].eq(at & may)
         with m.Elif(word_ready):
             m.d.sync += word_valid.eq(0)
+        weights, counters = self.i.payload.weights, self.i.payload.counters
+        candidates = Cat(candidate(chip, weights[lane], counters[lane]) for lane in range(lanes))
+        for index in range(levels):
+            tried = Signal.like(self.level, name=f"tried{index}")
+            m.d.comb += tried.eq(Cat(digit | Mux(turn == place, index, 0) for place, digit in enumerate(digits)))
+            over, at = zip(*(compare(counters[lane], tried) for lane in range(lanes)), strict=True)
+            with m.If(word_load):
+                m.d.sync += above[index].eq(Cat(over) & candidates)
+                if index == 0:
+                    m.d.sync += tied.eq(Cat(at) & candidates)
 
         # Counting passes: how many of the k are left after those above each level; negative if there are more.
         left = [Signal(signed(len(k) + 1), name=f"left{index}") for index in range(levels)]
-        over = Cat(value[-1] for value in left)
+        more = Cat(value[-1] for value in left)
         counts = []
         for index in range(levels):
             m.submodules[f"popcount{index}"] = popcount = Popcount(lanes)
@@ -183,14 +183,14 @@ class Select(wiring.Component):
                     m.next = "DIGIT"
             with m.State("DIGIT"):
                 for index in reversed(range(levels)):
-                    with m.If(~over[index]):
+                    with m.If(~more[index]):
                         m.d.sync += ties.eq(left[index])
                 m.d.sync += turn.eq(turn - 1)
                 m.next = "PASS"
                 with m.Switch(turn):
                     for place in range(self.passes):
                         with m.Case(place):
-                            m.d.sync += digits[place].eq(sum(over))
+                            m.d.sync += digits[place].eq(sum(more))
                             if place:
                                 m.d.sync += digits[place - 1].eq(0)
                             else:
