@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
@@ -40,6 +41,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point of ``popflip``."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a script started us in the background
     sys.exit(run_command())
 
 
@@ -263,6 +265,24 @@ def verilog(
     with whole_file(output) as file:
         file.write(text.encode())
     print(f"{output}: {text.count(chr(10))} lines")
+
+
+@app.command()
+@with_settings(NETWORK)
+def build(
+    settings: Settings,
+    board: Annotated[str, typer.Option(metavar="NAME", help="Which board; popflip info lists them.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the bitstream and its report.")
+    ] = Path("build"),
+) -> None:
+    """Make a board's bitstream: synthesis, place and route, packing, and a report. No tools but the wheels are needed.
+
+    The network is the one that fits the board, unless flags say otherwise.
+    """
+    from .build import build as build_bitstream
+
+    _table(build_bitstream(board, settings, output, partial(print, flush=True)))
 
 
 @app.command()

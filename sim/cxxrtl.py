@@ -8,6 +8,7 @@ import platform
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from functools import cache
@@ -77,12 +78,25 @@ def build_library(component: wiring.Component, folder: Path, log: Path, waves: b
     assert spec is not None and spec.origin is not None
     runtime = Path(spec.origin).parent / "share/include/backends/cxxrtl/runtime"
     command = [*compiler(), *_flags(waves), f"-I{runtime}", f"-I{folder}", str(SHIM), "-o", str(folder / LIBRARY)]
-    result = subprocess.run(command, capture_output=True, text=True)
-    if result.returncode:
-        log.write_text(shlex.join(command) + "\n" + result.stderr)
-        lines = result.stderr.splitlines() or [f"exit code {result.returncode}"]
+    code, output = _compile(command)
+    if code:
+        log.write_text(shlex.join(command) + "\n" + output)
+        lines = output.splitlines() or [f"exit code {code}"]
         error = next((line for line in lines if "error" in line), lines[-1])
         raise SimulatorError(f"the simulated chip does not compile: {error.strip()} (all of it in {log})")
+
+
+def _compile(command: list[str]) -> tuple[int, str]:
+    """Exit code and messages of a compiler. Interrupted, it takes the processes it has started with it."""
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, process_group=0
+    ) as process:
+        try:
+            _, output = process.communicate()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return process.returncode, output
 
 
 def _translate(component: wiring.Component, waves: bool) -> str:
