@@ -15,7 +15,7 @@ CHIPS = {
     },
     "wide": {
         "full_words": chip(95, 5, 3, rows=2, lanes=32),
-        "two_parts": chip(66, 3, 2, precision=BINARY, rows=1, lanes=64, mmax=5),
+        "two_parts": chip(66, 3, 2, precision=BINARY, rows=1, lanes=64, mmax=3),
     },
 }
 CASES = [
