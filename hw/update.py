@@ -42,8 +42,8 @@ class Update(wiring.Component):
     Members
     -------
     ``command`` : In(stream of :class:`UpdateCommand`)
-        Taken when it is finished: ``valid`` stays high while it runs, and ``ready`` is its end. In that cycle and after
-        it the state, ``rng`` and ``crc`` are final.
+        Taken when it is finished: ``valid`` stays high while it runs, and ``ready`` is its end. The state,
+        ``rng`` and ``crc`` are final after that cycle.
     ``layer`` : Out(range(L))
         The layer being worked on.
     ``k`` : In(range(largest layer + 1))
@@ -55,8 +55,8 @@ class Update(wiring.Component):
     ``selecting``, ``flipping`` : Out(1)
         In this cycle thresholds are being found, or words being flipped, for the cycle counters. Never both.
     ``flips`` : Out(range(step + 1))
-        So many more weights of ``layer`` have changed: to be added up every cycle, 0 in most. All have been told in the
-        cycle in which ``command`` is taken.
+        So many more weights of ``layer`` have changed: to be added up every cycle, 0 in most. None come after the cycle
+        in which ``command`` is taken.
     ``rng`` : Out(32), ``rng_load`` : In(1), ``rng_value`` : In(32)
         State of the random generator, and a way to set it while no command runs; lands at the end of its cycle.
     ``crc`` : Out(32), ``crc_load`` : In(1), ``crc_value`` : In(32)
@@ -163,7 +163,7 @@ class Update(wiring.Component):
         with m.If(initialising):
             m.d.comb += scan.o.ready.eq(initialise.i.ready)
 
-        # Only one of them takes words in a command, and mask and initialise are never wrong about which.
+        # A command draws masks or initial weights, so only one of them is ever ready.
         m.d.comb += [
             mask.words.payload.eq(prng.words.payload),
             mask.words.valid.eq(prng.words.valid),

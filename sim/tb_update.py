@@ -117,8 +117,10 @@ class Bench(EachCycle):
         if wrong:
             expected[next(reversed(expected))] ^= 1
         for place, bits in expected.items():
-            got = self.memory[place]
-            assert got == bits, f"{case}: {place[0]}, bank {place[1]}, address {place[2]}: {got:#x}, expected {bits:#x}"
+            held = self.memory[place]
+            assert held == bits, (
+                f"{case}: {place[0]}, bank {place[1]}, address {place[2]}: {held:#x}, expected {bits:#x}"
+            )
         got = {"rng": self.part.get("rng"), "crc": self.part.get("crc"), "flips": self.flips}
         assert got == {"rng": golden.rng, "crc": crc, "flips": flips}, f"{case}"
 
