@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from amaranth.hdl import Array, Const, Module, Signal, ValueLike
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import ceil_log2, exact_log2
 
 from popflip.golden.config import WORD
 
 from .config import ChipConfig
+from .stream import Queue
 from .weights import counter_word, weight_word
 
 
@@ -76,9 +77,9 @@ class Scan(wiring.Component):
     Parameters
     ----------
     registered : bool
-        Whether words pass a register on their way out of the memories. It costs its flip-flops and a cycle, and takes
-        the memories' access time out of the path that follows. By default with N > 8: small arrays are for small,
-        slow chips.
+        Whether words pass registers on their way out of the memories, which takes the memories' access time out of the
+        path that follows, and what follows out of the path of requests. By default with N > 8: small arrays are for
+        small, slow chips.
 
     Members
     -------
@@ -87,8 +88,11 @@ class Scan(wiring.Component):
     ``read`` : Out(1), ``weight_address``, ``weight_bank``, ``counter_address`` : Out, ``weights``, ``counters`` : In
         Request of a word, and its data, from the next cycle to the next request.
     ``o`` : Out(stream of :func:`word_layout`)
+    ``flowing`` : In(1)
+        Words are taken in the cycle in which they are offered. Low before a start where they may not be.
 
-    Latency :attr:`latency` cycles from a start to its first word; then a word every cycle.
+    Latency :attr:`latency` cycles from a start to its first word; then a word every cycle, or two in three cycles if
+    ``registered`` and not ``flowing``.
     """
 
     def __init__(self, chip: ChipConfig, *, registered: bool | None = None):
@@ -105,6 +109,7 @@ class Scan(wiring.Component):
                 "weights": In(weight_word(chip)),
                 "counters": In(counter_word(chip)),
                 "o": Out(stream.Signature(word_layout(chip))),
+                "flowing": In(1),
             }
         )
 
@@ -135,12 +140,10 @@ class Scan(wiring.Component):
             self.weight_bank.eq(row),
         ]
 
+        room = Signal()  # for another word
         read_valid, read_ready = Signal(), Signal()
         read_position = Signal(position_layout(chip))
-        m.d.comb += [
-            self.read.eq(running & (~read_valid | read_ready)),
-            self.start.ready.eq(~running),
-        ]
+        m.d.comb += [self.read.eq(running & room), self.start.ready.eq(~running)]
         with m.If(self.read):
             m.d.sync += [read_valid.eq(1), read_position.eq(position), running.eq(~position.last)]
             with m.If(position.last_of_row):
@@ -181,10 +184,24 @@ class Scan(wiring.Component):
             read_word.weights.eq(self.weights),
             read_word.counters.eq(self.counters),
         ]
-        if self.registered:
-            m.d.comb += read_ready.eq(~self.o.valid | self.o.ready)
-            with m.If(read_ready):
-                m.d.sync += [self.o.valid.eq(read_valid), self.o.payload.eq(read_word)]
-        else:
-            m.d.comb += [read_ready.eq(self.o.ready), self.o.valid.eq(read_valid), self.o.payload.eq(read_word)]
+        if not self.registered:
+            m.d.comb += [
+                room.eq(~read_valid | self.o.ready),
+                read_ready.eq(self.o.ready),
+                self.o.valid.eq(read_valid),
+                self.o.payload.eq(read_word),
+            ]
+            return m
+
+        # Two words may be on their way, so that no request waits on what becomes of a word in the same cycle.
+        m.submodules.queue = queue = Queue(word_layout(chip), 2)
+        connect(m, queue.o, flipped(self.o))
+        under_way = Signal(range(3))
+        m.d.comb += [
+            room.eq(self.flowing | (under_way != 2)),
+            read_ready.eq(1),
+            queue.i.valid.eq(read_valid),
+            queue.i.payload.eq(read_word),
+        ]
+        m.d.sync += under_way.eq(under_way + self.read - (self.o.valid & self.o.ready))
         return m
