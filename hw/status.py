@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from amaranth.hdl import Array, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .config import ChipConfig
@@ -68,25 +69,32 @@ class RegisterFile(wiring.Component):
 class Status(wiring.Component):
     """Counts what happens, and shows it word by word.
 
+    The counts lie in a memory, and a walk adds to one of them a cycle what has happened to it since its last turn: a
+    32-bit counter for each would take as much logic as the learning engine of a small chip.
+
     Members
     -------
     ``clear`` : In(1)
         Zeroes all counts.
     ``samples``, ``batches``, ``errors``, ``correct`` : In(1)
         One more of them.
-    ``flips_layer`` : In(range(L)), ``flips_count`` : In
+    ``flips_layer`` : In(range(L)), ``flips_count`` : In(range(N + 1))
         So many more flips in a layer; 0 in most cycles.
     ``cycles`` : In(StructLayout)
         Which cycle counters go up in this cycle, by name.
     ``crc``, ``rng`` : In(32)
         Shown as they are.
-    ``index`` : In(range(words)), ``value`` : Out(32)
-        The value of a word, one cycle after its index.
+    ``index`` : In(range(words)), ``read`` : In(1), ``value`` : Out(32), ``valid`` : Out(1)
+        With ``read`` a word is asked for, and ``index`` stays as it is until ``valid``: then the word is ``value``, and
+        has in it all that happened before it was asked for.
+
+    A word is shown at most :attr:`latency` cycles after it was asked for.
     """
 
     def __init__(self, chip: ChipConfig):
         self.chip = chip
         self.words = status_words(chip)
+        self.latency = len(self.words) + 2
         super().__init__(
             {
                 "clear": In(1),
@@ -100,12 +108,15 @@ class Status(wiring.Component):
                 "crc": In(32),
                 "rng": In(32),
                 "index": In(range(len(self.words))),
+                "read": In(1),
                 "value": Out(32),
+                "valid": Out(1),
             }
         )
 
     def elaborate(self, platform) -> Module:
         m = Module()
+        count = len(self.words)
         steps = {
             "samples": self.samples,
             "batches": self.batches,
@@ -116,9 +127,45 @@ class Status(wiring.Component):
             },
             **{counter.name: self.cycles[counter.name] for counter in CYCLE_COUNTERS},
         }
-        shown = {"signature": self.crc, "rng": self.rng}
-        for name, step in steps.items():
-            count = shown[name] = Signal(32, name=name)
-            m.d.sync += count.eq(Mux(self.clear, Const(0, 32), count + step))
-        m.d.sync += self.value.eq(Array(shown[word.name] for word in self.words)[self.index])
+        m.submodules.memory = memory = Memory(shape=32, depth=count, init=[])
+        write, read = memory.write_port(), memory.read_port()
+
+        # The walk: the next word is read while the one before it is added to and written.
+        ahead, turn = Signal(range(count)), Signal(range(count))
+        m.d.comb += read.addr.eq(ahead)
+        m.d.sync += [ahead.eq(Mux(ahead == count - 1, 0, ahead + 1)), turn.eq(ahead)]
+        clearing = Signal(range(count + 2), init=count + 1)  # words still to be zeroed
+        with m.If(self.clear):
+            m.d.sync += clearing.eq(count)
+        with m.Elif(clearing != 0):
+            m.d.sync += clearing.eq(clearing - 1)
+
+        happened = []  # to each word since its last turn, this cycle not counted
+        for number, word in enumerate(self.words):
+            if word.name not in steps:
+                happened.append(Const(0))
+                continue
+            step = steps[word.name]
+            since = Signal(range((2 ** len(step) - 1) * count + 1), name=f"{word.name}_since")
+            m.d.sync += since.eq(Mux(self.clear, 0, Mux(turn == number, 0, since) + step))
+            happened.append(since)
+        total = Signal(32)
+        m.d.comb += [
+            total.eq(Mux(clearing != 0, 0, read.data) + Array(happened)[turn]),
+            write.addr.eq(turn),
+            write.data.eq(Mux(self.clear, 0, total)),
+            write.en.eq(1),
+        ]
+
+        # A word is shown at its turn.
+        asked = Signal()
+        numbers = {word.name: number for number, word in enumerate(self.words)}
+        with m.If(self.read):
+            m.d.sync += [asked.eq(1), self.valid.eq(0)]
+        with m.Elif(asked & (turn == self.index)):
+            m.d.sync += [asked.eq(0), self.valid.eq(1), self.value.eq(total)]
+            with m.If(self.index == numbers["signature"]):
+                m.d.sync += self.value.eq(self.crc)
+            with m.If(self.index == numbers["rng"]):
+                m.d.sync += self.value.eq(self.rng)
         return m

@@ -14,9 +14,9 @@ samples lies between them. ``slots`` bounds how many samples are on the chip.
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Module, Mux, Signal
+from amaranth.hdl import Array, Module, Mux, Signal, Value
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, connect, flipped
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from .activations import Activations
 from .config import ChipConfig
@@ -160,16 +160,23 @@ class Trainer(wiring.Component):
             update.crc_value.eq(Mux(starting, 0, port.register_value)),
         ]
 
-        # Weights and counters belong to one of three at a time ------------------------------------------------------------------
+        # Weights and counters belong to one of three at a time ----------------------------------------------------------
+        # What is read goes to all of them. Requests of who is not asked are ignored; only addresses and data are chosen.
+        host, owner = flipped(port.state), Signal(2)
+        engines = (learn.state, update.state, host)
         with m.If(~running):
-            connect(m, update.state.weights, weights.row)
-            connect(m, update.state.counters, counters.port)
+            m.d.comb += owner.eq(1)
         with m.Elif(port.idle):
-            connect(m, flipped(port.state.weights), weights.row)
-            connect(m, flipped(port.state.counters), counters.port)
-        with m.Else():
-            connect(m, learn.state.weights, weights.row)
-            connect(m, learn.state.counters, counters.port)
+            m.d.comb += owner.eq(2)
+        for memory, target in (("weights", weights.row), ("counters", counters.port)):
+            ports = [getattr(engine, memory) for engine in engines]
+            for name, member in ports[0].signature.members.items():
+                if member.flow == Out:
+                    m.d.comb += Value.cast(getattr(target, name)).eq(
+                        Array(Value.cast(getattr(engine, name)) for engine in ports)[owner]
+                    )
+                else:
+                    m.d.comb += [getattr(engine, name).eq(getattr(target, name)) for engine in ports]
 
         # Registers and status -------------------------------------------------------------------------------------------------
         m.d.comb += [
@@ -192,6 +199,8 @@ class Trainer(wiring.Component):
             status.crc.eq(update.crc),
             status.rng.eq(update.rng),
             status.index.eq(port.status_index),
+            status.read.eq(port.status_read),
             port.status_value.eq(status.value),
+            port.status_valid.eq(status.valid),
         ]
         return m

@@ -34,8 +34,9 @@ class TrainerSignature(wiring.Signature):
         No sample in flight and no pass running. Falls in the cycle after a sample's byte or a command is taken.
     ``register_write`` : Out(1), ``register_index``, ``register_value`` : Out(32)
         A register of :func:`popflip.hw.registers.registers` by its number; only while ``idle``.
-    ``status_index`` : Out(…), ``status_value`` : In(32)
-        Word of :func:`popflip.hw.registers.status_words` by its number, valid in the cycle after the index.
+    ``status_index`` : Out(range(words)), ``status_read`` : Out(1), ``status_value`` : In(32), ``status_valid`` : In(1)
+        Word of :func:`popflip.hw.registers.status_words` by its number, which stays from ``status_read`` until the value is
+        valid, a cycle later at the earliest.
     ``state`` : Out(StateSignature)
         Weights and counters, only while ``idle``.
     """
@@ -53,7 +54,9 @@ class TrainerSignature(wiring.Signature):
                 "register_index": Out(range(len(registers(chip)))),
                 "register_value": Out(32),
                 "status_index": Out(range(len(status_words(chip)))),
+                "status_read": Out(1),
                 "status_value": In(32),
+                "status_valid": In(1),
                 "state": Out(StateSignature(chip)),
             }
         )

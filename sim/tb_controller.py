@@ -63,6 +63,7 @@ class Trainer(EachCycle):
         answered = len(self.predictions.monitor.items) == self.predictions._sent
         self._busy = max(self._busy - answered, 0)
         self.part.set("trainer__idle", self._idle())
+        self.part.set("trainer__status_valid", 1)
         self.part.set("trainer__status_value", self.model.status[self._status % len(self.model.status)])
 
     def _idle(self) -> bool:

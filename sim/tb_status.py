@@ -5,7 +5,7 @@ import random
 import cocotb
 
 from popflip.hw.registers import CYCLE_COUNTERS, registers, status_words
-from popflip.hw.status import HELD_ELSEWHERE, RegisterFile
+from popflip.hw.status import HELD_ELSEWHERE, RegisterFile, Status
 from popflip.sim.memories import chip_of, fields
 from popflip.sim.parts import Part, each_part
 from popflip.sim.runner import parameters
@@ -42,16 +42,19 @@ async def check_registers(part: Part, config, draw: random.Random) -> None:
 
 
 async def check_status(part: Part, config, draw: random.Random) -> None:
-    """Every word is what was counted, in the order of the list; clearing wins over counting."""
+    """Every word holds what happened before it was asked for, in the order of the list; clearing wins over counting."""
     words = status_words(config)
     single = ("samples", "batches", "errors", "correct")
     counts = {word.name: 0 for word in words}
-    expected = None
+    number, asked, least = 0, None, {}
+    shown = 0
     for cycle in range(CYCLES):
-        clear = draw.random() < 0.01
+        clear = asked is None and draw.random() < 0.01
         steps = {name: draw.randrange(2) for name in (*single, *(counter.name for counter in CYCLE_COUNTERS))}
         layer, flips = draw.randrange(config.depth), draw.choice([0, 0, draw.randint(1, config.array_synapses)])
-        number = draw.randrange(len(words))
+        read = asked is None and not clear and draw.random() < 0.3
+        if asked is None:
+            number = draw.randrange(len(words))
         counts |= {"signature": draw.getrandbits(32), "rng": draw.getrandbits(32)}
         part.set("clear", clear)
         for name in single:
@@ -62,14 +65,23 @@ async def check_status(part: Part, config, draw: random.Random) -> None:
         part.set("crc", counts["signature"])
         part.set("rng", counts["rng"])
         part.set("index", number)
+        part.set("read", read)
         await part.settled()
-        assert expected is None or part.get("value") == expected, f"cycle {cycle}: {part.get('value')}, not {expected}"
-        expected = counts[words[number].name]
+        if asked is not None and part.get("valid"):
+            name, value = words[number].name, part.get("value")
+            # The word was shown at the end of the cycle before this one, so with all that happened before that one.
+            assert value == least[name], f"cycle {cycle}: {name} is {value}, not {least[name]}"
+            asked, shown = None, shown + 1
+        assert asked is None or cycle - asked <= Status(config).latency, f"cycle {cycle}: nothing shown"
+        if read:
+            asked = cycle
+        least = dict(counts)
         for name, step in {**steps, f"flips{layer}": flips}.items():
             counts[name] += step
         if clear:
             counts = dict.fromkeys(counts, 0)
         await part.next_cycle()
+    assert shown > CYCLES // (4 * len(words)), "hardly a word was shown"
 
 
 @cocotb.test()

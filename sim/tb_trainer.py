@@ -30,9 +30,8 @@ class Driver:
         self.samples = StreamSource(dut, "port__samples", 8, stall=stall, seed=seed)
         self.commands = StreamSource(dut, "port__command", 1, stall=stall, seed=seed)
         self.predictions = StreamSink(dut, "port__predictions", range(chip.classes), stall=stall, seed=seed)
-        for name in ("register_write", "state__weights__read", "state__weights__write"):
-            self.port(name).value = 0
-        for name in ("state__counters__read", "state__counters__write", "sample_label", "sample_infer", "status_index"):
+        strobes = [f"state__{memory}__{access}" for memory in ("weights", "counters") for access in ("read", "write")]
+        for name in ("register_write", "status_read", "status_index", "sample_label", "sample_infer", *strobes):
             self.port(name).value = 0
 
     def port(self, name: str):
@@ -71,10 +70,12 @@ class Driver:
         values = {}
         for number, word in enumerate(status_words(self.chip)):
             self.port("status_index").value = number
+            self.port("status_read").value = 1
             await FallingEdge(self.dut.clk)
-            await ReadOnly()
+            self.port("status_read").value = 0
+            while not self.dut.port__status_valid.value:
+                await FallingEdge(self.dut.clk)
             values[word.name] = int(self.dut.port__status_value.value)
-            await FallingEdge(self.dut.clk)
         return values
 
     async def read(self, memory: str, shape, address: int, bank: int = 0) -> list[int]:
@@ -107,10 +108,8 @@ class Driver:
                     address = chip.counter_base[layer] + word * rows + row
                     counters[row, place] = await self.read("counters", counter_word(chip), address)
             assert not weights[:, synapses:].any() and not counters[:, synapses:].any(), "a pad is not zero"
-            if chip.weight_bits == 1:
-                weights = 2 * weights - 1
-            else:
-                weights = (weights & 1) - (weights & 2)  # two's complement of two bits
+            # One bit: 1 is +1. Two: two's complement.
+            weights = 2 * weights - 1 if chip.weight_bits == 1 else (weights & 1) - (weights & 2)
             state.weights.append(weights[:, :synapses].astype(np.int8))
             state.counters.append(counters[:, :synapses])
         return state

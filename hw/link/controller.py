@@ -122,6 +122,7 @@ class Controller(wiring.Component):
         shift, load = Signal(), Signal()
         loaded = Signal.like(word)
         m.d.comb += loaded.eq(counters.read_data.as_value())
+        shows_status = one_of(Command.STATUS, Command.CYCLES, Command.SIGNATURE)
         with m.Switch(command):
             with m.Case(Command.READ_WEIGHTS):
                 m.d.comb += loaded[: len(weights.read_data.as_value())].eq(weights.read_data.as_value())
@@ -384,13 +385,13 @@ class Controller(wiring.Component):
                 m.d.comb += [
                     weights.read.eq(command == Command.READ_WEIGHTS),
                     counters.read.eq(command == Command.READ_COUNTERS),
+                    trainer.status_read.eq(1),
                     less.eq(1),
-                    forward.eq(1),
                 ]
                 m.next = "LOAD"
 
-            with m.State("LOAD"):
-                m.d.comb += load.eq(1)
+            with m.State("LOAD"), m.If(trainer.status_valid | ~shows_status):
+                m.d.comb += [load.eq(1), forward.eq(1)]
                 m.next = "EMIT"
 
             with m.State("EMIT"):
