@@ -34,7 +34,8 @@ class Accumulate(wiring.Component):
     Members
     -------
     ``valid`` : In(1), ``i`` : In(update_layout)
-        An update a cycle, never refused. The same address must not come again before :attr:`latency` cycles have passed.
+        An update a cycle, never refused. The same address must not come again before :attr:`latency` cycles have
+        passed.
     ``counters`` : Out(CounterSignature)
     ``busy`` : Out(1)
         An update has been taken and not been written yet.

@@ -17,7 +17,8 @@ def activation_words(chip: ChipConfig) -> int:
 
 
 def activation_base(chip: ChipConfig, layer: int) -> int:
-    """First of those words that is an input of ``layer`` (1 … L−1). A layer starts on a whole group of ``P`` neurons."""
+    """First of those words that is an input of ``layer`` (1 … L−1). A layer starts on a whole group of ``P``
+    neurons."""
     step = max(1, chip.array_rows // chip.array_synapses)
     return sum(-(-words // step) * step for words in chip.words[1:layer])
 
@@ -25,7 +26,8 @@ def activation_base(chip: ChipConfig, layer: int) -> int:
 class ActivationReadSignature(wiring.Signature):
     """Reading a word: request in one cycle, data in the next, held until the next request.
 
-    ``active`` bit 1 is +1, bit 0 is −1; ``near`` is set where |v| ≤ WINDOW. Lanes past the layer's neurons are undefined.
+    ``active`` bit 1 is +1, bit 0 is −1; ``near`` is set where |v| ≤ WINDOW. Lanes past the layer's neurons are
+    undefined.
     """
 
     def __init__(self, chip: ChipConfig):
@@ -46,8 +48,8 @@ class Activations(wiring.Component):
     Members
     -------
     ``write`` : In(1), ``slot`` : In(range(slots)), ``word`` : In(range(words)), ``part`` : In
-        Neurons ``part·P … part·P + P−1`` of a word of ``max(P, N)``; ``word`` counts words of ``N`` (its low bits are ignored where
-        P > N).
+        Neurons ``part·P … part·P + P−1`` of a word of ``max(P, N)``; ``word`` counts words of ``N`` (its low bits are
+        ignored where P > N).
     ``active``, ``near`` : In(P)
     ``forward``, ``learn`` : In(ActivationReadSignature)
         The two readers; the MAC array has no use for ``near``.
@@ -76,27 +78,29 @@ class Activations(wiring.Component):
         chip = self.chip
         rows, lanes = chip.array_rows, chip.array_synapses
         width = max(rows, lanes)
-        for name, readers in (("active", (self.forward, self.learn)), ("near", (self.learn,))):
-            # Where P > N a word of memory is P/N words of lanes, and the reader picks one.
-            shift = ceil_log2(width // lanes)
-            stride = ceil_log2(max(1, activation_words(chip)) >> shift)
-            memory = m.submodules[name] = Memory(shape=width, depth=chip.slots << stride, init=[])
-            write = memory.write_port(granularity=min(rows, lanes) if rows < lanes else None)
+        # Where P > N a word of memory is P/N words of lanes, and the reader picks one.
+        shift = ceil_log2(width // lanes)
+        stride = ceil_log2(max(1, activation_words(chip)) >> shift)
+        parts = width // rows
+        # The MAC array has a copy of its own without ``near``; for learning both bits lie side by side, P of each in turn.
+        planes = {"forward": (self.active,), "learn": (self.active, self.near)}
+        for name, written in planes.items():
+            reader = getattr(self, name)
+            memory = Memory(shape=width * len(written), depth=chip.slots << stride, init=[])
+            m.submodules[name] = memory
+            write = memory.write_port(granularity=rows * len(written) if parts > 1 else None)
+            read = memory.read_port()
+            select = Signal(range(max(1, width // lanes)))
+            with m.If(reader.en):
+                m.d.sync += select.eq(reader.word)
             m.d.comb += [
                 write.addr.eq(Cat(self.word[shift:], self.slot)),
-                write.data.eq(getattr(self, name).replicate(width // rows)),
-                write.en.eq(self.write << self.part if rows < lanes else self.write),
+                write.data.eq(Cat(*written).replicate(parts)),
+                write.en.eq(self.write << self.part if parts > 1 else self.write),
+                read.en.eq(reader.en),
+                read.addr.eq(Cat(reader.word[shift:], reader.slot)),
             ]
-            for reader in readers:
-                read = memory.read_port()
-                select = Signal(range(max(1, width // lanes)))
-                with m.If(reader.en):
-                    m.d.sync += select.eq(reader.word)
-                m.d.comb += [
-                    read.en.eq(reader.en),
-                    read.addr.eq(Cat(reader.word[shift:], reader.slot)),
-                    getattr(reader, name).eq(
-                        Array(read.data.word_select(index, lanes) for index in range(width // lanes))[select]
-                    ),
-                ]
+            for plane, bits in enumerate((reader.active, reader.near)[: len(written)]):
+                whole = Cat(read.data.word_select(part * len(written) + plane, rows) for part in range(parts))
+                m.d.comb += bits.eq(Array(whole.word_select(index, lanes) for index in range(width // lanes))[select])
         return m

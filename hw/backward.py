@@ -3,8 +3,8 @@
     e_i = Σ_o δ_o · w_oi,   δ_i = clip(e_i, ±DCLIP) if |v_i| ≤ WINDOW else 0
     (arXiv 2410.09734, eq 12; golden: popflip.golden.backward.backward)
 
-Rows come one after another, a word of ``N`` synapses at a time, and only those with δ ≠ 0. When a word has had all its rows
-its neurons that are to be taught leave one a cycle: the list of rows of the layer below.
+Rows come one after another, a word of ``N`` synapses at a time, and only those with δ ≠ 0. When a word has had all its
+rows its neurons that are to be taught leave one a cycle: the list of rows of the layer below.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Backward(wiring.Component):
         lanes = chip.array_synapses
         shape = signed(error_limit(chip).bit_length() + 1)
 
-        # e += δ·w -------------------------------------------------------------------------------------------------------
+        # e += δ·w -----------------------------------------------------------------------------------------------------
         e = Signal(data.ArrayLayout(shape, lanes))
         whole = Signal()
         word = Signal.like(self.word)
@@ -92,7 +92,7 @@ class Backward(wiring.Component):
                     product = Mux(weight[0], Mux(weight[1], -self.delta, self.delta), 0)
                 m.d.sync += e[lane].eq(Mux(self.starts_word, 0, e[lane]) + product)
 
-        # δ = clip(e), within the window -----------------------------------------------------------------------------------
+        # δ = clip(e), within the window -------------------------------------------------------------------------------
         pending = Signal(lanes)  # lanes that have not left
         pending_word = Signal.like(word)
         delta = Signal(data.ArrayLayout(delta_shape(chip), lanes))
@@ -106,7 +106,7 @@ class Backward(wiring.Component):
                     Mux(e[lane] > chip.dclip, chip.dclip, Mux(e[lane] < -chip.dclip, -chip.dclip, e[lane]))
                 )
 
-        # One neuron a cycle -----------------------------------------------------------------------------------------------
+        # One neuron a cycle -------------------------------------------------------------------------------------------
         first = Signal(lanes)  # the lowest of them, one-hot
         m.d.comb += [
             first.eq(pending & -pending),
@@ -121,5 +121,6 @@ class Backward(wiring.Component):
 
 
 def _or(one_hot: Signal, values):
-    """The value that the bit of ``one_hot`` stands at, 0 where none is set: an OR of ANDs, shallower than a chain of choices."""
+    """The value that the bit of ``one_hot`` stands at, 0 where none is set: an OR of ANDs, shallower than a chain of
+    choices."""
     return reduce(or_, (Mux(bit, value, 0) for bit, value in zip(one_hot, values, strict=True)))

@@ -9,8 +9,8 @@ Memory layout
 Layer ``l`` has ``R = rows[l]`` rows of ``W = words[l]`` words of ``N`` synapses. Lane ``b`` of word ``g`` is synapse
 ``g·N + b``; lanes past the bias are pads, which hold zero bits.
 
-* Weights lie in ``P`` banks. Row ``o`` is in bank ``o mod P`` at address ``weight_base[l] + (o div P)·W + g``, so that one
-  address, counting up, feeds ``P`` rows.
+* Weights lie in ``P`` banks. Row ``o`` is in bank ``o mod P`` at address ``weight_base[l] + (o div P)·W + g``, so that
+  one address, counting up, feeds ``P`` rows.
 * Counters lie in one memory at ``counter_base[l] + g·R + o``: learning visits the rows of one word after another, so an
   address is a sum, never a product.
 """

@@ -19,7 +19,8 @@ from .ingest import sample_layout
 
 
 def verdict_layout(chip: ChipConfig) -> data.StructLayout:
-    """What the output says of a sample. For one that is only asked ``rival`` is the prediction, and it never teaches."""
+    """What the output says of a sample. For one that is only asked ``rival`` is the prediction, and it never
+    teaches."""
     return data.StructLayout(
         {
             "sample": sample_layout(chip),
@@ -60,7 +61,7 @@ class Error(wiring.Component):
         chip = self.chip
         rows = chip.array_rows
 
-        # One sum at a time ----------------------------------------------------------------------------------------------
+        # One sum at a time --------------------------------------------------------------------------------------------
         group = Signal(result_layout(chip))
         loaded = Signal()
         lane = Signal(range(rows))
@@ -96,7 +97,7 @@ class Error(wiring.Component):
                 v_sample.eq(group.sample),
             ]
 
-        # Running maximum over the rivals; the true class is kept aside ----------------------------------------------------
+        # Running maximum over the rivals; the true class is kept aside ------------------------------------------------
         true_v = Signal(sum_shape(chip))
         rival_v = Signal(sum_shape(chip))
         rival = Signal(range(chip.classes))
@@ -114,7 +115,7 @@ class Error(wiring.Component):
                 with m.Elif(~found | (v > rival_v)):
                     m.d.sync += [rival_v.eq(v), rival.eq(v_class)]
 
-        # Verdict --------------------------------------------------------------------------------------------------------
+        # Verdict ------------------------------------------------------------------------------------------------------
         m.d.comb += moves.eq(~self.o.valid | self.o.ready | ~ended)
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)

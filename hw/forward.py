@@ -2,14 +2,14 @@
 
     v_o = Σ_i a_i · w_oi        (arXiv 2410.09734, eq 1 and 7; golden: popflip.golden.forward.forward)
 
-``P`` rows × ``N`` synapses a cycle. With a_i and w_oi of −1, 0, +1 a product is one of two bits, ``plus`` and ``minus``, and the sum
-the difference of two popcounts::
+``P`` rows × ``N`` synapses a cycle. With a_i and w_oi of −1, 0, +1 a product is one of two bits, ``plus`` and
+``minus``, and the sum the difference of two popcounts::
 
     issue ─▶ inputs ─▶ weights ─▶ plus, minus ─▶ popcount ─▶ Σ words ─▶ v ─┬▶ v > 0, |v| ≤ WINDOW ─▶ activations
      S0        S1         S2          S2            …                      └▶ last layer: o, to the error unit
 
-A layer needs the one below to be whole, and the pipeline is several cycles long, so two samples go through in turn: while
-one drains, the other's words fill the array. The last layers leave in the order the samples came.
+A layer needs the one below to be whole, and the pipeline is several cycles long, so two samples go through in turn:
+while one drains, the other's words fill the array. The last layers leave in the order the samples came.
 """
 
 from __future__ import annotations
@@ -124,7 +124,8 @@ class Forward(wiring.Component):
         Largest |v| at which a hidden neuron is taught, a layer.
     ``inputs`` : Out(InputReadSignature), ``activations`` : Out(ActivationReadSignature)
     ``weights_read``, ``weights_address``, ``weights_ready``, ``weights_data``
-        The array side of :class:`popflip.hw.weights.Weights`. A request that is not ready is held, and with it S0 and S1.
+        The array side of :class:`popflip.hw.weights.Weights`. A request that is not ready is held, and with it S0 and
+        S1.
     ``store_*`` : the write side of :class:`popflip.hw.activations.Activations`.
     ``busy`` : Out(1)
         The array takes a word in this cycle.
@@ -171,7 +172,7 @@ class Forward(wiring.Component):
             """A build-time constant of a layer, looked up by its number."""
             return Array(values)[layer]
 
-        # Two samples in turn --------------------------------------------------------------------------------------------
+        # Two samples in turn ------------------------------------------------------------------------------------------
         context_layout = data.StructLayout(
             {
                 "valid": 1,  # a sample is here, until its last sums have left
@@ -193,7 +194,7 @@ class Forward(wiring.Component):
                 load.eq(~load),
             ]
 
-        # S0: issue ------------------------------------------------------------------------------------------------------
+        # S0: issue ----------------------------------------------------------------------------------------------------
         running = Signal()  # a layer of a sample is being issued …
         current = Signal()  # … of this context
         layer = Signal(range(depth))
@@ -260,7 +261,7 @@ class Forward(wiring.Component):
             ),
         ]
 
-        # S1: the inputs are here, the weights are asked for ---------------------------------------------------------------
+        # S1: the inputs are here, the weights are asked for -----------------------------------------------------------
         tag_layout = data.StructLayout(
             {
                 "valid": 1,
@@ -304,7 +305,7 @@ class Forward(wiring.Component):
             self.waiting.eq((context[0].valid | context[1].valid | self.i.valid) & ~self.busy),
         ]
 
-        # S2: the weights are here; from here on nothing waits ---------------------------------------------------------------
+        # S2: the weights are here; from here on nothing waits ---------------------------------------------------------
         s2 = Signal(tag_layout)
         s2_lanes = Signal(lane_layout(chip))
         m.d.sync += [s2.eq(s1), s2.valid.eq(self.busy), s2_lanes.eq(s1_lanes)]
@@ -315,7 +316,7 @@ class Forward(wiring.Component):
             m.d.sync += delayed.eq(tag)
             tag = delayed
 
-        # Σ over the words of the row ------------------------------------------------------------------------------------
+        # Σ over the words of the row ----------------------------------------------------------------------------------
         v = Signal(data.ArrayLayout(sum_shape(chip), rows))
         done = Signal(tag_layout)
         m.d.sync += [done.eq(tag), done.valid.eq(tag.valid & tag.ends_row)]
@@ -323,7 +324,7 @@ class Forward(wiring.Component):
             for row in range(rows):
                 m.d.sync += v[row].eq(Mux(tag.starts_row, 0, v[row]) + self.mac.o[row])
 
-        # Hidden layers: activation and window -----------------------------------------------------------------------------
+        # Hidden layers: activation and window -------------------------------------------------------------------------
         done_last_layer = done.layer == depth - 1
         finished = context[done.context]
         if depth > 1:
@@ -333,7 +334,9 @@ class Forward(wiring.Component):
                 if rows >= lanes
                 else (done.group >> (lanes // rows).bit_length() - 1)
             )
-            base = of_layer([activation_base(chip, index + 1) if index < depth - 1 else 0 for index in range(depth)], done.layer)
+            base = of_layer(
+                [activation_base(chip, index + 1) if index < depth - 1 else 0 for index in range(depth)], done.layer
+            )
             m.d.sync += [
                 self.store.eq(done.valid & ~done_last_layer),
                 self.store_slot.eq(finished.sample.slot),
@@ -354,7 +357,7 @@ class Forward(wiring.Component):
                     context[stored_context].layer.eq(context[stored_context].layer + 1),
                 ]
 
-        # Last layer: to the error unit ------------------------------------------------------------------------------------
+        # Last layer: to the error unit --------------------------------------------------------------------------------
         m.submodules.results = results = Queue(result_layout(chip), RESULT_GROUPS)
         m.d.comb += [
             results.i.valid.eq(done.valid & done_last_layer),

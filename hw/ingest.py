@@ -1,8 +1,8 @@
 """Ingest: a sample's bytes become a list of the words in which an input is one.
 
-An input that is zero adds nothing to a first-layer sum and teaches no counter, so words without a one are left out here,
-once, and cost neither the MAC array nor the learning engine a cycle. The bias, whose input is always one, is appended as
-synapse ``K[0]``, so no list is empty.
+An input that is zero adds nothing to a first-layer sum and teaches no counter, so words without a one are left out
+here, once, and cost neither the MAC array nor the learning engine a cycle. The bias, whose input is always one, is
+appended as synapse ``K[0]``, so no list is empty.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .config import ChipConfig
 
 
 def sample_layout(chip: ChipConfig) -> data.StructLayout:
-    """A sample on the chip: where it is (``slot``), how many words its list has, its class, and whether it is only asked."""
+    """A sample on the chip: its ``slot``, how many words its list has, its class, and whether it is only asked."""
     return data.StructLayout(
         {
             "slot": range(chip.slots),
@@ -59,14 +59,15 @@ class Ingest(wiring.Component):
     ``label`` : In(range(classes)), ``infer`` : In(1)
         Stable while a sample's bytes flow.
     ``slot_available`` : In(1), ``slot`` : In(range(slots)), ``started`` : Out(1)
-        A free slot, which a sample needs to start; it is taken with the sample's first byte, in the cycle ``started`` is high.
+        A free slot, which a sample needs to start; it is taken with the sample's first byte, in the cycle ``started``
+        is high.
     ``o`` : Out(stream sample_layout)
         A whole sample.
     ``forward``, ``learn`` : In(InputReadSignature)
         The two readers of the lists.
 
-    A byte every :attr:`cycles_per_byte` cycles (N = 4: 2, else 1); a sample is passed on :attr:`latency` cycles after its
-    last byte (2, or 3 where the bias has a chunk of bytes of its own; N = 4: 3 or 5).
+    A byte every :attr:`cycles_per_byte` cycles (N = 4: 2, else 1); a sample is passed on :attr:`latency` cycles after
+    its last byte (2, or 3 where the bias has a chunk of bytes of its own; N = 4: 3 or 5).
     """
 
     def __init__(self, chip: ChipConfig):
@@ -96,7 +97,7 @@ class Ingest(wiring.Component):
         chunk_bytes, chunk_words = chunk_bits // 8, chunk_bits // lanes
         bias_lane = chip.inputs % chunk_bits  # of the last chunk; 0: a chunk of its own
 
-        # Lists ----------------------------------------------------------------------------------------------------------
+        # Lists --------------------------------------------------------------------------------------------------------
         position = Signal(range(chip.words[0] + 1))
         slot = Signal(range(chip.slots))
         stride = ceil_log2(chip.words[0])  # a power of two apart, so that an address is a concatenation
@@ -110,7 +111,7 @@ class Ingest(wiring.Component):
                 port.data.eq(read.data),
             ]
 
-        # Bytes to chunks ------------------------------------------------------------------------------------------------
+        # Bytes to chunks ----------------------------------------------------------------------------------------------
         chunk = Signal(chunk_bits)
         fill = Signal(range(chunk_bytes))  # bytes in the chunk being gathered
         byte = Signal(range(chip.input_bytes))  # of the sample
@@ -148,7 +149,7 @@ class Ingest(wiring.Component):
                     self.o.payload.infer.eq(self.infer),
                 ]
 
-        # Chunks to words ------------------------------------------------------------------------------------------------
+        # Chunks to words ----------------------------------------------------------------------------------------------
         bits = Signal(chunk_bits)  # the chunk with its bias and without what lies beyond it
         bias_chunk = Signal()  # the chunk that holds nothing but the bias
         if bias_lane:
@@ -185,9 +186,10 @@ class Ingest(wiring.Component):
                 position.eq(position + word.any()),
             ]
 
-        # Hand-over ------------------------------------------------------------------------------------------------------
+        # Hand-over ----------------------------------------------------------------------------------------------------
         with m.If(whole):
-            m.d.sync += [self.o.valid.eq(1), self.o.payload.words.eq(position + word.any()), index.eq(0), position.eq(0)]
+            m.d.sync += [self.o.valid.eq(1), self.o.payload.words.eq(position + word.any())]
+            m.d.sync += [index.eq(0), position.eq(0)]
         with m.If(self.o.valid & self.o.ready):
             m.d.sync += [self.o.valid.eq(0), ending.eq(0)]
         return m

@@ -2,7 +2,8 @@
 
 Each layer is a sweep: for every word, for every row with δ ≠ 0, a cycle. In that cycle the row's word of counters is
 updated from the layer's inputs (:mod:`.accumulate`) and, above the first layer, the row's word of weights is added to
-the errors of the layer below (:mod:`.backward`); both need the same word of the same row, so both are done in one visit::
+the errors of the layer below (:mod:`.backward`); both need the same word of the same row, so both are done in one
+visit::
 
     rows   (t, +1), (j, −1)      ┌─────────────── (row, δ) of the layer below ───────────────┐
              │                   ▼                                                           │
@@ -22,7 +23,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .accumulate import Accumulate
-from .activations import ActivationReadSignature, activation_base, activation_words
+from .activations import ActivationReadSignature, activation_base
 from .backward import Backward, row_layout
 from .config import ChipConfig
 from .error import verdict_layout
@@ -86,7 +87,7 @@ class Learn(wiring.Component):
         layer = Signal(range(depth))
         first_layer = layer == 0
 
-        # The lists of rows: one being read, and the one the errors of the sweep go into ----------------------------------------
+        # The lists of rows: one being read, and the one the errors of the sweep go into -------------------------------
         reading = Signal()  # which list the sweep reads …
         writing = Signal()  # … and which is written; the same until the list being read is complete
         complete = Signal()
@@ -99,7 +100,7 @@ class Learn(wiring.Component):
         with m.If(push.en):
             m.d.sync += length[writing].eq(length[writing] + 1)
 
-        # Words: fetched ahead of their use ----------------------------------------------------------------------------------
+        # Words: fetched ahead of their use ----------------------------------------------------------------------------
         word_layout = data.StructLayout(
             {
                 "index": range(max(chip.words)),
@@ -161,7 +162,7 @@ class Learn(wiring.Component):
                 with m.If(~first_layer):
                     m.d.sync += word.lanes.eq(hidden_lanes(chip, layer, fetched_last, self.activations.active))
 
-        # L0: a row of the list is asked for ---------------------------------------------------------------------------------
+        # L0: a row of the list is asked for ---------------------------------------------------------------------------
         position = Signal(range(capacity + 1))
         first_row = position == 0
         here = length[reading]
@@ -181,7 +182,7 @@ class Learn(wiring.Component):
         with m.If(l0):
             m.d.sync += position.eq(Mux(last_row, 0, position + 1))
 
-        # L1: the row is here, its counters and weights are asked for ----------------------------------------------------------
+        # L1: the row is here, its counters and weights are asked for --------------------------------------------------
         stage_layout = data.StructLayout(
             {"valid": 1, "above": 1, "starts_word": 1, "ends_word": 1, "layer": range(depth), "word": word_layout}
         )
@@ -202,7 +203,7 @@ class Learn(wiring.Component):
             accumulate.i.lanes.eq(l1.word.lanes),
         ]
 
-        # L2: e += δ·w, above the first layer -------------------------------------------------------------------------------
+        # L2: e += δ·w, above the first layer --------------------------------------------------------------------------
         if depth > 1:
             m.submodules.backward = backward = Backward(chip)
             bank_bits = ceil_log2(chip.array_rows)
@@ -236,7 +237,7 @@ class Learn(wiring.Component):
                 errors_left.eq(backward.free & ~(l1.above & l1.ends_word) & ~(l2.above & l2.ends_word)),
             ]
 
-        # Sequence -----------------------------------------------------------------------------------------------------------
+        # Sequence -----------------------------------------------------------------------------------------------------
         finished = Signal()  # the sample's last row has been asked for
         written = Signal(Accumulate.latency)  # … and its counters are written when this has gone through
         m.d.sync += [written.eq(Cat(finished, written)), self.done.eq(written[-1])]

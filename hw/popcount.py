@@ -32,8 +32,8 @@ class Popcount(wiring.Component):
     -------
     ``i`` : In(width), ``o`` : Out(range(width + 1))
 
-    Latency :attr:`latency` cycles (data, for parents to compose): one register after groups of 8 bits and, with more than
-    one group, one after their sum. A result every cycle.
+    Latency :attr:`latency` cycles (data, for parents to compose): one register after groups of 8 bits and, with more
+    than one group, one after their sum. A result every cycle.
     """
 
     def __init__(self, width: int):

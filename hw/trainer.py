@@ -36,7 +36,8 @@ from .weights import Weights
 class Trainer(wiring.Component):
     """The chip without its link: samples in, predictions and a trained state out.
 
-    Golden: ``popflip.golden.trainer.Trainer``; after every batch weights, counters, random state and signature are equal.
+    Golden: ``popflip.golden.trainer.Trainer``; after every batch weights, counters, random state and signature are
+    equal.
 
     Members
     -------
@@ -68,7 +69,7 @@ class Trainer(wiring.Component):
         m.submodules.counters = counters = Counters(chip)
         values = registers.values
 
-        # Samples: ingest, forward, error ------------------------------------------------------------------------------------
+        # Samples: ingest, forward, error ------------------------------------------------------------------------------
         in_batch = Signal(31)  # samples of this batch that have been started
         due = (values.batch != 0) & (in_batch == values.batch)
         running = Signal()  # no update
@@ -98,7 +99,7 @@ class Trainer(wiring.Component):
             *(forward.window[layer].eq(values[f"window{layer}"]) for layer in range(chip.depth - 1)),
         ]
 
-        # Verdicts: a prediction to the host, or a sample to learn, or nothing ---------------------------------------------------
+        # Verdicts: a prediction to the host, or a sample to learn, or nothing -----------------------------------------
         verdict, decided = error.o.payload, error.o.valid & error.o.ready
         m.d.comb += [
             port.predictions.valid.eq(error.o.valid & verdict.sample.infer),
@@ -110,7 +111,7 @@ class Trainer(wiring.Component):
             slots.free_slot.eq(verdict.sample.slot),
         ]
 
-        # Learning -------------------------------------------------------------------------------------------------------------
+        # Learning -----------------------------------------------------------------------------------------------------
         connect(m, taught.o, learn.i)
         connect(m, learn.inputs, ingest.learn)
         connect(m, learn.activations, activations.learn)
@@ -119,7 +120,7 @@ class Trainer(wiring.Component):
             slots.free_also_slot.eq(learn.done_slot),
         ]
 
-        # Sequence: nothing is in flight when weights change --------------------------------------------------------------------
+        # Sequence: nothing is in flight when weights change -----------------------------------------------------------
         ending = Signal()  # the batch ends …
         starting = Signal()  # … or initial weights are drawn
         operation = Signal(UpdateCommand)
@@ -160,9 +161,9 @@ class Trainer(wiring.Component):
             update.crc_value.eq(Mux(starting, 0, port.register_value)),
         ]
 
-        # Weights and counters belong to one of three at a time ----------------------------------------------------------
-        # What is read goes to all of them. Requests of who is not asked are ignored; only addresses and data are chosen.
-        host, owner = flipped(port.state), Signal(2)
+        # Weights and counters belong to one of three at a time --------------------------------------------------------
+        # What is read goes to all of them, so that only requests have to be chosen.
+        host, owner = flipped(port.state), Signal(range(3))
         engines = (learn.state, update.state, host)
         with m.If(~running):
             m.d.comb += owner.eq(1)
@@ -178,7 +179,7 @@ class Trainer(wiring.Component):
                 else:
                     m.d.comb += [getattr(engine, name).eq(getattr(target, name)) for engine in ports]
 
-        # Registers and status -------------------------------------------------------------------------------------------------
+        # Registers and status -----------------------------------------------------------------------------------------
         m.d.comb += [
             registers.write.eq(port.register_write),
             registers.index.eq(port.register_index),

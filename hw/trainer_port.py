@@ -35,8 +35,8 @@ class TrainerSignature(wiring.Signature):
     ``register_write`` : Out(1), ``register_index``, ``register_value`` : Out(32)
         A register of :func:`popflip.hw.registers.registers` by its number; only while ``idle``.
     ``status_index`` : Out(range(words)), ``status_read`` : Out(1), ``status_value`` : In(32), ``status_valid`` : In(1)
-        Word of :func:`popflip.hw.registers.status_words` by its number, which stays from ``status_read`` until the value is
-        valid, a cycle later at the earliest.
+        Word of :func:`popflip.hw.registers.status_words` by its number, which stays from ``status_read`` until the
+        value is valid, a cycle later at the earliest.
     ``state`` : Out(StateSignature)
         Weights and counters, only while ``idle``.
     """

@@ -23,9 +23,10 @@ def counter_word(chip: ChipConfig) -> data.ArrayLayout:
 class WeightRowSignature(wiring.Signature):
     """One row's words of weights: a read request answered in the next cycle, and a write.
 
-    ``read`` is taken in the cycle it is high; ``read_data`` is valid in the next, and stays until the next request.
-    ``bank`` is the row modulo ``P``, ``address`` as in :class:`ChipConfig`. A write lands at the end of its cycle; a read
-    of the same word in that cycle returns the old value.
+    ``read`` is taken in the cycle it is high; ``read_data`` is valid in the next, and stays until the next request of
+    anyone.
+    ``bank`` is the row modulo ``P``, ``address`` as in :class:`ChipConfig`. A write lands at the end of its cycle; a
+    read of the same word in that cycle returns the old value.
     """
 
     def __init__(self, chip: ChipConfig):
@@ -62,7 +63,7 @@ class CounterSignature(wiring.Signature):
 
 
 class StateSignature(wiring.Signature):
-    """All a learning engine may touch: ``weights`` (a row's word at a time) and ``counters``. The engine is initiator."""
+    """All an engine may touch: ``weights`` (a row's word at a time) and ``counters``. The engine is the initiator."""
 
     def __init__(self, chip: ChipConfig):
         super().__init__({"weights": Out(WeightRowSignature(chip)), "counters": Out(CounterSignature(chip))})
