@@ -1,0 +1,62 @@
+"""Boards: one module each, found by its name. Beside it lies the pin file its platform makes, which tests compare."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from amaranth.build import Platform
+from amaranth.vendor import LatticeICE40Platform
+
+from popflip.golden.config import ConfigError
+from popflip.hw.config import ChipConfig
+from popflip.hw.link.uart import BAUD
+from popflip.hw.pll import Ecp5Pll, Ice40Pll, find_pll
+from popflip.hw.top import BoardTop
+
+
+@dataclass(frozen=True)
+class Board:
+    """A board, and the network and array that fit it when nothing else is asked for.
+
+    ``preset`` (a name of :data:`popflip.golden.config.PRESETS`), ``rows``, ``synapses``, ``slots``: as
+    :class:`ChipConfig`. ``clock_hz``: one that routing meets; a PLL makes it of the board's if they differ. ``buffer``:
+    bytes of the packet buffer. ``seed``: of place and route. ``program``: the command that loads ``{bitstream}``.
+    ``port``: where the link appears on Linux.
+    """
+
+    summary: str
+    platform: Callable[[], Platform]
+    preset: str
+    rows: int
+    synapses: int
+    clock_hz: float
+    buffer: int
+    program: str
+    port: str
+    slots: int = 4
+    baud: int = BAUD
+    seed: int = 1
+
+    def top(self, chip: ChipConfig, platform: Platform) -> BoardTop:
+        """The design for ``platform``, an instance of :attr:`platform`."""
+        reference = platform.default_clk_frequency
+        pll = None
+        if self.clock_hz != reference:
+            family = Ice40Pll if isinstance(platform, LatticeICE40Platform) else Ecp5Pll
+            pll = find_pll(family, reference, self.clock_hz)
+        return BoardTop(chip, pll.hz if pll else reference, pll, self.buffer, self.baud)
+
+
+def names() -> list[str]:
+    """The boards there are."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def board(name: str) -> Board:
+    """The board called ``name``. :class:`ConfigError` if there is none."""
+    if name not in names():
+        raise ConfigError(f"--board: {name!r} is not one of {', '.join(names())}")
+    return importlib.import_module(f"{__name__}.{name}").BOARD

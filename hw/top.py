@@ -1,9 +1,9 @@
-"""The chip: a link and the trainer behind it."""
+"""The chip: a link and the trainer behind it; and the chip on a board, with its clock and pins."""
 
 from __future__ import annotations
 
-from amaranth.hdl import Module
-from amaranth.lib import stream, wiring
+from amaranth.hdl import Elaboratable, Module
+from amaranth.lib import io, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .build_hash import build_hash
@@ -11,6 +11,8 @@ from .config import ChipConfig
 from .link.buffer import BUFFER_BYTES, buffer_bytes
 from .link.frames import Identity
 from .link.link import Link
+from .link.uart import BAUD, Uart, divisor
+from .pll import Clock, Ecp5Pll, Ice40Pll
 from .trainer import Trainer
 
 
@@ -38,4 +40,32 @@ class Chip(wiring.Component):
         wiring.connect(m, wiring.flipped(self.rx), self.link.rx)
         wiring.connect(m, self.link.trainer, self.trainer.port)
         wiring.connect(m, self.link.tx, wiring.flipped(self.tx))
+        return m
+
+
+class BoardTop(Elaboratable):
+    """The chip behind the UART of a board: everything in a bitstream.
+
+    ``clock_hz`` is made by ``pll``, or is the board's own clock without one; ``buffer`` as in :class:`Chip`. The
+    platform has a resource ``uart``, whose ``rx`` and ``tx`` are named as the chip sees them.
+    """
+
+    def __init__(
+        self, chip: ChipConfig, clock_hz: float, pll: Ice40Pll | Ecp5Pll | None, buffer: int, baud: int = BAUD
+    ):
+        self.clock = Clock(pll, clock_hz)
+        self.chip = Chip(chip, round(clock_hz), buffer)
+        self.uart = Uart(divisor(clock_hz, baud))
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        m.submodules.clock = self.clock
+        m.submodules.chip = self.chip
+        m.submodules.uart = self.uart
+        pins = platform.request("uart", dir="-")
+        m.submodules.rx_pin = rx_pin = io.Buffer("i", pins.rx)
+        m.submodules.tx_pin = tx_pin = io.Buffer("o", pins.tx)
+        m.d.comb += [self.uart.rx_pin.eq(rx_pin.i), tx_pin.o.eq(self.uart.tx_pin)]
+        wiring.connect(m, self.uart.rx, self.chip.rx)
+        wiring.connect(m, self.chip.tx, self.uart.tx)
         return m

@@ -1,0 +1,19 @@
+"""iCEBreaker: iCE40 UP5K (5280 logic cells, 30 memories of 4 kbit), link on the second channel of its FT2232H."""
+
+from amaranth_boards.icebreaker import ICEBreakerPlatform
+
+from popflip.constraints import Board
+
+BOARD = Board(
+    summary="iCEBreaker (iCE40 UP5K)",
+    platform=ICEBreakerPlatform,
+    preset="digits-small",
+    rows=4,
+    synapses=8,
+    clock_hz=12e6,
+    buffer=512,
+    # Place and route is a matter of luck where nearly every cell is taken; this seed meets the clock.
+    seed=1,
+    program="openFPGALoader --board ice40_generic {bitstream}",
+    port="/dev/ttyUSB1",
+)

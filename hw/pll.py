@@ -1,0 +1,227 @@
+"""Clocks: dividers of the two PLL families, and the clock of the chip, which starts once everything behind it is ready.
+
+A PLL is found by trying every divider: the frequency nearest to the one asked for, and of equals the fastest phase
+detector, which jitters least.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+from amaranth.hdl import ClockDomain, ClockSignal, Const, Elaboratable, Instance, Module, Signal
+from amaranth.lib import io
+from amaranth.lib.cdc import FFSynchronizer
+from amaranth.vendor import LatticeICE40Platform
+
+from popflip.golden.config import ConfigError
+
+START_SECONDS = 30e-6
+"""An iCE40's memories read as zero for about 3 µs after configuration (IceStorm issue 76); with a wide margin."""
+
+
+@dataclass(frozen=True)
+class Ice40Pll:
+    """``SB_PLL40``, simple feedback: ``hz = reference · (divf + 1) / 2^divq / (divr + 1)``. Limits: Lattice TN1251."""
+
+    reference_hz: float
+    divr: int
+    divf: int
+    divq: int
+
+    PHASE_HZ = (10e6, 133e6)
+    VCO_HZ = (533e6, 1066e6)
+    OUTPUT_HZ = (16e6, 275e6)
+    FILTERS = ((17e6, 1), (26e6, 2), (44e6, 3), (66e6, 4), (101e6, 5), (133e6, 6))
+
+    @property
+    def phase_hz(self) -> float:
+        """Frequency at the phase detector."""
+        return self.reference_hz / (self.divr + 1)
+
+    @property
+    def vco_hz(self) -> float:
+        """Frequency of the oscillator."""
+        return self.phase_hz * (self.divf + 1)
+
+    @property
+    def hz(self) -> float:
+        """Frequency that comes out."""
+        return self.vco_hz / 2**self.divq
+
+    @property
+    def filter_range(self) -> int:
+        """Loop filter for the phase detector's frequency."""
+        return next(setting for limit, setting in self.FILTERS if self.phase_hz <= limit)
+
+    def legal(self) -> bool:
+        """Whether every frequency in it is one the part can do."""
+        return all(
+            low <= hz <= high
+            for hz, (low, high) in (
+                (self.phase_hz, self.PHASE_HZ),
+                (self.vco_hz, self.VCO_HZ),
+                (self.hz, self.OUTPUT_HZ),
+            )
+        )
+
+    @classmethod
+    def candidates(cls, reference_hz: float):
+        """Every setting of the dividers."""
+        return (cls(reference_hz, *dividers) for dividers in product(range(16), range(128), range(1, 7)))
+
+    def instance(self, pin, out: Signal, locked: Signal) -> Instance:
+        """The primitive at the clock's own pad."""
+        return Instance(
+            "SB_PLL40_PAD",
+            p_FEEDBACK_PATH="SIMPLE",
+            p_DIVR=Const(self.divr, 4),
+            p_DIVF=Const(self.divf, 7),
+            p_DIVQ=Const(self.divq, 3),
+            p_FILTER_RANGE=Const(self.filter_range, 3),
+            i_PACKAGEPIN=pin.io,
+            i_RESETB=Const(1),
+            i_BYPASS=Const(0),
+            o_PLLOUTCORE=out,
+            o_LOCK=locked,
+        )
+
+
+@dataclass(frozen=True)
+class Ecp5Pll:
+    """``EHXPLLL``, feedback from its output: ``hz = reference · feedback / input``, oscillator ``output`` times that.
+
+    Limits: Lattice FPGA-DS-02012, sysCLOCK PLL timing.
+    """
+
+    reference_hz: float
+    input: int
+    feedback: int
+    output: int
+
+    PHASE_HZ = (10e6, 400e6)
+    VCO_HZ = (400e6, 800e6)
+    OUTPUT_HZ = (3.125e6, 400e6)
+
+    @property
+    def phase_hz(self) -> float:
+        """Frequency at the phase detector."""
+        return self.reference_hz / self.input
+
+    @property
+    def hz(self) -> float:
+        """Frequency that comes out."""
+        return self.phase_hz * self.feedback
+
+    @property
+    def vco_hz(self) -> float:
+        """Frequency of the oscillator."""
+        return self.hz * self.output
+
+    legal = Ice40Pll.legal
+
+    @classmethod
+    def candidates(cls, reference_hz: float):
+        """Every setting of the dividers."""
+        fastest = int(reference_hz // cls.PHASE_HZ[0])  # larger input dividers leave the phase detector too slow
+        return (
+            cls(reference_hz, *dividers)
+            for dividers in product(range(1, min(fastest, 128) + 1), range(1, 81), range(1, 129))
+        )
+
+    def instance(self, pin, out: Signal, locked: Signal) -> Module:
+        """The primitive, and the buffer of the clock's pin."""
+        m = Module()
+        m.submodules.pin = buffer = io.Buffer("i", pin)
+        m.submodules.pll = Instance(
+            "EHXPLLL",
+            a_ICP_CURRENT="12",
+            a_LPF_RESISTOR="8",
+            a_MFG_ENABLE_FILTEROPAMP="1",
+            a_MFG_GMCREF_SEL="2",
+            p_PLLRST_ENA="DISABLED",
+            p_INTFB_WAKE="DISABLED",
+            p_STDBY_ENABLE="DISABLED",
+            p_DPHASE_SOURCE="DISABLED",
+            p_OUTDIVIDER_MUXA="DIVA",
+            p_CLKI_DIV=self.input,
+            p_CLKFB_DIV=self.feedback,
+            p_CLKOP_DIV=self.output,
+            p_CLKOP_ENABLE="ENABLED",
+            p_CLKOP_CPHASE=self.output // 2,
+            p_CLKOP_FPHASE=0,
+            p_FEEDBK_PATH="CLKOP",
+            i_CLKI=buffer.i,
+            i_CLKFB=out,
+            i_RST=Const(0),
+            i_STDBY=Const(0),
+            i_PHASESEL0=Const(0),
+            i_PHASESEL1=Const(0),
+            i_PHASEDIR=Const(1),
+            i_PHASESTEP=Const(1),
+            i_PHASELOADREG=Const(1),
+            i_PLLWAKESYNC=Const(0),
+            i_ENCLKOP=Const(0),
+            o_CLKOP=out,
+            o_LOCK=locked,
+        )
+        return m
+
+
+def find_pll(kind: type, reference_hz: float, hz: float):
+    """The legal PLL nearest to ``hz``. :class:`ConfigError` if none is within 1 %."""
+    legal = (pll for pll in kind.candidates(reference_hz) if pll.legal())
+    best = min(legal, key=lambda pll: (abs(pll.hz - hz), -pll.phase_hz, pll.vco_hz), default=None)
+    if best is None or abs(best.hz - hz) > hz / 100:
+        raise ConfigError(f"clock: no PLL setting makes {hz / 1e6:g} MHz of {reference_hz / 1e6:g} MHz")
+    return best
+
+
+class Clock(Elaboratable):
+    """Domain ``sync``: the board's clock, or a PLL's, held still until the PLL has locked and memories can be read.
+
+    ``sync`` needs no reset: registers and memories come out of configuration with their initial values, and the first
+    edge is the first thing they see. What reset logic would cost goes to the network instead.
+
+    ``pll``: None takes the board's clock as it is.
+    """
+
+    def __init__(self, pll: Ice40Pll | Ecp5Pll | None, hz: float):
+        self.pll, self.hz = pll, hz
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        source, locked, ready = Signal(), Signal(), Signal()
+        pin = platform.request(platform.default_clk, dir="-")
+        ice40 = isinstance(platform, LatticeICE40Platform)
+        if self.pll is not None:
+            m.submodules.pll = self.pll.instance(pin, source, locked)
+        else:
+            m.d.comb += locked.eq(1)
+            if ice40:  # not over the pin's own global net: what is on one can hardly reach the gate
+                m.submodules.pin = Instance("SB_IO", p_PIN_TYPE=Const(1, 6), i_PACKAGE_PIN=pin.io, o_D_IN_0=source)
+            else:
+                m.submodules.pin = buffer = io.Buffer("i", pin)
+                m.d.comb += source.eq(buffer.i)
+
+        # Works on falling edges: the gate opens while the clock is low.
+        m.domains.start = start = ClockDomain(clk_edge="neg", reset_less=True, local=True)
+        stable = Signal()
+        m.submodules.synchronise = FFSynchronizer(locked, stable, o_domain="start")
+        cycles = round(START_SECONDS * self.hz)
+        timer = Signal(range(cycles + 1))
+        m.d.comb += start.clk.eq(source)
+        with m.If(~ready & stable):
+            m.d.start += [timer.eq(timer + 1), ready.eq(timer == cycles - 1)]
+
+        m.domains.sync = ClockDomain(reset_less=True)
+        clock = Signal(attrs={"keep": True})
+        m.d.comb += ClockSignal().eq(clock)
+        if ice40:
+            m.submodules.gate = Instance(
+                "SB_GB", i_USER_SIGNAL_TO_GLOBAL_BUFFER=source & ready, o_GLOBAL_BUFFER_OUTPUT=clock
+            )
+        else:
+            m.submodules.gate = Instance("DCCA", i_CLKI=source, i_CE=ready, o_CLKO=clock)
+        platform.add_clock_constraint(clock, self.hz)
+        return m
