@@ -1,0 +1,58 @@
+"""Speed of the golden model on one core: training samples a second in each epoch of the MNIST preset.
+
+    python bench/golden_speed.py [--data-dir D] [--epochs N]
+
+Reads ``D/mnist/`` or ``$POPFLIP_DATA/mnist/`` and downloads nothing. It gets faster from epoch to epoch, since only
+samples that teach go backward.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):  # read when NumPy is loaded
+    os.environ.setdefault(threads, "1")
+
+import sys  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+from popflip.golden.config import ConfigError  # noqa: E402
+from popflip.host.device import GoldenDevice  # noqa: E402
+from popflip.host.experiment import prepare  # noqa: E402
+from popflip.host.run import train  # noqa: E402
+from popflip.host.settings import Settings  # noqa: E402
+
+
+def measure(data_dir: Path | None, epochs: int | None) -> None:
+    """Train, and print a line an epoch."""
+    experiment = prepare(Settings(preset="mnist", data_dir=data_dir))
+    config, samples = experiment.config, len(experiment.y_train)
+    last = min(config.epochs, epochs or config.epochs)
+    print(f"mnist {'-'.join(map(str, config.layers))} {config.precision}, one thread")
+    print(f"{'epoch':>5} {'samples/s':>10} {'taught':>8}")
+    with GoldenDevice(config) as device:
+        device.reset()
+        for epoch in range(last):
+            run = train(device, experiment.x_train, experiment.y_train, (epoch + 1) * samples // config.batch)
+            errors = sum(result.errors for result in run.history)
+            print(f"{epoch + 1:>5} {run.samples / run.seconds:>10.0f} {errors / run.samples:>8.1%}", flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Speed of the golden model (MNIST preset, one thread).")
+    parser.add_argument("--data-dir", type=Path, help="folder with mnist/ in it, instead of $POPFLIP_DATA")
+    parser.add_argument("--epochs", type=int, help="epochs to measure (all)")
+    options = parser.parse_args()
+    if options.data_dir is None and not os.environ.get("POPFLIP_DATA"):
+        print("skipped: MNIST is needed; say where it is with --data-dir D or POPFLIP_DATA=D, for D/mnist/")
+        return 0
+    measure(options.data_dir, options.epochs)
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except ConfigError as error:
+        sys.exit(f"golden_speed: {error}")

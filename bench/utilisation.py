@@ -1,0 +1,163 @@
+"""Where the chip's cycles go, from its own counters: the digits preset on simulated chips of several geometries.
+
+    python bench/utilisation.py [--batches N] [2x16 4x16 …]
+
+The first batches, in which nearly every sample teaches, are left out. Cycles are exact: the same command prints the
+same numbers everywhere, but for the speed of the simulation. Exit code 1 when a goal is missed:
+
+* where forward is the bottleneck, the MAC array takes a word in 85 % of the cycles of a batch or more;
+* forward and learning overlap: a batch takes fewer cycles than the two together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+
+from popflip.golden.config import ConfigError
+from popflip.host.device import open_device
+from popflip.host.experiment import Experiment, prepare
+from popflip.host.run import train
+from popflip.host.settings import Settings
+from popflip.hw.config import ChipConfig
+
+GEOMETRIES = ((2, 16), (4, 16), (4, 32), (8, 32))  # rows × synapses a cycle
+FIRST_BATCHES = 4
+BATCHES = 24
+GOAL = 0.85  # of the cycles of a batch, when forward is the bottleneck
+
+COLUMNS = (
+    ("array", 7),
+    ("samples", 8),
+    ("total", 10),
+    ("in batch", 10),
+    ("forward", 10),
+    ("stall", 9),
+    ("learn", 9),
+    ("stall", 9),
+    ("select", 8),
+    ("flip", 8),
+    ("a sample", 9),
+    ("forward", 8),
+    ("learn", 7),
+    ("both", 7),
+    ("limit", 8),
+    ("Mcycles/s", 10),
+)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """``cycles``, by the names of ``CYCLE_COUNTERS``, of whole batches; ``sample_bytes`` of a sample on the link."""
+
+    rows: int
+    synapses: int
+    samples: int
+    sample_bytes: int
+    cycles: dict[str, int]
+    seconds: float
+
+    @property
+    def in_batch(self) -> int:
+        """Cycles in which samples are learned: all but those at the end of a batch."""
+        return self.cycles["total"] - self.cycles["select"] - self.cycles["flip"]
+
+    def share(self, *names: str) -> float:
+        """Sum of some counters, relative to the cycles in which samples are learned."""
+        return sum(self.cycles[name] for name in names) / self.in_batch
+
+    @property
+    def bottleneck(self) -> str:
+        """What a sample spends most cycles in; the link takes a byte a cycle in simulation."""
+        work = {
+            "forward": self.cycles["forward_busy"],
+            "learn": self.cycles["learn_busy"],
+            "link": self.samples * self.sample_bytes,
+        }
+        return max(work, key=work.__getitem__)
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether forward and learning together are more cycles than both took side by side."""
+        return self.in_batch < self.cycles["forward_busy"] + self.cycles["learn_busy"]
+
+    def missed(self) -> list[str]:
+        """The goals that this measurement misses, one line each."""
+        lines = []
+        if self.bottleneck == "forward" and self.share("forward_busy") < GOAL:
+            lines.append(
+                f"MAC array busy in {self.share('forward_busy'):.1%} of the cycles of a batch, goal {GOAL:.0%}"
+            )
+        if not self.overlaps:
+            lines.append("forward and learning do not overlap")
+        return [f"{self.rows}×{self.synapses}: {line}" for line in lines]
+
+    def row(self) -> tuple[str, ...]:
+        """The cells of :data:`COLUMNS`."""
+        counters = ("forward_busy", "forward_stall", "learn_busy", "learn_stall", "select", "flip")
+        return (
+            f"{self.rows}×{self.synapses}",
+            str(self.samples),
+            str(self.cycles["total"]),
+            str(self.in_batch),
+            *(str(self.cycles[name]) for name in counters),
+            f"{self.cycles['total'] / self.samples:.1f}",
+            f"{self.share('forward_busy'):.1%}",
+            f"{self.share('learn_busy'):.1%}",
+            f"{self.share('forward_busy', 'learn_busy'):.1%}",
+            self.bottleneck,
+            f"{self.cycles['total'] / self.seconds / 1e6:.2f}",
+        )
+
+
+def measure(experiment: Experiment, rows: int, synapses: int, batches: int) -> Measurement:
+    """Train a simulated chip and count the cycles of ``batches`` batches after the first ones."""
+    config, chip = experiment.config, ChipConfig.of(experiment.config, rows, synapses)
+    with open_device("sim", config, rows, synapses, announce=lambda line: print(line, file=sys.stderr)) as device:
+        device.reset()
+        train(device, experiment.x_train, experiment.y_train, FIRST_BATCHES)
+        run = train(device, experiment.x_train, experiment.y_train, FIRST_BATCHES + batches)
+    assert run.cycles is not None
+    return Measurement(rows, synapses, run.samples, chip.input_bytes + chip.label_bytes, run.cycles, run.seconds)
+
+
+def line(cells: tuple[str, ...]) -> str:
+    """A line of the table, columns to the right."""
+    return " ".join(cell.rjust(width) for cell, (_, width) in zip(cells, COLUMNS, strict=True))
+
+
+def geometry(text: str) -> tuple[int, int]:
+    """``4x16`` or ``4×16``: rows and synapses."""
+    rows, synapses = text.replace("×", "x").split("x")
+    return int(rows), int(synapses)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Where the chip's cycles go (digits preset, simulated chip).")
+    parser.add_argument("geometries", nargs="*", type=geometry, metavar="PxN", help="rows x synapses of the MAC array")
+    parser.add_argument("--batches", type=int, default=BATCHES, help=f"batches to measure ({BATCHES})")
+    options = parser.parse_args(arguments)
+    experiment = prepare(Settings(preset="digits"))
+    config = experiment.config
+    print(
+        f"digits {'-'.join(map(str, config.layers))} {config.precision}, batches of {config.batch}, seed {config.seed};"
+    )
+    print(
+        f"batches {FIRST_BATCHES + 1} to {FIRST_BATCHES + options.batches}. Cycles, then shares of the cycles in batch."
+    )
+    print(line(tuple(name for name, _ in COLUMNS)))
+    missed = []
+    for rows, synapses in options.geometries or GEOMETRIES:
+        measurement = measure(experiment, rows, synapses, options.batches)
+        print(line(measurement.row()), flush=True)
+        missed += measurement.missed()
+    print("\n".join(missed) if missed else "all goals met")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except ConfigError as error:
+        sys.exit(f"utilisation: {error}")

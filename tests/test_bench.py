@@ -1,0 +1,62 @@
+"""What the measurements conclude from counts, on counts made up."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+BENCH = Path(__file__).parents[1] / "bench"
+
+
+@pytest.fixture(scope="module")
+def utilisation() -> ModuleType:
+    """``bench/utilisation.py``, which is a script of no package."""
+    spec = importlib.util.spec_from_file_location("utilisation", BENCH / "utilisation.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where its dataclass looks for it
+    spec.loader.exec_module(module)
+    return module
+
+
+def measured(module: ModuleType, forward: int, learn: int):
+    """10 samples of 8 bytes in 1000 cycles and 200 more at the end of batches."""
+    cycles = {"total": 1200, "forward_busy": forward, "learn_busy": learn, "forward_stall": 5, "learn_stall": 4}
+    return module.Measurement(2, 16, 10, 8, {**cycles, "select": 150, "flip": 50}, 0.001)
+
+
+@pytest.mark.parametrize(
+    ("forward", "learn", "bottleneck", "missed"),
+    [
+        (850, 151, "forward", []),
+        (849, 500, "forward", ["2×16: MAC array busy in 84.9% of the cycles of a batch, goal 85%"]),
+        (500, 849, "learn", []),
+        (850, 150, "forward", ["2×16: forward and learning do not overlap"]),
+        (79, 70, "link", ["2×16: forward and learning do not overlap"]),
+    ],
+)
+def test_goals(utilisation, forward, learn, bottleneck, missed):
+    measurement = measured(utilisation, forward, learn)
+    assert measurement.in_batch == 1000
+    assert measurement.bottleneck == bottleneck
+    assert measurement.missed() == missed
+
+
+def test_a_row_fits_its_columns(utilisation):
+    row = measured(utilisation, 850, 151).row()
+    widths = [width for _, width in utilisation.COLUMNS]
+    assert len(utilisation.line(row)) == sum(widths) + len(widths) - 1
+    assert row[1:4] == ("10", "1200", "1000")
+    assert row[10:] == ("120.0", "85.0%", "15.1%", "100.1%", "forward", "1.20")
+
+
+def test_golden_speed_says_why_it_is_skipped():
+    ran = subprocess.run(
+        [sys.executable, BENCH / "golden_speed.py"], env={}, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == "skipped: MNIST is needed; say where it is with --data-dir D or POPFLIP_DATA=D, for D/mnist/\n"
