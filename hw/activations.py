@@ -82,7 +82,7 @@ class Activations(wiring.Component):
         shift = ceil_log2(width // lanes)
         stride = ceil_log2(max(1, activation_words(chip)) >> shift)
         parts = width // rows
-        # The MAC array has a copy of its own without ``near``; for learning both bits lie side by side, P of each in turn.
+        # The MAC array has a copy of its own without ``near``; for learning both lie side by side, P bits each in turn.
         planes = {"forward": (self.active,), "learn": (self.active, self.near)}
         for name, written in planes.items():
             reader = getattr(self, name)

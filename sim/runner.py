@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from amaranth.back import verilog
+from amaranth.back import rtlil, verilog
 from amaranth.lib import wiring
 
 from .cache import built, content_hash, versions
@@ -37,15 +37,26 @@ class SimulatorMissing(RuntimeError):
     """No simulator that cocotb can use is installed. The message says what to install."""
 
 
-def run_testbench(component: wiring.Component, testbench: str, parameters: Mapping[str, Any] | None = None) -> None:
+def run_testbench(
+    component: wiring.Component,
+    testbench: str,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    undefined_collisions: bool = False,
+) -> None:
     """Run the cocotb tests of module ``testbench`` on ``component``.
 
-    ``parameters`` reach the testbench through :func:`parameters`, as JSON; NumPy values become lists and numbers.
+    ``parameters`` reach the testbench through :func:`parameters`, as JSON; NumPy values become lists and numbers. With
+    ``undefined_collisions`` a memory's word that is read in the cycle in which it is written comes out as ones instead of
+    its old value: bitstreams are made on the promise that nobody uses it.
     Raises AssertionError with the end of the simulation's log if a test fails, if none ran, or if the simulator
     crashed, and :class:`SimulatorMissing` if there is none.
     """
     simulator = _simulator()
-    source = verilog.convert(component, name=TOP, emit_src=False, strip_internal_attrs=True)
+    text = rtlil.convert(component, name=TOP, emit_src=False)
+    if undefined_collisions:
+        text = text.replace("parameter \\COLLISION_X_MASK 1'0", "parameter \\COLLISION_X_MASK 1'1")
+    source = verilog._convert_rtlil_text(text, strip_internal_attrs=True)
     key = content_hash(source, *simulator.identity())
     build_directory = built("testbench", key, lambda folder: simulator.build(folder, source))
     with tempfile.TemporaryDirectory(prefix="popflip-") as run_directory:
@@ -121,7 +132,7 @@ class _Verilator(_Simulator):
     then leave none out, and a build takes three times as long.
     """
 
-    build_args = ("-O3", "-Wno-fatal", "-Wno-WIDTH", "-Wno-CASEINCOMPLETE", "--no-timing")
+    build_args = ("-O3", "-Wno-fatal", "-Wno-WIDTH", "-Wno-CASEINCOMPLETE", "--no-timing", "--x-assign", "1")
     visible = f'`verilator_config\npublic_flat_rw -module "{TOP}" -port "*"\n'
     packages = ("cocotb", "verilator")
     make_variables = (
