@@ -1,4 +1,7 @@
-"""Boards: one module each, found by its name. Beside it lies the pin file its platform makes, which tests compare."""
+"""Boards: one module each, found by its name.
+
+Beside each lies the pin file its platform makes, which tests compare; ``python -m popflip.constraints`` writes them.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,12 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from amaranth.build import Platform
 from amaranth.vendor import LatticeICE40Platform
 
-from popflip.golden.config import ConfigError
+from popflip.golden.config import ConfigError, Precision
 from popflip.hw.config import ChipConfig
 from popflip.hw.link.uart import BAUD
 from popflip.hw.pll import Ecp5Pll, Ice40Pll, find_pll
@@ -50,13 +54,27 @@ class Board:
         return BoardTop(chip, pll.hz if pll else reference, pll, self.buffer, self.baud)
 
 
-def names() -> list[str]:
-    """The boards there are."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+def boards() -> dict[str, Board]:
+    """The boards there are, by name."""
+    return {name: board(name) for name in _names()}
 
 
 def board(name: str) -> Board:
     """The board called ``name``. :class:`ConfigError` if there is none."""
-    if name not in names():
-        raise ConfigError(f"--board: {name!r} is not one of {', '.join(names())}")
+    if name not in _names():
+        raise ConfigError(f"--board: {name!r} is not one of {', '.join(_names())}")
     return importlib.import_module(f"{__name__}.{name}").BOARD
+
+
+def pin_file(name: str) -> tuple[Path, str]:
+    """Where the pin file of board ``name`` is kept, and what is in it: pins and clocks, the same for every network."""
+    entry = board(name)
+    platform = entry.platform()
+    smallest = ChipConfig((1, 2), Precision.BINARY, 1, 1, 1, 4, 2)
+    plan = platform.prepare(entry.top(smallest, platform), "popflip", emit_src=False)
+    (file,) = (file for file in plan.files if file.endswith((".pcf", ".lpf")))
+    return Path(__path__[0], name).with_suffix(Path(file).suffix), plan.files[file].rstrip() + "\n"
+
+
+def _names() -> list[str]:
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))

@@ -294,6 +294,7 @@ def info() -> None:
 
     from serial.tools.list_ports import comports
 
+    from popflip import constraints
     from popflip.golden.config import PRESETS
     from popflip.sim.cache import cache_directory
 
@@ -311,6 +312,9 @@ def info() -> None:
             "presets (--preset)": [f"{name}: {preset.summary}" for name, preset in PRESETS.items()],
             "data sets (--dataset)": [*datasets.THRESHOLDS, "FILE.csv, FILE.npz: your own"],
             "devices (--device)": ["golden", "sim", *(ports or ["no serial port found"])],
+            "boards (--board)": [
+                f"{name}: {board.summary}, preset {board.preset}" for name, board in constraints.boards().items()
+            ],
             "kept in": [
                 f"{cache_directory()}: simulated chips",
                 f"{datasets.downloads()}: downloaded data sets",

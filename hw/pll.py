@@ -178,7 +178,7 @@ def find_pll(kind: type, reference_hz: float, hz: float):
 
 
 class Clock(Elaboratable):
-    """Domain ``sync``: the board's clock, or a PLL's, held still until the PLL has locked and memories can be read.
+    """Clock of domain ``sync``: the board's, or a PLL's, held still until the PLL has locked and memories can be read.
 
     ``sync`` needs no reset: registers and memories come out of configuration with their initial values, and the first
     edge is the first thing they see. What reset logic would cost goes to the network instead.
@@ -214,7 +214,6 @@ class Clock(Elaboratable):
         with m.If(~ready & stable):
             m.d.start += [timer.eq(timer + 1), ready.eq(timer == cycles - 1)]
 
-        m.domains.sync = ClockDomain(reset_less=True)
         clock = Signal(attrs={"keep": True})
         m.d.comb += ClockSignal().eq(clock)
         if ice40:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Elaboratable, Module
+from amaranth.hdl import ClockDomain, Elaboratable, Module
 from amaranth.lib import io, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -59,6 +59,7 @@ class BoardTop(Elaboratable):
 
     def elaborate(self, platform) -> Module:
         m = Module()
+        m.domains.sync = ClockDomain(reset_less=True)
         m.submodules.clock = self.clock
         m.submodules.chip = self.chip
         m.submodules.uart = self.uart

@@ -1,0 +1,110 @@
+"""Boards: their pins, their clocks, and how they are found."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from popflip import constraints
+from popflip.golden.config import PRESETS, ConfigError
+from popflip.hw.config import ChipConfig
+from popflip.hw.link.uart import divisor
+from popflip.hw.pll import Ecp5Pll, Ice40Pll, find_pll
+
+pytestmark = pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")  # some are only looked at
+
+NAMES = sorted(constraints.boards())
+
+
+def test_boards_promised():
+    assert {"icebreaker", "ulx3s_85f"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pin_file_is_what_the_platform_makes(name):
+    path, text = constraints.pin_file(name)
+    assert path.read_text() == text, "python -m popflip.constraints writes it anew"
+
+
+def test_pins_of_the_link():
+    assert "set_io uart_0__rx__io 6\nset_io uart_0__tx__io 9\n" in constraints.pin_file("icebreaker")[1]
+    text = constraints.pin_file("ulx3s_85f")[1]
+    assert 'LOCATE COMP "uart_0__rx__io" SITE "M1";' in text
+    assert 'LOCATE COMP "uart_0__tx__io" SITE "L4";' in text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_defaults_are_a_chip_and_a_link(name):
+    board = constraints.board(name)
+    chip = ChipConfig.of(PRESETS[board.preset].config, board.rows, board.synapses, board.slots)
+    platform = board.platform()
+    top = board.top(chip, platform)
+    assert top.chip.identity.clock_hz == round(top.clock.hz)
+    assert top.chip.identity.buffer_bytes == board.buffer
+    assert abs(top.clock.hz - board.clock_hz) <= board.clock_hz / 100
+    assert top.uart.divisor == divisor(top.clock.hz, board.baud)
+    assert (top.clock.pll is None) == (board.clock_hz == platform.default_clk_frequency)
+
+
+def test_unknown_board_is_one_line():
+    with pytest.raises(ConfigError) as error:
+        constraints.board("versa")
+    assert str(error.value) == f"--board: 'versa' is not one of {', '.join(NAMES)}"
+
+
+def test_a_board_is_one_file(tmp_path, monkeypatch):
+    source = (constraints.pin_file("icebreaker")[0].with_suffix(".py")).read_text()
+    (tmp_path / "mine.py").write_text(source.replace("iCEBreaker (", "My board ("))
+    monkeypatch.setattr(constraints, "__path__", [*constraints.__path__, str(tmp_path)])
+    assert sorted(constraints.boards()) == sorted([*NAMES, "mine"])
+    assert constraints.board("mine").summary == "My board (iCE40 UP5K)"
+
+
+# PLLs -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wanted", [18e6, 24e6, 30e6, 33.3e6, 48e6, 60e6, 270e6])
+def test_ice40_pll_is_the_nearest_there_is(wanted):
+    """Formula and limits written out again, from the data sheet: every setting of every divider."""
+    nearest = min(
+        abs(12e6 * (divf + 1) / 2**divq / (divr + 1) - wanted)
+        for divr, divf, divq in product(range(16), range(128), range(8))
+        if 10e6 <= 12e6 / (divr + 1) <= 133e6
+        and 533e6 <= 12e6 / (divr + 1) * (divf + 1) <= 1066e6
+        and 16e6 <= 12e6 / (divr + 1) * (divf + 1) / 2**divq <= 275e6
+        and 1 <= divq <= 6
+    )
+    pll = find_pll(Ice40Pll, 12e6, wanted)
+    assert abs(pll.hz - wanted) == nearest
+    assert pll.hz == 12e6 * (pll.divf + 1) / 2**pll.divq / (pll.divr + 1)
+
+
+@pytest.mark.parametrize(("reference", "wanted"), [(25e6, 50e6), (25e6, 62.2e6), (48e6, 32e6), (48e6, 95.7e6)])
+def test_ecp5_pll_is_the_nearest_there_is(reference, wanted):
+    nearest = min(
+        abs(reference / divide * multiply - wanted)
+        for divide, multiply, output in product(range(1, 8), range(1, 81), range(1, 129))  # larger: below 10 MHz
+        if reference / divide >= 10e6 and 400e6 <= reference / divide * multiply * output <= 800e6
+    )
+    pll = find_pll(Ecp5Pll, reference, wanted)
+    assert abs(pll.hz - wanted) == nearest
+    assert pll.hz == reference / pll.input * pll.feedback
+    assert 400e6 <= pll.hz * pll.output <= 800e6
+
+
+def test_known_settings():
+    assert find_pll(Ice40Pll, 12e6, 48e6) == Ice40Pll(12e6, 0, 63, 4)  # as icepll
+    assert find_pll(Ice40Pll, 12e6, 48e6).filter_range == 1
+    assert find_pll(Ecp5Pll, 25e6, 50e6) == Ecp5Pll(25e6, 1, 2, 8)
+
+
+@pytest.mark.parametrize(("phase", "setting"), [(16, 1), (20, 2), (40, 3), (60, 4), (100, 5), (130, 6)])
+def test_loop_filter_follows_the_phase_detector(phase, setting):
+    assert Ice40Pll(phase * 1e6, 0, 1, 1).filter_range == setting
+
+
+@pytest.mark.parametrize(("kind", "wanted"), [(Ice40Pll, 12e6), (Ice40Pll, 300e6), (Ecp5Pll, 900e6)])
+def test_a_clock_no_pll_makes_is_one_line(kind, wanted):
+    with pytest.raises(ConfigError, match=r"^clock: no PLL setting makes \d+ MHz of 12 MHz$"):
+        find_pll(kind, 12e6, wanted)
