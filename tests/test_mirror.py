@@ -66,7 +66,7 @@ WITHOUT = {
         "golden testbench test",
         f"{LINK}; wires it up, as does sim/tb_controller.py; tests/test_device.py has all",
     ),
-    "pll": ("golden testbench test", BOARD),
+    "pll": ("golden testbench test", f"{BOARD}; vendor parts, tested with the boards in tests/test_boards.py"),
     "top": ("golden testbench test", "the chip, run by tests/test_device.py against the golden model"),
 }
 """Stage: the sides it has no file on, and why."""
