@@ -19,10 +19,12 @@ from itertools import pairwise
 
 # Characters of a part: small ones cost calls, large ones run when little of what they read has changed.
 SMALLEST, LARGEST = 1_500, 20_000
+BITS = 64  # of a word of flags, one a part
 LEVELS = 3  # of the hierarchy that a part does not mix
 
 EVALUATION = "bool p_top::eval(performer *performer) {"
 DEBUG = "void p_top::debug_eval() {"
+CONSTRUCTOR = "\t\treset();"
 EDGE = "\tif (posedge_p_clk) {"
 CLOCK = "p_clk"
 NAME = re.compile(r"\b(?:memory_)?[pi]_\w+")
@@ -73,22 +75,25 @@ def partition(text: str) -> str:
     evaluation = [
         EVALUATION,
         *prologue,
-        *(f"\tif (old_{name} != {name}) {{ old_{name} = {name}; {_stale(readers[name])} }}" for _, name in inputs),
-        "\t// Registers and memory ports wait for a clock edge, so a run without one leaves everything to be done.",
-        "\tif (!posedge_p_clk) for (bool &each : fresh) each = false;",
+        *("\t" + _move(name, f"old_{name}", readers[name]) for _, name in inputs),
+        "\tif (!posedge_p_clk) for (uint64_t &word : stale) word = ~0ull;",
         *(
-            f"\tif (!fresh[{index}]) {{ fresh[{index}] = ran[{index}] = posedge_p_clk; part{index}(posedge_p_clk); }}"
-            for index in range(len(parts))
+            f"\tif ({_bit('stale', each)}) {{ {_clear('stale', each)} {_set('ran', [each])} part{each}(posedge_p_clk); }}"
+            for each in range(len(parts))
         ),
+        "\t// Registers and memory ports wait for a clock edge, so a run without one leaves everything to be done.",
+        "\tif (!posedge_p_clk) for (uint64_t &word : stale) word = ~0ull;",
         epilogue,
     ]
+    words = len(parts) // BITS + 1
     members = [
-        f"\tbool fresh[{len(parts)}] = {{}}, ran[{len(parts)}] = {{}};",
+        f"\tuint64_t stale[{words}], ran[{words}] = {{}}; // a bit a part",
         *(f"\tvalue<{bits}> old_{name};" for bits, name in inputs),
         *(f"\t{temporaries[name]} shared_{name};" for name in sorted(shared & set(temporaries))),
         *(f"\tvoid part{index}(bool posedge_p_clk);" for index in range(len(parts))),
     ]
     before = _commits(before, parts, readers)
+    before[before.index(CONSTRUCTOR)] += " for (uint64_t &word : stale) word = ~0ull;"
     return "\n".join(_debug_in_pieces(_with_members(members, [*before, *functions, *evaluation, *after])))
 
 
@@ -244,11 +249,8 @@ def _function(
     lines += [f"\t{temporaries[name]} {name};" for name in sorted(defined & set(temporaries))]
     lines += [renamed(line) for statement in part if not statement.sets for line in statement.lines]
     for name in sorted(defined & shared):
-        stale = _stale(readers[name] - {index})
-        if name in temporaries:
-            lines.append(f"\tif (shared_{name} != {name}) {{ shared_{name} = {name}; {stale} }}")
-        else:
-            lines.append(f"\t{stale}")
+        others = readers[name] - {index}
+        lines.append("\t" + (_move(name, f"shared_{name}", others) if name in temporaries else _set("stale", others)))
     lines.append(EDGE)
     for statement in part:
         if statement.sets:
@@ -265,7 +267,7 @@ def _guarded(line: str, index: int) -> str:
     indent, memory, arguments = update.groups()
     address, value, mask, priority = _arguments(arguments)
     write = f"{memory}.update({address}, {value}, mask, {priority});"
-    return f"{indent}auto mask = {mask};\n{indent}if (!mask.is_zero()) {{ fresh[{index}] = false; {write} }}"
+    return f"{indent}auto mask = {mask};\n{indent}if (!mask.is_zero()) {{ {_set('stale', [index])} {write} }}"
 
 
 def _arguments(text: str) -> list[str]:
@@ -286,17 +288,40 @@ def _commits(lines: list[str], parts: list[list[Statement]], readers: dict[str, 
     first = next(index for index, line in enumerate(lines) if COMMIT.fullmatch(line))
     grouped: list[str] = []
     for index, part in enumerate(parts):
-        grouped += [f"\t\tif (ran[{index}]) {{", f"\t\t\tran[{index}] = false;"]
+        grouped += [f"\t\tif ({_bit('ran', index)}) {{", f"\t\t\t{_clear('ran', index)}"]
         for name in sorted({name for statement in part for name in statement.sets}):
             commits.discard(name)
-            grouped.append(f"\t\t\tif ({name}.commit(observer)) {{ changed = true; {_stale(readers[name])} }}")
+            if name.startswith("memory_"):
+                mark = _set("stale", readers[name], "moved")
+                grouped.append(f"\t\t\t{{ bool moved = {name}.commit(observer); {mark} }}")
+            else:
+                grouped.append("\t\t\t" + _move(f"{name}.next", f"{name}.curr", readers[name]))
         grouped.append("\t\t}")
     assert not commits, commits
     return [*lines[:first], *grouped, *(line for line in lines[first:] if not COMMIT.fullmatch(line))]
 
 
-def _stale(parts: Iterable[int]) -> str:
-    return " ".join(f"fresh[{index}] = false;" for index in sorted(parts))
+def _move(source: str, target: str, readers: Iterable[int]) -> str:
+    """Assign, and leave ``readers`` stale if that made a difference: without a branch, as it often does."""
+    mark = _set("stale", readers, "moved")
+    return f"{{ bool moved = {target} != {source}; {target} = {source}; {mark} }}"
+
+
+def _set(bits: str, parts: Iterable[int], condition: str = "") -> str:
+    """Set the bits of ``parts``, if ``condition``."""
+    masks: dict[int, int] = defaultdict(int)
+    for index in parts:
+        masks[index // BITS] |= 1 << index % BITS
+    only = f"-uint64_t({condition}) & " if condition else ""
+    return " ".join(f"{bits}[{word}] |= {only}{mask:#x}ull;" for word, mask in sorted(masks.items())) or ";"
+
+
+def _bit(bits: str, index: int) -> str:
+    return f"{bits}[{index // BITS}] & {1 << index % BITS:#x}ull"
+
+
+def _clear(bits: str, index: int) -> str:
+    return f"{bits}[{index // BITS}] &= ~{1 << index % BITS:#x}ull;"
 
 
 def _with_members(members: list[str], lines: list[str]) -> list[str]:
