@@ -78,8 +78,8 @@ def partition(text: str) -> str:
         *("\t" + _move(name, f"old_{name}", readers[name]) for _, name in inputs),
         "\tif (!posedge_p_clk) for (uint64_t &word : stale) word = ~0ull;",
         *(
-            f"\tif ({_bit('stale', each)}) {{ {_clear('stale', each)} {_set('ran', [each])} part{each}(posedge_p_clk); }}"
-            for each in range(len(parts))
+            f"\tif ({_bit('stale', i)}) {{ {_clear('stale', i)} {_set('ran', [i])} part{i}(posedge_p_clk); }}"
+            for i in range(len(parts))
         ),
         "\t// Registers and memory ports wait for a clock edge, so a run without one leaves everything to be done.",
         "\tif (!posedge_p_clk) for (uint64_t &word : stale) word = ~0ull;",
