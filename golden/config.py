@@ -195,10 +195,10 @@ PRESETS: dict[str, Preset] = {
         Config(layers=(256, 64, 10), precision=Precision.BINARY, k0=(49, 8), window=(6,), epochs=40),
     ),
     "digits-small": Preset(
-        "8×8 digits, 192-32-10 ternary: fits the block RAM of an iCE40 UP5K, about 95 %",
+        "8×8 digits, 192-32-10 ternary: fits the block RAM of an iCE40 UP5K, about 95.5 %",
         "digits",
         (4, 8, 12),
-        Config(layers=(192, 32, 10), k0=(82, 17), margin=11, window=(5,)),
+        Config(layers=(192, 32, 10), k0=(62, 13), margin=11, window=(5,), epochs=40),
     ),
     "mnist": Preset(
         "MNIST, 784-256-10 ternary, about 96 %",
