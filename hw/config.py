@@ -41,7 +41,7 @@ class ChipConfig:
     dclip: int
     array_rows: int
     array_synapses: int
-    slots: int = 4
+    slots: int = 8
     rule: Rule = Rule.GFT
 
     def __post_init__(self) -> None:
@@ -50,7 +50,7 @@ class ChipConfig:
         _power_of_two("slots", self.slots, 2, 64)
 
     @classmethod
-    def of(cls, config: Config, array_rows: int = 8, array_synapses: int = 32, slots: int = 4) -> ChipConfig:
+    def of(cls, config: Config, array_rows: int = 8, array_synapses: int = 32, slots: int = 8) -> ChipConfig:
         """The chip that runs ``config``."""
         return cls(
             layers=config.layers,
