@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 from amaranth.hdl import ClockDomain, ClockSignal, Const, Elaboratable, Instance, Module, Signal
 from amaranth.lib import io
@@ -168,7 +169,7 @@ class Ecp5Pll:
         return m
 
 
-def find_pll(kind: type, reference_hz: float, hz: float):
+def find_pll(kind: Any, reference_hz: float, hz: float):
     """The legal PLL nearest to ``hz``. :class:`ConfigError` if none is within 1 %."""
     legal = (pll for pll in kind.candidates(reference_hz) if pll.legal())
     best = min(legal, key=lambda pll: (abs(pll.hz - hz), -pll.phase_hz, pll.vco_hz), default=None)

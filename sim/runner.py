@@ -47,8 +47,9 @@ def run_testbench(
     """Run the cocotb tests of module ``testbench`` on ``component``.
 
     ``parameters`` reach the testbench through :func:`parameters`, as JSON; NumPy values become lists and numbers. With
-    ``undefined_collisions`` a memory's word that is read in the cycle in which it is written comes out as ones instead of
-    its old value: bitstreams are made on the promise that nobody uses it.
+    ``undefined_collisions`` a memory's word that is read in the cycle in which it is written comes out as ones and not
+    as its old value: bitstreams are made on the promise that nobody uses it.
+
     Raises AssertionError with the end of the simulation's log if a test fails, if none ran, or if the simulator
     crashed, and :class:`SimulatorMissing` if there is none.
     """

@@ -94,9 +94,9 @@ def test_mnist_is_read_from_the_environment_s_folder(mnist_like, monkeypatch):
     ("content", "message"),
     [
         (b"not gzip", "not a whole gzip file"),
-        (gzip.compress(b"\0\0\x08\x01\0\0\0\x05abc"), "3 bytes of data, expected 5"),
-        (gzip.compress(b"\0\0\x0d\x01\0\0\0\x01a"), "not an IDX file of bytes"),
-        (gzip.compress(b"\0"), "not an IDX file of bytes"),
+        (gzip.compress(b"\0\0\x08\x01\0\0\0\x05abc", mtime=0), "3 bytes of data, expected 5"),
+        (gzip.compress(b"\0\0\x0d\x01\0\0\0\x01a", mtime=0), "not an IDX file of bytes"),
+        (gzip.compress(b"\0", mtime=0), "not an IDX file of bytes"),
         (idx(np.array([0, 1]))[:-9], "not a whole gzip file"),
         (idx(np.array([0, 1])), "images of shape (5, 2, 2) do not fit labels of (2,)"),
     ],
