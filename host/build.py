@@ -106,12 +106,12 @@ def build(name: str, settings: Settings, output: Path, announce: Announce) -> li
     _check_folder(output)
     with tempfile.TemporaryDirectory(prefix="popflip-") as temporary:
         folder = Path(temporary)
-        announce(f"{board.summary}: {describe(chip)}")
+        announce(f"{board.summary}: {describe(chip)}; takes minutes, one more for each tool used first")
         plan = prepare(board, platform, chip)
         plan.extract(temporary)
         seconds = {}
         for command in commands(plan):
-            announce(f"{command[0]} … (minutes; the first use of a tool adds one, while it is compiled)")
+            announce(f"{command[0]} …")
             start = time.monotonic()
             try:
                 tools.run(command, folder)
