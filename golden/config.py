@@ -69,8 +69,39 @@ def _length(name: str, values: tuple[int, ...], expected: int, unit: str) -> Non
         raise ConfigError(f"{name}: {len(values)} given, expected {expected} (one per {unit})")
 
 
+class Network:
+    """What follows from the widths ``layers`` of a network: ``K[0] … K[L]``, inputs to classes."""
+
+    layers: tuple[int, ...]
+
+    @property
+    def depth(self) -> int:
+        """Number of layers of weights, ``L``."""
+        return len(self.layers) - 1
+
+    @property
+    def inputs(self) -> int:
+        """Input bits, ``K[0]``."""
+        return self.layers[0]
+
+    @property
+    def classes(self) -> int:
+        """Classes, ``K[L]``."""
+        return self.layers[-1]
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """Rows (neurons) of each layer."""
+        return self.layers[1:]
+
+    @property
+    def synapses(self) -> tuple[int, ...]:
+        """Synapses of a row of each layer, the bias included."""
+        return tuple(width + 1 for width in self.layers[:-1])
+
+
 @dataclass(frozen=True)
-class Config:
+class Config(Network):
     """A network and how it learns. Invalid values raise :class:`ConfigError` on construction.
 
     ``layers`` are the widths ``K[0] … K[L]``: inputs, hidden neurons of each hidden layer, classes. Layer ``l`` has
@@ -123,31 +154,6 @@ class Config:
         _within("mmax", self.mmax, 1, MAX_COUNTER)
         _within("flip_p256", self.flip_p256, 1, 256)
         _within("seed", self.seed, 0, 2**32 - 1)
-
-    @property
-    def depth(self) -> int:
-        """Number of layers of weights, ``L``."""
-        return len(self.layers) - 1
-
-    @property
-    def inputs(self) -> int:
-        """Input bits, ``K[0]``."""
-        return self.layers[0]
-
-    @property
-    def classes(self) -> int:
-        """Classes, ``K[L]``."""
-        return self.layers[-1]
-
-    @property
-    def rows(self) -> tuple[int, ...]:
-        """Rows (neurons) of each layer."""
-        return self.layers[1:]
-
-    @property
-    def synapses(self) -> tuple[int, ...]:
-        """Synapses of a row of each layer, the bias included."""
-        return tuple(width + 1 for width in self.layers[:-1])
 
     @property
     def words(self) -> tuple[int, ...]:

@@ -20,14 +20,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import accumulate
 
-from popflip.golden.config import WORD, Config, ConfigError, Precision, Rule
+from popflip.golden.config import WORD, Config, ConfigError, Network, Precision, Rule
 
 MAX_ROWS = 1024
 MIN_SYNAPSES, MAX_SYNAPSES = 4, 1024
 
 
 @dataclass(frozen=True)
-class ChipConfig:
+class ChipConfig(Network):
     """Shape of the network, and geometry. Invalid values raise :class:`ConfigError`.
 
     ``array_rows`` (``P``, rows) and ``array_synapses`` (``N``, synapses) are what the popcount MAC array takes in one
@@ -62,33 +62,6 @@ class ChipConfig:
             slots=slots,
             rule=config.rule,
         )
-
-    # The network ------------------------------------------------------------------------------------------------------
-
-    @property
-    def depth(self) -> int:
-        """Layers of weights, ``L``."""
-        return len(self.layers) - 1
-
-    @property
-    def inputs(self) -> int:
-        """Input bits, ``K[0]``."""
-        return self.layers[0]
-
-    @property
-    def classes(self) -> int:
-        """Classes, ``K[L]``."""
-        return self.layers[-1]
-
-    @property
-    def rows(self) -> tuple[int, ...]:
-        """Rows (neurons) of each layer."""
-        return self.layers[1:]
-
-    @property
-    def synapses(self) -> tuple[int, ...]:
-        """Synapses of a row of each layer, the bias included."""
-        return tuple(width + 1 for width in self.layers[:-1])
 
     # Bits -------------------------------------------------------------------------------------------------------------
 
