@@ -20,11 +20,13 @@ from itertools import pairwise
 # Characters of a part: small ones cost calls, large ones run when little of what they read has changed.
 SMALLEST, LARGEST = 1_500, 20_000
 BITS = 64  # of a word of flags, one a part
+FEW = 4  # pieces of a value that CXXRTL may put together one by one
 LEVELS = 3  # of the hierarchy that a part does not mix
 
 EVALUATION = "bool p_top::eval(performer *performer) {"
 DEBUG = "void p_top::debug_eval() {"
 CONSTRUCTOR = "\t\treset();"
+CONCAT = ".concat("
 EDGE = "\tif (posedge_p_clk) {"
 CLOCK = "p_clk"
 NAME = re.compile(r"\b(?:memory_)?[pi]_\w+")
@@ -59,7 +61,7 @@ def partition(text: str) -> str:
     """The design in ``text``, C++ of CXXRTL, evaluated in parts."""
     lines = [line for line in text.split("\n") if not line.lstrip().startswith("//")]
     before, body, after = _cut(lines, EVALUATION)
-    *body, epilogue = map(_strided, body)
+    *body, epilogue = map(_cheaper, body)
     prologue, body = body[:2], body[2:]
     assert (prologue[0], epilogue) == ("\tbool converged = true;", "\treturn converged;"), "the design has feedback"
     temporaries = _temporaries(body)
@@ -348,21 +350,73 @@ def _debug_in_pieces(lines: list[str]) -> list[str]:
             functions += [f"void p_top::debug{len(calls)}() {{", *piece, "}", ""]
             calls.append(f"\tdebug{len(calls)}();")
             piece = []
-        piece += [_strided(renamed(line)) for line in statement or ()]
+        piece += [_cheaper(renamed(line)) for line in statement or ()]
     members = [f"\t{kind} debug_{name};" for name, kind in temporaries.items()]
     members += [f"\tvoid {call.strip()}" for call in calls]
     return _with_members(members, [*before, *functions, DEBUG, *calls, *after])
 
 
-def _strided(line: str) -> str:
-    """Bits at equal distances, as of one plane of an array of two-bit numbers, by ``strided`` of the shim at once."""
+# Cheaper expressions --------------------------------------------------------------------------------------------------
+
+
+def _cheaper(line: str) -> str:
+    """The line, with many pieces of a value put together by functions of the shim at once, not one behind the other."""
+    assignment = ASSIGNMENT.match(line)
+    start = assignment.end() if assignment else 0
+    return line[:start] + _joined(_strided(line[start:]))
+
+
+def _strided(text: str) -> str:
+    """Bits at equal distances, as of one plane of an array of two-bit numbers."""
 
     def at_once(match: re.Match) -> str:
         name, first, rest = match.groups()
         bits = [int(first), *map(int, re.findall(r"slice<(\d+)>", rest))]
         distances = {above - below for above, below in pairwise(bits)}
-        if len(bits) < 4 or len(distances) > 1 or min(distances) < 2:
+        if len(bits) < FEW or len(distances) > 1 or min(distances) < 2:
             return match[0]
         return f"strided<{len(bits)}, {bits[-1]}, {min(distances)}>({name})"
 
-    return STRIDED.sub(at_once, line)
+    return STRIDED.sub(at_once, text)
+
+
+def _joined(text: str) -> str:
+    """Chains of ``concat``, each of which copies all that comes before it."""
+    position = 0
+    while (end := text.find(CONCAT, position)) >= 0:
+        start = _start(text, end)
+        pieces = [text[start:end]]
+        while text.startswith(CONCAT, end):
+            close = _close(text, end + len(CONCAT))
+            pieces.append(_joined(text[end + len(CONCAT) : close]))
+            end = close + 1
+        first, *others = pieces
+        chain = first + "".join(f"{CONCAT}{piece})" for piece in others)
+        whole = chain if len(pieces) < FEW else f"joined({', '.join(pieces)})"
+        text = text[:start] + whole + text[end:]
+        position = start + len(whole)
+    return text
+
+
+def _start(text: str, end: int) -> int:
+    """Where the expression that ends before ``end`` starts: names, calls and members have no spaces but in brackets."""
+    depth = 0
+    for position in reversed(range(end)):
+        character = text[position]
+        if character in ")>}":
+            depth += 1
+        elif character in "(<{" and depth:
+            depth -= 1
+        elif not depth and not (character.isalnum() or character in "_."):
+            return position + 1
+    return 0
+
+
+def _close(text: str, start: int) -> int:
+    """Where the bracket closes that opens before ``start``."""
+    depth = 1
+    for position in range(start, len(text)):
+        depth += (text[position] == "(") - (text[position] == ")")
+        if not depth:
+            return position
+    raise AssertionError(text)

@@ -5,35 +5,6 @@
 
 #include "slices.h"
 
-// Bits of `from` at equal distances, the lowest first: what `slice` and `concat` do bit by bit (see partition.py).
-template <size_t Count, size_t Low, size_t Distance, size_t Bits>
-CXXRTL_ALWAYS_INLINE cxxrtl::value<Count> strided(const cxxrtl::value<Bits> &from) {
-	constexpr size_t CHUNK = 32;
-	cxxrtl::value<Count> to;
-	if constexpr (Distance == 2) { // 32 bits at a time: they move together, in ever wider groups
-		auto chunk_at = [&](size_t index) -> uint64_t { return index < from.chunks ? from.data[index] : 0; };
-		for (size_t chunk = 0; chunk < to.chunks; chunk++) {
-			size_t first = Low / CHUNK + 2 * chunk, offset = Low % CHUNK;
-			uint64_t bits = (chunk_at(first) | chunk_at(first + 1) << CHUNK) >> offset;
-			if (offset)
-				bits |= chunk_at(first + 2) << (2 * CHUNK - offset);
-			bits &= 0x5555555555555555;
-			bits = (bits | bits >> 1) & 0x3333333333333333;
-			bits = (bits | bits >> 2) & 0x0f0f0f0f0f0f0f0f;
-			bits = (bits | bits >> 4) & 0x00ff00ff00ff00ff;
-			bits = (bits | bits >> 8) & 0x0000ffff0000ffff;
-			to.data[chunk] = uint32_t(bits | bits >> 16);
-		}
-		to.data[to.chunks - 1] &= to.msb_mask;
-	} else {
-		for (size_t index = 0; index < Count; index++) {
-			size_t bit = Low + index * Distance;
-			to.data[index / CHUNK] |= (from.data[bit / CHUNK] >> bit % CHUNK & 1) << index % CHUNK;
-		}
-	}
-	return to;
-}
-
 #include "design.cc"
 
 #include <chrono>

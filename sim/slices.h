@@ -1,10 +1,13 @@
-// Slices of wide values, without shifting all of the value.
+// Slices of wide values, without shifting all of the value, and values made of many slices, without a copy for each.
 //
 // CXXRTL's generic slice shifts the whole value and cuts off the rest, and its slice assignment rewrites the whole
 // value. For words of many lanes that is what nearly all of the compiler's time, and most of the simulation's, goes
 // into. These specialisations touch only the chunks that hold the slice. Included before the design, after cxxrtl.h.
+// Calls of `strided` and `joined` are put into the design by partition.py.
 
 #include <cxxrtl/cxxrtl.h>
+
+#include <utility>
 
 namespace popflip {
 
@@ -37,7 +40,61 @@ CXXRTL_ALWAYS_INLINE void insert(value<N> &to, const value<Bits> &from) {
 	}
 }
 
+// Bits of `from` at equal distances, the lowest first: what `slice` and `concat` do bit by bit.
+template <size_t Count, size_t Low, size_t Distance, size_t Bits>
+CXXRTL_ALWAYS_INLINE value<Count> strided(const value<Bits> &from) {
+	value<Count> to;
+	if constexpr (Distance == 2) { // 32 bits at a time: they move together, in ever wider groups
+		auto chunk_at = [&](size_t index) -> uint64_t { return index < from.chunks ? from.data[index] : 0; };
+		for (size_t chunk = 0; chunk < to.chunks; chunk++) {
+			size_t first = Low / CHUNK + 2 * chunk, offset = Low % CHUNK;
+			uint64_t bits = (chunk_at(first) | chunk_at(first + 1) << CHUNK) >> offset;
+			if (offset)
+				bits |= chunk_at(first + 2) << (2 * CHUNK - offset);
+			bits &= 0x5555555555555555;
+			bits = (bits | bits >> 1) & 0x3333333333333333;
+			bits = (bits | bits >> 2) & 0x0f0f0f0f0f0f0f0f;
+			bits = (bits | bits >> 4) & 0x00ff00ff00ff00ff;
+			bits = (bits | bits >> 8) & 0x0000ffff0000ffff;
+			to.data[chunk] = uint32_t(bits | bits >> 16);
+		}
+		to.data[to.chunks - 1] &= to.msb_mask;
+	} else {
+		for (size_t index = 0; index < Count; index++) {
+			size_t bit = Low + index * Distance;
+			to.data[index / CHUNK] |= (from.data[bit / CHUNK] >> bit % CHUNK & 1) << index % CHUNK;
+		}
+	}
+	return to;
+}
+
+template <size_t Index, size_t... Bits>
+constexpr size_t bits_below() {
+	size_t bits[] = {Bits...}, below = 0;
+	for (size_t index = Index + 1; index < sizeof...(Bits); index++)
+		below += bits[index];
+	return below;
+}
+
+template <size_t... Index, class... Parts>
+CXXRTL_ALWAYS_INLINE value<(Parts::bits + ...)> joined_in_order(
+	std::index_sequence<Index...>, const Parts &...parts) {
+	value<(Parts::bits + ...)> to;
+	(insert<bits_below<Index, Parts::bits...>()>(
+		to, static_cast<const value<Parts::bits> &>(parts)), ...);
+	return to;
+}
+
+// All `parts`, the first one highest: what a chain of `concat` does, which copies the first part once for each other.
+template <class... Parts>
+CXXRTL_ALWAYS_INLINE value<(Parts::bits + ...)> joined(const Parts &...parts) {
+	return joined_in_order(std::index_sequence_for<Parts...>(), parts...);
+}
+
 } // namespace popflip
+
+using popflip::joined;
+using popflip::strided;
 
 namespace cxxrtl {
 
