@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -45,6 +46,8 @@ def built(kind: str, key: str, build: Callable[[Path], None]) -> Path:
     parent.mkdir(parents=True, exist_ok=True)
     with _lock(parent / f"{key}.lock"):
         if not folder.is_dir():
+            for leftover in parent.glob(f"{key}.*/"):  # of a build that was killed; no other can be running
+                shutil.rmtree(leftover, ignore_errors=True)
             with tempfile.TemporaryDirectory(prefix=f"{key}.", dir=parent, ignore_cleanup_errors=True) as temporary:
                 filled = Path(temporary) / "whole"
                 filled.mkdir()

@@ -6,8 +6,8 @@ import sys
 import threading
 
 import pytest
-from amaranth.hdl import Module, Signal
-from amaranth.lib import fifo, stream, wiring
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
@@ -15,8 +15,34 @@ from amaranth.sim import Simulator
 from popflip.golden.config import Config
 from popflip.hw.config import ChipConfig
 from popflip.sim import chip as simulated
-from popflip.sim import cxxrtl
+from popflip.sim import cxxrtl, partition
 from popflip.sim.cache import built, content_hash
+
+
+class Lanes(wiring.Component):
+    """Arrays of narrow numbers, as the chip has them: bit planes, a comparison in every lane, sums of the results."""
+
+    i: In(64)
+    o: Out(8)
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        numbers = Signal(data.ArrayLayout(2, 50))
+        triples = Signal(data.ArrayLayout(3, 33))
+        low, high = Signal(50), Signal(50)
+        near, far = Signal(33), Signal(33)
+        m.d.sync += [
+            numbers.as_value().eq(Cat(self.i, numbers.as_value())),
+            triples.as_value().eq(Cat(self.i[7:], triples.as_value())),
+        ]
+        m.d.comb += [
+            low.eq(Cat(number[0] for number in numbers)),
+            high.eq(Cat(number[1] for number in numbers)),
+            near.eq(Cat(triple < self.i[index : index + 3] for index, triple in enumerate(triples))),
+            far.eq(Cat(triple[2] for triple in triples)),
+            self.o.eq((low ^ high)[3:] + (near & ~far) + (low >> 42)),
+        ]
+        return m
 
 
 class Toy(wiring.Component):
@@ -35,12 +61,14 @@ class Toy(wiring.Component):
         write, read = memory.write_port(), memory.read_port()
         noise = Signal(64, init=0x9E3779B97F4A7C15)
         total = Signal(range(-500, 500))
+        m.submodules.lanes = lanes = Lanes()
         m.d.sync += noise.eq(noise ^ (noise << 13)[:64] ^ (noise >> 7))
         with m.If(self.rx.valid & self.rx.ready):
             m.d.sync += total.eq(total + self.rx.payload.as_signed())
         m.d.comb += [
             self.rx.ready.eq(noise[0] & queue.w_rdy),
-            queue.w_data.eq(read.data.word_select(noise[2:5], 8) ^ total),
+            lanes.i.eq(noise),
+            queue.w_data.eq(read.data.word_select(noise[2:5], 8) ^ total ^ lanes.o),
             queue.w_en.eq(self.rx.valid & self.rx.ready & (self.rx.payload != 0)),
             write.addr.eq(noise[20:24]),
             write.data.eq(total * noise[:32].as_signed()),
@@ -56,17 +84,23 @@ class Toy(wiring.Component):
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory):
-    """Library folders of :class:`Toy`, without and with waves."""
+    """Libraries of :class:`Toy`: as usual, with waves, and cut into a part a statement with few flags a word."""
     try:
         cxxrtl.compiler()
     except cxxrtl.SimulatorError as missing:
         pytest.skip(str(missing))
-    folders = []
-    for waves in (False, True):
+    libraries = {}
+    for name, sizes in {"usual": {}, "waves": {}, "tiny": {"SMALLEST": 0, "LARGEST": 0, "BITS": 5}}.items():
         folder = tmp_path_factory.mktemp("toy")
-        cxxrtl.build_library(Toy(), folder, folder / "log", waves)
-        folders.append(folder / cxxrtl.LIBRARY)
-    return folders
+        with pytest.MonkeyPatch.context() as patch:
+            for constant, value in sizes.items():
+                patch.setattr(partition, constant, value)
+            cxxrtl.build_library(Toy(), folder, folder / "log", waves=name == "waves")
+        libraries[name] = folder / cxxrtl.LIBRARY
+    text = (libraries["tiny"].parent / "design.cc").read_text()
+    for needed in ("::part20(", "stale[4]", "strided<", "joined("):
+        assert needed in text, "the toy does not try all there is"
+    return libraries
 
 
 def conversation(seed: int, rounds: int) -> list[tuple[bytes, int]]:
@@ -74,11 +108,11 @@ def conversation(seed: int, rounds: int) -> list[tuple[bytes, int]]:
     draw = random.Random(seed)
     turns, owed = [], 0
     for _ in range(rounds):
-        data = bytes(draw.randrange(256) if draw.random() < 0.8 else 0 for _ in range(draw.randrange(30)))
-        owed += len(data) - data.count(0)
+        sent = bytes(draw.randrange(256) if draw.random() < 0.8 else 0 for _ in range(draw.randrange(30)))
+        owed += len(sent) - sent.count(0)
         count = draw.randrange(owed + 1)
         owed -= count
-        turns.append((data, count))
+        turns.append((sent, count))
     return [*turns, (b"", owed)]
 
 
@@ -89,8 +123,8 @@ def python_simulator(component, turns) -> list[tuple[bytes, int]]:
     async def talk(ctx):
         waiting, cycles = b"", 0
         ctx.set(component.tx.ready, 1)
-        for data, count in turns:
-            waiting += data
+        for sent, count in turns:
+            waiting += sent
             answer = b""
             while len(answer) < count:
                 ctx.set(component.rx.valid, bool(waiting))
@@ -110,20 +144,20 @@ def python_simulator(component, turns) -> list[tuple[bytes, int]]:
     return results
 
 
-@pytest.mark.parametrize("waves", [False, True])
+@pytest.mark.parametrize("kind", ["usual", "waves", "tiny"])
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_equals_the_python_simulator(toy, tmp_path, seed, waves):
+def test_equals_the_python_simulator(toy, tmp_path, seed, kind):
     turns = conversation(seed, rounds=40)
-    with cxxrtl.Simulation(toy[waves], tmp_path / "toy.vcd" if waves else None) as simulation:
+    with cxxrtl.Simulation(toy[kind], tmp_path / "toy.vcd" if kind == "waves" else None) as simulation:
         results = []
-        for data, count in turns:
-            simulation.write(data)
+        for sent, count in turns:
+            simulation.write(sent)
             results.append((simulation.read(count), simulation.cycles))
     assert results == python_simulator(Toy(), turns)
 
 
 def test_time_stands_still_unless_bytes_are_missing(toy):
-    with cxxrtl.Simulation(toy[0]) as simulation:
+    with cxxrtl.Simulation(toy["usual"]) as simulation:
         simulation.write(b"\1\2\3")
         assert simulation.cycles == 0
         simulation.read(1)
@@ -134,7 +168,7 @@ def test_time_stands_still_unless_bytes_are_missing(toy):
 
 
 def test_what_came_before_a_timeout_is_kept(toy):
-    with cxxrtl.Simulation(toy[0], patience=1000) as simulation:
+    with cxxrtl.Simulation(toy["usual"], patience=1000) as simulation:
         simulation.write(b"\1\2\3")
         with pytest.raises(TimeoutError, match="gave 3 of 4 bytes, then nothing for 1000 cycles"):
             simulation.read(4)
@@ -142,7 +176,7 @@ def test_what_came_before_a_timeout_is_kept(toy):
 
 
 def test_closed_simulation(toy):
-    simulation = cxxrtl.Simulation(toy[0])
+    simulation = cxxrtl.Simulation(toy["usual"])
     simulation.close()
     simulation.close()
     with pytest.raises(cxxrtl.SimulatorError, match="is closed"):
@@ -151,7 +185,7 @@ def test_closed_simulation(toy):
 
 def test_waves_hold_every_cycle_of_the_streams(toy, tmp_path):
     path = tmp_path / "toy.vcd"
-    with cxxrtl.Simulation(toy[1], path) as simulation:
+    with cxxrtl.Simulation(toy["waves"], path) as simulation:
         simulation.write(b"\1\0\2\3")
         answer = simulation.read(3)
         before_close = path.read_text()
@@ -181,17 +215,24 @@ def vcd_samples(text: str) -> dict[int, dict[str, int]]:
 
 def test_waves_that_cannot_be_written(toy, tmp_path):
     with pytest.raises(cxxrtl.SimulatorError, match=r"cannot write waves to .*nowhere/toy\.vcd: No such file"):
-        cxxrtl.Simulation(toy[1], tmp_path / "nowhere" / "toy.vcd")
+        cxxrtl.Simulation(toy["waves"], tmp_path / "nowhere" / "toy.vcd")
 
 
 def test_interrupt_ends_a_long_read(toy, tmp_path):
     """Ctrl-C in the middle of a simulation that would run for hours; its waves are whole up to there."""
     path = tmp_path / "toy.vcd"
     program = f"""
-import signal, threading, _thread
+import pathlib, threading, time, _thread
 from popflip.sim.cxxrtl import Simulation
-threading.Timer(0.5, _thread.interrupt_main).start()
-with Simulation({str(toy[1])!r}, {str(path)!r}, patience=10**15) as simulation:
+
+def interrupt():
+    waves = pathlib.Path({str(path)!r})
+    while not waves.exists() or waves.stat().st_size == 0:  # until it runs
+        time.sleep(0.01)
+    _thread.interrupt_main()
+
+threading.Thread(target=interrupt, daemon=True).start()
+with Simulation({str(toy["waves"])!r}, {str(path)!r}, patience=10**15) as simulation:
     simulation.read(1)
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
@@ -255,3 +296,10 @@ def test_a_build_that_fails_leaves_nothing(monkeypatch, tmp_path):
 
 def test_content_hash_knows_where_parts_end():
     assert content_hash("ab", "c") != content_hash("a", "bc")
+
+
+def test_a_killed_build_is_cleared_away_by_the_next(monkeypatch, tmp_path):
+    monkeypatch.setenv("POPFLIP_CACHE", str(tmp_path))
+    (tmp_path / "kind" / "key.half").mkdir(parents=True)
+    built("kind", "key", lambda folder: None)
+    assert sorted(path.name for path in (tmp_path / "kind").iterdir()) == ["key", "key.lock"]
