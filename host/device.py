@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from popflip.golden.config import Config, ConfigError
 from popflip.golden.weights import State
 
-DEFAULT_ROWS, DEFAULT_SYNAPSES = 8, 32
+DEFAULT_ROWS, DEFAULT_SYNAPSES = 4, 32
 """MAC array of a simulated chip when nobody says otherwise: rows and synapses a cycle."""
 
 

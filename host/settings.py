@@ -145,7 +145,7 @@ class Settings:
     device: str | None = _setting(
         _text, WHERE, "golden|sim|PORT", "Golden model, simulated chip, or board, as /dev/ttyUSB1 or COM3."
     )
-    rows: int | None = _setting(_integer, WHERE, "P", "Rows the chip's MAC array takes in a cycle (8).")
+    rows: int | None = _setting(_integer, WHERE, "P", "Rows the chip's MAC array takes in a cycle (4).")
     synapses: int | None = _setting(_integer, WHERE, "N", "Synapses of each row it takes in a cycle (32).")
     waves: Path | None = _setting(_path, WHERE, "F.vcd", "Record the simulated chip's signals.")
     verify: bool | None = _setting(_boolean, WHERE, "", "Compare with the golden model after every batch.")

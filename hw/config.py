@@ -50,7 +50,7 @@ class ChipConfig(Network):
         _power_of_two("slots", self.slots, 2, 64)
 
     @classmethod
-    def of(cls, config: Config, array_rows: int = 8, array_synapses: int = 32, slots: int = 8) -> ChipConfig:
+    def of(cls, config: Config, array_rows: int = 4, array_synapses: int = 32, slots: int = 8) -> ChipConfig:
         """The chip that runs ``config``."""
         return cls(
             layers=config.layers,
