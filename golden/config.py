@@ -34,9 +34,11 @@ class Precision(StrEnum):
 
 
 class Rule(StrEnum):
-    """Learning rule. ``gft``: gradient-free training (arXiv 2410.09734, §4)."""
+    """Learning rule. ``gft``: gradient-free training (arXiv 2410.09734, §4). ``lbe``: local binary error signals
+    (arXiv 2412.00119)."""
 
     GFT = "gft"
+    LBE = "lbe"
 
 
 def _integer(name: str, value: object) -> None:
@@ -70,9 +72,13 @@ def _length(name: str, values: tuple[int, ...], expected: int, unit: str) -> Non
 
 
 class Network:
-    """What follows from the widths ``layers`` of a network: ``K[0] … K[L]``, inputs to classes."""
+    """What follows from a network's rule and its widths ``layers``: ``K[0] … K[L]``, inputs first.
+
+    GFT: the last width is the number of classes, and every row has a bias. LBE: classes are apart, and there is none.
+    """
 
     layers: tuple[int, ...]
+    rule: Rule
 
     @property
     def depth(self) -> int:
@@ -85,24 +91,57 @@ class Network:
         return self.layers[0]
 
     @property
-    def classes(self) -> int:
-        """Classes, ``K[L]``."""
-        return self.layers[-1]
-
-    @property
     def rows(self) -> tuple[int, ...]:
         """Rows (neurons) of each layer."""
         return self.layers[1:]
 
     @property
+    def bias(self) -> int:
+        """Biases of a row: 1 or 0. It is the last synapse, and its input is always 1."""
+        return int(self.rule == Rule.GFT)
+
+    @property
     def synapses(self) -> tuple[int, ...]:
         """Synapses of a row of each layer, the bias included."""
-        return tuple(width + 1 for width in self.layers[:-1])
+        return tuple(width + self.bias for width in self.layers[:-1])
+
+
+class Learning(Network):
+    """What every rule's configuration says besides: words of 32 synapses, batches, flips to select."""
+
+    batch: int
+    epochs: int
+
+    @property
+    def words(self) -> tuple[int, ...]:
+        """32-synapse words of a row of each layer."""
+        return tuple(-(-synapses // WORD) for synapses in self.synapses)
+
+    @property
+    def word_base(self) -> tuple[int, ...]:
+        """Global index of the first word of each layer (layer-major, then row, then word)."""
+        bases = [0]
+        for rows, words in zip(self.rows, self.words, strict=True):
+            bases.append(bases[-1] + rows * words)
+        return tuple(bases[:-1])
+
+    def batches(self, samples: int) -> int:
+        """Whole batches of a full run over a training set of ``samples`` (``T`` of the schedule, spec step 7)."""
+        return samples * self.epochs // self.batch
+
+    def _check_layers(self, widths: str) -> None:
+        """Between 1 and MAX_LAYERS layers of sensible widths; ``widths`` says what they are, for the message."""
+        if not 2 <= len(self.layers) <= MAX_LAYERS + 1:
+            raise ConfigError(
+                f"layers: {len(self.layers)} widths given, expected {widths} (2 to {MAX_LAYERS + 1} numbers)"
+            )
+        for index, width in enumerate(self.layers):
+            _within(f"layers[{index}]", width, 1, MAX_WIDTH)
 
 
 @dataclass(frozen=True)
-class Config(Network):
-    """A network and how it learns. Invalid values raise :class:`ConfigError` on construction.
+class Config(Learning):
+    """A network and how it learns by GFT. Invalid values raise :class:`ConfigError` on construction.
 
     ``layers`` are the widths ``K[0] … K[L]``: inputs, hidden neurons of each hidden layer, classes. Layer ``l`` has
     ``K[l+1]`` rows (neurons) of ``K[l] + 1`` synapses, the last of which is the bias.
@@ -132,13 +171,9 @@ class Config(Network):
             _within("shift", self.shift, 0, 31)
         object.__setattr__(self, "precision", _member("precision", Precision, self.precision))
         object.__setattr__(self, "rule", _member("rule", Rule, self.rule))
-        if not 2 <= len(self.layers) <= MAX_LAYERS + 1:
-            raise ConfigError(
-                f"layers: {len(self.layers)} widths given, expected inputs, hidden widths and classes "
-                f"(2 to {MAX_LAYERS + 1} numbers)"
-            )
-        for index, width in enumerate(self.layers):
-            _within(f"layers[{index}]", width, 1, MAX_WIDTH)
+        if self.rule != Rule.GFT:
+            raise ConfigError(f"rule: {self.rule} has other parameters than {Rule.GFT}")
+        self._check_layers("inputs, hidden widths and classes")
         if self.classes < 2:
             raise ConfigError("layers: the last width is the number of classes and must be 2 or more")
         _length("k0", self.k0, self.depth, "layer")
@@ -156,25 +191,73 @@ class Config(Network):
         _within("seed", self.seed, 0, 2**32 - 1)
 
     @property
-    def words(self) -> tuple[int, ...]:
-        """32-synapse words of a row of each layer."""
-        return tuple(-(-synapses // WORD) for synapses in self.synapses)
-
-    @property
-    def word_base(self) -> tuple[int, ...]:
-        """Global index of the first word of each layer (layer-major, then row, then word)."""
-        bases = [0]
-        for rows, words in zip(self.rows, self.words, strict=True):
-            bases.append(bases[-1] + rows * words)
-        return tuple(bases[:-1])
-
-    def batches(self, samples: int) -> int:
-        """Whole batches of a full run over a training set of ``samples`` (``T`` of the schedule, spec step 7)."""
-        return samples * self.epochs // self.batch
+    def classes(self) -> int:
+        """Classes, ``K[L]``."""
+        return self.layers[-1]
 
     def schedule(self, index: int, batches: int) -> tuple[int, ...]:
         """Flips to select in each layer at batch ``index`` of ``batches``: ``⌈K0·(T−n)/T⌉`` (spec step 7)."""
         return tuple(-(-k * (batches - index) // batches) for k in self.k0)
+
+
+@dataclass(frozen=True)
+class LbeConfig(Learning):
+    """A network and how it learns by LBE. Invalid values raise :class:`ConfigError` on construction.
+
+    ``layers`` are the widths ``K[0] … K[L]``: inputs, then the neurons of each layer. Layer ``l`` has ``K[l+1]`` rows
+    (neurons) of ``K[l]`` binary synapses, and a fixed random classifier of its own.
+    """
+
+    layers: tuple[int, ...]
+    classes: int
+    group: tuple[int, ...] = ()  # neurons of which one at most is taught, one number a layer
+    margin: tuple[int, ...] = ()  # a layer is taught while y_t − y_rival < margin, one number a layer
+    reinforce_p256: int = 2  # a taught synapse is moved away from 0 with probability reinforce_p256 / 256
+    mmax: int = 127  # counters saturate at −mmax − 1 and mmax: 2**bits − 1
+    epochs: int = 20
+    seed: int = 1
+    rule: Rule = Rule.LBE
+
+    def __post_init__(self) -> None:
+        for name in ("layers", "group", "margin"):
+            object.__setattr__(self, name, _integers(name, getattr(self, name)))
+        for name in ("classes", "reinforce_p256", "mmax", "epochs", "seed"):
+            _integer(name, getattr(self, name))
+        object.__setattr__(self, "rule", _member("rule", Rule, self.rule))
+        if self.rule != Rule.LBE:
+            raise ConfigError(f"rule: {self.rule} has other parameters than {Rule.LBE}")
+        self._check_layers("inputs and the neurons of each layer")
+        _within("classes", self.classes, 2, MAX_WIDTH)
+        _length("group", self.group, self.depth, "layer")
+        _length("margin", self.margin, self.depth, "layer")
+        for index, group in enumerate(self.group):
+            _within(f"group[{index}]", group, 1, 2**31 - 1)
+        for index, margin in enumerate(self.margin):
+            _within(f"margin[{index}]", margin, -(2**31), 2**31 - 1)
+        _within("reinforce_p256", self.reinforce_p256, 0, 256)
+        _within("mmax", self.mmax, 1, 127)
+        if self.mmax & (self.mmax + 1):
+            raise ConfigError(f"mmax: {self.mmax} is not 1, 3, 7, 15, 31, 63 or 127 (counters of 2 to 8 bits)")
+        _within("epochs", self.epochs, 1, 2**31 - 1)
+        _within("seed", self.seed, 0, 2**32 - 1)
+
+    @property
+    def precision(self) -> Precision:
+        """Binary: a weight is its counter's sign."""
+        return Precision.BINARY
+
+    @property
+    def batch(self) -> int:  # type: ignore[override]
+        """1: every sample sees the weights the one before left."""
+        return 1
+
+    def schedule(self, index: int, batches: int) -> tuple[int, ...]:
+        """Nothing is selected at the end of a batch."""
+        return ()
+
+
+AnyConfig = Config | LbeConfig
+"""The configuration of either rule; ``config.rule`` says which."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +267,7 @@ class Preset:
     summary: str
     dataset: str
     thresholds: tuple[int, ...]
-    config: Config
+    config: AnyConfig
 
 
 PRESETS: dict[str, Preset] = {
