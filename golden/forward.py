@@ -1,4 +1,7 @@
-"""Forward: popcounts of inputs against weights, layer by layer (arXiv 2410.09734, eq 1 and 7)."""
+"""Forward: popcounts of inputs against weights, layer by layer (GFT: arXiv 2410.09734, eq 1 and 7).
+
+LBE differs in three things: there is no bias, inputs are ±1 in the first layer too, and a sum of 0 makes +1.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .integers import matmul
+from .integers import matmul, signed_sum
 
 
 def activation(v: NDArray[np.int32]) -> NDArray[np.int8]:
@@ -37,3 +40,16 @@ def forward(weights: Sequence[NDArray[np.int8]], x: NDArray[np.uint8]) -> list[N
 def predict(v: NDArray[np.int32]) -> NDArray[np.int64]:
     """Classes ``[n]``: the lowest index among the largest sums of the last layer ``[n, C]``."""
     return np.argmax(v, axis=1)
+
+
+def lbe_forward(weights: NDArray[np.uint64], a: NDArray[np.uint64], inputs: int) -> NDArray[np.int32]:
+    """LBE's sums of one layer, ``z_o = K − 2·popcount(w_o XOR a)``, int32 ``[n, R]``, ``K = inputs``.
+
+    ``weights`` ``[words, R]`` and ``a`` ``[words, n]`` are packed bits (:func:`integers.pack`) of which 1 is +1.
+    """
+    return signed_sum(a[:, :, None], weights[:, None, :], inputs)
+
+
+def fires(z: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """LBE's output of neurons, as bits: 1 (+1) if ``z ≥ 0``."""
+    return z >= 0

@@ -1,4 +1,4 @@
-"""Integer matrix products at the speed of floating point."""
+"""Integer matrix products at the speed of floating point, and sums of ±1 products from packed bits."""
 
 from __future__ import annotations
 
@@ -20,3 +20,28 @@ def matmul(left: NDArray, right: NDArray, bound: int) -> NDArray[np.int32]:
         raise ValueError(f"a matrix product that may reach {bound} does not fit 32 bits")
     kind = np.float32 if bound <= _SINGLE else np.float64
     return (left.astype(kind) @ right.astype(kind)).astype(np.int32)
+
+
+def pack(bits: NDArray) -> NDArray[np.uint64]:
+    """Bits ``[n, K]`` packed into ``[⌈K/64⌉, n]``: bit ``b`` of word ``g`` is number ``64g + b``, pads are 0.
+
+    Word by word, not row by row: then NumPy adds up popcounts of all rows at once.
+    """
+    count, width = bits.shape
+    octets = np.zeros((count, -(-width // 64) * 8), np.uint8)
+    octets[:, : -(-width // 8)] = np.packbits(bits, axis=1, bitorder="little")
+    return np.ascontiguousarray(octets.view("<u8").T).astype(np.uint64, copy=False)
+
+
+def unpack(packed: NDArray[np.uint64], width: int) -> NDArray[np.bool_]:
+    """Inverse of :func:`pack`: bits ``[n, width]``."""
+    octets = np.ascontiguousarray(packed.T, "<u8").view(np.uint8)
+    return np.unpackbits(octets, axis=1, count=width, bitorder="little").astype(np.bool_)
+
+
+def signed_sum(left: NDArray[np.uint64], right: NDArray[np.uint64], width: int) -> NDArray[np.int32]:
+    """``Σ ±1·±1`` over ``width`` bits of which 1 is +1: ``width − 2·popcount(left XOR right)``.
+
+    ``left`` and ``right`` are packed, ``[words, …]`` each, and broadcast against each other; the result is ``[…]``.
+    """
+    return width - 2 * np.add.reduce(np.bitwise_count(left ^ right), axis=0, dtype=np.int32)

@@ -1,4 +1,8 @@
-"""Random masks: which of a word's selected synapses flip (the probability of flipping in arXiv 2410.09734, §4)."""
+"""Random masks: which of a word's synapses chance picks.
+
+To flip, of those selected (GFT: the probability of flipping in arXiv 2410.09734, §4), or to be reinforced (LBE: the
+reinforcement probability of arXiv 2412.00119).
+"""
 
 from __future__ import annotations
 
@@ -21,12 +25,12 @@ def bernoulli_words(prng: Xorshift32, n: int, count: int) -> NDArray[np.uint32]:
 
     A mask starts as 0 and takes one random word ``u`` for each bit of ``n`` from its lowest set one up to bit 7:
     ``r | u`` where the bit is set, which maps a probability ``p`` to ``(1 + p) / 2``; else ``r & u``, which halves it.
-    ``n = 256`` is all ones and draws nothing.
+    ``n = 256`` is all ones, ``n = 0`` all zeros; neither draws anything.
     """
-    if not 1 <= n <= 256:
-        raise ValueError(f"flip probability {n} / 256 is outside 1 … 256")
-    if n == 256:
-        return np.full(count, _ALL_ONES, np.uint32)
+    if not 0 <= n <= 256:
+        raise ValueError(f"probability {n} / 256 is outside 0 … 256")
+    if n in (0, 256):
+        return np.full(count, _ALL_ONES if n else 0, np.uint32)
     lowest = (n & -n).bit_length() - 1
     draws = prng.draws(count * (8 - lowest)).reshape(count, 8 - lowest)
     mask = np.zeros(count, np.uint32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from popflip.golden.config import PRESETS, Config, ConfigError, Precision
+from popflip.golden.config import PRESETS, Config, ConfigError, LbeConfig, Precision, Rule
 
 GOOD = {"layers": (64, 33, 10), "k0": (20, 5), "window": (6,)}
 
@@ -28,7 +28,8 @@ GOOD = {"layers": (64, 33, 10), "k0": (20, 5), "window": (6,)}
         ({"window": ()}, "window: 0 given, expected 1 (one per hidden layer)"),
         ({"window": (-1,)}, "window[0]: -1 is outside 0 … 2147483647"),
         ({"precision": "quinary"}, "precision: 'quinary' is not one of binary, ternary"),
-        ({"rule": "sgd"}, "rule: 'sgd' is not one of gft"),
+        ({"rule": "lbe"}, "rule: lbe has other parameters than gft"),
+        ({"rule": "sgd"}, "rule: 'sgd' is not one of gft, lbe"),
         ({"batch": 0}, "batch: 0 is outside 1 … 2147483647"),
         ({"batch": True}, "batch: True is not a whole number"),
         ({"epochs": 0}, "epochs: 0 is outside 1 … 2147483647"),
@@ -61,6 +62,47 @@ def test_sizes_by_hand():
     assert config.synapses == (64, 65, 33)  # the bias is a synapse
     assert config.words == (2, 3, 2)
     assert config.word_base == (0, 128, 224)
+
+
+GOOD_LBE = {"layers": (64, 33, 40), "classes": 10, "group": (32, 8), "margin": (4, 5)}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"layers": (64,)}, "layers: 1 widths given, expected inputs and the neurons of each layer (2 to 9 numbers)"),
+        ({"layers": (64, 0, 40)}, "layers[1]: 0 is outside 1 … 65535"),
+        ({"classes": 1}, "classes: 1 is outside 2 … 65535"),
+        ({"classes": 2.0}, "classes: 2.0 is not a whole number"),
+        ({"group": (32,)}, "group: 1 given, expected 2 (one per layer)"),
+        ({"group": (32, 0)}, "group[1]: 0 is outside 1 … 2147483647"),
+        ({"margin": (4, 5, 6)}, "margin: 3 given, expected 2 (one per layer)"),
+        ({"margin": 4}, "margin: 4 is not a list of whole numbers"),
+        ({"margin": (4, 2**31)}, "margin[1]: 2147483648 is outside -2147483648 … 2147483647"),
+        ({"reinforce_p256": -1}, "reinforce_p256: -1 is outside 0 … 256"),
+        ({"reinforce_p256": 257}, "reinforce_p256: 257 is outside 0 … 256"),
+        ({"mmax": 255}, "mmax: 255 is outside 1 … 127"),
+        ({"mmax": 100}, "mmax: 100 is not 1, 3, 7, 15, 31, 63 or 127 (counters of 2 to 8 bits)"),
+        ({"epochs": 0}, "epochs: 0 is outside 1 … 2147483647"),
+        ({"seed": -1}, "seed: -1 is outside 0 … 4294967295"),
+        ({"rule": "gft"}, "rule: gft has other parameters than lbe"),
+    ],
+)
+def test_bad_values_of_lbe_are_refused(change, message):
+    with pytest.raises(ConfigError) as error:
+        LbeConfig(**{**GOOD_LBE, **change})
+    assert str(error.value) == message
+
+
+def test_lbe_has_no_bias_and_batches_of_one():
+    config = LbeConfig(**GOOD_LBE)
+    assert (config.rule, config.precision) == (Rule.LBE, Precision.BINARY)
+    assert config.rows == (33, 40)
+    assert config.synapses == (64, 33)
+    assert config.words == (2, 2)
+    assert config.word_base == (0, 66)
+    assert (config.batch, config.batches(1000), config.schedule(3, 9)) == (1, 20_000, ())
+    assert config == LbeConfig([64, 33, 40], 10, [32, 8], [4, 5])
 
 
 def test_schedule_is_the_rounded_up_line():

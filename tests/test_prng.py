@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from search import search
 
-from popflip.golden.prng import Xorshift32, first_state
+from popflip.golden.prng import Prefetched, Xorshift32, first_state
 from popflip.hw.prng import Prng
 from popflip.sim.parts import SideBySide
 
@@ -45,6 +45,21 @@ def test_many_draws_equal_single_draws(state, count):
     many, single = Xorshift32(state), Xorshift32(state)
     assert many.draws(count).tolist() == [single.draw() for _ in range(count)]
     assert many.state == single.state
+
+
+@pytest.mark.parametrize("count", [4095, 4096, 4097, 5000, 70_001])
+def test_long_runs_equal_single_draws(count):
+    many, single = Xorshift32(2463534242), Xorshift32(2463534242)
+    assert many.draws(count).tolist() == [single.draw() for _ in range(count)]
+    assert many.state == single.state
+
+
+def test_prefetched_words_are_the_same():
+    ahead, single = Prefetched(99), Xorshift32(99)
+    for count in (0, 1, 7, 32_760, 1, 5, 40_000, 0, 3):
+        assert ahead.draws(count).tolist() == [single.draw() for _ in range(count)]
+        assert ahead.state == single.state
+    assert ahead.draw() == single.draw() == ahead.state
 
 
 def test_first_state():

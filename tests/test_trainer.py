@@ -11,12 +11,16 @@ from test_backward import brute_backward
 from test_error import brute_output_error
 from test_flip import brute_flip
 from test_forward import brute_forward, brute_predict
+from test_reinforce import brute_reinforce
+from test_score import brute_predict as brute_predict_score
+from test_score import brute_score, brute_triggers
 from test_select import brute_select
 from test_signature import brute_bytes, brute_crc32
-from test_weights import brute_initial
+from test_weights import brute_initial, brute_lbe_initial
+from test_winner import brute_winners
 
-from popflip.golden.config import Config, Precision
-from popflip.golden.trainer import Trainer
+from popflip.golden.config import Config, LbeConfig, Precision
+from popflip.golden.trainer import LbeTrainer, Trainer
 from popflip.hw.config import ChipConfig
 from popflip.hw.trainer import Trainer as HardwareTrainer
 
@@ -57,6 +61,57 @@ class BruteTrainer:
             word_base += len(w) * -(-len(w[0]) // 32)
 
 
+class BruteLbeTrainer:
+    """LBE in plain Python numbers."""
+
+    def __init__(self, config: LbeConfig):
+        self.config = config
+        self.counters, self.classifiers, self.rng = brute_lbe_initial(
+            config.layers, config.classes, config.mmax, config.seed
+        )
+        self.errors = self.correct = 0
+        self.flips = [0] * config.depth
+        self.record_bytes: list[int] = []
+
+    @property
+    def weights(self) -> list[list[list[int]]]:
+        return [[[1 if k >= 0 else -1 for k in row] for row in layer] for layer in self.counters]
+
+    def forward(self, x: list[int]) -> list[tuple[list[int], list[int], list[int], list[int]]]:
+        """Inputs, sums, activations and scores of each layer."""
+        layers, a = [], x
+        for w, rho in zip(self.weights, self.classifiers, strict=True):
+            z = [sum(w_oi if a_i else -w_oi for w_oi, a_i in zip(row, a, strict=True)) for row in w]
+            fired = [int(z_o >= 0) for z_o in z]
+            layers.append((a, z, fired, brute_score(fired, rho)))
+            a = fired
+        return layers
+
+    def predict(self, x: list[int]) -> int:
+        return brute_predict_score(self.forward(x)[-1][3])
+
+    def train(self, x: list[int], t: int) -> None:
+        config, word_base, triggered = self.config, 0, False
+        layers = self.forward(x)
+        self.correct += brute_predict_score(layers[-1][3]) == t
+        for layer, (a, z, fired, y) in enumerate(layers):
+            k, desired = self.counters[layer], self.classifiers[layer][t]
+            if brute_triggers(y, t, config.margin[layer]):
+                triggered = True
+                wrong = [a_o != rho_o for a_o, rho_o in zip(fired, desired, strict=True)]
+                rows = brute_winners(z, wrong, config.group[layer])
+                up = [[a_i == desired[o] for a_i in a] for o in rows]
+                moved, records, self.rng = brute_reinforce(
+                    [k[o] for o in rows], up, rows, config.reinforce_p256, config.mmax, self.rng, word_base
+                )
+                for o, row in zip(rows, moved, strict=True):
+                    k[o] = row
+                self.flips[layer] += sum(mask.bit_count() for _, mask in records)
+                self.record_bytes += brute_bytes(records)
+            word_base += len(k) * -(-len(k[0]) // 32)
+        self.errors += triggered
+
+
 CONFIGS = {
     "one layer": Config((9, 4), k0=(6,), margin=3, batch=8),
     "two classes": Config((33, 2), precision=Precision.BINARY, k0=(5,), margin=5, flip_p256=77, batch=8),
@@ -92,6 +147,51 @@ def test_equals_the_definition(name, precision):
     assert trainer.infer(x).tolist() == [brute_predict(brute_forward(brute.weights, x_s)[-1]) for x_s in x.tolist()]
 
 
+LBE_CONFIGS = {
+    "one layer": LbeConfig((9, 6), 4, group=(3,), margin=(4,), reinforce_p256=77),
+    "two classes": LbeConfig((33, 40), 2, group=(32,), margin=(9,), reinforce_p256=2, seed=4),
+    "no reinforcement": LbeConfig((31, 7, 5), 3, group=(4, 2), margin=(3, 2), reinforce_p256=0, mmax=1),
+    "all reinforced": LbeConfig((12, 33), 3, group=(7,), margin=(40,), reinforce_p256=256, mmax=7),
+    "one group": LbeConfig((64, 32, 3), 5, group=(2**31 - 1, 3), margin=(9, 5), reinforce_p256=128, mmax=63),
+    "never triggered": LbeConfig((20, 9), 3, group=(1,), margin=(-(2**31),)),
+    "always triggered": LbeConfig((20, 9), 3, group=(1,), margin=(2**31 - 1,), reinforce_p256=1),
+    "a layer that rests": LbeConfig((20, 9, 70), 3, group=(4, 9), margin=(-99, 60), reinforce_p256=200),
+    "eight layers": LbeConfig((5, 3, 1, 4, 2, 6, 3, 2, 33), 3, group=(2,) * 8, margin=(2,) * 8, mmax=3),
+}
+
+
+@pytest.mark.parametrize("name", LBE_CONFIGS)
+def test_lbe_equals_the_definition(name):
+    config = LBE_CONFIGS[name]
+    rng = np.random.default_rng(23)
+    trainer, brute = Trainer(config), BruteLbeTrainer(config)
+    assert isinstance(trainer, LbeTrainer)
+    assert [m.tolist() for m in trainer.state.counters] == brute.counters
+    samples = 0
+    for count in (1, 1, 5, 0, 20):
+        x = rng.integers(0, 2, (count, config.inputs)).astype(np.uint8)
+        y = rng.integers(0, config.classes, count)
+        trainer.train(x, y)
+        trainer.end_batch(())
+        for x_s, t in zip(x.tolist(), y.tolist(), strict=True):
+            brute.train(x_s, t)
+        samples += count
+        assert [w.tolist() for w in trainer.state.weights] == brute.weights
+        assert [m.tolist() for m in trainer.state.counters] == brute.counters
+        assert trainer.state.rng == brute.rng
+        assert (trainer.errors, trainer.correct, trainer.flips) == (brute.errors, brute.correct, brute.flips)
+        assert trainer.signature == brute_crc32(brute.record_bytes)
+        assert (trainer.samples, trainer.batches) == (samples, samples)
+        assert trainer.infer(x).tolist() == [brute.predict(x_s) for x_s in x.tolist()]
+    assert (trainer.errors == 0) == (name == "never triggered")
+    assert [rho.astype(int).tolist() for rho in trainer.state.classifiers] == brute.classifiers
+
+
+def test_lbe_selects_nothing():
+    with pytest.raises(ValueError, match=r"k: 1 given, expected 0 \(LBE selects nothing\)"):
+        Trainer(LBE_CONFIGS["one layer"]).end_batch((9,))
+
+
 def result(trainer: Trainer) -> tuple:
     return trainer.state.sha256(), trainer.state.rng, trainer.signature, trainer.errors, trainer.correct, trainer.flips
 
@@ -102,46 +202,56 @@ def stream():
     return rng.integers(0, 2, (2500, 12)).astype(np.uint8), rng.integers(0, 3, 2500)
 
 
-def test_how_samples_are_handed_over_changes_nothing(stream):
+LBE = LbeConfig((12, 40, 9), 3, group=(7, 3), margin=(8, 3))
+
+
+@pytest.mark.parametrize(("config", "k"), [(CONFIGS["small counters"], (9, 9, 9)), (LBE, ())])
+def test_how_samples_are_handed_over_changes_nothing(stream, config, k):
     x, y = stream
-    whole, parts = Trainer(CONFIGS["small counters"]), Trainer(CONFIGS["small counters"])
+    whole, parts = Trainer(config), Trainer(config)
     whole.train(x, y)
     for start, end in ((0, 0), (0, 1), (1, 70), (70, 2400), (2400, 2500)):
         parts.train(x[start:end], y[start:end])
-    whole.end_batch((9, 9, 9))
-    parts.end_batch((9, 9, 9))
+    whole.end_batch(k)
+    parts.end_batch(k)
     assert result(parts) == result(whole)
 
 
-def test_reset_starts_again(stream):
+RULES = pytest.mark.parametrize(("config", "k"), [(CONFIGS["binary"], (9, 4)), (LBE, ())], ids=["gft", "lbe"])
+
+
+@RULES
+def test_reset_starts_again(stream, config, k):
     x, y = stream
-    trainer = Trainer(CONFIGS["binary"])
+    trainer = Trainer(config)
     trainer.train(x, y)
-    trainer.end_batch((9, 4))
+    trainer.end_batch(k)
     first = result(trainer)
     trainer.reset()
-    assert result(trainer) == result(Trainer(CONFIGS["binary"])) != first
+    assert result(trainer) == result(Trainer(config)) != first
     trainer.train(x, y)
-    trainer.end_batch((9, 4))
+    trainer.end_batch(k)
     assert result(trainer) == first
 
 
-def test_a_resumed_run_ends_like_an_unbroken_one(stream):
+@RULES
+def test_a_resumed_run_ends_like_an_unbroken_one(stream, config, k):
     x, y = stream
-    trainer, resumed = Trainer(CONFIGS["binary"]), Trainer(CONFIGS["binary"])
+    trainer, resumed = Trainer(config), Trainer(config)
     trainer.train(x, y)
-    trainer.end_batch((9, 4))
+    trainer.end_batch(k)
     resumed.state = trainer.state.copy()
     resumed.signature = trainer.signature
     resumed.errors, resumed.correct, resumed.flips = trainer.errors, trainer.correct, list(trainer.flips)
     for each in (trainer, resumed):
         each.train(x[:500], y[:500])
-        each.end_batch((9, 4))
+        each.end_batch(k)
     assert result(resumed) == result(trainer)
 
 
-def test_inference_changes_nothing(stream):
-    trainer = Trainer(CONFIGS["binary"])
+@RULES
+def test_inference_changes_nothing(stream, config, k):
+    trainer = Trainer(config)
     before = result(trainer)
     assert trainer.infer(stream[0]).shape == (2500,)
     assert trainer.infer(stream[0][:0]).tolist() == []
@@ -158,8 +268,9 @@ def test_inference_changes_nothing(stream):
         (np.zeros((2, 12), np.uint8), np.array([-1, 2]), "classes: -1 … 2 is outside 0 … 2"),
     ],
 )
-def test_samples_that_do_not_fit_are_refused(x, y, message):
-    trainer = Trainer(CONFIGS["binary"])
+@pytest.mark.parametrize("config", [CONFIGS["binary"], LBE], ids=["gft", "lbe"])
+def test_samples_that_do_not_fit_are_refused(x, y, message, config):
+    trainer = Trainer(config)
     with pytest.raises(ValueError) as error:
         trainer.train(x, y)
     assert str(error.value) == message

@@ -9,11 +9,38 @@ import numpy as np
 import pytest
 from digits import TRAIN, digits, sample_order
 
-from popflip.golden.config import Config
+from popflip.golden.config import Config, LbeConfig
 from popflip.golden.trainer import Trainer
 
 VECTORS = json.loads((Path(__file__).parent / "data" / "vectors.json").read_text())
 RUNS = [name for name in VECTORS if name.startswith("gft")]
+LBE_RUNS = [name for name in VECTORS if name.startswith("lbe")]
+
+
+def test_both_rules_have_runs():
+    assert (len(RUNS), len(LBE_RUNS)) == (5, 3)
+
+
+@pytest.mark.parametrize("name", LBE_RUNS)
+def test_lbe_run(name):
+    parameters = dict(VECTORS[name]["config"])
+    assert parameters.pop("dataset") == "digits"
+    x, y = digits(tuple(parameters.pop("thresholds")))
+    config = LbeConfig(**parameters)
+    trainer = Trainer(config)
+    order = sample_order(config.seed, config.epochs)
+    done = 0
+    for count, expected in VECTORS[name]["after_samples"].items():
+        samples = order[done : int(count)]
+        trainer.train(x[samples], y[samples])
+        done = trainer.samples
+        assert done == trainer.batches == int(count)
+        assert {
+            "test_accuracy": float(np.mean(trainer.infer(x[TRAIN:]) == y[TRAIN:])),
+            "state_sha256": trainer.state.sha256(),
+            "signature": f"{trainer.signature:08x}",
+            "rng": f"{trainer.state.rng:08x}",
+        } == expected
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -11,7 +11,7 @@ import pytest
 from chips import BINARY, chip, run_on_chips
 from test_prng import brute_draw
 
-from popflip.golden.config import Config, Precision
+from popflip.golden.config import Config, LbeConfig, Precision
 from popflip.golden.weights import State, first_difference, initial
 from popflip.hw.weights import Weights
 
@@ -35,6 +35,36 @@ def brute_initial(layers: tuple[int, ...], precision: Precision, seed: int) -> t
             layer.append(row)
         weights.append(layer)
     return weights, state
+
+
+def brute_lbe_initial(
+    layers: tuple[int, ...], classes: int, mmax: int, seed: int
+) -> tuple[list[list[list[int]]], list[list[list[int]]], int]:
+    """Counters ``[layer][row][synapse]``, classifiers ``[layer][class][neuron]`` and the random state after them."""
+    bits = {1: 2, 3: 3, 7: 4, 15: 5, 31: 6, 63: 7, 127: 8}[mmax]
+    state = 0x9E3779B9 ^ (7919 * seed % 2**32) or 1
+    counters, classifiers = [], []
+    for inputs, rows in pairwise(layers):
+        layer = []
+        for _ in range(rows):
+            row = []
+            for _ in range((inputs + 31) // 32):
+                for _ in range(8):
+                    state = brute_draw(state)
+                    for q in range(4):
+                        byte = state >> 8 * q & 255
+                        row.append((byte - 256 if byte > 127 else byte) // 2 ** (9 - bits))
+            layer.append(row[:inputs])
+        counters.append(layer)
+        rho = []
+        for _ in range(classes):
+            one = []
+            for _ in range((rows + 31) // 32):
+                state = brute_draw(state)
+                one += [state >> b & 1 for b in range(32)]
+            rho.append(one[:rows])
+        classifiers.append(rho)
+    return counters, classifiers, state
 
 
 def brute_sha256(state: State) -> str:
@@ -63,6 +93,48 @@ def test_initial_equals_the_definition(layers, precision):
             assert m.shape == w.shape
             assert m.dtype == np.int16
             assert not m.any()
+
+
+def lbe_config_of(layers: tuple[int, ...], classes: int, mmax: int = 127, seed: int = 1) -> LbeConfig:
+    depth = len(layers) - 1
+    return LbeConfig(layers, classes, (32,) * depth, (4,) * depth, mmax=mmax, seed=seed)
+
+
+@pytest.mark.parametrize("mmax", [1, 7, 31, 63, 127])
+@pytest.mark.parametrize(("layers", "classes"), [((1, 1), 2), ((31, 33), 10), ((32, 5, 64), 3), ((65, 32, 9), 7)])
+def test_lbe_initial_equals_the_definition(layers, classes, mmax):
+    for seed in (0, 1, 2**32 - 1):
+        state = initial(lbe_config_of(layers, classes, mmax, seed))
+        counters, classifiers, rng = brute_lbe_initial(layers, classes, mmax, seed)
+        assert [m.tolist() for m in state.counters] == counters
+        assert [rho.astype(int).tolist() for rho in state.classifiers] == classifiers
+        assert state.rng == rng
+        assert [w.tolist() for w in state.weights] == [
+            [[1 if k >= 0 else -1 for k in row] for row in m] for m in counters
+        ]
+        assert {m.dtype.name for m in state.counters} == {"int16"}
+        assert {w.dtype.name for w in state.weights} == {"int8"}
+
+
+def test_lbe_hash_is_that_of_the_counters_alone():
+    state = initial(lbe_config_of((33, 4, 3), 2))
+    data = b"".join(struct.pack("<h", value) for m in state.counters for row in m.tolist() for value in row)
+    assert state.sha256() == hashlib.sha256(data).hexdigest()
+    before = state.sha256()
+    state.weights[0][0, 0] *= -1
+    assert state.sha256() == before
+    state.counters[1][2, 3] ^= 1
+    assert state.sha256() != before
+
+
+def test_a_copy_of_lbe_s_state_is_its_own():
+    state = initial(lbe_config_of((5, 2), 3))
+    copy = state.copy()
+    assert [rho.tolist() for rho in copy.classifiers] == [rho.tolist() for rho in state.classifiers]
+    copy.weights[0][0, 0] *= -1
+    assert first_difference(copy, state).startswith("layer 0, row 0, word 0, synapse 0: weight is ")
+    copy.counters[0][0, 0] ^= 1
+    assert state.sha256() == initial(lbe_config_of((5, 2), 3)).sha256() != copy.sha256()
 
 
 def test_hash_equals_the_definition():

@@ -1,0 +1,25 @@
+"""Winner: of each group of neurons, the wrong one that is easiest to put right (arXiv 2412.00119)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+_NEVER = np.iinfo(np.int32).max  # above any |z|
+
+
+def winners(z: NDArray[np.int32], wrong: NDArray[np.bool_], group: int) -> NDArray[np.intp]:
+    """Rows to update, ascending, one a group at most, from sums ``z`` and which neurons are ``wrong``, both ``[R]``.
+
+    Group ``g`` is the neurons ``g·group … min((g+1)·group, R)−1``. Its winner is the wrong neuron with the smallest
+    ``|z|``, the lowest of them on ties; without a wrong neuron it has none.
+    """
+    size = min(group, z.size)
+    groups = -(-z.size // size)
+    distance = np.full(groups * size, _NEVER, np.int32)
+    np.copyto(distance[: z.size], np.abs(z), where=wrong)
+    distance = distance.reshape(groups, size)
+    nearest = np.argmin(distance, axis=1)
+    numbers = np.arange(groups)
+    some = distance[numbers, nearest] != _NEVER
+    return (numbers * size + nearest)[some]

@@ -1,0 +1,73 @@
+"""Local scores, prediction and trigger, against sums over classes and neurons."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from search import bit_arrays, search, widths
+
+from popflip.golden.integers import pack
+from popflip.golden.score import predict, score, triggers
+
+
+def brute_score(a: list[int], classifier: list[list[int]]) -> list[int]:
+    """For each class +1 for a neuron that is as ``ρ`` has it, −1 for another."""
+    return [sum(1 if rho_o == a_o else -1 for rho_o, a_o in zip(rho, a, strict=True)) for rho in classifier]
+
+
+def brute_predict(y: list[int]) -> int:
+    """The first class that no other beats."""
+    return next(c for c, y_c in enumerate(y) if all(y_c >= other for other in y))
+
+
+def brute_triggers(y: list[int], t: int, margin: int) -> bool:
+    """Whether some other class comes closer to ``t`` than ``margin``."""
+    return any(y[t] - y_c < margin for c, y_c in enumerate(y) if c != t)
+
+
+classes = st.integers(2, 5)
+
+
+@search
+@given(
+    st.tuples(st.integers(1, 4), classes, widths).flatmap(lambda s: st.tuples(bit_arrays(s[::2]), bit_arrays(s[1:])))
+)
+def test_scores_equal_the_definition(case):
+    a, classifier = case
+    y = score(pack(a), pack(classifier), a.shape[1])
+    assert y.dtype == np.int32
+    assert y.tolist() == [brute_score(a_s, classifier.tolist()) for a_s in a.tolist()]
+
+
+@search
+@given(
+    classes.flatmap(lambda c: st.lists(st.lists(st.integers(-3, 3), min_size=c, max_size=c), min_size=1, max_size=3))
+)
+def test_predictions_equal_the_definition(y):
+    assert predict(np.array(y, np.int32)).tolist() == [brute_predict(y_s) for y_s in y]
+
+
+@search
+@given(st.lists(st.integers(-4, 4), min_size=2, max_size=5), st.integers(-6, 6), st.data())
+def test_trigger_equals_the_definition(y, margin, data):
+    t = data.draw(st.integers(0, len(y) - 1))
+    assert triggers(np.array(y, np.int32), t, margin) == brute_triggers(y, t, margin)
+
+
+@pytest.mark.parametrize(
+    ("y", "t", "margin", "expected"),
+    [
+        ([5, 1], 0, 4, False),  # a lead of exactly the margin is enough
+        ([5, 1], 0, 5, True),
+        ([3, 3], 1, 0, False),  # a tie does not trigger at margin 0, though class 0 is predicted
+        ([3, 3], 1, 1, True),
+        ([-9, 7, 7], 0, -16, False),
+        ([-9, 7, 7], 0, -15, True),
+    ],
+)
+def test_trigger_by_hand(y, t, margin, expected):
+    before = np.array(y, np.int32)
+    assert triggers(before, t, margin) is expected
+    assert before.tolist() == y

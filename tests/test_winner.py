@@ -1,0 +1,52 @@
+"""Winners, against a search through each group."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from search import search
+
+from popflip.golden.winner import winners
+
+
+def brute_winners(z: list[int], wrong: list[bool], group: int) -> list[int]:
+    """The wrong neuron of each group that comes first when they are sorted by ``|z|``, then by number."""
+    rows = []
+    for start in range(0, len(z), group):
+        candidates = [(abs(z[o]), o) for o in range(start, min(start + group, len(z))) if wrong[o]]
+        if candidates:
+            rows.append(min(candidates)[1])
+    return rows
+
+
+@search
+@given(
+    st.sampled_from((1, 2, 5, 31, 32, 40)).flatmap(
+        lambda rows: st.tuples(
+            arrays(np.int32, rows, elements=st.integers(-3, 3)),  # many ties
+            arrays(np.bool_, rows),
+            st.one_of(st.integers(1, rows + 2), st.just(2**31 - 1)),
+        )
+    )
+)
+def test_equals_the_definition(case):
+    z, wrong, group = case
+    assert winners(z, wrong, group).tolist() == brute_winners(z.tolist(), wrong.tolist(), group)
+
+
+@pytest.mark.parametrize(
+    ("z", "wrong", "group", "expected"),
+    [
+        ([4, -2, 2, 0], [1, 1, 1, 0], 4, [1]),  # the lowest of two at the same distance; a right neuron never wins
+        ([4, -2, 2, 0], [1, 1, 1, 0], 3, [1]),  # the last group is short, and has no wrong neuron
+        ([4, -2, 2, 0], [1, 1, 1, 1], 3, [1, 3]),
+        ([4, -2, 2, 0], [1, 0, 1, 0], 1, [0, 2]),
+        ([4, -2, 2, 0], [0, 0, 0, 0], 2, []),
+        ([-65_535], [1], 7, [0]),
+    ],
+)
+def test_winners_by_hand(z, wrong, group, expected):
+    assert winners(np.array(z, np.int32), np.array(wrong, np.bool_), group).tolist() == expected
