@@ -8,6 +8,8 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from popflip.golden.config import Rule
+
 from .config import ChipConfig
 
 
@@ -26,7 +28,7 @@ def activation_base(chip: ChipConfig, layer: int) -> int:
 class ActivationReadSignature(wiring.Signature):
     """Reading a word: request in one cycle, data in the next, held until the next request.
 
-    ``active`` bit 1 is +1, bit 0 is −1; ``near`` is set where |v| ≤ WINDOW. Lanes past the layer's neurons are
+    ``active`` bit 1 is +1, bit 0 is −1; ``near`` (GFT) is set where |v| ≤ WINDOW. Lanes past the layer's neurons are
     undefined.
     """
 
@@ -83,7 +85,8 @@ class Activations(wiring.Component):
         stride = ceil_log2(max(1, activation_words(chip)) >> shift)
         parts = width // rows
         # The MAC array has a copy of its own without ``near``; for learning both lie side by side, P bits each in turn.
-        planes = {"forward": (self.active,), "learn": (self.active, self.near)}
+        learned = (self.active, self.near) if chip.rule == Rule.GFT else (self.active,)
+        planes = {"forward": (self.active,), "learn": learned}
         for name, written in planes.items():
             reader = getattr(self, name)
             memory = Memory(shape=width * len(written), depth=chip.slots << stride, init=[])

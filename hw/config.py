@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import accumulate
 
-from popflip.golden.config import WORD, Config, ConfigError, Network, Precision, Rule
+from popflip.golden.config import WORD, AnyConfig, ConfigError, Network, Precision, Rule
 
 MAX_ROWS = 1024
 MIN_SYNAPSES, MAX_SYNAPSES = 4, 1024
@@ -32,7 +32,8 @@ class ChipConfig(Network):
 
     ``array_rows`` (``P``, rows) and ``array_synapses`` (``N``, synapses) are what the popcount MAC array takes in one
     cycle; both are powers of two and change no result. ``slots`` is how many samples are on the chip at once: being
-    received, going forward, waiting to be learned.
+    received, going forward, waiting to be learned. ``dclip`` is GFT's. ``classes`` may be left out where the last layer
+    says it (GFT).
     """
 
     layers: tuple[int, ...]
@@ -43,24 +44,28 @@ class ChipConfig(Network):
     array_synapses: int
     slots: int = 8
     rule: Rule = Rule.GFT
+    classes: int = 0
 
     def __post_init__(self) -> None:
+        if not self.classes and self.rule == Rule.GFT:
+            object.__setattr__(self, "classes", self.layers[-1])
         _power_of_two("rows", self.array_rows, 1, MAX_ROWS)
         _power_of_two("synapses", self.array_synapses, MIN_SYNAPSES, MAX_SYNAPSES)
         _power_of_two("slots", self.slots, 2, 64)
 
     @classmethod
-    def of(cls, config: Config, array_rows: int = 4, array_synapses: int = 32, slots: int = 8) -> ChipConfig:
+    def of(cls, config: AnyConfig, array_rows: int = 4, array_synapses: int = 32, slots: int = 8) -> ChipConfig:
         """The chip that runs ``config``."""
         return cls(
             layers=config.layers,
             precision=config.precision,
             mmax=config.mmax,
-            dclip=config.dclip,
+            dclip=getattr(config, "dclip", 1),
             array_rows=array_rows,
             array_synapses=array_synapses,
             slots=slots,
             rule=config.rule,
+            classes=config.classes,
         )
 
     # Bits -------------------------------------------------------------------------------------------------------------
@@ -79,6 +84,11 @@ class ChipConfig(Network):
     def v_max(self) -> int:
         """Largest magnitude of a neuron's sum ``v``: every synapse agrees."""
         return max(self.synapses)
+
+    @property
+    def score_max(self) -> int:
+        """Largest magnitude of what classes are compared by: sums of the last layer, or (LBE) neurons that agree."""
+        return self.v_max if self.rule == Rule.GFT else max(self.rows)
 
     @property
     def label_bytes(self) -> int:

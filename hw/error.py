@@ -3,23 +3,27 @@
     δ_t = +1, δ_j = −1   where   v_t − v_j ≤ MARGIN,   j = lowest index among the largest v_c, c ≠ t
     (golden: popflip.golden.error.output_error)
 
-A running maximum over the classes, one a cycle. The sum being looked at is registered first, so the loop is one
+A running maximum over the classes, one a cycle. The value being looked at is registered first, so the loop is one
 comparison and one selection, whatever the number of rows.
+
+LBE asks the same of every layer, of how many of its neurons agree with each class (:mod:`.score`) instead of sums.
 """
 
 from __future__ import annotations
 
 from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from popflip.golden.config import Rule
 
 from .config import ChipConfig
-from .forward import result_layout, sum_shape
 from .ingest import sample_layout
+from .stream import Unroll, group_layout
 
 
 def verdict_layout(chip: ChipConfig) -> data.StructLayout:
-    """What the output says of a sample. For one that is only asked ``rival`` is the prediction, and it never
+    """What a layer's classes say of a sample. For one that is only asked ``rival`` is the prediction, and it never
     teaches."""
     return data.StructLayout(
         {
@@ -31,14 +35,37 @@ def verdict_layout(chip: ChipConfig) -> data.StructLayout:
     )
 
 
+def value_shape(chip: ChipConfig):
+    """Shape of what classes are compared by."""
+    return signed(chip.score_max.bit_length() + 1)
+
+
+def values_together(chip: ChipConfig) -> int:
+    """Values that come at once: GFT ``P`` sums, LBE the scores of all classes."""
+    return chip.array_rows if chip.rule == Rule.GFT else chip.classes
+
+
+def values_layout(chip: ChipConfig) -> data.StructLayout:
+    """Values of a sample's classes, lowest class first."""
+    return group_layout(value_shape(chip), values_together(chip), sample_layout(chip))
+
+
+def margin_shape(chip: ChipConfig):
+    """Shape of the margin."""
+    return signed((2 * chip.score_max + 1).bit_length() + 1)
+
+
 class Error(wiring.Component):
     """Finds the rival and compares it with the true class.
 
     Members
     -------
-    ``i`` : In(stream result_layout)
+    ``i`` : In(stream values_layout)
     ``margin`` : In(signed)
+        For the verdict that is made in this cycle.
     ``o`` : Out(stream verdict_layout)
+    ``decides`` : Out(1)
+        A verdict is made in this cycle, to appear in the next.
 
     One class a cycle; a verdict :attr:`latency` cycles after its last class at the earliest. None is lost while ``o``
     waits.
@@ -50,56 +77,45 @@ class Error(wiring.Component):
         self.chip = chip
         super().__init__(
             {
-                "i": In(stream.Signature(result_layout(chip))),
-                "margin": In(signed((2 * chip.v_max + 1).bit_length() + 1)),
+                "i": In(stream.Signature(values_layout(chip))),
+                "margin": In(margin_shape(chip)),
                 "o": Out(stream.Signature(verdict_layout(chip))),
+                "decides": Out(1),
             }
         )
 
     def elaborate(self, platform) -> Module:
         m = Module()
         chip = self.chip
-        rows = chip.array_rows
 
-        # One sum at a time --------------------------------------------------------------------------------------------
-        group = Signal(result_layout(chip))
-        loaded = Signal()
-        lane = Signal(range(rows))
-        number = Signal(range(chip.classes))  # of the class whose sum comes next
+        # One value at a time, registered ------------------------------------------------------------------------------
+        m.submodules.unroll = unroll = Unroll(value_shape(chip), values_together(chip), sample_layout(chip))
+        connect(m, flipped(self.i), unroll.i)
         moves = Signal()
-        last_class = number == chip.classes - 1
-        ends_group = (lane == rows - 1) | last_class
-        m.d.comb += self.i.ready.eq(~loaded | (moves & ends_group))
-        with m.If(loaded & moves):
-            m.d.sync += [
-                group.v.as_value().eq(group.v.as_value() >> sum_shape(chip).width),
-                lane.eq(Mux(ends_group, 0, lane + 1)),
-                number.eq(Mux(last_class, 0, number + 1)),
-            ]
-        with m.If(self.i.ready):
-            m.d.sync += loaded.eq(self.i.valid)
-            with m.If(self.i.valid):
-                m.d.sync += group.eq(self.i.payload)
-
-        v = Signal(sum_shape(chip))
+        value = unroll.o.payload
+        number = Signal(range(chip.classes))  # of the class whose value comes next
+        v = Signal(value_shape(chip))
         v_class = Signal(range(chip.classes))
         v_valid = Signal()
         v_first = Signal()
         v_last = Signal()
         v_sample = Signal(sample_layout(chip))
+        m.d.comb += unroll.o.ready.eq(moves)
         with m.If(moves):
             m.d.sync += [
-                v.eq(group.v[0]),
+                v.eq(value.item),
                 v_class.eq(number),
-                v_valid.eq(loaded),
-                v_first.eq(number == 0),
-                v_last.eq(last_class),
-                v_sample.eq(group.sample),
+                v_valid.eq(unroll.o.valid),
+                v_first.eq(value.first),
+                v_last.eq(value.last),
+                v_sample.eq(value.tag),
             ]
+            with m.If(unroll.o.valid):
+                m.d.sync += number.eq(Mux(value.last, 0, number + 1))
 
         # Running maximum over the rivals; the true class is kept aside ------------------------------------------------
-        true_v = Signal(sum_shape(chip))
-        rival_v = Signal(sum_shape(chip))
+        true_v = Signal(value_shape(chip))
+        rival_v = Signal(value_shape(chip))
         rival = Signal(range(chip.classes))
         rival_found = Signal()
         ended = Signal()  # the sample's classes have all been looked at
@@ -119,7 +135,8 @@ class Error(wiring.Component):
         m.d.comb += moves.eq(~self.o.valid | self.o.ready | ~ended)
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
-        with m.If(ended & moves):
+        m.d.comb += self.decides.eq(ended & moves)
+        with m.If(self.decides):
             difference = true_v - rival_v
             teaches = ~sample.infer & (difference <= self.margin)
             m.d.sync += [

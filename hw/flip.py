@@ -1,4 +1,8 @@
-"""Flip: selected synapses move by their counter's sign, at random; all other counters decay (arXiv 2410.09734, §4)."""
+"""Flip: words go back to memory as learning changes them, and what flipped in them is recorded.
+
+GFT: selected synapses move by their counter's sign, at random; all other counters decay (arXiv 2410.09734, §4). LBE: a
+winner's counters move, and its weights are their signs (:mod:`.reinforce`).
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,12 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from popflip.golden.config import WORD, Precision
+from popflip.golden.config import WORD, Precision, Rule
 
 from .config import ChipConfig
-from .scan import WriteSignature, of_layer
+from .layers import of_layer, times
+from .reinforce import Reinforce, lesson_layout
+from .scan import WriteSignature, word_layout
 from .select import selected_layout
 from .signature import record_layout
 
@@ -27,21 +33,21 @@ def decayed(counter: Value, shift: Value) -> Value:
 
 
 class Flip(wiring.Component):
-    """One pass over a layer's words (golden ``flip.flip``).
+    """One pass over a layer's words (golden ``flip.flip``), or over a winner's (golden ``reinforce.reinforce``).
 
-    Selected and ``r = 1`` in the random mask: ``w ← sgn(m)`` (binary) or ``w ← w + sgn(m)`` (ternary), ``m ← 0``. Else
-    ``m ← m − (m >> shift)``.
+    GFT: selected and ``r = 1`` in the random mask: ``w ← sgn(m)`` (binary) or ``w ← w + sgn(m)`` (ternary), ``m ← 0``.
+    Else ``m ← m − (m >> shift)``.
 
     Members
     -------
-    ``start`` : In(stream of range(L))
-        A layer; taken when it is finished: all words written, all records taken.
+    ``start`` : In(stream of range(L), LBE: of :func:`.reinforce.lesson_layout`)
+        A layer, or a row; taken when it is finished: all words written, all records taken.
     ``shift`` : In(range(counter_bits + 1))
-        Stable while running. 0: all of a counter is forgotten.
-    ``i`` : In(stream of :func:`.select.selected_layout`)
-        The layer's words, in scan order.
+        GFT. Stable while running. 0: all of a counter is forgotten.
+    ``i`` : In(stream of :func:`.select.selected_layout`, LBE: of :func:`.scan.word_layout`)
+        The words, in scan order.
     ``mask_start`` : Out(stream of range(L)), ``mask`` : In(stream of max(N, 32))
-        Asks for the layer's random masks (:class:`.mask.Mask`), and takes them.
+        Asks for their random masks (:class:`.mask.Mask`), and takes them.
     ``write`` : Out(WriteSignature)
         A word that was taken, in the same cycle. Counters are 0 in all others.
     ``records`` : Out(stream of :func:`.signature.record_layout`)
@@ -54,9 +60,18 @@ class Flip(wiring.Component):
         self.chip = chip
         super().__init__(
             {
-                "start": In(stream.Signature(range(chip.depth))),
-                "shift": In(range(chip.counter_bits + 1)),
-                "i": In(stream.Signature(selected_layout(chip))),
+                **(
+                    {
+                        "start": In(stream.Signature(range(chip.depth))),
+                        "shift": In(range(chip.counter_bits + 1)),
+                        "i": In(stream.Signature(selected_layout(chip))),
+                    }
+                    if chip.rule == Rule.GFT
+                    else {
+                        "start": In(stream.Signature(lesson_layout(chip))),
+                        "i": In(stream.Signature(word_layout(chip))),
+                    }
+                ),
                 "mask_start": Out(stream.Signature(range(chip.depth))),
                 "mask": In(stream.Signature(max(chip.array_synapses, WORD))),
                 "write": Out(WriteSignature(chip)),
@@ -69,6 +84,8 @@ class Flip(wiring.Component):
         chip = self.chip
         lanes = chip.array_synapses
         position = self.i.payload.position
+        gft = chip.rule == Rule.GFT
+        layer = self.start.payload if gft else self.start.payload.layer
 
         pending = Signal()  # records are
         take = Signal()
@@ -76,35 +93,39 @@ class Flip(wiring.Component):
             take.eq(self.i.valid & self.mask.valid & ~pending),
             self.i.ready.eq(self.mask.valid & ~pending),
             self.mask.ready.eq(self.i.valid & ~pending & position.last_of_mask),
-            self.mask_start.payload.eq(self.start.payload),
+            self.mask_start.payload.eq(layer),
         ]
 
-        # Lanes
-        shift = Signal(range(chip.counter_bits))
         flipped = Signal(lanes)
-        cleared = Signal(lanes)
-        m.d.comb += [
-            shift.eq(Mux(self.shift == chip.counter_bits, chip.counter_bits - 1, self.shift)),
-            flipped.eq(self.i.payload.selected & self.mask.payload.word_select(position.piece, lanes)),
-            cleared.eq(flipped | ~take.replicate(lanes)),
-        ]
+        mask = self.mask.payload.word_select(position.piece, lanes)
+        if gft:
+            self._select_and_decay(m, take, flipped, mask)
+        else:
+            m.submodules.reinforce = reinforce = Reinforce(chip)
+            ends = of_layer(layer, [chip.real_lanes(index, words - 1) for index, words in enumerate(chip.words)])
+            m.d.comb += [
+                reinforce.counters.eq(self.i.payload.counters),
+                reinforce.inputs.eq(self.i.payload.inputs),
+                reinforce.exists.eq(Mux(position.last_of_row, ends, (1 << lanes) - 1)),
+                reinforce.desired.eq(self.start.payload.winner.desired),
+                reinforce.mask.eq(mask),
+                flipped.eq(reinforce.flipped),
+                self.write.weights.eq(reinforce.weights),
+            ]
+            with m.If(take):
+                m.d.comb += self.write.counters.eq(reinforce.o)
         m.d.comb += [
             self.write.write.eq(take),
             self.write.weight_address.eq(position.weight_address),
             self.write.weight_bank.eq(position.weight_bank),
             self.write.counter_address.eq(position.counter_address),
         ]
-        weights, counters = [], []
-        for lane in range(lanes):
-            weight, counter = self.i.payload.weights[lane], self.i.payload.counters[lane]
-            weights.append(Mux(flipped[lane], moved(chip, weight, counter), weight))
-            counters.append(decayed(counter, shift)[: len(counter)] & ~cleared[lane].replicate(len(counter)))
-        m.d.comb += [
-            self.write.weights.as_value().eq(Cat(weights)),
-            self.write.counters.as_value().eq(Cat(counters)),
-        ]
 
         # Records
+        first_word = of_layer(layer, chip.word_base)
+        if not gft:
+            row = self.start.payload.winner.row
+            first_word += of_layer(layer, [times(row, words) for words in chip.mask_words])
         index = Signal.like(self.records.payload.index)
         record = Signal(max(lanes, WORD))
         m.d.comb += [self.records.payload.index.eq(index), self.records.payload.mask.eq(record)]
@@ -126,7 +147,7 @@ class Flip(wiring.Component):
         else:
             # A word of several records is walked through, those without flips too.
             parts = lanes // WORD
-            last_parts = of_layer(self.start.payload, [(words - 1) % parts for words in chip.mask_words])
+            last_parts = of_layer(layer, [(words - 1) % parts for words in chip.mask_words])
             parts_left = Signal(range(parts))
             m.d.comb += self.records.valid.eq(pending & self.records.payload.mask.any())
             with m.If(take):
@@ -145,7 +166,7 @@ class Flip(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.mask_start.valid.eq(self.start.valid)
-                m.d.sync += index.eq(of_layer(self.start.payload, chip.word_base))
+                m.d.sync += index.eq(first_word)
                 with m.If(self.mask_start.valid & self.mask_start.ready):
                     m.next = "WORDS"
             with m.State("WORDS"), m.If(take & position.last):
@@ -154,3 +175,23 @@ class Flip(wiring.Component):
                 m.d.comb += self.start.ready.eq(1)
                 m.next = "IDLE"
         return m
+
+    def _select_and_decay(self, m: Module, take: Value, flipped: Value, mask: Value) -> None:
+        """GFT: what is written, and which lanes flip."""
+        chip, lanes, word = self.chip, self.chip.array_synapses, self.i.payload
+        shift = Signal(range(chip.counter_bits))
+        cleared = Signal(lanes)
+        m.d.comb += [
+            shift.eq(Mux(self.shift == chip.counter_bits, chip.counter_bits - 1, self.shift)),
+            flipped.eq(word.selected & mask),
+            cleared.eq(flipped | ~take.replicate(lanes)),
+        ]
+        weights, counters = [], []
+        for lane in range(lanes):
+            weight, counter = word.weights[lane], word.counters[lane]
+            weights.append(Mux(flipped[lane], moved(chip, weight, counter), weight))
+            counters.append(decayed(counter, shift)[: len(counter)] & ~cleared[lane].replicate(len(counter)))
+        m.d.comb += [
+            self.write.weights.as_value().eq(Cat(weights)),
+            self.write.counters.as_value().eq(Cat(counters)),
+        ]

@@ -10,24 +10,31 @@
 
 A layer needs the one below to be whole, and the pipeline is several cycles long, so two samples go through in turn:
 while one drains, the other's words fill the array. The last layers leave in the order the samples came.
+
+LBE (arXiv 2412.00119) has no bias, inputs of ±1 in the first layer too, an activation of +1 at ``v = 0``, and wants the
+sums of every layer, all of a sample before those of the next. A layer's weights change with every sample, so it waits
+until they are settled.
 """
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+
+from popflip.golden.config import Rule
 
 from . import popcount
 from .activations import ActivationReadSignature, activation_base, activation_words
 from .config import ChipConfig
 from .ingest import InputReadSignature, sample_layout
+from .layers import of_layer
 from .popcount import Popcount
-from .stream import Queue
+from .stream import Queue, group_layout
 from .weights import weight_word
 
 RESULT_GROUPS = 2
-"""Groups of last-layer sums that may wait for the error unit."""
+"""Groups of sums that may wait for whoever compares them."""
 
 
 def lane_layout(chip: ChipConfig) -> data.StructLayout:
@@ -36,30 +43,29 @@ def lane_layout(chip: ChipConfig) -> data.StructLayout:
 
 
 def hidden_lanes(chip: ChipConfig, layer, last_word, active):
-    """The inputs of a layer above the first: ±1 for a neuron, +1 for the bias, 0 for pads (``lane_layout``)."""
+    """The inputs of a layer that is not fed with 0 and 1: ±1 for a neuron, +1 for the bias, 0 for pads
+    (``lane_layout``)."""
     full = (1 << chip.array_synapses) - 1
-    enable = Array(chip.real_lanes(index, chip.words[index] - 1) for index in range(chip.depth))[layer]
-    bias = Array(1 << (chip.layers[index] % chip.array_synapses) for index in range(chip.depth))[layer]
+    enable = of_layer(layer, [chip.real_lanes(index, chip.words[index] - 1) for index in range(chip.depth)])
+    bias = of_layer(layer, [chip.bias << chip.layers[index] % chip.array_synapses for index in range(chip.depth)])
     return Cat(Mux(last_word, enable, full), Mux(last_word, active | bias, active))
 
 
 def result_layout(chip: ChipConfig) -> data.StructLayout:
-    """The sums of a group of ``P`` neurons of the last layer, lowest first, and the sample they belong to.
-
-    In the last group only ``C mod P`` sums mean something, where that is not 0.
+    """The sums of a group of ``P`` neurons of the last layer (LBE: of each), lowest first, and the sample they belong
+    to. ``last``: of the layer.
     """
-    return data.StructLayout(
-        {
-            "v": data.ArrayLayout(sum_shape(chip), chip.array_rows),
-            "last": 1,
-            "sample": sample_layout(chip),
-        }
-    )
+    return group_layout(sum_shape(chip), chip.array_rows, sample_layout(chip))
 
 
 def sum_shape(chip: ChipConfig):
     """Shape of a neuron's sum ``v``."""
     return signed(chip.v_max.bit_length() + 1)
+
+
+def active(chip: ChipConfig, v: Value) -> Value:
+    """Activation of a neuron, 1 is +1: ``v > 0`` (GFT) or ``v ≥ 0`` (LBE)."""
+    return v > 0 if chip.rule == Rule.GFT else ~v[-1]
 
 
 class MacArray(wiring.Component):
@@ -119,9 +125,11 @@ class Forward(wiring.Component):
     -------
     ``i`` : In(stream sample_layout)
     ``o`` : Out(stream result_layout)
-        The last layer's sums, group after group, samples in the order they came.
+        The last layer's sums (LBE: each layer's), group after group, samples in the order they came.
     ``window`` : In(L−1 × range)
-        Largest |v| at which a hidden neuron is taught, a layer.
+        GFT. Largest |v| at which a hidden neuron is taught, a layer.
+    ``settled`` : In(L)
+        LBE. Bit ``l``, for a cycle: weights of layer ``l`` are what the sample last sent through it left.
     ``inputs`` : Out(InputReadSignature), ``activations`` : Out(ActivationReadSignature)
     ``weights_read``, ``weights_address``, ``weights_ready``, ``weights_data``
         The array side of :class:`popflip.hw.weights.Weights`. A request that is not ready is held, and with it S0 and
@@ -144,7 +152,11 @@ class Forward(wiring.Component):
             {
                 "i": In(stream.Signature(sample_layout(chip))),
                 "o": Out(stream.Signature(result_layout(chip))),
-                "window": In(data.ArrayLayout(range(chip.v_max + 1), max(1, chip.depth - 1))),
+                **(
+                    {"window": In(data.ArrayLayout(range(chip.v_max + 1), max(1, chip.depth - 1)))}
+                    if chip.rule == Rule.GFT
+                    else {"settled": In(chip.depth)}
+                ),
                 "inputs": Out(InputReadSignature(chip)),
                 "activations": Out(ActivationReadSignature(chip)),
                 "weights_read": Out(1),
@@ -166,11 +178,8 @@ class Forward(wiring.Component):
         m = Module()
         chip = self.chip
         rows, lanes, depth = chip.array_rows, chip.array_synapses, chip.depth
+        gft = chip.rule == Rule.GFT
         m.submodules.mac = self.mac
-
-        def of_layer(values, layer):
-            """A build-time constant of a layer, looked up by its number."""
-            return Array(values)[layer]
 
         # Two samples in turn ------------------------------------------------------------------------------------------
         context_layout = data.StructLayout(
@@ -210,18 +219,28 @@ class Forward(wiring.Component):
         ends_layer = ends_row & (group == group_last)
         s1_free = Signal()
         issue = Signal()
-        result_issued = issue & ends_row & last_layer
-        m.d.comb += issue.eq(running & s1_free & ~(last_layer & ends_row & (groups_out == RESULT_GROUPS)))
+        gives_results = last_layer if gft else Const(1)
+        result_issued = issue & ends_row & gives_results
+        m.d.comb += issue.eq(running & s1_free & ~(gives_results & ends_row & (groups_out == RESULT_GROUPS)))
         m.d.sync += groups_out.eq(groups_out + result_issued - (self.o.valid & self.o.ready))
 
         with m.If(issue):
             m.d.sync += word.eq(Mux(ends_row, 0, word + 1))
             with m.If(ends_row):
-                m.d.sync += [group.eq(group + 1), row_address.eq(row_address + of_layer(chip.words, layer))]
+                m.d.sync += [group.eq(group + 1), row_address.eq(row_address + of_layer(layer, chip.words))]
 
         # What to issue next: the other sample where it can go, else the same one, else nothing.
-        def eligible(index):
-            return context[index].ready & ((context[index].layer != depth - 1) | (turn == index))
+        if gft:
+
+            def eligible(index):
+                return context[index].ready & ((context[index].layer != depth - 1) | (turn == index))
+
+        else:
+            unsettled = Signal(depth)  # layers a sample went into, and whose weights may yet change
+            m.d.sync += unsettled.eq(unsettled & ~self.settled)
+
+            def eligible(index):
+                return context[index].ready & (turn == index) & ~unsettled.bit_select(context[index].layer, 1)
 
         other_can = eligible(~current)
         same_can = eligible(current)
@@ -236,18 +255,20 @@ class Forward(wiring.Component):
                     layer.eq(next_layer),
                     word.eq(0),
                     group.eq(0),
-                    group_last.eq(of_layer([groups - 1 for groups in chip.groups], next_layer)),
+                    group_last.eq(of_layer(next_layer, [groups - 1 for groups in chip.groups])),
                     word_last.eq(
                         Mux(
                             next_layer == 0,
                             context[chosen].sample.words - 1,
-                            of_layer([words - 1 for words in chip.words], next_layer),
+                            of_layer(next_layer, [words - 1 for words in chip.words]),
                         )
                     ),
-                    row_address.eq(of_layer(chip.weight_base, next_layer)),
+                    row_address.eq(of_layer(next_layer, chip.weight_base)),
                 ]
                 with m.If(next_layer == depth - 1):
                     m.d.sync += turn.eq(~turn)
+                if not gft:
+                    m.d.sync += unsettled.eq((unsettled & ~self.settled) | (1 << next_layer))
 
         slot = context[current].sample.slot
         m.d.comb += [
@@ -257,7 +278,7 @@ class Forward(wiring.Component):
             self.activations.en.eq(issue & (layer != 0)),
             self.activations.slot.eq(slot),
             self.activations.word.eq(
-                of_layer([activation_base(chip, index) if index else 0 for index in range(depth)], layer) + word
+                of_layer(layer, [activation_base(chip, index) if index else 0 for index in range(depth)]) + word
             ),
         ]
 
@@ -293,11 +314,16 @@ class Forward(wiring.Component):
 
         first_layer = s1.layer == 0
         s1_lanes = Signal(lane_layout(chip))
-        m.d.comb += s1_lanes.enable.eq(self.inputs.data.bits)
-        m.d.comb += s1_lanes.positive.eq(self.inputs.data.bits)
-        if depth > 1:
-            with m.If(~first_layer):
-                m.d.comb += s1_lanes.as_value().eq(hidden_lanes(chip, s1.layer, s1.ends_row, self.activations.active))
+        if not gft:
+            signs = Mux(first_layer, self.inputs.data.bits, self.activations.active)
+            m.d.comb += s1_lanes.as_value().eq(hidden_lanes(chip, s1.layer, s1.ends_row, signs))
+        else:
+            m.d.comb += s1_lanes.enable.eq(self.inputs.data.bits)
+            m.d.comb += s1_lanes.positive.eq(self.inputs.data.bits)
+            if depth > 1:
+                hidden = hidden_lanes(chip, s1.layer, s1.ends_row, self.activations.active)
+                with m.If(~first_layer):
+                    m.d.comb += s1_lanes.as_value().eq(hidden)
         m.d.comb += [
             self.weights_read.eq(s1.valid),
             self.weights_address.eq(s1_row_address + Mux(first_layer, self.inputs.data.index, s1_word)),
@@ -328,22 +354,24 @@ class Forward(wiring.Component):
         done_last_layer = done.layer == depth - 1
         finished = context[done.context]
         if depth > 1:
-            window = Array(self.window[index] for index in range(depth - 1))[done.layer]
+            if gft:
+                window = Array(self.window[index] for index in range(depth - 1))[done.layer]
+                near = Cat((v[row] <= window) & (-v[row] <= window) for row in range(rows))
+                m.d.sync += self.store_near.eq(near)
             group_word = (
                 (done.group << (rows // lanes).bit_length() - 1)
                 if rows >= lanes
                 else (done.group >> (lanes // rows).bit_length() - 1)
             )
             base = of_layer(
-                [activation_base(chip, index + 1) if index < depth - 1 else 0 for index in range(depth)], done.layer
+                done.layer, [activation_base(chip, index + 1) if index < depth - 1 else 0 for index in range(depth)]
             )
             m.d.sync += [
                 self.store.eq(done.valid & ~done_last_layer),
                 self.store_slot.eq(finished.sample.slot),
                 self.store_word.eq(base + group_word),
                 self.store_part.eq(done.group),
-                self.store_active.eq(Cat(v[row] > 0 for row in range(rows))),
-                self.store_near.eq(Cat((v[row] <= window) & (-v[row] <= window) for row in range(rows))),
+                self.store_active.eq(Cat(active(chip, v[row]) for row in range(rows))),
             ]
             stored = Signal()
             stored_context = Signal()
@@ -357,13 +385,16 @@ class Forward(wiring.Component):
                     context[stored_context].layer.eq(context[stored_context].layer + 1),
                 ]
 
-        # Last layer: to the error unit --------------------------------------------------------------------------------
+        # Sums to be compared ------------------------------------------------------------------------------------------
+        finals = [(count - 1) % rows for count in chip.rows]  # last row of a layer's last group
+        final = finals[-1] if gft else of_layer(done.layer, finals)
         m.submodules.results = results = Queue(result_layout(chip), RESULT_GROUPS)
         m.d.comb += [
-            results.i.valid.eq(done.valid & done_last_layer),
-            results.i.payload.v.eq(v),
+            results.i.valid.eq(done.valid & (done_last_layer if gft else 1)),
+            results.i.payload.items.eq(v),
+            results.i.payload.final.eq(Mux(done.ends_layer, final, rows - 1)),
             results.i.payload.last.eq(done.ends_layer),
-            results.i.payload.sample.eq(finished.sample),
+            results.i.payload.tag.eq(finished.sample),
         ]
         with m.If(done.valid & done_last_layer & done.ends_layer):
             m.d.sync += finished.valid.eq(0)

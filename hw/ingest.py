@@ -1,8 +1,8 @@
-"""Ingest: a sample's bytes become a list of the words in which an input is one.
+"""Ingest: a sample's bytes become a list of words.
 
-An input that is zero adds nothing to a first-layer sum and teaches no counter, so words without a one are left out
+GFT: an input that is zero adds nothing to a first-layer sum and teaches no counter, so words without a one are left out
 here, once, and cost neither the MAC array nor the learning engine a cycle. The bias, whose input is always one, is
-appended as synapse ``K[0]``, so no list is empty.
+appended as synapse ``K[0]``, so no list is empty. LBE: an input that is zero stands for −1, so all words are listed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
+
+from popflip.golden.config import Rule
 
 from .config import ChipConfig
 
@@ -48,9 +50,10 @@ class InputReadSignature(wiring.Signature):
 
 
 class Ingest(wiring.Component):
-    """Packs bytes into N-synapse words, keeps those that hold a one, and passes the sample on once it is whole.
+    """Packs bytes into N-synapse words, keeps those that count, and passes the sample on once it is whole.
 
-    Golden: the inputs of ``popflip.golden.forward.forward`` with their bias; leaving zero words out changes no sum.
+    Golden: the inputs of ``popflip.golden.forward.forward``, with their bias if there is one; what is left out changes
+    no sum.
 
     Members
     -------
@@ -73,7 +76,7 @@ class Ingest(wiring.Component):
     def __init__(self, chip: ChipConfig):
         self.chip = chip
         self.cycles_per_byte = max(1, 8 // chip.array_synapses)
-        bias_alone = chip.inputs % max(8, chip.array_synapses) == 0
+        bias_alone = chip.bias and chip.inputs % max(8, chip.array_synapses) == 0
         self.latency = 1 + self.cycles_per_byte * (1 + bias_alone)
         super().__init__(
             {
@@ -95,7 +98,8 @@ class Ingest(wiring.Component):
         lanes = chip.array_synapses
         chunk_bits = max(8, lanes)  # bytes are gathered into chunks, a chunk leaves as one or more words
         chunk_bytes, chunk_words = chunk_bits // 8, chunk_bits // lanes
-        bias_lane = chip.inputs % chunk_bits  # of the last chunk; 0: a chunk of its own
+        lanes_of_last = chip.inputs % chunk_bits or chunk_bits  # of the last chunk
+        bias_alone = chip.bias and lanes_of_last == chunk_bits  # in a chunk of its own
 
         # Lists --------------------------------------------------------------------------------------------------------
         position = Signal(range(chip.words[0] + 1))
@@ -152,43 +156,45 @@ class Ingest(wiring.Component):
         # Chunks to words ----------------------------------------------------------------------------------------------
         bits = Signal(chunk_bits)  # the chunk with its bias and without what lies beyond it
         bias_chunk = Signal()  # the chunk that holds nothing but the bias
-        if bias_lane:
-            m.d.comb += bits.eq(Mux(final, chunk & ((1 << bias_lane) - 1) | (1 << bias_lane), chunk))
-        else:
+        if bias_alone:
             m.d.comb += bits.eq(Mux(bias_chunk, 1, chunk))
+        else:
+            inputs = chunk & ((1 << lanes_of_last) - 1)
+            m.d.comb += bits.eq(Mux(final, inputs | (chip.bias << lanes_of_last), chunk))
 
         word = Signal(lanes)
         index = Signal(range(chip.words[0] + chunk_words))
         part = Signal(range(chunk_words))
         busy = full | bias_chunk
         last_part = part == chunk_words - 1
+        keep = word.any() if chip.rule == Rule.GFT else index < chip.words[0]
         m.d.comb += [
             word.eq(bits.word_select(part, lanes)),
             retire.eq(full & last_part),
-            write.en.eq(busy & word.any()),
+            write.en.eq(busy & keep),
             write.addr.eq(Cat(position[:stride], slot)),
             write.data.bits.eq(word),
             write.data.index.eq(index),
         ]
         whole = Signal()
-        if bias_lane:
-            m.d.comb += whole.eq(retire & final)
-        else:
+        if bias_alone:
             m.d.comb += whole.eq(bias_chunk & last_part)
             with m.If(retire & final):
                 m.d.sync += bias_chunk.eq(1)
             with m.If(whole):
                 m.d.sync += bias_chunk.eq(0)
+        else:
+            m.d.comb += whole.eq(retire & final)
         with m.If(busy):
             m.d.sync += [
                 index.eq(index + 1),
                 part.eq(Mux(last_part, 0, part + 1)),
-                position.eq(position + word.any()),
+                position.eq(position + keep),
             ]
 
         # Hand-over ----------------------------------------------------------------------------------------------------
         with m.If(whole):
-            m.d.sync += [self.o.valid.eq(1), self.o.payload.words.eq(position + word.any())]
+            m.d.sync += [self.o.valid.eq(1), self.o.payload.words.eq(position + keep)]
             m.d.sync += [index.eq(0), position.eq(0)]
         with m.If(self.o.valid & self.o.ready):
             m.d.sync += [self.o.valid.eq(0), ending.eq(0)]

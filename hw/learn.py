@@ -29,13 +29,8 @@ from .config import ChipConfig
 from .error import verdict_layout
 from .forward import hidden_lanes, lane_layout
 from .ingest import InputReadSignature
+from .layers import of_layer, times
 from .weights import StateSignature
-
-
-def times(value, factor: int):
-    """``value · factor`` for a constant, as shifted additions: no multiplier is spent on an address."""
-    terms = [value << bit for bit in range(factor.bit_length()) if factor >> bit & 1]
-    return sum(terms[1:], terms[0]) if terms else 0
 
 
 class Learn(wiring.Component):
@@ -80,9 +75,6 @@ class Learn(wiring.Component):
         m.submodules.accumulate = accumulate = Accumulate(chip)
         wiring.connect(m, accumulate.counters, wiring.flipped(self.state.counters))
 
-        def of_layer(values, number):
-            return Array(values)[number]
-
         verdict = Signal(verdict_layout(chip))
         layer = Signal(range(depth))
         first_layer = layer == 0
@@ -118,7 +110,7 @@ class Learn(wiring.Component):
         word = Signal(word_layout)
         word_valid = Signal()
         word_done = Signal()
-        last_fetch = fetch == Mux(first_layer, verdict.sample.words - 1, of_layer([w - 1 for w in chip.words], layer))
+        last_fetch = fetch == Mux(first_layer, verdict.sample.words - 1, of_layer(layer, [w - 1 for w in chip.words]))
 
         fetched_moves = fetched & (~word_valid | word_done)
         ask = fetching & (~fetched | fetched_moves)
@@ -129,7 +121,7 @@ class Learn(wiring.Component):
             self.activations.en.eq(ask & ~first_layer),
             self.activations.slot.eq(verdict.sample.slot),
             self.activations.word.eq(
-                of_layer([activation_base(chip, index) if index else 0 for index in range(depth)], layer) + fetch
+                of_layer(layer, [activation_base(chip, index) if index else 0 for index in range(depth)]) + fetch
             ),
         ]
         with m.If(fetched_moves | ~fetched):
@@ -147,8 +139,8 @@ class Learn(wiring.Component):
                 word.last.eq(fetched_last),
                 word.base.eq(
                     of_layer(
-                        [base + times(index, count) for base, count in zip(chip.counter_base, chip.rows, strict=True)],
                         layer,
+                        [base + times(index, count) for base, count in zip(chip.counter_base, chip.rows, strict=True)],
                     )
                 ),
                 word.lanes.enable.eq(self.inputs.data.bits),
@@ -157,7 +149,7 @@ class Learn(wiring.Component):
             if depth > 1:
                 neurons = [(1 << width % lanes) - 1 for width in chip.layers[:-1]]  # of a layer's last word
                 m.d.sync += word.taught.eq(
-                    self.activations.near & Mux(fetched_last, of_layer(neurons, layer), (1 << lanes) - 1)
+                    self.activations.near & Mux(fetched_last, of_layer(layer, neurons), (1 << lanes) - 1)
                 )
                 with m.If(~first_layer):
                     m.d.sync += word.lanes.eq(hidden_lanes(chip, layer, fetched_last, self.activations.active))
@@ -214,11 +206,11 @@ class Learn(wiring.Component):
                 self.state.weights.read_address.eq(
                     l1.word.index
                     + of_layer(
+                        l1.layer,
                         [
                             base + times(group, words) if number else 0
                             for number, (base, words) in enumerate(zip(chip.weight_base, chip.words, strict=True))
                         ],
-                        l1.layer,
                     )
                 ),
             ]

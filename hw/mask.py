@@ -1,4 +1,5 @@
-"""Random masks: which of the selected synapses flip (golden ``mask.bernoulli``)."""
+"""Random masks: which of the selected synapses flip, or of the taught ones are reinforced (golden
+``mask.bernoulli``)."""
 
 from __future__ import annotations
 
@@ -6,23 +7,24 @@ from amaranth.hdl import Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from popflip.golden.config import WORD
+from popflip.golden.config import WORD, Rule
 
 from .config import ChipConfig
-from .scan import of_layer
+from .layers import of_layer
 
 
 class Mask(wiring.Component):
-    """Masks whose bits are 1 with probability ``n / 256``, all those of a layer for each ``start``, in scan order.
+    """Masks whose bits are 1 with probability ``n / 256``, for each ``start`` all those of a layer, in scan order, or
+    (LBE) those of one of its rows.
 
     A mask starts as 0 and takes one random word ``u`` for each bit of ``n`` from its lowest set one up to bit 7:
-    ``r | u`` where the bit is set, else ``r & u``. ``n = 256`` is all ones and draws nothing. Each 32-synapse word of a
-    row has one, and nothing is drawn past the last one of a layer.
+    ``r | u`` where the bit is set, else ``r & u``. ``n = 256`` is all ones and ``n = 0`` (LBE) all zeros; both draw
+    nothing. Each 32-synapse word of a row has one, and nothing is drawn past the last one that was asked for.
 
     Members
     -------
     ``n`` : In(range(257))
-        Probability in 256ths, 1 … 256; stable from a start to its last mask.
+        Probability in 256ths, 1 … 256, LBE from 0; stable from a start to its last mask.
     ``start`` : In(stream of range(L))
         A layer; taken once the masks of the one before are drawn.
     ``words`` : In(stream of 32)
@@ -31,7 +33,7 @@ class Mask(wiring.Component):
         Mask of a 32-synapse word, or, with N > 32, of an N-synapse word. Bits of 32-synapse words past the row's
         last one are undefined.
 
-    A mask takes a cycle for each word drawn (one for ``n = 256``), the first of them the cycle in which the mask before
+    A mask takes a cycle for each word drawn (one where none is), the first of them the cycle in which the mask before
     is taken: with ``n = 128`` and N ≤ 32 there is one every cycle. Latency 1 cycle more.
     """
 
@@ -50,7 +52,9 @@ class Mask(wiring.Component):
         m = Module()
         chip = self.chip
         parts = max(1, chip.array_synapses // WORD)
-        counts = [rows * words for rows, words in zip(chip.rows, chip.mask_words, strict=True)]
+        counts = list(chip.mask_words)
+        if chip.rule == Rule.GFT:
+            counts = [rows * words for rows, words in zip(chip.rows, counts, strict=True)]
 
         left = Signal(range(max(counts) + 1))  # 32-bit masks of the layer not yet complete
         part = Signal(range(parts))
@@ -65,19 +69,21 @@ class Mask(wiring.Component):
         next_bit = Signal(range(8))
         bit = Mux(begun, next_bit, lowest)
         everything = self.n[8]
+        nothing = self.n == 0 if chip.rule == Rule.LBE else Const(0)
+        drawn = ~(everything | nothing)
         wide, narrow = Signal(), Signal()
         m.d.comb += [
             wide.eq(everything | (begun & self.n.bit_select(bit, 1))),
-            narrow.eq(everything | (begun & ~self.n.bit_select(bit, 1))),
+            narrow.eq(~drawn | (begun & ~self.n.bit_select(bit, 1))),
         ]
 
         room = (left != 0) & (~self.o.valid | self.o.ready)
         step = Signal()
         complete = Signal()  # a 32-bit mask is, with this step
         m.d.comb += [
-            self.words.ready.eq(room & ~everything),
-            step.eq(room & (self.words.valid | everything)),
-            complete.eq(step & (everything | (bit == 7))),
+            self.words.ready.eq(room & drawn),
+            step.eq(room & (self.words.valid | ~drawn)),
+            complete.eq(step & (~drawn | (bit == 7))),
         ]
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
@@ -88,7 +94,10 @@ class Mask(wiring.Component):
                 begun.eq(1),
                 next_bit.eq(bit + 1),
                 # Two bits say which of u, r | u, r & u and all ones it is: one table of four inputs a lane.
-                r.eq(Mux(narrow, wide.replicate(WORD) | (r & u), (wide.replicate(WORD) & r) | u)),
+                r.eq(
+                    Mux(narrow, wide.replicate(WORD) | (r & u), (wide.replicate(WORD) & r) | u)
+                    & ~nothing.replicate(WORD)
+                ),
             ]
         with m.If(complete):
             m.d.sync += [

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from popflip.golden.config import Config
+from popflip.golden.config import AnyConfig, Config, Rule
 
 from .config import ChipConfig
 
@@ -39,6 +39,14 @@ class StatusWord:
 
 def registers(chip: ChipConfig) -> tuple[Register, ...]:
     """The registers of a chip, in the order of their numbers on the link."""
+    return (
+        *(_gft_registers(chip) if chip.rule == Rule.GFT else _lbe_registers(chip)),
+        Register("rng", 1, 2**32 - 1, 1, "xorshift32 state; never 0"),
+        Register("signature", 0, 2**32 - 1, 0, "CRC-32 of the flips so far; written to resume a run"),
+    )
+
+
+def _gft_registers(chip: ChipConfig) -> tuple[Register, ...]:
     difference = 2 * chip.v_max
     hidden = range(chip.depth - 1)
     return (
@@ -46,8 +54,6 @@ def registers(chip: ChipConfig) -> tuple[Register, ...]:
         Register("margin", -difference - 1, difference, 0, "a sample teaches while v_t − v_rival ≤ margin"),
         Register("flip_p256", 1, 256, 128, "a selected synapse flips with probability flip_p256 / 256"),
         Register("shift", 0, chip.counter_bits, 0, "counters lose m >> shift at the end of a batch; 0: all of it"),
-        Register("rng", 1, 2**32 - 1, 1, "xorshift32 state; never 0"),
-        Register("signature", 0, 2**32 - 1, 0, "CRC-32 of the flips so far; written to resume a run"),
         *(
             Register(f"window{layer}", 0, chip.v_max, 0, f"|v| at which neurons of layer {layer} are still taught")
             for layer in hidden
@@ -59,17 +65,54 @@ def registers(chip: ChipConfig) -> tuple[Register, ...]:
     )
 
 
-def register_values(chip: ChipConfig, config: Config) -> dict[str, int]:
-    """Register values that make ``chip`` learn as ``config`` says (``k`` and ``rng`` are set per batch and per run)."""
+def _lbe_registers(chip: ChipConfig) -> tuple[Register, ...]:
+    layers = tuple(enumerate(chip.rows))
+    return (
+        Register("reinforce_p256", 0, 256, 2, "a taught synapse moves on from 0 with probability reinforce_p256 / 256"),
+        *(
+            Register(
+                f"margin{layer}",
+                -rows - 1,
+                rows,
+                0,
+                f"layer {layer} is taught while no more neurons than this agree with its class beyond its rival",
+            )
+            for layer, rows in layers
+        ),
+        *(
+            Register(f"group{layer}", 1, rows, rows, f"neurons of layer {layer} of which one at most is taught")
+            for layer, rows in layers
+        ),
+    )
+
+
+def register_values(chip: ChipConfig, config: AnyConfig) -> dict[str, int]:
+    """Register values that make ``chip`` learn as ``config`` says (``k`` and ``rng`` are set per batch and per run).
+
+    LBE's scores ``y`` are twice the neurons that agree, less a constant: ``y_t − y_j < margin`` where at most
+    ``⌊(margin − 1) / 2⌋`` more agree.
+    """
     limits = {register.name: register for register in registers(chip)}
-    wanted = {
+    wanted = (
+        _gft_values(config)
+        if isinstance(config, Config)
+        else {
+            "reinforce_p256": config.reinforce_p256,
+            **{f"margin{layer}": (margin - 1) // 2 for layer, margin in enumerate(config.margin)},
+            **{f"group{layer}": group for layer, group in enumerate(config.group)},
+        }
+    )
+    return {name: min(max(value, limits[name].low), limits[name].high) for name, value in wanted.items()}
+
+
+def _gft_values(config: Config) -> dict[str, int]:
+    return {
         "batch": 0,
         "margin": config.margin,
         "flip_p256": config.flip_p256,
         "shift": config.shift or 0,
         **{f"window{layer}": window for layer, window in enumerate(config.window)},
     }
-    return {name: min(max(value, limits[name].low), limits[name].high) for name, value in wanted.items()}
 
 
 CYCLE_COUNTERS: tuple[StatusWord, ...] = (

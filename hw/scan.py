@@ -1,17 +1,17 @@
-"""Scan: reads a layer's words in scan order (row, then word), the order all random numbers and ties go by."""
+"""Scan: reads a layer's words in scan order (row, then word), the order all random numbers and ties go by; or, as LBE
+teaches, the words of one row."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from amaranth.hdl import Array, Const, Module, Signal, ValueLike
+from amaranth.hdl import Const, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
-from amaranth.utils import ceil_log2, exact_log2
+from amaranth.utils import exact_log2
 
-from popflip.golden.config import WORD
+from popflip.golden.config import WORD, Rule
 
 from .config import ChipConfig
+from .layers import of_layer, times
 from .stream import Queue
 from .weights import counter_word, weight_word
 
@@ -19,14 +19,6 @@ from .weights import counter_word, weight_word
 def most_synapses(chip: ChipConfig) -> int:
     """Synapses of the largest layer."""
     return max(rows * synapses for rows, synapses in zip(chip.rows, chip.synapses, strict=True))
-
-
-def of_layer(layer: ValueLike, values: Sequence[int]):
-    """The one of ``values``, one a layer, that belongs to ``layer``."""
-    shape = ceil_log2(max(values) + 1)
-    if len(set(values)) == 1:
-        return Const(values[0], shape)
-    return Array(Const(value, shape) for value in values)[layer]
 
 
 def position_layout(chip: ChipConfig) -> data.StructLayout:
@@ -48,11 +40,22 @@ def position_layout(chip: ChipConfig) -> data.StructLayout:
     )
 
 
+def place_layout(chip: ChipConfig) -> data.StructLayout:
+    """What is to be worked on: a ``layer``; LBE: with ``single`` the row ``row`` of it, else all of it (``row`` 0)."""
+    row = {"row": range(max(chip.rows)), "single": 1} if chip.rule == Rule.LBE else {}
+    return data.StructLayout({"layer": range(chip.depth), **row})
+
+
+def data_layout(chip: ChipConfig) -> data.StructLayout:
+    """What is read of a word: ``weights`` (LBE: instead ``inputs``, 1 is +1) and ``counters``."""
+    read = {"weights": weight_word(chip)} if chip.rule == Rule.GFT else {"inputs": chip.array_synapses}
+    return data.StructLayout({**read, "counters": counter_word(chip)})
+
+
 def word_layout(chip: ChipConfig) -> data.StructLayout:
-    """A word that was read: ``position``, ``weights``, ``counters``."""
-    return data.StructLayout(
-        {"position": position_layout(chip), "weights": weight_word(chip), "counters": counter_word(chip)}
-    )
+    """A word that was read: its ``position``, and all of :func:`data_layout`."""
+    members = {name: field.shape for name, field in data_layout(chip)}
+    return data.StructLayout({"position": position_layout(chip), **members})
 
 
 class WriteSignature(wiring.Signature):
@@ -72,7 +75,7 @@ class WriteSignature(wiring.Signature):
 
 
 class Scan(wiring.Component):
-    """Every word of a layer, once for each ``start``.
+    """Every word of a layer or a row, once for each ``start``.
 
     Parameters
     ----------
@@ -83,10 +86,12 @@ class Scan(wiring.Component):
 
     Members
     -------
-    ``start`` : In(stream of range(L))
-        A layer; taken once the last word of the one before was requested.
-    ``read`` : Out(1), ``weight_address``, ``weight_bank``, ``counter_address`` : Out, ``weights``, ``counters`` : In
-        Request of a word, and its data, from the next cycle to the next request.
+    ``start`` : In(stream of :func:`place_layout`)
+        Taken once the last word of the one before was requested.
+    ``read`` : Out(1), ``weight_address``, ``weight_bank``, ``counter_address``, ``word`` : Out
+        Request of a word: where it lies, and its number in the row.
+    ``data`` : In(:func:`word_layout` without its position)
+        What was asked for, from the next cycle to the next request.
     ``o`` : Out(stream of :func:`word_layout`)
     ``flowing`` : In(1)
         Words are taken in the cycle in which they are offered. Low before a start where they may not be.
@@ -101,13 +106,13 @@ class Scan(wiring.Component):
         self.latency = 3 if self.registered else 2
         super().__init__(
             {
-                "start": In(stream.Signature(range(chip.depth))),
+                "start": In(stream.Signature(place_layout(chip))),
                 "read": Out(1),
                 "weight_address": Out(range(chip.weight_depth)),
                 "weight_bank": Out(range(chip.array_rows)),
                 "counter_address": Out(range(chip.counter_depth)),
-                "weights": In(weight_word(chip)),
-                "counters": In(counter_word(chip)),
+                "word": Out(range(max(chip.words))),
+                "data": In(data_layout(chip)),
                 "o": Out(stream.Signature(word_layout(chip))),
                 "flowing": In(1),
             }
@@ -121,9 +126,11 @@ class Scan(wiring.Component):
         running = Signal()
         layer = Signal(range(chip.depth))
         row = Signal(range(max(*chip.rows, chip.array_rows)))
-        word = Signal(range(max(chip.words)))
+        word = self.word
+        place = self.start.payload
         row_weights = Signal(range(chip.weight_depth))  # address of the row's first word
         row_counters = Signal(range(chip.counter_depth))
+        single = Signal() if chip.rule == Rule.LBE else Const(0)
 
         position = Signal(position_layout(chip))
         last_of_row = Signal()
@@ -136,7 +143,7 @@ class Scan(wiring.Component):
             last_of_row.eq(word == of_layer(layer, [words - 1 for words in chip.words])),
             position.last_of_row.eq(last_of_row),
             position.last_of_mask.eq(last_of_row | (word[: exact_log2(pieces)] == pieces - 1)),
-            position.last.eq(last_of_row & (row == of_layer(layer, [rows - 1 for rows in chip.rows]))),
+            position.last.eq(last_of_row & (single | (row == of_layer(layer, [rows - 1 for rows in chip.rows])))),
             self.weight_bank.eq(row),
         ]
 
@@ -165,12 +172,19 @@ class Scan(wiring.Component):
         with m.Elif(read_ready):
             m.d.sync += read_valid.eq(0)
         with m.If(self.start.valid & self.start.ready):
-            weights = of_layer(self.start.payload, chip.weight_base)
-            counters = of_layer(self.start.payload, chip.counter_base)
+            weights = of_layer(place.layer, chip.weight_base)
+            counters = of_layer(place.layer, chip.counter_base)
+            first_row = 0
+            if chip.rule == Rule.LBE:
+                first_row = place.row
+                group = first_row >> exact_log2(chip.array_rows)
+                weights += of_layer(place.layer, [times(group, words) for words in chip.words])
+                counters += first_row
+                m.d.sync += single.eq(place.single)
             m.d.sync += [
                 running.eq(1),
-                layer.eq(self.start.payload),
-                row.eq(0),
+                layer.eq(place.layer),
+                row.eq(first_row),
                 word.eq(0),
                 row_weights.eq(weights),
                 self.weight_address.eq(weights),
@@ -181,8 +195,7 @@ class Scan(wiring.Component):
         read_word = Signal(word_layout(chip))
         m.d.comb += [
             read_word.position.eq(read_position),
-            read_word.weights.eq(self.weights),
-            read_word.counters.eq(self.counters),
+            *(read_word[name].eq(self.data[name]) for name, _ in data_layout(chip)),
         ]
         if not self.registered:
             m.d.comb += [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from amaranth.hdl import Array, Module, Mux, ShapeLike, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 
@@ -42,6 +42,67 @@ class Queue(wiring.Component):
             m.d.sync += [entries[tail].eq(self.i.payload), tail.eq(_next(tail, self.depth))]
         with m.If(get):
             m.d.sync += head.eq(_next(head, self.depth))
+        return m
+
+
+def group_layout(item: ShapeLike, count: int, tag: ShapeLike) -> data.StructLayout:
+    """Up to ``count`` items, lowest first, and what belongs to all of them. ``final``: number of the last one that
+    means something. ``last``: no more groups belong together with this one."""
+    return data.StructLayout({"items": data.ArrayLayout(item, count), "final": range(count), "last": 1, "tag": tag})
+
+
+def item_layout(item: ShapeLike, tag: ShapeLike) -> data.StructLayout:
+    """An item of a group; ``first`` and ``last`` of the groups that belong together."""
+    return data.StructLayout({"item": item, "first": 1, "last": 1, "tag": tag})
+
+
+class Unroll(wiring.Component):
+    """Groups of items become a stream of single ones.
+
+    Members
+    -------
+    ``i`` : In(stream of :func:`group_layout`), ``o`` : Out(stream of :func:`item_layout`)
+
+    An item a cycle, without a gap between groups; an item leaves :attr:`latency` cycles after its group came at the
+    earliest.
+    """
+
+    latency = 1
+
+    def __init__(self, item: ShapeLike, count: int, tag: ShapeLike):
+        self.item, self.count = item, count
+        super().__init__(
+            {
+                "i": In(stream.Signature(group_layout(item, count, tag))),
+                "o": Out(stream.Signature(item_layout(item, tag))),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        group = Signal.like(self.i.payload)
+        number = Signal(range(self.count))
+        first = Signal(init=1)
+        ends_group = number == group.final
+        items = group.items.as_value()
+        taken = self.o.valid & self.o.ready
+        m.d.comb += [
+            self.i.ready.eq(~self.o.valid | (taken & ends_group)),
+            self.o.payload.item.eq(group.items[0]),
+            self.o.payload.first.eq(first),
+            self.o.payload.last.eq(ends_group & group.last),
+            self.o.payload.tag.eq(group.tag),
+        ]
+        with m.If(taken):
+            m.d.sync += [
+                items.eq(items >> len(items) // self.count),
+                number.eq(Mux(ends_group, 0, number + 1)),
+                first.eq(self.o.payload.last),
+            ]
+        with m.If(self.i.ready):
+            m.d.sync += self.o.valid.eq(self.i.valid)
+            with m.If(self.i.valid):
+                m.d.sync += group.eq(self.i.payload)
         return m
 
 

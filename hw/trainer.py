@@ -10,27 +10,37 @@
 
 Within a batch weights stand still, so forward and learn run side by side, each at its own pace; a queue of teaching
 samples lies between them. ``slots`` bounds how many samples are on the chip.
+
+LBE swaps all from error on, layer by layer of each sample::
+
+    … forward ─ sums ─┬─▶ score ─▶ error ─ verdict ─▶ teach ─ rows ─▶ update: flip ─▶ counters, weights
+                      └─▶ winner ─── rows ──────────────┘
 """
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
+
+from popflip.golden.config import Rule
 
 from .activations import Activations
 from .config import ChipConfig
 from .counters import Counters
 from .error import Error, verdict_layout
-from .forward import Forward
+from .forward import Forward, sum_shape
 from .ingest import Ingest, sample_layout
 from .learn import Learn
+from .score import Classifiers, Score
 from .slots import Slots
 from .status import RegisterFile, Status
-from .stream import Queue
+from .stream import Queue, Unroll
+from .teach import Teach
 from .trainer_port import TrainerCommand, TrainerSignature
 from .update import Update, UpdateCommand
-from .weights import Weights
+from .weights import StateSignature, Weights
+from .winner import Winner
 
 
 class Trainer(wiring.Component):
@@ -54,29 +64,27 @@ class Trainer(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         chip, port = self.chip, self.port
-        m.submodules.registers = registers = RegisterFile(chip)
-        m.submodules.status = status = Status(chip)
-        m.submodules.slots = slots = Slots(chip)
-        m.submodules.ingest = ingest = Ingest(chip)
+        gft = chip.rule == Rule.GFT
+        m.submodules.registers = registers = self.registers = RegisterFile(chip)
+        m.submodules.status = status = self.status = Status(chip)
+        m.submodules.slots = slots = self.slots = Slots(chip)
+        m.submodules.ingest = ingest = self.ingest = Ingest(chip)
         m.submodules.arrived = arrived = Queue(sample_layout(chip), chip.slots)
-        m.submodules.forward = forward = Forward(chip)
-        m.submodules.activations = activations = Activations(chip)
-        m.submodules.error = error = Error(chip)
-        m.submodules.taught = taught = Queue(verdict_layout(chip), chip.slots)
-        m.submodules.learn = learn = Learn(chip)
-        m.submodules.update = update = Update(chip)
+        m.submodules.forward = forward = self.forward = Forward(chip)
+        m.submodules.activations = activations = self.activations = Activations(chip)
+        m.submodules.error = self.error = Error(chip)
+        m.submodules.update = update = self.update = Update(chip)
         m.submodules.weights = weights = Weights(chip)
         m.submodules.counters = counters = Counters(chip)
         values = registers.values
 
-        # Samples: ingest, forward, error ------------------------------------------------------------------------------
+        # Samples: ingest, forward -------------------------------------------------------------------------------------
         in_batch = Signal(31)  # samples of this batch that have been started
-        due = (values.batch != 0) & (in_batch == values.batch)
-        running = Signal()  # no update
+        due = (values.batch != 0) & (in_batch == values.batch) if gft else Const(0)
+        running = Signal()  # samples go through
         connect(m, flipped(port.samples), ingest.i)
         connect(m, ingest.o, arrived.i)
         connect(m, arrived.o, forward.i)
-        connect(m, forward.o, error.i)
         connect(m, forward.inputs, ingest.forward)
         connect(m, forward.activations, activations.forward)
         m.d.comb += [
@@ -85,7 +93,6 @@ class Trainer(wiring.Component):
             ingest.slot.eq(slots.slot),
             ingest.slot_available.eq(slots.available & running & ~due),
             slots.take.eq(ingest.started),
-            error.margin.eq(values.margin),
             weights.array_read.eq(forward.weights_read),
             weights.array_address.eq(forward.weights_address),
             forward.weights_ready.eq(weights.array_ready),
@@ -96,31 +103,10 @@ class Trainer(wiring.Component):
             activations.part.eq(forward.store_part),
             activations.active.eq(forward.store_active),
             activations.near.eq(forward.store_near),
-            *(forward.window[layer].eq(values[f"window{layer}"]) for layer in range(chip.depth - 1)),
         ]
+        learns = self._learn_by_gft(m) if gft else self._learn_by_lbe(m)
 
-        # Verdicts: a prediction to the host, or a sample to learn, or nothing -----------------------------------------
-        verdict, decided = error.o.payload, error.o.valid & error.o.ready
-        m.d.comb += [
-            port.predictions.valid.eq(error.o.valid & verdict.sample.infer),
-            port.predictions.payload.eq(verdict.rival),
-            taught.i.valid.eq(error.o.valid & verdict.teaches),
-            taught.i.payload.eq(verdict),
-            error.o.ready.eq(Mux(verdict.sample.infer, port.predictions.ready, taught.i.ready)),
-            slots.free.eq(decided & ~verdict.teaches),
-            slots.free_slot.eq(verdict.sample.slot),
-        ]
-
-        # Learning -----------------------------------------------------------------------------------------------------
-        connect(m, taught.o, learn.i)
-        connect(m, learn.inputs, ingest.learn)
-        connect(m, learn.activations, activations.learn)
-        m.d.comb += [
-            slots.free_also.eq(learn.done),
-            slots.free_also_slot.eq(learn.done_slot),
-        ]
-
-        # Sequence: nothing is in flight when weights change -----------------------------------------------------------
+        # Sequence: nothing is in flight when a command runs -----------------------------------------------------------
         ending = Signal()  # the batch ends …
         starting = Signal()  # … or initial weights are drawn
         operation = Signal(UpdateCommand)
@@ -133,8 +119,9 @@ class Trainer(wiring.Component):
                         m.d.comb += ending.eq(1)
                     with m.Elif(port.command.valid):
                         m.d.comb += port.command.ready.eq(1)
-                        m.d.comb += ending.eq(port.command.payload == TrainerCommand.END_BATCH)
                         m.d.comb += starting.eq(port.command.payload == TrainerCommand.RESET)
+                        if gft:
+                            m.d.comb += ending.eq(port.command.payload == TrainerCommand.END_BATCH)
                 with m.If(ending):
                     m.d.sync += operation.eq(UpdateCommand.END_BATCH)
                     m.next = "UPDATE"
@@ -144,7 +131,8 @@ class Trainer(wiring.Component):
             with m.State("UPDATE"):
                 m.d.comb += update.command.valid.eq(1)
                 with m.If(update.command.ready):
-                    m.d.comb += status.batches.eq(operation == UpdateCommand.END_BATCH)
+                    if gft:
+                        m.d.comb += status.batches.eq(operation == UpdateCommand.END_BATCH)
                     m.next = "RUN"
         with m.If(ending | starting):
             m.d.sync += in_batch.eq(0)
@@ -152,23 +140,21 @@ class Trainer(wiring.Component):
             m.d.sync += in_batch.eq(in_batch + 1)
 
         m.d.comb += [
-            update.k.eq(Array(values[f"k{layer}"] for layer in range(chip.depth))[update.layer]),
-            update.flip_p256.eq(values.flip_p256),
-            update.shift.eq(values.shift),
             update.rng_load.eq(registers.write_rng),
             update.rng_value.eq(port.register_value),
             update.crc_load.eq(registers.write_signature | starting),
             update.crc_value.eq(Mux(starting, 0, port.register_value)),
         ]
 
-        # Weights and counters belong to one of three at a time --------------------------------------------------------
+        # Weights and counters belong to one engine at a time ----------------------------------------------------------
         # What is read goes to all of them, so that only requests have to be chosen.
-        host, owner = flipped(port.state), Signal(range(3))
-        engines = (learn.state, update.state, host)
+        host = flipped(port.state)
+        engines = (*((learns,) if gft else ()), update.state, host)
+        owner = Signal(range(len(engines)))
         with m.If(~running):
-            m.d.comb += owner.eq(1)
+            m.d.comb += owner.eq(len(engines) - 2)
         with m.Elif(port.idle):
-            m.d.comb += owner.eq(2)
+            m.d.comb += owner.eq(len(engines) - 1)
         for memory, target in (("weights", weights.row), ("counters", counters.port)):
             ports = [getattr(engine, memory) for engine in engines]
             for name, member in ports[0].signature.members.items():
@@ -185,18 +171,11 @@ class Trainer(wiring.Component):
             registers.index.eq(port.register_index),
             registers.value.eq(port.register_value),
             status.clear.eq(starting),
-            status.samples.eq(decided & ~verdict.sample.infer),
-            status.errors.eq(decided & verdict.teaches),
-            status.correct.eq(decided & verdict.correct),
             status.flips_layer.eq(update.layer),
             status.flips_count.eq(update.flips),
             status.cycles.total.eq(1),
             status.cycles.forward_busy.eq(forward.busy),
             status.cycles.forward_stall.eq(forward.waiting),
-            status.cycles.learn_busy.eq(learn.busy),
-            status.cycles.learn_stall.eq(learn.waiting),
-            status.cycles.select.eq(update.selecting),
-            status.cycles.flip.eq(update.flipping),
             status.crc.eq(update.crc),
             status.rng.eq(update.rng),
             status.index.eq(port.status_index),
@@ -205,3 +184,111 @@ class Trainer(wiring.Component):
             port.status_valid.eq(status.valid),
         ]
         return m
+
+    def _learn_by_gft(self, m: Module) -> StateSignature:
+        """Verdicts on last layers; learning while samples go forward, flipping at the end of a batch. Returns what
+        learning wants of weights and counters."""
+        chip, port, update, values = self.chip, self.port, self.update, self.registers.values
+        error, slots, status = self.error, self.slots, self.status
+        m.submodules.taught = taught = Queue(verdict_layout(chip), chip.slots)
+        m.submodules.learn = learn = Learn(chip)
+        connect(m, self.forward.o, error.i)
+        connect(m, taught.o, learn.i)
+        connect(m, learn.inputs, self.ingest.learn)
+        connect(m, learn.activations, self.activations.learn)
+
+        # Verdicts: a prediction to the host, or a sample to learn, or nothing.
+        verdict, decided = error.o.payload, error.o.valid & error.o.ready
+        m.d.comb += [
+            *(self.forward.window[layer].eq(values[f"window{layer}"]) for layer in range(chip.depth - 1)),
+            error.margin.eq(values.margin),
+            port.predictions.valid.eq(error.o.valid & verdict.sample.infer),
+            port.predictions.payload.eq(verdict.rival),
+            taught.i.valid.eq(error.o.valid & verdict.teaches),
+            taught.i.payload.eq(verdict),
+            error.o.ready.eq(Mux(verdict.sample.infer, port.predictions.ready, taught.i.ready)),
+            slots.free.eq(decided & ~verdict.teaches),
+            slots.free_slot.eq(verdict.sample.slot),
+            slots.free_also.eq(learn.done),
+            slots.free_also_slot.eq(learn.done_slot),
+            status.samples.eq(decided & ~verdict.sample.infer),
+            status.errors.eq(decided & verdict.teaches),
+            status.correct.eq(decided & verdict.correct),
+            status.cycles.learn_busy.eq(learn.busy),
+            status.cycles.learn_stall.eq(learn.waiting),
+            status.cycles.select.eq(update.selecting),
+            status.cycles.flip.eq(update.flipping),
+            update.k.eq(Array(values[f"k{layer}"] for layer in range(chip.depth))[update.layer]),
+            update.flip_p256.eq(values.flip_p256),
+            update.shift.eq(values.shift),
+        ]
+        return learn.state
+
+    def _learn_by_lbe(self, m: Module) -> None:
+        """Verdicts on every layer; the winners' rows are taught at once, by update."""
+        chip, port, update, values = self.chip, self.port, self.update, self.registers.values
+        error, slots, status = self.error, self.slots, self.status
+        m.submodules.sums = sums = Unroll(sum_shape(chip), chip.array_rows, sample_layout(chip))
+        m.submodules.classifiers = classifiers = Classifiers(chip)
+        m.submodules.score = score = Score(chip)
+        m.submodules.winner = winner = Winner(chip)
+        m.submodules.teach = teach = Teach(chip)
+        connect(m, self.forward.o, sums.i)
+        connect(m, score.o, error.i)
+        connect(m, teach.o, update.lessons)
+        connect(m, update.inputs, self.ingest.learn)
+        connect(m, update.activations, self.activations.learn)
+
+        def of_each(name: str, layer: Value) -> Value:
+            return Array(values[f"{name}{number}"] for number in range(chip.depth))[layer]
+
+        # A neuron at a time, to both who look at it.
+        summed, decided = Signal(range(chip.depth)), Signal(range(chip.depth))  # the layer that is
+        neuron = sums.o.payload
+        for layer, ends in ((summed, sums.o.valid & sums.o.ready & neuron.last), (decided, error.decides)):
+            with m.If(ends):
+                m.d.sync += layer.eq(Mux(layer == chip.depth - 1, 0, layer + 1))
+        m.d.comb += [
+            classifiers.port.address.eq(score.address),
+            score.column.eq(classifiers.port.column),
+            score.i.payload.eq(neuron),
+            score.i.valid.eq(sums.o.valid & winner.ready),
+            sums.o.ready.eq(score.i.ready & winner.ready),
+            winner.valid.eq(sums.o.valid & sums.o.ready),
+            winner.z.eq(neuron.item),
+            winner.last.eq(neuron.last),
+            winner.desired.eq(score.desired),
+            winner.group.eq(of_each("group", summed)),
+            winner.position.eq(teach.position),
+            winner.release.eq(teach.release),
+            error.margin.eq(of_each("margin", decided)),
+            teach.rows.eq(winner.rows),
+            teach.winner.eq(winner.winner),
+            self.forward.settled.eq(teach.settled),
+            update.reinforce_p256.eq(values.reinforce_p256),
+            update.classifiers.column.eq(classifiers.port.column),
+            classifiers.port.write.eq(update.classifiers.write),
+            classifiers.port.write_address.eq(update.classifiers.write_address),
+            classifiers.port.write_column.eq(update.classifiers.write_column),
+        ]
+        with m.If(update.command.valid):
+            m.d.comb += classifiers.port.address.eq(update.classifiers.address)
+
+        # Verdicts: the last one of a sample that is only asked waits until its prediction is taken.
+        verdict = error.o.payload
+        predicts = verdict.sample.infer & teach.last_layer
+        m.d.comb += [
+            port.predictions.valid.eq(error.o.valid & predicts),
+            port.predictions.payload.eq(verdict.rival),
+            teach.i.valid.eq(error.o.valid & (~predicts | port.predictions.ready)),
+            teach.i.payload.eq(verdict),
+            error.o.ready.eq(teach.i.ready & (~predicts | port.predictions.ready)),
+            slots.free.eq(teach.done),
+            slots.free_slot.eq(verdict.sample.slot),
+            status.samples.eq(teach.done & ~verdict.sample.infer),
+            status.batches.eq(teach.done & ~verdict.sample.infer),
+            status.errors.eq(teach.done & teach.taught),
+            status.correct.eq(teach.done & verdict.correct),
+            status.cycles.learn_busy.eq(update.teaching),
+            status.cycles.learn_stall.eq(teach.waiting & ~update.teaching),
+        ]

@@ -7,8 +7,7 @@ import numpy as np
 
 from popflip.golden.error import output_error
 from popflip.golden.forward import predict
-from popflip.hw.error import Error, verdict_layout
-from popflip.hw.forward import result_layout
+from popflip.hw.error import Error, values_layout, values_together, verdict_layout
 from popflip.sim.memories import chip_of
 from popflip.sim.parts import Part, each_part
 from popflip.sim.runner import parameters
@@ -18,9 +17,9 @@ async def check(part: Part, chip: dict, stall: float) -> None:
     """Verdicts and predictions of random sums, many of them tied, at margins of every kind."""
     options = parameters()
     config, samples = chip_of(chip), options["samples"]
-    rows, classes, limit = config.array_rows, config.classes, config.v_max
+    together, classes, limit = values_together(config), config.classes, config.score_max
     draw = random.Random(f"{part.name} {stall}")
-    source = part.source("i", result_layout(config), stall=stall, seed=1)
+    source = part.source("i", values_layout(config), stall=stall, seed=1)
     sink = part.sink("o", verdict_layout(config), stall=stall, seed=2)
     for number, margin in enumerate([0, -1, 3, -2 * limit - 1, 2 * limit, 1 - limit]):
         rng = np.random.default_rng([options["seed"], number])
@@ -41,10 +40,11 @@ async def check(part: Part, chip: dict, stall: float) -> None:
             for label, asked in zip(t, infer, strict=True)
         ]
         for sums, token in zip(v.tolist(), tokens, strict=True):
-            for start in range(0, classes, rows):
-                group = sums[start : start + rows]
-                group += [draw.randint(-limit, limit) for _ in range(rows - len(group))]  # no neurons: means nothing
-                source.send({"v": group, "last": int(start + rows >= classes), "sample": token})
+            for start in range(0, classes, together):
+                group = sums[start : start + together]
+                final = len(group) - 1
+                group += [draw.randint(-limit, limit) for _ in range(together - len(group))]  # means nothing
+                source.send({"items": group, "final": final, "last": int(start + together >= classes), "tag": token})
         verdicts = await sink.receive(samples)
         for sample, (verdict, token) in enumerate(zip(verdicts, tokens, strict=True)):
             expected = {
@@ -56,8 +56,8 @@ async def check(part: Part, chip: dict, stall: float) -> None:
             assert verdict == expected, f"margin {margin}, sample {sample}: {verdict}, expected {expected}"
 
     if stall == 0:
-        groups = -(-classes // rows)
-        in_last = classes - (groups - 1) * rows
+        groups = -(-classes // together)
+        in_last = classes - (groups - 1) * together
         decided = sink.monitor.cycles
         assert decided[0] - source.monitor.cycles[groups - 1] == in_last + Error(config).latency, "latency"
         for first in range(0, len(decided), samples):

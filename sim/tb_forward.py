@@ -103,11 +103,11 @@ class Bench:
         cocotb.start_soon(feed())
         for sample, token in enumerate(tokens):
             results = await self.sink.receive(chip.groups[-1])
-            got = [sum_ for result in results for sum_ in result["v"]][: chip.classes]
+            got = [sum_ for result in results for sum_ in result["items"]][: chip.classes]
             for row, expected in enumerate(v[-1][sample].tolist()):
                 where = f"sample {sample}, layer {chip.depth - 1}, row {row}"
                 assert got[row] == expected, f"{where}: sum {got[row]}, expected {expected}"
-            assert [result["sample"] for result in results] == [token] * len(results), f"sample {sample}: not its own"
+            assert [result["tag"] for result in results] == [token] * len(results), f"sample {sample}: not its own"
             assert [result["last"] for result in results] == [0] * (len(results) - 1) + [1], f"sample {sample}: last"
             for layer in range(chip.depth - 1):
                 stored = self.activations.layer(token["slot"], layer + 1)

@@ -2,12 +2,12 @@
 
 import cocotb
 
-from popflip.hw.scan import Scan, word_layout
+from popflip.hw.scan import Scan, data_layout, place_layout, word_layout
 from popflip.hw.weights import counter_word, weight_word
 from popflip.sim.memories import ReadPort, chip_of
 from popflip.sim.parts import Part, each_part
 from popflip.sim.runner import parameters
-from popflip.sim.streams import unpack
+from popflip.sim.streams import pack, unpack
 from popflip.sim.words import difference, positions
 
 SCATTER = 0x9E3779B97F4A7C15  # odd, so that neighbouring addresses hold unlike bits
@@ -18,25 +18,26 @@ async def check(part: Part, chip: dict, stall: float) -> None:
     options = parameters()
     config = chip_of(chip)
     weights, counters = weight_word(config), counter_word(config)
+    shape = data_layout(config)
 
-    def content(weight_address: int, weight_bank: int, counter_address: int) -> tuple[int, int]:
+    def content(weight_address: int, weight_bank: int, counter_address: int) -> dict:
         w, m = (weight_address * config.array_rows + weight_bank + 1) * SCATTER, (counter_address + 1) * SCATTER
-        return w % (1 << weights.size), m % (1 << counters.size)
+        values = {"weights": unpack(weights, w % (1 << weights.size))}
+        return values | {"counters": unpack(counters, m % (1 << counters.size))}
 
     addresses = ("weight_address", "weight_bank", "counter_address")
-    ReadPort(part, "read", addresses, ("weights", "counters"), content)
+    ReadPort(part, "read", addresses, ("data",), lambda *place: [pack(shape, content(*place))])
     part.set("flowing", stall == 0)
-    starts = part.source("start", range(config.depth), stall=stall, seed=1)
+    starts = part.source("start", place_layout(config), stall=stall, seed=1)
     sink = part.sink("o", word_layout(config), stall=stall, seed=2)
     for layer in [*range(config.depth), *range(config.depth)]:
         expected = []
         for position in positions(config, layer):
-            w, m = content(*(position[name] for name in addresses))
-            expected.append({"position": position, "weights": unpack(weights, w), "counters": unpack(counters, m)})
+            expected.append({"position": position, **content(*(position[name] for name in addresses))})
         if part.name in options.get("wrong", {}):
             expected[-1]["position"] = {**expected[-1]["position"], "counter_address": 0}
         first = len(sink.monitor.items)
-        starts.send(layer)
+        starts.send({"layer": layer})
         got = await sink.receive(len(expected))
         wrong = difference(config, layer, got, expected)
         assert wrong is None, wrong

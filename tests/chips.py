@@ -8,7 +8,7 @@ from typing import Any
 
 from amaranth.lib import wiring
 
-from popflip.golden.config import Precision
+from popflip.golden.config import Precision, Rule
 from popflip.hw.config import ChipConfig
 from popflip.sim.parts import SideBySide
 
@@ -26,6 +26,11 @@ def chip(
 ) -> ChipConfig:
     """A chip of ``layers`` whose array takes ``rows`` × ``lanes`` synapses."""
     return ChipConfig(layers, precision, mmax, dclip, rows, lanes, slots)
+
+
+def lbe_chip(*layers: int, classes: int, rows: int = 2, lanes: int = 8, mmax: int = 127, slots: int = 4) -> ChipConfig:
+    """A chip that learns ``layers`` by LBE."""
+    return ChipConfig(layers, BINARY, mmax, 1, rows, lanes, slots, Rule.LBE, classes)
 
 
 def run_on_chips(

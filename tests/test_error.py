@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from chips import BINARY, chip, run_on_chips
+from chips import BINARY, chip, lbe_chip, run_on_chips
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -69,6 +69,7 @@ CHIPS = {
     "whole_groups": chip(31, 16, precision=BINARY, rows=8, lanes=32),
     "all_at_once": chip(40, 10, rows=32),
     "two_classes": chip(3, 2, rows=2, lanes=4),
+    "scores": lbe_chip(9, 13, 70, classes=11),
 }
 
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from chips import BINARY, chip, run_on_chips
+from chips import BINARY, chip, lbe_chip, run_on_chips
 from hypothesis import given
 from hypothesis import strategies as st
 from search import bit_arrays, precisions, search, weight_arrays
@@ -90,6 +90,12 @@ CHIPS = {
         "bias_alone": chip(64, 33, 11, precision=BINARY, rows=8, lanes=32),
         "one_word": chip(70, 31, 3, rows=2, lanes=64),
     },
+}
+LBE_CHIPS = {
+    "one_layer": lbe_chip(13, 5, classes=3, rows=2, lanes=4),
+    "deep": lbe_chip(32, 9, 8, 17, classes=4, rows=4, lanes=8),
+    "all_rows_at_once": lbe_chip(9, 40, 33, classes=2, rows=32, lanes=8),
+    "wide": lbe_chip(64, 33, 11, classes=4, rows=8, lanes=64),
 }
 LONG = {"long": chip(100, 48, 24, rows=2, lanes=8, slots=8)}
 

@@ -28,7 +28,7 @@ from ..config import ChipConfig
 from .buffer import BufferWriteSignature
 from .crc import Crc32
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 SYNC = 0xA5
 HEADER_BYTES = 6
 CHECKED_BYTES = 4  # between SYNC and the check
@@ -204,7 +204,7 @@ COMMANDS: dict[Command, CommandFormat] = {
             answer=(Field("prediction", "label", "one a sample"),),
             reads=True,
         ),
-        CommandFormat(Command.END_BATCH, "Select and flip. Answered once it has begun."),
+        CommandFormat(Command.END_BATCH, "Select and flip (lbe: nothing). Answered once it has begun."),
         CommandFormat(
             Command.READ_WEIGHTS,
             "Read weight words.",
@@ -235,7 +235,7 @@ REFUSAL: tuple[Field, ...] = (Field("expected", "u8", "the sequence number the c
 """Payload of an answer whose result is not OK."""
 REFUSAL_BYTES = sum(field.size for field in REFUSAL)
 
-RULES: tuple[Rule, ...] = (Rule.GFT,)
+RULES: tuple[Rule, ...] = (Rule.GFT, Rule.LBE)
 PRECISIONS: tuple[Precision, ...] = (Precision.BINARY, Precision.TERNARY)
 
 
@@ -251,26 +251,28 @@ class Identity:
     dclip: int
     array_rows: int
     array_synapses: int
+    classes: int
     buffer_bytes: int
     clock_hz: int
     build_hash: bytes
     layers: tuple[int, ...]
 
-    FORMAT = "<4B4H2I8sB"
+    FORMAT = "<4B5H2I8sB"
     FIELDS = (
         Field("protocol", "u8", "version of this page"),
         Field("rule", "u8", ", ".join(f"{index} {rule}" for index, rule in enumerate(RULES))),
         Field("precision", "u8", ", ".join(f"{index} {precision}" for index, precision in enumerate(PRECISIONS))),
         Field("slots", "u8", "samples on the chip at once"),
-        Field("mmax", "u16", "counters saturate at ±mmax"),
-        Field("dclip", "u16", "largest |δ| of a hidden neuron"),
+        Field("mmax", "u16", "counters saturate at ±mmax; lbe: at −mmax − 1 and mmax"),
+        Field("dclip", "u16", "gft: largest |δ| of a hidden neuron"),
         Field("array_rows", "u16", "rows a cycle, `P`"),
         Field("array_synapses", "u16", "synapses a cycle, `N`"),
+        Field("classes", "u16", "classes"),
         Field("buffer_bytes", "u32", "packet buffer: how much may be unanswered"),
         Field("clock_hz", "u32", "clock; 0: simulated"),
         Field("build_hash", "8 bytes", "first bytes of a SHA-256 over what it was built from"),
         Field("widths", "u8", "how many widths follow"),
-        Field("layers", "u16 each", "inputs, hidden widths, classes"),
+        Field("layers", "u16 each", "inputs, then the neurons of each layer"),
     )
 
     @classmethod
@@ -285,6 +287,7 @@ class Identity:
             dclip=chip.dclip,
             array_rows=chip.array_rows,
             array_synapses=chip.array_synapses,
+            classes=chip.classes,
             buffer_bytes=buffer_bytes,
             clock_hz=clock_hz,
             build_hash=build_hash,
@@ -318,6 +321,7 @@ class Identity:
             array_synapses=self.array_synapses,
             slots=self.slots,
             rule=RULES[self.rule],
+            classes=self.classes,
         )
 
 
