@@ -13,6 +13,15 @@ from .config import ChipConfig
 from .layers import of_layer
 
 
+def draws(chip: ChipConfig) -> int:
+    """Random words taken in a cycle.
+
+    GFT flips at 128/256 as a rule, which is one word a mask. LBE's 1/256 are 8: as many a cycle as keep up with the
+    words that are written.
+    """
+    return 1 if chip.rule == Rule.GFT else min(8, max(1, 8 * chip.array_synapses // WORD))
+
+
 class Mask(wiring.Component):
     """Masks whose bits are 1 with probability ``n / 256``, for each ``start`` all those of a layer, in scan order, or
     (LBE) those of one of its rows.
@@ -27,14 +36,14 @@ class Mask(wiring.Component):
         Probability in 256ths, 1 … 256, LBE from 0; stable from a start to its last mask.
     ``start`` : In(stream of range(L))
         A layer; taken once the masks of the one before are drawn.
-    ``words`` : In(stream of 32)
-        Random words.
+    ``words`` : In(stream of 32 · draws), ``more`` : Out(range(draws))
+        Random words, and how many are taken besides the first (:class:`.prng.Prng`).
     ``o`` : Out(stream of max(N, 32))
         Mask of a 32-synapse word, or, with N > 32, of an N-synapse word. Bits of 32-synapse words past the row's
         last one are undefined.
 
-    A mask takes a cycle for each word drawn (one where none is), the first of them the cycle in which the mask before
-    is taken: with ``n = 128`` and N ≤ 32 there is one every cycle. Latency 1 cycle more.
+    A mask takes a cycle for every ``draws`` words drawn (one where none is), the first of them the cycle in which the
+    mask before is taken: with ``n = 128`` and N ≤ 32 there is one every cycle. Latency 1 cycle more.
     """
 
     def __init__(self, chip: ChipConfig):
@@ -43,7 +52,8 @@ class Mask(wiring.Component):
             {
                 "n": In(range(257)),
                 "start": In(stream.Signature(range(chip.depth))),
-                "words": In(stream.Signature(WORD)),
+                "words": In(stream.Signature(WORD * draws(chip))),
+                "more": Out(range(draws(chip))),
                 "o": Out(stream.Signature(max(chip.array_synapses, WORD))),
             }
         )
@@ -51,7 +61,7 @@ class Mask(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         chip = self.chip
-        parts = max(1, chip.array_synapses // WORD)
+        parts, most = max(1, chip.array_synapses // WORD), draws(chip)
         counts = list(chip.mask_words)
         if chip.rule == Rule.GFT:
             counts = [rows * words for rows, words in zip(chip.rows, counts, strict=True)]
@@ -83,22 +93,30 @@ class Mask(wiring.Component):
         m.d.comb += [
             self.words.ready.eq(room & drawn),
             step.eq(room & (self.words.valid | ~drawn)),
-            complete.eq(step & (~drawn | (bit == 7))),
+            complete.eq(step & (~drawn | (bit >= 8 - most))),
+            self.more.eq(Mux(bit > 8 - most, 7 - bit, most - 1)),
         ]
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
-        with m.If(step):
-            u = self.words.payload
-            r = self.o.payload.word_select(part, WORD)
-            m.d.sync += [
-                begun.eq(1),
-                next_bit.eq(bit + 1),
-                # Two bits say which of u, r | u, r & u and all ones it is: one table of four inputs a lane.
-                r.eq(
-                    Mux(narrow, wide.replicate(WORD) | (r & u), (wide.replicate(WORD) & r) | u)
-                    & ~nothing.replicate(WORD)
-                ),
+        # Two bits say which of u, r | u, r & u and all ones it is: one table of four inputs a lane.
+        r, u = self.o.payload.word_select(part, WORD), self.words.payload[:WORD]
+        after = Mux(narrow, wide.replicate(WORD) | (r & u), (wide.replicate(WORD) & r) | u)
+        after &= ~nothing.replicate(WORD)
+        for index in range(1, most):  # bits of n after the first one of this cycle, if there are as many left
+            u = self.words.payload[index * WORD : (index + 1) * WORD]
+            before, on, widens = (
+                Signal(WORD, name=f"r{index}"),
+                Signal(name=f"on{index}"),
+                Signal(name=f"widens{index}"),
+            )
+            m.d.comb += [
+                before.eq(after),
+                on.eq(drawn & (bit + index <= 7)),
+                widens.eq(self.n.bit_select((bit + index)[:3], 1)),
             ]
+            after = Mux(on, Mux(widens, before | u, before & u), before)
+        with m.If(step):
+            m.d.sync += [begun.eq(1), next_bit.eq(bit + most), r.eq(after)]
         with m.If(complete):
             m.d.sync += [
                 begun.eq(0),

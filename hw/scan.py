@@ -97,7 +97,7 @@ class Scan(wiring.Component):
         Words are taken in the cycle in which they are offered. Low before a start where they may not be.
 
     Latency :attr:`latency` cycles from a start to its first word; then a word every cycle, or two in three cycles if
-    ``registered`` and not ``flowing``.
+    ``registered`` and not ``flowing`` (LBE: every cycle).
     """
 
     def __init__(self, chip: ChipConfig, *, registered: bool | None = None):
@@ -206,12 +206,14 @@ class Scan(wiring.Component):
             ]
             return m
 
-        # Two words may be on their way, so that no request waits on what becomes of a word in the same cycle.
-        m.submodules.queue = queue = Queue(word_layout(chip), 2)
+        # As many words may be on their way, so that no request waits on what becomes of a word in the same cycle. Two
+        # are two words in three cycles; LBE, which has no counting passes, spends a third.
+        entries = 2 if chip.rule == Rule.GFT else 3
+        m.submodules.queue = queue = Queue(word_layout(chip), entries)
         connect(m, queue.o, flipped(self.o))
-        under_way = Signal(range(3))
+        under_way = Signal(range(entries + 1))
         m.d.comb += [
-            room.eq(self.flowing | (under_way != 2)),
+            room.eq(self.flowing | (under_way != entries)),
             read_ready.eq(1),
             queue.i.valid.eq(read_valid),
             queue.i.payload.eq(read_word),

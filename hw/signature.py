@@ -6,7 +6,7 @@ from amaranth.hdl import Cat, Module, Signal, ValueLike
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from popflip.golden.config import WORD
+from popflip.golden.config import WORD, Rule
 
 from .config import ChipConfig
 from .popcount import add_tree
@@ -42,7 +42,8 @@ class FlipSignature(wiring.Component):
     Parameters
     ----------
     bits : int
-        Bits taken in a cycle, a power of two up to 32. By default 4 with N ≤ 8, else 8.
+        Bits taken in a cycle, a power of two up to 32. By default 4 with N ≤ 8, else 8; LBE, where most words that are
+        written have flips, four times as many.
 
     Members
     -------
@@ -57,7 +58,8 @@ class FlipSignature(wiring.Component):
     """
 
     def __init__(self, chip: ChipConfig, *, bits: int | None = None):
-        self.bits = (4 if chip.array_synapses <= 8 else 8) if bits is None else bits
+        default = (4 if chip.array_synapses <= 8 else 8) * (4 if chip.rule == Rule.LBE else 1)
+        self.bits = default if bits is None else bits
         super().__init__(
             {
                 "i": In(stream.Signature(record_layout(chip))),

@@ -11,8 +11,9 @@ from .weights import StateSignature
 
 
 class TrainerCommand(enum.Enum, shape=1):
-    """``RESET``: zero the counts, counters and signature, draw initial weights. ``END_BATCH``: select and flip now (LBE:
-    nothing)."""
+    """``RESET``: zero the counts and signature, draw the initial state. ``END_BATCH``: select and flip now (LBE:
+    nothing).
+    """
 
     RESET = 0
     END_BATCH = 1

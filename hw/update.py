@@ -22,7 +22,7 @@ from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import enum, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from popflip.golden.config import Rule
+from popflip.golden.config import WORD, Rule
 
 from .activations import ActivationReadSignature, activation_base
 from .config import ChipConfig
@@ -30,7 +30,7 @@ from .flip import Flip
 from .ingest import InputReadSignature
 from .initialise import Initialise, InitialiseLbe
 from .layers import of_layer
-from .mask import Mask
+from .mask import Mask, draws
 from .prng import Prng
 from .reinforce import lesson_layout
 from .scan import Scan, most_synapses
@@ -124,7 +124,7 @@ class Update(wiring.Component):
         m = Module()
         chip = self.chip
         gft = chip.rule == Rule.GFT
-        m.submodules.prng = prng = Prng()
+        m.submodules.prng = prng = Prng(draws(chip))
         m.submodules.mask = mask = Mask(chip)
         m.submodules.scan = scan = Scan(chip)
         m.submodules.flip = flip = Flip(chip)
@@ -182,10 +182,11 @@ class Update(wiring.Component):
         m.d.comb += [
             mask.words.payload.eq(prng.words.payload),
             mask.words.valid.eq(prng.words.valid),
-            initialise.words.payload.eq(prng.words.payload),
+            initialise.words.payload.eq(prng.words.payload[:WORD]),
             initialise.words.valid.eq(prng.words.valid),
             initialise.drawn.eq(prng.state),
             prng.words.ready.eq(mask.words.ready | initialise.words.ready),
+            prng.more.eq(Mux(initialising, 0, mask.more)),
         ]
 
         state = self.state
