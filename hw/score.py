@@ -89,8 +89,8 @@ class Score(wiring.Component):
     ``o`` : Out(stream of :func:`.error.values_layout`)
         A layer's scores.
 
-    A neuron a cycle; a layer's scores leave :attr:`latency` cycles after its last neuron came, and the next layer starts
-    after that.
+    A neuron a cycle; a layer's scores leave :attr:`latency` cycles after its last neuron came, and the next layer
+    starts after that.
     """
 
     latency = 1

@@ -82,10 +82,16 @@ def counter_words(
 
 
 def input_list(chip: ChipConfig, x: NDArray[np.uint8]) -> list[dict[str, int]]:
-    """A sample's words that hold a one, bias included (:func:`popflip.hw.ingest.input_word`)."""
-    a = with_bias(x[None])[0]
+    """A sample's words that hold a one, bias included, or (LBE) all of them (:func:`popflip.hw.ingest.input_word`)."""
+    a = with_bias(x[None])[0] if chip.bias else x
     words = [fields(a[start : start + chip.array_synapses], 1) for start in range(0, len(a), chip.array_synapses)]
-    return [{"bits": bits, "index": index} for index, bits in enumerate(words) if bits]
+    return [{"bits": bits, "index": index} for index, bits in enumerate(words) if bits or chip.rule == Rule.LBE]
+
+
+def classifier_columns(classifiers: Iterable[NDArray[np.bool_]]) -> list[int]:
+    """Local classifiers ``[C, R]`` of each layer as :class:`popflip.hw.score.Classifiers` holds them: a bit a class for
+    each neuron of all layers."""
+    return [fields(column, 1) for rho in classifiers for column in rho.T]
 
 
 def within_window(v: NDArray[np.int32], window: int) -> NDArray[np.bool_]:
@@ -200,3 +206,31 @@ class WritePort(EachCycle):
 
     def look(self) -> None:
         self._values = tuple(self.part.get(port) for port in self._ports) if self.part.get(self._enable) else None
+
+
+class ClassifierPort(EachCycle):
+    """The memory :class:`popflip.hw.score.Classifiers`, read in every cycle, at ports ``prefix`` ``address`` and so on.
+
+    ``columns`` is what it holds (:func:`classifier_columns`). ``writes`` are counted; a component that only reads has
+    no ports for them.
+    """
+
+    def __init__(self, part: Part, columns: Sequence[int], prefix: str = "", seed: int = 1):
+        self.columns = list(columns)
+        self.writes = 0
+        self._prefix, self._column = prefix, 0
+        self._write: tuple[int, int] | None = None
+        part.scramble(f"{prefix}column", random.Random(f"{seed} {part.name}"))
+        super().__init__(part)
+
+    def drive(self) -> None:
+        self.part.set(f"{self._prefix}column", self._column)
+        if self._write is not None:
+            address, column = self._write
+            self.columns[address] = column
+            self.writes += 1
+
+    def look(self) -> None:
+        get, prefix = self.part.get, self._prefix
+        self._column = self.columns[get(f"{prefix}address")]
+        self._write = (get(f"{prefix}write_address"), get(f"{prefix}write_column")) if get(f"{prefix}write") else None

@@ -7,14 +7,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from popflip.golden.config import WORD, Config, Precision
+from popflip.golden.config import WORD, Config, LbeConfig, Precision, Rule
+from popflip.golden.weights import signs
 from popflip.hw.config import ChipConfig
 
 Word = dict[str, Any]
 
 
-def config_of(chip: ChipConfig, **learning: Any) -> Config:
-    """A configuration that ``chip`` runs, with ``learning`` parameters."""
+def config_of(chip: ChipConfig, **learning: Any) -> Any:
+    """A configuration that ``chip`` runs, by its rule, with ``learning`` parameters."""
+    if chip.rule == Rule.LBE:
+        each = {"group": (1,) * chip.depth, "margin": (0,) * chip.depth}
+        return LbeConfig(chip.layers, chip.classes, mmax=chip.mmax, **(each | learning))
     return Config(
         chip.layers,
         chip.precision,
@@ -28,15 +32,22 @@ def config_of(chip: ChipConfig, **learning: Any) -> Config:
 def random_layer(
     chip: ChipConfig, layer: int, spread: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.int8], NDArray[np.int16]]:
-    """Weights and counters ``[R, S]``; counters of about ``spread``: small for many ties, large for many at ±mmax."""
+    """Weights and counters ``[R, S]``; counters of about ``spread``: small for many ties, large for many at ±mmax.
+
+    LBE's weights are the counters' signs.
+    """
     shape = chip.rows[layer], chip.synapses[layer]
+    if chip.rule == Rule.LBE:
+        m = np.clip(np.rint(rng.normal(-0.5, spread, shape)), -chip.mmax - 1, chip.mmax).astype(np.int16)
+        return signs(m >= 0), m
     values = (-1, 1) if chip.precision == Precision.BINARY else (-1, 0, 1)
     m = np.clip(np.rint(rng.normal(0, spread, shape)), -chip.mmax, chip.mmax)
     return rng.choice(np.array(values, np.int8), shape), m.astype(np.int16)
 
 
-def positions(chip: ChipConfig, layer: int) -> list[dict[str, int]]:
-    """Where the words of a layer lie (:func:`popflip.hw.scan.position_layout`), in scan order."""
+def positions(chip: ChipConfig, layer: int, single: int | None = None) -> list[dict[str, int]]:
+    """Where the words of a layer, or of its row ``single``, lie (:func:`popflip.hw.scan.position_layout`), in scan
+    order."""
     rows, words, banks = chip.rows[layer], chip.words[layer], chip.array_rows
     pieces = max(1, WORD // chip.array_synapses)
     return [
@@ -47,9 +58,9 @@ def positions(chip: ChipConfig, layer: int) -> list[dict[str, int]]:
             "piece": word % pieces,
             "last_of_mask": int(word % pieces == pieces - 1 or word == words - 1),
             "last_of_row": int(word == words - 1),
-            "last": int(word == words - 1 and row == rows - 1),
+            "last": int(word == words - 1 and row in (rows - 1, single)),
         }
-        for row in range(rows)
+        for row in (range(rows) if single is None else [single])
         for word in range(words)
     ]
 
@@ -68,7 +79,8 @@ def encoded(chip: ChipConfig, w: NDArray[np.int8]) -> NDArray[np.integer]:
 
 
 def layer_words(chip: ChipConfig, layer: int, w: NDArray[np.int8], m: NDArray[np.int16]) -> list[Word]:
-    """The words of a layer (:func:`popflip.hw.scan.word_layout`), in scan order."""
+    """The words of a layer, in scan order: where they lie and what they hold (:func:`popflip.hw.scan.word_layout` of
+    GFT)."""
     return [
         {"position": position, "weights": weights, "counters": counters}
         for position, weights, counters in zip(
@@ -77,12 +89,15 @@ def layer_words(chip: ChipConfig, layer: int, w: NDArray[np.int8], m: NDArray[np
     ]
 
 
-def difference(chip: ChipConfig, layer: int, got: list[Any], expected: list[Any]) -> str | None:
-    """The first of a layer's words that is not as expected; None if all are."""
+def difference(
+    chip: ChipConfig, layer: int, got: list[Any], expected: list[Any], single: int | None = None
+) -> str | None:
+    """The first of the words of a layer, or of its row ``single``, that is not as expected; None if all are."""
     if len(got) != len(expected):
         return f"layer {layer}: {len(got)} words, expected {len(expected)}"
     for index, (mine, theirs) in enumerate(zip(got, expected, strict=True)):
         if mine != theirs:
             row, word = divmod(index, chip.words[layer])
+            row += single or 0
             return f"layer {layer}, row {row}, word {word}: {mine}, expected {theirs}"
     return None

@@ -41,6 +41,10 @@ WITHOUT = {
         "golden testbench test",
         "a hash of sources; tests/test_protocol.py compares it with the chip's answer",
     ),
+    "layers": (
+        "golden testbench test",
+        "a lookup and a constant factor; in sim/tb_scan.py for every layer, row and word",
+    ),
     # What hardware needs to keep data and move it; golden has arrays
     "activations": ("golden", "a memory between layers"),
     "counters": ("golden", "a memory; golden/weights.py holds the state"),
@@ -54,6 +58,10 @@ WITHOUT = {
     "initialise": ("golden", "golden/weights.py: initial"),
     "learn": ("golden", "a sample's backward and accumulate; golden/trainer.py: train"),
     "update": ("golden", "select and flip of every layer; golden/trainer.py: end_batch"),
+    "teach": (
+        "golden testbench test",
+        "a sample's layers in order; golden/trainer.py: _learn_one; in sim/tb_trainer.py, sample after sample",
+    ),
     "mac_array": ("golden hw test", "the array in hw/forward.py, run by tests/test_forward.py"),
     "streams": ("golden hw", "the testbench tools in sim/streams.py, tested by a testbench themselves"),
     # Link, chip, board

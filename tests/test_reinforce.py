@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from chips import lbe_chip, run_on_chips
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -13,6 +14,7 @@ from test_mask import brute_bernoulli
 from popflip.golden.config import LbeConfig
 from popflip.golden.prng import Xorshift32
 from popflip.golden.reinforce import reinforce
+from popflip.hw.reinforce import Reinforce
 
 MMAXES = (1, 3, 31, 63, 127)
 
@@ -105,3 +107,22 @@ def test_masks_are_drawn_for_whole_words():
     reinforce(zeros, zeros == 0, np.arange(3), config_of(1, 127), prng, 0)
     same.draws(3 * 2 * 8)
     assert prng.state == same.state
+
+
+# On the chip ----------------------------------------------------------------------------------------------------------
+
+CHIPS = {
+    "two_bits": lbe_chip(3, 2, classes=2, lanes=4, mmax=1),
+    "three_bits": lbe_chip(3, 2, classes=2, lanes=8, mmax=3),
+    "seven_bits": lbe_chip(3, 2, classes=2, lanes=64, mmax=63),
+    "eight_bits": lbe_chip(3, 2, classes=2, lanes=32),
+}
+
+
+def test_hardware_equals_golden(testbench):
+    run_on_chips(testbench, Reinforce, CHIPS, "tb_reinforce", seed=1)
+
+
+def test_a_wrong_counter_of_the_hardware_is_named(testbench):
+    with pytest.raises(AssertionError, match="eight_bits: word 7, desired 0, o: "):
+        run_on_chips(testbench, Reinforce, CHIPS, "tb_reinforce", seed=1, wrong={"eight_bits": 7})

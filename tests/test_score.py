@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from chips import lbe_chip, run_on_chips
 from hypothesis import given
 from hypothesis import strategies as st
 from search import bit_arrays, search, widths
 
 from popflip.golden.integers import pack
 from popflip.golden.score import predict, score, triggers
+from popflip.hw.score import Score
 
 
 def brute_score(a: list[int], classifier: list[list[int]]) -> list[int]:
@@ -71,3 +73,23 @@ def test_trigger_by_hand(y, t, margin, expected):
     before = np.array(y, np.int32)
     assert triggers(before, t, margin) is expected
     assert before.tolist() == y
+
+
+# On the chip ----------------------------------------------------------------------------------------------------------
+
+CHIPS = {
+    "width_one": lbe_chip(1, 1, classes=2, rows=1, lanes=4),
+    "one_layer": lbe_chip(13, 37, classes=11),
+    "deep": lbe_chip(9, 5, 1, 32, 7, classes=3, rows=4),
+    "many_classes": lbe_chip(65, 3, 2, classes=20, lanes=64),
+}
+
+
+def test_hardware_equals_golden(testbench):
+    run_on_chips(testbench, Score, CHIPS, "tb_score", seed=1, samples=12)
+
+
+@pytest.mark.parametrize("what", ["scores", "desired"])
+def test_a_wrong_score_of_the_hardware_is_named(testbench, what):
+    with pytest.raises(AssertionError, match=f"deep: sample 5, layer 2: {what} "):
+        run_on_chips(testbench, Score, CHIPS, "tb_score", seed=1, samples=8, wrong={"deep": [5, 2, what]})

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from chips import lbe_chip, run_on_chips
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from search import search
 
 from popflip.golden.winner import winners
+from popflip.hw.winner import Winner
 
 
 def brute_winners(z: list[int], wrong: list[bool], group: int) -> list[int]:
@@ -50,3 +52,22 @@ def test_equals_the_definition(case):
 )
 def test_winners_by_hand(z, wrong, group, expected):
     assert winners(np.array(z, np.int32), np.array(wrong, np.bool_), group).tolist() == expected
+
+
+# On the chip ----------------------------------------------------------------------------------------------------------
+
+CHIPS = {
+    "width_one": lbe_chip(1, 1, classes=2, rows=1, lanes=4),
+    "one_layer": lbe_chip(13, 37, classes=3),
+    "deep": lbe_chip(9, 5, 1, 32, 7, classes=3, rows=4),
+    "whole_groups": lbe_chip(300, 64, 16, classes=2),
+}
+
+
+def test_hardware_equals_golden(testbench):
+    run_on_chips(testbench, Winner, CHIPS, "tb_winner", seed=1, layers=40)
+
+
+def test_a_wrong_winner_of_the_hardware_is_named(testbench):
+    with pytest.raises(AssertionError, match="deep: layer 6 of 32 neurons, groups of "):
+        run_on_chips(testbench, Winner, CHIPS, "tb_winner", seed=1, layers=10, wrong={"deep": 6})
