@@ -57,7 +57,7 @@ async def read_list(part: Part, reader: str, chip, slot: int, words: int, draw: 
 
 
 async def check(part: Part, chip: dict, stall: float) -> None:
-    """Every sample's list has the words that hold a one, and both readers see it."""
+    """Every sample's list has the words that count, and both readers see it."""
     config, seed, samples = chip_of(chip), parameters()["seed"], parameters()["samples"]
     draw = random.Random(f"{seed} {stall}")
     x = random_inputs(config, samples, np.random.default_rng(seed))
@@ -82,6 +82,8 @@ async def check(part: Part, chip: dict, stall: float) -> None:
     for sample, (inputs, question) in enumerate(zip(x, questions, strict=True)):
         [token] = await sink.receive(1)
         expected = input_list(config, inputs)
+        if parameters().get("wrong", {}).get(part.name) == sample:
+            expected[-1]["bits"] ^= 1
         slot = slots.taken[sample]
         assert token == {**question, "slot": slot, "words": len(expected)}, f"sample {sample}: {token}"
         for reader in READERS:

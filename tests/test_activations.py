@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from chips import chip, run_on_chips
+from chips import chip, lbe_chip, run_on_chips
 
 from popflip.hw.activations import Activations, activation_base, activation_words
 
@@ -13,11 +13,18 @@ CHIPS = {
     "rows_of_two_words": chip(3, 9, 20, 5, 2, rows=8, lanes=4),
     "rows_of_eight_words": chip(3, 20, 40, 2, rows=32, lanes=4),
     "two_rows": chip(3, 70, 2, rows=2, lanes=64),
+    "lbe": lbe_chip(3, 9, 20, 5, classes=2, rows=8, lanes=4),
+    "lbe_wide": lbe_chip(3, 65, 2, classes=2, rows=4, lanes=64),
 }
 
 
 def test_equals_a_model(testbench):
     run_on_chips(testbench, Activations, CHIPS, "tb_activations", seed=1)
+
+
+def test_a_wrong_activation_is_found(testbench):
+    with pytest.raises(AssertionError, match="lbe_wide: cycle 700, "):
+        run_on_chips(testbench, Activations, CHIPS, "tb_activations", seed=1, wrong={"lbe_wide": 700})
 
 
 @pytest.mark.parametrize(
@@ -28,6 +35,8 @@ def test_equals_a_model(testbench):
         ("rows_of_two_words", [0, 4, 10, 12]),  # 3, 6 and 2 words, each from a whole group of two on
         ("rows_of_eight_words", [0, 8, 24]),  # 6 and 11 words, from groups of eight on
         ("two_rows", [0, 2]),
+        ("lbe", [0, 4, 10]),  # 3 and 5 words: there is no bias
+        ("lbe_wide", [0, 2]),
     ],
 )
 def test_layout_by_hand(name, bases):

@@ -1,8 +1,9 @@
-"""Ingest: lists of the words in which an input is one."""
+"""Ingest: lists of the words in which an input is one, or of all words."""
 
 from __future__ import annotations
 
-from chips import chip, run_on_chips
+import pytest
+from chips import chip, lbe_chip, run_on_chips
 
 from popflip.hw.ingest import Ingest
 
@@ -15,8 +16,17 @@ CHIPS = {
     "whole_bytes_odd_word": chip(40, 3, lanes=32),
     "wide_bias_alone": chip(128, 3, lanes=64, slots=8),
     "wider_than_the_sample": chip(9, 3, lanes=64),
+    "lbe_one_input": lbe_chip(1, 2, classes=2, lanes=4),
+    "lbe_half_bytes": lbe_chip(13, 3, classes=300, lanes=4),
+    "lbe_whole_words": lbe_chip(64, 5, classes=3, lanes=32, slots=2),
+    "lbe_wide": lbe_chip(65, 3, classes=10, lanes=64),
 }
 
 
 def test_lists_equal_golden_inputs(testbench):
     run_on_chips(testbench, Ingest, CHIPS, "tb_ingest", seed=1, samples=12)
+
+
+def test_a_wrong_list_is_named(testbench):
+    with pytest.raises(AssertionError, match="lbe_wide: sample 5, forward: "):
+        run_on_chips(testbench, Ingest, CHIPS, "tb_ingest", seed=1, samples=6, wrong={"lbe_wide": 5})

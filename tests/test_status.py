@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from chips import BINARY, chip
+from chips import BINARY, chip, lbe_chip
 
 from popflip.hw.status import RegisterFile, Status
 from popflip.sim.parts import SideBySide
 
-CHIPS = {"shallow": chip(5, 2, precision=BINARY, lanes=4, mmax=1), "deep": chip(21, 12, 9, 7, 4, lanes=32)}
+CHIPS = {
+    "shallow": chip(5, 2, precision=BINARY, lanes=4, mmax=1),
+    "deep": chip(21, 12, 9, 7, 4, lanes=32),
+    "lbe": lbe_chip(9, 1, 37, classes=3, lanes=8),
+}
 KINDS = {"registers": RegisterFile, "status": Status}
 
 

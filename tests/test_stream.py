@@ -1,13 +1,29 @@
-"""The queue."""
+"""The queue, and groups taken apart."""
 
 from __future__ import annotations
 
-from popflip.hw.stream import Queue
+import pytest
+
+from popflip.hw.stream import Queue, Unroll
 from popflip.sim.parts import SideBySide
-from popflip.sim.tb_stream import WIDTH
+from popflip.sim.tb_stream import TAG, WIDTH
+
+KINDS = {
+    "queue": (lambda depth: Queue(WIDTH, depth), (1, 2, 3, 4, 7)),
+    "unroll": (lambda count: Unroll(WIDTH, count, TAG), (1, 2, 3, 8)),
+}
 
 
-def test_queue_keeps_order(testbench):
-    depths = {f"deep{depth}": depth for depth in (1, 2, 3, 4, 7)}
-    dut = SideBySide({name: Queue(WIDTH, depth) for name, depth in depths.items()})
-    testbench(dut, "popflip.sim.tb_stream", {"parts": {name: {"depth": depth} for name, depth in depths.items()}})
+def run(testbench, **parameters) -> None:
+    parts = {f"{kind}{size}": {"kind": kind, "size": size} for kind, (_, sizes) in KINDS.items() for size in sizes}
+    dut = SideBySide({name: KINDS[part["kind"]][0](part["size"]) for name, part in parts.items()})
+    testbench(dut, "popflip.sim.tb_stream", {"parts": parts, **parameters})
+
+
+def test_all_come_out_in_order(testbench):
+    run(testbench)
+
+
+def test_a_wrong_item_is_named(testbench):
+    with pytest.raises(AssertionError, match="unroll3: item 17: "):
+        run(testbench, wrong={"unroll3": 17})
