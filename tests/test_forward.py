@@ -90,12 +90,13 @@ CHIPS = {
         "bias_alone": chip(64, 33, 11, precision=BINARY, rows=8, lanes=32),
         "one_word": chip(70, 31, 3, rows=2, lanes=64),
     },
-}
-LBE_CHIPS = {
-    "one_layer": lbe_chip(13, 5, classes=3, rows=2, lanes=4),
-    "deep": lbe_chip(32, 9, 8, 17, classes=4, rows=4, lanes=8),
-    "all_rows_at_once": lbe_chip(9, 40, 33, classes=2, rows=32, lanes=8),
-    "wide": lbe_chip(64, 33, 11, classes=4, rows=8, lanes=64),
+    "lbe": {
+        "one_layer": lbe_chip(13, 5, classes=3, rows=2, lanes=4),
+        "width_one": lbe_chip(1, 1, 1, 3, classes=2, rows=4, lanes=4),
+        "deep": lbe_chip(32, 9, 8, 17, classes=4, rows=4, lanes=8),
+        "all_rows_at_once": lbe_chip(9, 40, 33, classes=2, rows=32, lanes=8),
+        "wide": lbe_chip(64, 33, 11, classes=300, rows=8, lanes=64, slots=2),
+    },
 }
 LONG = {"long": chip(100, 48, 24, rows=2, lanes=8, slots=8)}
 
@@ -123,8 +124,22 @@ def test_two_samples_in_turn_keep_the_array_busy(testbench):
     run_on_chips(testbench, Forward, LONG, "tb_forward", least_busy=0.85, **options)
 
 
-@pytest.mark.parametrize(("layer", "row", "message"), [(3, 2, "sum"), (1, 5, "active and near")])
-def test_a_wrong_sum_is_named(testbench, layer, row, message):
-    options = {"seeds": [1], "samples": 8, "stall": 0.3, "grant": 0.6, "wrong": {"ternary": [6, layer, row]}}
-    with pytest.raises(AssertionError, match=f"ternary: sample 6, layer {layer}, row {row}: {message}"):
-        run_on_chips(testbench, Forward, CHIPS["deep"], "tb_forward", **options)
+@pytest.mark.parametrize(
+    ("name", "part", "layer", "row", "message"),
+    [
+        ("deep", "ternary", 3, 2, "sum"),
+        ("deep", "ternary", 1, 5, "active and near"),
+        ("lbe", "deep", 1, 5, "sum"),
+    ],
+)
+def test_a_wrong_sum_is_named(testbench, name, part, layer, row, message):
+    options = {"seeds": [1], "samples": 8, "stall": 0.3, "grant": 0.6, "wrong": {part: [6, layer, row]}}
+    with pytest.raises(AssertionError, match=f"{part}: sample 6, layer {layer}, row {row}: {message}"):
+        run_on_chips(testbench, Forward, CHIPS[name], "tb_forward", **options)
+
+
+def test_layers_are_entered_when_they_are_settled(testbench):
+    """Told that they always are, the engine goes ahead with the weights of the sample before."""
+    options = {"seeds": [1], "samples": 8, "stall": 0.3, "grant": 0.6, "hasty": True}
+    with pytest.raises(AssertionError, match=r"sample 1, layer 0, row \d+: sum "):
+        run_on_chips(testbench, Forward, CHIPS["lbe"], "tb_forward", **options)
