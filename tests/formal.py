@@ -100,9 +100,9 @@ def opened(top: Module, dut: wiring.Component) -> dict[str, Signal]:
 
 
 def inputs_of(dut: wiring.Component) -> Iterator[Value]:
-    """The signals that drive ``dut``."""
+    """The signals that drive ``dut``; those of no width are no inputs to the prover."""
     for _, member, port in dut.signature.flatten(dut):
-        if member.flow is wiring.In:
+        if member.flow is wiring.In and len(Value.cast(port)):
             yield Value.cast(port)
 
 

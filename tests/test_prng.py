@@ -78,11 +78,16 @@ def test_bad_state_is_refused(state):
 # On the chip ----------------------------------------------------------------------------------------------------------
 
 
+def run(testbench, **parameters) -> None:
+    parts = {f"most{most}": {"most": most} for most in (1, 3, 8)}
+    dut = SideBySide({name: Prng(**part) for name, part in parts.items()})
+    testbench(dut, "popflip.sim.tb_prng", {"parts": parts, "seed": 1, **parameters})
+
+
 def test_hardware_equals_golden(testbench):
-    testbench(SideBySide({"prng": Prng()}), "popflip.sim.tb_prng", {"parts": {"prng": {}}, "seed": 1})
+    run(testbench)
 
 
 def test_another_state_of_the_hardware_is_noticed(testbench):
-    dut = SideBySide({"prng": Prng()})
     with pytest.raises(AssertionError, match="after 0 draws: 0x1, expected 0x2"):
-        testbench(dut, "popflip.sim.tb_prng", {"parts": {"prng": {}}, "seed": 1, "wrong": True})
+        run(testbench, wrong={"most3": 1})
