@@ -1,7 +1,10 @@
 """Testbench of the scan."""
 
+import random
+
 import cocotb
 
+from popflip.golden.config import Rule
 from popflip.hw.scan import Scan, data_layout, place_layout, word_layout
 from popflip.hw.weights import counter_word, weight_word
 from popflip.sim.memories import ReadPort, chip_of
@@ -14,33 +17,43 @@ SCATTER = 0x9E3779B97F4A7C15  # odd, so that neighbouring addresses hold unlike 
 
 
 async def check(part: Part, chip: dict, stall: float) -> None:
-    """Every layer twice, each word with what its addresses hold."""
+    """Every layer twice, and LBE's rows in between, each word with what its addresses hold."""
     options = parameters()
-    config = chip_of(chip)
+    config, draw = chip_of(chip), random.Random(part.name)
     weights, counters = weight_word(config), counter_word(config)
     shape = data_layout(config)
 
-    def content(weight_address: int, weight_bank: int, counter_address: int) -> dict:
+    def content(weight_address: int, weight_bank: int, counter_address: int, word: int) -> dict:
         w, m = (weight_address * config.array_rows + weight_bank + 1) * SCATTER, (counter_address + 1) * SCATTER
-        values = {"weights": unpack(weights, w % (1 << weights.size))}
-        return values | {"counters": unpack(counters, m % (1 << counters.size))}
+        held = {"counters": unpack(counters, m % (1 << counters.size))}
+        if config.rule == Rule.LBE:
+            return held | {"inputs": (word + 1) * SCATTER % (1 << config.array_synapses)}
+        return held | {"weights": unpack(weights, w % (1 << weights.size))}
 
     addresses = ("weight_address", "weight_bank", "counter_address")
-    ReadPort(part, "read", addresses, ("data",), lambda *place: [pack(shape, content(*place))])
+    requests = ReadPort(part, "read", (*addresses, "word"), ("data",), lambda *place: [pack(shape, content(*place))])
     part.set("flowing", stall == 0)
     starts = part.source("start", place_layout(config), stall=stall, seed=1)
     sink = part.sink("o", word_layout(config), stall=stall, seed=2)
-    for layer in [*range(config.depth), *range(config.depth)]:
-        expected = []
-        for position in positions(config, layer):
-            expected.append({"position": position, **content(*(position[name] for name in addresses))})
+    places: list[tuple[int, int | None]] = [(layer, None) for layer in range(config.depth)]
+    if config.rule == Rule.LBE:
+        for layer, rows in enumerate(config.rows):
+            places += [(layer, row) for row in (0, rows - 1, draw.randrange(rows))]
+    for layer, row in [*places, *draw.sample(places, len(places))]:
+        expected, requested = [], []
+        for number, position in enumerate(positions(config, layer, row)):
+            place = *(position[name] for name in addresses), number % config.words[layer]
+            requested.append(place)
+            expected.append({"position": position, **content(*place)})
         if part.name in options.get("wrong", {}):
-            expected[-1]["position"] = {**expected[-1]["position"], "counter_address": 0}
-        first = len(sink.monitor.items)
-        starts.send({"layer": layer})
+            expected[-1]["position"] = {**expected[-1]["position"], "counter_address": -1}
+        first, asked = len(sink.monitor.items), len(requests.requests)
+        single = {"row": row or 0, "single": int(row is not None)} if config.rule == Rule.LBE else {}
+        starts.send({"layer": layer, **single})
         got = await sink.receive(len(expected))
-        wrong = difference(config, layer, got, expected)
+        wrong = difference(config, layer, got, expected, row)
         assert wrong is None, wrong
+        assert requests.requests[asked:] == requested, f"layer {layer}, row {row}: other words asked for"
         if stall == 0:
             cycles = sink.monitor.cycles[first:]
             assert cycles[0] - starts.monitor.cycles[-1] == Scan(config).latency, "latency"

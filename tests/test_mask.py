@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from chips import chip, run_on_chips
+from chips import chip, lbe_chip, run_on_chips
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -98,6 +98,10 @@ CHIPS = {
     "full_word": chip(31, 5, rows=2, lanes=32),
     "two_parts": chip(130, 3, 4, rows=1, lanes=64),
     "four_parts": chip(200, 3, 2, rows=2, lanes=128),
+    "lbe_narrow": lbe_chip(1, 33, 2, classes=2, rows=1, lanes=4),
+    "lbe_bytes": lbe_chip(70, 3, classes=2, lanes=8),
+    "lbe_full_word": lbe_chip(96, 5, classes=2, lanes=32),
+    "lbe_four_parts": lbe_chip(200, 65, 2, classes=2, lanes=128),
 }
 
 
@@ -105,6 +109,7 @@ def test_hardware_equals_golden(testbench):
     run_on_chips(testbench, Mask, CHIPS, "tb_mask", seed=1, n=[128, 1, 77, 96, 254, 255, 256, 64])
 
 
-def test_a_wrong_mask_of_the_hardware_is_named(testbench):
-    with pytest.raises(AssertionError, match="two_parts: n 77, layer 0, mask 8: "):
-        run_on_chips(testbench, Mask, CHIPS, "tb_mask", seed=1, n=[77], wrong={"two_parts": 1})
+@pytest.mark.parametrize(("name", "mask"), [("two_parts", 8), ("lbe_full_word", 2)])
+def test_a_wrong_mask_of_the_hardware_is_named(testbench, name, mask):
+    with pytest.raises(AssertionError, match=f"{name}: n .*, layer 0, mask {mask}: "):
+        run_on_chips(testbench, Mask, CHIPS, "tb_mask", seed=1, n=[77], wrong={name: 1})

@@ -1,9 +1,9 @@
-"""The scan: every word of a layer, in order."""
+"""The scan: every word of a layer, or of a row, in order."""
 
 from __future__ import annotations
 
 import pytest
-from chips import BINARY, chip, run_on_chips
+from chips import BINARY, chip, lbe_chip, run_on_chips
 
 from popflip.hw.scan import Scan
 
@@ -12,6 +12,10 @@ CHIPS = {
     "part_of_a_group": chip(33, 6, 3, precision=BINARY, rows=4, lanes=8),
     "one_group": chip(31, 5, 2, rows=8, lanes=16),
     "wide": chip(130, 7, 3, precision=BINARY, rows=2, lanes=64),
+    "lbe_width_one": lbe_chip(1, 1, 3, classes=2, rows=1, lanes=4),
+    "lbe_part_of_a_group": lbe_chip(33, 6, 13, classes=2, rows=4, lanes=8),
+    "lbe_one_group": lbe_chip(31, 5, 37, 2, classes=2, rows=64, lanes=32),
+    "lbe_wide": lbe_chip(130, 7, 65, 3, classes=2, rows=2, lanes=64),
 }
 
 
@@ -19,6 +23,7 @@ def test_every_word_in_order(testbench):
     run_on_chips(testbench, Scan, CHIPS, "tb_scan")
 
 
-def test_a_wrong_address_is_named(testbench):
-    with pytest.raises(AssertionError, match=r"one_group: layer 0, row 4, word 1: .*'counter_address'"):
-        run_on_chips(testbench, Scan, CHIPS, "tb_scan", wrong={"one_group": 1})
+@pytest.mark.parametrize(("name", "word"), [("one_group", 1), ("lbe_one_group", 0)])
+def test_a_wrong_address_is_named(testbench, name, word):
+    with pytest.raises(AssertionError, match=rf"{name}: layer 0, row 4, word {word}: .*'counter_address'"):
+        run_on_chips(testbench, Scan, CHIPS, "tb_scan", wrong={name: 1})
