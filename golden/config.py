@@ -310,4 +310,28 @@ PRESETS: dict[str, Preset] = {
             shift=5,
         ),
     ),
+    "digits-lbe": Preset(
+        "8×8 digits, 256-128 binary, rule lbe, about 95 %",
+        "digits",
+        (3, 6, 9, 12),
+        LbeConfig(layers=(256, 128), classes=10, group=(32,), margin=(16,)),
+    ),
+    "digits-lbe-small": Preset(
+        "8×8 digits, 192-64 binary, rule lbe, 6-bit counters: fits an iCE40 UP5K, about 94.5 %",
+        "digits",
+        (4, 8, 12),
+        LbeConfig(layers=(192, 64), classes=10, group=(16,), margin=(8,), mmax=31),
+    ),
+    "mnist-lbe": Preset(
+        "MNIST, 784-512 binary, rule lbe, about 93.5 %",
+        "mnist",
+        (1,),
+        LbeConfig(layers=(784, 512), classes=10, group=(32,), margin=(32,), reinforce_p256=1, epochs=8),
+    ),
+    "mnist-lbe-deep": Preset(
+        "MNIST, 784-512-512 binary, rule lbe, about 94 %",
+        "mnist",
+        (1,),
+        LbeConfig(layers=(784, 512, 512), classes=10, group=(32, 32), margin=(64, 64), reinforce_p256=1, epochs=10),
+    ),
 }

@@ -18,8 +18,8 @@ def winners(z: NDArray[np.int32], wrong: NDArray[np.bool_], group: int) -> NDArr
     groups = -(-z.size // size)
     distance = np.full(groups * size, _NEVER, np.int32)
     np.copyto(distance[: z.size], np.abs(z), where=wrong)
-    distance = distance.reshape(groups, size)
-    nearest = np.argmin(distance, axis=1)
+    by_group = distance.reshape(groups, size)
+    nearest = np.argmin(by_group, axis=1)
     numbers = np.arange(groups)
-    some = distance[numbers, nearest] != _NEVER
+    some = by_group[numbers, nearest] != _NEVER
     return (numbers * size + nearest)[some]

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from popflip.golden.config import Config, ConfigError, Precision
-from popflip.golden.weights import State
+from popflip.golden.config import AnyConfig, Config, ConfigError, LbeConfig, Precision, Rule
+from popflip.golden.weights import LbeState, State, lbe_initial, signs
 
 from .device import Status
 from .files import FileError, reason, whole_file
@@ -28,7 +28,7 @@ class Checkpoint:
     ``status.batches`` is also the place in the sample order: the order follows from the configuration's seed.
     """
 
-    config: Config
+    config: AnyConfig
     state: State
     status: Status
     dataset: str
@@ -73,13 +73,16 @@ def _checkpoint(arrays: dict[str, NDArray]) -> Checkpoint:
     header = json.loads(str(arrays["header"][()]))
     if header["format"] != FORMAT:
         raise ConfigError(f"its format is {header['format']}, this version reads {FORMAT}")
-    config = Config(**header["config"])
+    lbe = header["config"].get("rule") == Rule.LBE
+    config: AnyConfig = (LbeConfig if lbe else Config)(**header["config"])
     state = State(
         [arrays[f"weights{layer}"] for layer in range(config.depth)],
         [arrays[f"counters{layer}"] for layer in range(config.depth)],
         header["rng"],
     )
     _check(config, state)
+    if isinstance(config, LbeConfig):  # whose classifiers follow from the seed
+        state = LbeState(state.weights, state.counters, state.rng, lbe_initial(config).classifiers)
     status = Status(**header["status"] | {"flips": tuple(header["status"]["flips"])})
     if len(status.flips) != config.depth or not all(
         isinstance(getattr(status, field.name), int)
@@ -94,13 +97,16 @@ def _checkpoint(arrays: dict[str, NDArray]) -> Checkpoint:
     return Checkpoint(config, state, status, header["dataset"], thresholds, header["test_split"])
 
 
-def _check(config: Config, state: State) -> None:
+def _check(config: AnyConfig, state: State) -> None:
     allowed = [-1, 1] if config.precision == Precision.BINARY else [-1, 0, 1]
+    lowest = -config.mmax - (config.rule == Rule.LBE)
     for layer, shape in enumerate(zip(config.rows, config.synapses, strict=True)):
         w, m = state.weights[layer], state.counters[layer]
         if w.shape != shape or w.dtype != np.int8 or not np.isin(w, allowed).all():
             raise ConfigError(f"the weights of layer {layer} do not fit its configuration")
-        if m.shape != shape or m.dtype != np.int16 or np.abs(m.astype(np.int32)).max() > config.mmax:
+        if m.shape != shape or m.dtype != np.int16 or not lowest <= m.min() <= m.max() <= config.mmax:
             raise ConfigError(f"the counters of layer {layer} do not fit its configuration")
+        if config.rule == Rule.LBE and not np.array_equal(w, signs(m >= 0)):
+            raise ConfigError(f"the weights of layer {layer} are not the signs of its counters")
     if not isinstance(state.rng, int) or not 0 < state.rng < 2**32:
         raise ConfigError("its random state is damaged")

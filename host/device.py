@@ -21,7 +21,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from popflip.golden.config import Config, ConfigError
+from popflip.golden.config import AnyConfig, ConfigError
 from popflip.golden.weights import State
 
 DEFAULT_ROWS, DEFAULT_SYNAPSES = 4, 32
@@ -37,8 +37,8 @@ class Status:
     """What a device counts since its reset; ``cycles``, by the names of ``CYCLE_COUNTERS``, where there is a clock."""
 
     samples: int = 0
-    batches: int = 0
-    errors: int = 0  # samples that taught
+    batches: int = 0  # LBE: as many as samples
+    errors: int = 0  # samples that taught; LBE: at least one layer
     correct: int = 0  # training samples whose class was predicted before learning
     signature: int = 0  # CRC-32 of the flips
     rng: int = 0  # xorshift32 state
@@ -49,12 +49,12 @@ class Status:
 class Device(ABC):
     """Something that learns as ``config`` says. ``x`` is uint8 of 0 and 1, [samples, inputs]; ``y`` int, [samples]."""
 
-    def __init__(self, config: Config):
+    def __init__(self, config: AnyConfig):
         self.config = config
 
     @abstractmethod
     def reset(self) -> None:
-        """Initial weights from ``config.seed``, zero counters, zero status."""
+        """The initial state of ``config.seed``, zero status."""
 
     @abstractmethod
     def train(self, x: NDArray[np.uint8], y: NDArray[np.integer]) -> None:
@@ -62,7 +62,8 @@ class Device(ABC):
 
     @abstractmethod
     def end_batch(self, k: tuple[int, ...]) -> None:
-        """Select ``k[l]`` synapses of each layer, flip them and decay the counters."""
+        """End the batch with what ``config.schedule`` says. GFT: select ``k[l]`` synapses of each layer, flip them and
+        decay the counters. LBE: nothing, ``k`` is empty; batches are single samples, any number of them at once."""
 
     @abstractmethod
     def infer(self, x: NDArray[np.uint8]) -> NDArray[np.integer]:
@@ -96,7 +97,7 @@ class Device(ABC):
 class GoldenDevice(Device):
     """The golden model: NumPy in this process, no clock."""
 
-    def __init__(self, config: Config):
+    def __init__(self, config: AnyConfig):
         from popflip.golden.trainer import Trainer
 
         super().__init__(config)
@@ -139,7 +140,7 @@ class GoldenDevice(Device):
 
 def open_device(
     name: str,
-    config: Config,
+    config: AnyConfig,
     rows: int = DEFAULT_ROWS,
     synapses: int = DEFAULT_SYNAPSES,
     waves: Path | None = None,

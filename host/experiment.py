@@ -10,11 +10,12 @@ import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from popflip.golden.config import PRESETS, Config, ConfigError, Precision, Preset
+from popflip.golden.config import PRESETS, AnyConfig, Config, ConfigError, LbeConfig, Precision, Preset, Rule
 
 from . import dataset as datasets
 from .checkpoint import Checkpoint
@@ -22,10 +23,19 @@ from .dataset import DataSet
 from .settings import Settings, flag
 
 DEFAULT_PRESET = "digits"
-LEARNING = ("precision", "batch", "epochs", "k0", "margin", "window", "dclip", "mmax", "flip_p256", "seed", "rule")
+GFT_LEARNING = ("precision", "batch", "epochs", "k0", "window", "dclip", "mmax", "flip_p256", "seed", "rule")
 """Settings that are fields of :class:`Config` as they are."""
-CHANGES_THE_RUN = ("preset", "dataset", "thresholds", "levels", "test_split", "layers", "shift", *LEARNING)
+LBE_LEARNING = ("epochs", "mmax", "reinforce_p256", "seed", "rule")
+"""Settings that are fields of :class:`LbeConfig` as they are."""
+GFT_ONLY = ("batch", "k0", "window", "shift", "dclip", "flip_p256")
+LBE_ONLY = ("group", "reinforce_p256")
+CHANGES_THE_RUN = (
+    *("preset", "dataset", "thresholds", "levels", "test_split", "layers", "shift", "margin", "group"),
+    *dict.fromkeys(GFT_LEARNING + LBE_LEARNING),
+)
 SMALL_DATA_SET = 10_000  # training samples below which more synapses are selected in a batch
+GROUP = 32  # LBE: neurons of which one is taught
+WIDE = 512  # LBE: neurons from which a single layer is taught with half the margin
 LAST_LAYER_FACTOR = 4  # share of the last layer's synapses selected in a batch, relative to the other layers'
 
 
@@ -36,7 +46,7 @@ class Experiment:
     dataset: str
     thresholds: NDArray  # [levels] or [levels, features]
     test_split: float | None  # share held out of an own data set; None: the default, or a test set of its own
-    config: Config
+    config: AnyConfig
     x_train: NDArray[np.uint8]  # [samples, inputs]
     y_train: NDArray[np.int64]
     x_test: NDArray[np.uint8]
@@ -59,7 +69,7 @@ def prepare(settings: Settings) -> Experiment:
     data = datasets.load(settings.dataset or preset.dataset, settings.data_dir, settings.test_split)
     thresholds = _thresholds(settings, preset, data)
     bits = data.features * len(thresholds)
-    _check_layers(settings, data, bits, len(thresholds))
+    _check_layers(settings, preset, data, bits, len(thresholds))
     config = _configure(settings, preset, Shape(data.name, bits, data.classes, len(data.train_classes)))
     return _experiment(data, thresholds, settings.test_split, config)
 
@@ -98,7 +108,7 @@ def from_checkpoint(checkpoint: Checkpoint, data_dir: Path | None = None) -> Exp
     return _experiment(data, checkpoint.thresholds, checkpoint.test_split, checkpoint.config)
 
 
-def _experiment(data: DataSet, thresholds: NDArray, test_split: float | None, config: Config) -> Experiment:
+def _experiment(data: DataSet, thresholds: NDArray, test_split: float | None, config: AnyConfig) -> Experiment:
     return Experiment(
         dataset=data.name,
         thresholds=thresholds,
@@ -111,24 +121,41 @@ def _experiment(data: DataSet, thresholds: NDArray, test_split: float | None, co
     )
 
 
-def network(settings: Settings) -> Config:
-    """The configuration without any data: as :func:`prepare`, for what needs the shape of the network alone."""
-    preset = _preset(settings)
+def network(settings: Settings, default: str = DEFAULT_PRESET) -> AnyConfig:
+    """The configuration without any data: as :func:`prepare`, for what needs the shape of the network alone.
+
+    ``default`` is the preset to start from when nothing else is asked for.
+    """
+    preset = _preset(settings, default)
     shape = Shape(preset.dataset, preset.config.inputs, preset.config.classes, SMALL_DATA_SET)
     return _configure(settings, preset, shape)
 
 
-def _preset(settings: Settings) -> Preset:
-    """The preset asked for, or the one named like the data set, or the default."""
-    name = settings.preset or (settings.dataset if settings.dataset in PRESETS else DEFAULT_PRESET)
-    if name not in PRESETS:
-        raise ConfigError(f"--preset: {name!r} is not one of {', '.join(PRESETS)}")
-    return PRESETS[name]
+def _preset(settings: Settings, default: str = DEFAULT_PRESET) -> Preset:
+    """The preset asked for; else the rule's one for the data set; else ``default``, if it is the rule's."""
+    rule = settings.rule
+    if rule is not None and rule not in list(Rule):
+        raise ConfigError(f"rule: {rule!r} is not one of {', '.join(Rule)}")
+    if settings.preset is None:
+        return PRESETS[_default_preset(settings.dataset, rule or PRESETS[default].config.rule, default)]
+    if settings.preset not in PRESETS:
+        raise ConfigError(f"--preset: {settings.preset!r} is not one of {', '.join(PRESETS)}")
+    preset = PRESETS[settings.preset]
+    if rule not in (None, preset.config.rule):
+        raise ConfigError(f"--rule: preset {settings.preset} learns by {preset.config.rule}; leave one of the two out")
+    return preset
+
+
+def _default_preset(dataset: str | None, rule: str, default: str) -> str:
+    suffix = "-lbe" if rule == Rule.LBE else ""
+    if dataset is not None and (name := f"{dataset}{suffix}") in PRESETS:
+        return name
+    return default if PRESETS[default].config.rule == rule else f"{DEFAULT_PRESET}{suffix}"
 
 
 def _thresholds(settings: Settings, preset: Preset, data: DataSet) -> NDArray:
     """Those asked for, the preset's if it is for this data, the data set's own, or quantiles."""
-    if settings.levels is not None and (settings.thresholds is not None or data.name in datasets.THRESHOLDS):
+    if settings.levels is not None and (settings.thresholds is not None or datasets.built_in(data.name)):
         raise ConfigError("--levels: is for your own data without --thresholds; give one of the two")
     if settings.thresholds is not None:
         if not settings.thresholds:
@@ -136,15 +163,15 @@ def _thresholds(settings: Settings, preset: Preset, data: DataSet) -> NDArray:
         return np.array(settings.thresholds)
     if data.name == preset.dataset:
         return np.array(preset.thresholds)
-    if data.name in datasets.THRESHOLDS:
-        return np.array(datasets.THRESHOLDS[data.name])
+    if kind := datasets.built_in(data.name):
+        return np.array(datasets.THRESHOLDS[kind])
     levels = datasets.DEFAULT_LEVELS if settings.levels is None else settings.levels
     if levels < 1:
         raise ConfigError("--levels: at least one is needed")
     return datasets.quantile_thresholds(data.train_values, levels)
 
 
-def _check_layers(settings: Settings, data: DataSet, bits: int, levels: int) -> None:
+def _check_layers(settings: Settings, preset: Preset, data: DataSet, bits: int, levels: int) -> None:
     layers = settings.layers
     if not layers or len(layers) < 2:
         return
@@ -154,25 +181,58 @@ def _check_layers(settings: Settings, data: DataSet, bits: int, levels: int) -> 
             f"layers: {layers[0]} inputs, but {data.name} has {data.features} values × {levels} thresholds = {bits} "
             f"bits; use --layers {fitting}, or other thresholds"
         )
-    if layers[-1] < data.classes:
+    if preset.config.rule == Rule.GFT and layers[-1] < data.classes:
         raise ConfigError(
             f"layers: {layers[-1]} classes (0 … {layers[-1] - 1}), but {data.name} has class {data.classes - 1}; "
             f"the last layer needs {data.classes}"
         )
 
 
-def _configure(settings: Settings, preset: Preset, data: Shape) -> Config:
+def _configure(settings: Settings, preset: Preset, data: Shape) -> AnyConfig:
+    """The preset's configuration with what was asked for, and what follows from rules of thumb where that differs."""
     base = preset.config
+    for name in LBE_ONLY if base.rule == Rule.GFT else GFT_ONLY:
+        if getattr(settings, name) is not None:
+            other = Rule.LBE if base.rule == Rule.GFT else Rule.GFT
+            raise ConfigError(f"{flag(name)}: is for rule {other}, and this run learns by {base.rule}; leave it out")
+    if isinstance(base, LbeConfig):
+        return _configure_lbe(settings, base, data, data.name != preset.dataset)
+    return _configure_gft(settings, base, data, data.name != preset.dataset)
+
+
+def _configure_gft(settings: Settings, base: Config, data: Shape, other_data: bool) -> Config:
     layers = (data.bits, *base.layers[1:-1], data.classes) if settings.layers is None else settings.layers
-    asked = {name: value for name in LEARNING if (value := getattr(settings, name)) is not None}
+    asked = _asked(settings, GFT_LEARNING)
     if settings.shift is not None:
         asked["shift"] = None if settings.shift == "none" else settings.shift
+    if settings.margin is not None:
+        if len(settings.margin) != 1:
+            raise ConfigError(f"margin: {len(settings.margin)} given, expected 1 (rule gft has one)")
+        asked["margin"] = settings.margin[0]
     precision = asked.get("precision", base.precision)
-    if data.name != preset.dataset:
+    if other_data:
         asked = stream_rules(data.samples) | asked
     if (layers, precision) != (base.layers, base.precision) and len(layers) >= 2:
         asked = network_rules(layers, precision, data.samples) | asked
     return replace(base, layers=layers, **asked)
+
+
+def _configure_lbe(settings: Settings, base: LbeConfig, data: Shape, other_data: bool) -> LbeConfig:
+    if settings.precision not in (None, Precision.BINARY):
+        raise ConfigError(f"precision: {settings.precision!r} is not binary, and rule lbe has binary weights only")
+    layers = (data.bits, *base.layers[1:]) if settings.layers is None else settings.layers
+    asked = _asked(settings, LBE_LEARNING)
+    for name in ("group", "margin"):
+        values = getattr(settings, name)
+        if values is not None:
+            asked[name] = values * (len(layers) - 1) if len(values) == 1 else values
+    if other_data or layers != base.layers:
+        asked = lbe_rules(layers, data.samples) | asked
+    return replace(base, layers=layers, classes=data.classes, **asked)
+
+
+def _asked(settings: Settings, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: value for name in names if (value := getattr(settings, name)) is not None}
 
 
 def stream_rules(samples: int) -> dict[str, int]:
@@ -199,4 +259,19 @@ def network_rules(layers: tuple[int, ...], precision: str, samples: int) -> dict
         "window": tuple(round(0.35 * math.sqrt(max(0, width))) for width in layers[:-2]),
         "dclip": 1 if len(layers) <= 3 else 3,
         "k0": tuple(max(1, round(part * count)) for part, count in zip(shares, synapses, strict=True)),
+    }
+
+
+def lbe_rules(layers: tuple[int, ...], samples: int) -> dict[str, int | tuple[int, ...]]:
+    """Groups, margins and reinforcement of LBE for a network no preset was made for (docs/algorithm.md).
+
+    ``group`` 32; ``margin`` an eighth of a layer's neurons, a sixteenth of those of a single layer of 512 or more;
+    ``reinforce_p256`` 1, or 2 when there are few samples.
+    """
+    neurons = layers[1:]
+    share = 16 if len(neurons) == 1 and neurons[0] >= WIDE else 8
+    return {
+        "group": (GROUP,) * len(neurons),
+        "margin": tuple(width // share for width in neurons),
+        "reinforce_p256": 2 if samples < SMALL_DATA_SET else 1,
     }

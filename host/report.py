@@ -8,18 +8,23 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from popflip.golden.config import Config
+from popflip.golden.config import AnyConfig, Rule
 
 from .device import Status
 from .experiment import Experiment
 from .files import whole_file
-from .run import BatchResult, Run
+from .run import LBE_STEP, Run, StepResult, batch_name, step_batches
 
 
 def build(
     experiment: Experiment, device: str, run: Run, status: Status, state_sha256: str, test_accuracy: float
 ) -> dict[str, Any]:
-    """The report. ``signature`` and ``rng`` are 8 hexadecimal digits; counts are since the run's beginning."""
+    """The report. ``signature`` and ``rng`` are 8 hexadecimal digits; counts are since the run's beginning.
+
+    ``history`` has an entry a step, of which ``verified_batches`` were compared with golden: a step is a batch, or, as
+    under LBE a batch is one sample, up to 256 of them.
+    """
+    config = experiment.config
     report = {
         "test_accuracy": test_accuracy,
         "state_sha256": state_sha256,
@@ -39,7 +44,7 @@ def build(
             "thresholds": experiment.thresholds.tolist(),
             "test_split": experiment.test_split,
         },
-        "config": asdict(experiment.config),
+        "config": asdict(config) | {"precision": config.precision.value, "batch": config.batch},
         "history": [asdict(result) for result in run.history],
     }
     if run.cycles is not None:
@@ -56,9 +61,10 @@ def write(path: Path, report: dict[str, Any]) -> None:
 
 def rows(report: dict[str, Any]) -> list[tuple[str, str]]:
     """Names and values of the table shown at the end of a run."""
+    lbe = report["config"]["rule"] == Rule.LBE
     table = [
         ("test accuracy", f"{report['test_accuracy']:.2%}"),
-        ("batches", f"{report['batches']} of {report['config']['batch']} samples"),
+        *([] if lbe else [("batches", f"{report['batches']} of {report['config']['batch']} samples")]),
         ("samples that taught", f"{report['errors']} of {report['samples']}"),
         ("weights flipped", " + ".join(map(str, report["flips"])) + " (a layer)"),
         ("signature", report["signature"]),
@@ -74,29 +80,30 @@ def rows(report: dict[str, Any]) -> list[tuple[str, str]]:
         ]
         table.insert(-len(cycles), ("cycles", str(cycles["total"])))
     if report["verified_batches"]:
-        table.append(("equal to golden", f"every bit after each of {report['verified_batches']} batches"))
+        each = f"steps of {LBE_STEP} samples" if lbe else "batches"
+        table.append(("equal to golden", f"every bit after each of {report['verified_batches']} {each}"))
     return [*table, ("seconds of training", f"{report['wall_seconds']:.1f}")]
 
 
-def plot(path: Path, history: Sequence[BatchResult], config: Config, test_accuracy: float) -> None:
-    """Accuracy, samples that taught and weights flipped, over the batches, as a PNG."""
+def plot(path: Path, history: Sequence[StepResult], config: AnyConfig, test_accuracy: float) -> None:
+    """Accuracy, samples that taught and weights flipped, step by step, as a PNG."""
     from matplotlib.figure import Figure
 
     batches = [result.batch for result in history]
     figure = Figure(figsize=(8, 8), layout="constrained")
     accuracy, errors, flips = figure.subplots(3, sharex=True)
-    accuracy.plot(batches, [100 * result.accuracy for result in history], label="training, before the batch is learned")
+    accuracy.plot(batches, [100 * result.accuracy for result in history], label="training, before learning")
     accuracy.axhline(
         100 * test_accuracy, color="tab:green", linestyle="--", label=f"test, at the end: {test_accuracy:.2%}"
     )
     accuracy.set_ylabel("accuracy (%)")
     accuracy.legend(loc="lower right")
     errors.plot(batches, [result.errors for result in history], color="tab:red")
-    errors.set_ylabel(f"samples that taught, of {config.batch}")
+    errors.set_ylabel(f"samples that taught, of {config.batch * step_batches(config)}")
     for layer in range(config.depth):
         flips.plot(batches, [result.flips[layer] for result in history], label=f"layer {layer}")
     flips.set_ylabel("weights flipped")
-    flips.set_xlabel("batch")
+    flips.set_xlabel(batch_name(config))
     flips.legend()
     name = "-".join(map(str, config.layers))
     figure.suptitle(f"{name} {config.precision.value}, {config.rule.value}, seed {config.seed}")

@@ -2,8 +2,11 @@
 
 ::
 
-    order ─▶ train(batch) ─▶ end_batch(k) ─▶ status ─┬─▶ history, progress
-                                                     └─▶ equal to golden? (every batch, to the last counter)
+    order ─▶ train(step) ─▶ end_batch(k) ─▶ status ─┬─▶ history, progress
+                                                    └─▶ equal to golden? (every step, to the last counter)
+
+A run goes in **steps**, after each of which the device is looked at. GFT: a step is a batch. LBE, whose batches are
+single samples: a step is :data:`LBE_STEP` samples, or what is left of them; steps end at multiples of that.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from popflip.golden.config import Config, ConfigError
+from popflip.golden.config import AnyConfig, ConfigError, Rule
 from popflip.golden.weights import first_difference
 
 from .device import Device, Status
@@ -27,11 +30,25 @@ COUNTS = tuple(field.name for field in fields(Status) if field.name != "cycles")
 COUNT_WRAP = 2**32  # cycle counters have 32 bits
 
 
-@dataclass(frozen=True)
-class BatchResult:
-    """One batch: share of samples classified right before learning, samples that taught, weights flipped a layer."""
+LBE_STEP = 256
+"""Samples of a step under LBE."""
 
-    batch: int  # counted from 1
+
+def step_batches(config: AnyConfig) -> int:
+    """Batches of a step: 1, or under LBE as many as samples."""
+    return LBE_STEP if config.rule == Rule.LBE else 1
+
+
+def batch_name(config: AnyConfig) -> str:
+    """What a batch is called in front of users."""
+    return "sample" if config.rule == Rule.LBE else "batch"
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """One step: share of samples classified right before learning, samples that taught, weights flipped a layer."""
+
+    batch: int  # with which the step ended, counted from 1
     accuracy: float
     errors: int
     flips: tuple[int, ...]
@@ -41,29 +58,43 @@ class BatchResult:
 class Run:
     """A finished run. ``seconds`` and ``cycles`` are the device's training alone, without verification or inference."""
 
-    history: tuple[BatchResult, ...]
+    history: tuple[StepResult, ...]
     samples: int  # trained in this run
     seconds: float
     cycles: dict[str, int] | None
-    verified: int  # batches compared with the golden model
+    verified: int  # steps after which the device was compared with the golden model: batches, or under LBE 256 samples
 
 
-def sample_order(samples: int, config: Config) -> Iterator[NDArray[np.intp]]:
-    """Sample numbers of each whole batch of the full run.
+def sample_order(samples: int, config: AnyConfig) -> Iterator[NDArray[np.intp]]:
+    """Sample numbers of each step of the full run.
 
-    Batches are cut from the concatenation over epochs of ``Generator(PCG64(seed)).permutation(samples)``.
+    Steps are cut from the concatenation over epochs of ``Generator(PCG64(seed)).permutation(samples)``.
     """
     generator = np.random.Generator(np.random.PCG64(config.seed))
     waiting = np.empty(0, np.intp)
-    for _ in range(config.batches(samples)):
-        missing = max(0, config.batch - len(waiting))
-        epochs = -(-missing // samples)
+    missing = config.batches(samples) * config.batch
+    while missing:
+        size = min(step_batches(config) * config.batch, missing)
+        epochs = -(-max(0, size - len(waiting)) // samples)
         waiting = np.concatenate([waiting, *(generator.permutation(samples) for _ in range(epochs))])
-        yield waiting[: config.batch]
-        waiting = waiting[config.batch :]
+        yield waiting[:size]
+        waiting = waiting[size:]
+        missing -= size
 
 
-def batches_to_run(config: Config, samples: int, limit: int | None) -> int:
+def steps(samples: int, config: AnyConfig, first: int, last: int) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Steps of the part of a run between two batches: number of the first batch (from 0) and samples of each."""
+    begin = 0
+    for order in sample_order(samples, config):
+        if begin >= last:
+            return
+        part = order[max(0, first - begin) * config.batch : (last - begin) * config.batch]
+        if len(part):
+            yield max(begin, first), part
+        begin += len(order) // config.batch
+
+
+def batches_to_run(config: AnyConfig, samples: int, limit: int | None) -> int:
     """Batches of the run, ``limit`` of them at most; an error if the data does not fill one."""
     total = config.batches(samples)
     if total == 0:
@@ -80,11 +111,12 @@ def train(
     y: NDArray[np.integer],
     limit: int | None = None,
     golden: Device | None = None,
-    on_batch: Callable[[BatchResult], None] = lambda result: None,
+    on_step: Callable[[StepResult], None] = lambda result: None,
 ) -> Run:
     """Train ``device`` from the batch it has reached to the last one (``limit`` counts from the run's beginning).
 
-    With ``golden``, a device in the same state, every batch is compared and a :class:`Difference` ends the run.
+    With ``golden``, a device in the same state, both are compared after every step and a :class:`Difference` ends the
+    run.
     """
     config = device.config
     total = config.batches(len(x))
@@ -93,32 +125,31 @@ def train(
     first = status.batches  # more than 0 when a run is resumed
     if golden is not None:
         compare(device, golden, status)
-    history: list[BatchResult] = []
+    history: list[StepResult] = []
+    samples = 0
     meter = _Meter()
     try:
-        for index, samples in enumerate(sample_order(len(x), config)):
-            if index < first:
-                continue
-            if index >= last:
-                break
+        for index, step in steps(len(x), config, first, last):
             k = config.schedule(index, total)
             before = device.status()
             meter.start(before)
-            device.train(x[samples], y[samples])
+            device.train(x[step], y[step])
             device.end_batch(k)
             after = device.status()
             meter.stop(after)
             if golden is not None:
-                golden.train(x[samples], y[samples])
+                golden.train(x[step], y[step])
                 golden.end_batch(k)
                 compare(device, golden, after)
+            samples += len(step)
             history.append(_result(before, after))
-            on_batch(history[-1])
+            on_step(history[-1])
     except KeyboardInterrupt:
-        raise Interrupted(f"interrupted after batch {first + len(history)} of {last}; nothing was written") from None
+        reached = history[-1].batch if history else first
+        raise Interrupted(f"interrupted after {batch_name(config)} {reached} of {last}; nothing was written") from None
     return Run(
         history=tuple(history),
-        samples=config.batch * len(history),
+        samples=samples,
         seconds=meter.seconds,
         cycles=meter.cycles,
         verified=len(history) if golden is not None else 0,
@@ -151,8 +182,8 @@ class _Meter:
         }
 
 
-def _result(before: Status, after: Status) -> BatchResult:
-    return BatchResult(
+def _result(before: Status, after: Status) -> StepResult:
+    return StepResult(
         batch=after.batches,
         accuracy=(after.correct - before.correct) / (after.samples - before.samples),
         errors=after.errors - before.errors,
@@ -166,17 +197,16 @@ def _result(before: Status, after: Status) -> BatchResult:
 def compare(device: Device, golden: Device, status: Status) -> None:
     """Raise :class:`Difference` unless ``device``, whose status was just read, is in every bit where ``golden`` is."""
     expected = golden.status()
+    where = f"{batch_name(golden.config)} {expected.batches}"
     place = first_difference(device.state(), golden.state())
     if place is not None:
-        raise Difference(f"batch {expected.batches}: {place}")
+        raise Difference(f"{where}: {place}")
     for name in COUNTS:
         mine, theirs = getattr(status, name), getattr(expected, name)
         if mine != theirs:
             if name in ("signature", "rng"):
                 mine, theirs = f"{mine:08x}", f"{theirs:08x}"
-            raise Difference(
-                f"batch {expected.batches}: {name} is {mine}, golden has {theirs}; weights and counters are equal"
-            )
+            raise Difference(f"{where}: {name} is {mine}, golden has {theirs}; weights and counters are equal")
 
 
 def same_predictions(predictions: NDArray[np.integer], golden: NDArray[np.integer]) -> None:

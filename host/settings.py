@@ -103,7 +103,11 @@ class Settings:
 
     preset: str | None = _setting(_text, WHAT, "NAME", "Start from a named experiment (popflip info lists them).")
     dataset: str | None = _setting(
-        _text, WHAT, "NAME|FILE", "digits, mnist, or your own .csv (class in the last column) or .npz (x, y)."
+        _text,
+        WHAT,
+        "NAME|FILE",
+        "digits, mnist, prototypes[:classes=10,bits=1000,flip=0.44,train=10000,test=2000,seed=1] (made up; say what "
+        "differs), or your own .csv (class in the last column) or .npz (x, y).",
     )
     data_dir: Path | None = _setting(
         _path, WHAT, "DIR", "Folder with mnist/ in it, instead of $POPFLIP_DATA or a download."
@@ -117,29 +121,51 @@ class Settings:
     test_split: Number | None = _setting(_share, WHAT, "SHARE", "Share of your own data held out for testing (0.2).")
 
     layers: tuple[int, ...] | None = _setting(
-        _list_of(_integer), NETWORK, "N,N,…", "Input bits, hidden widths and classes, as 256,64,10."
+        _list_of(_integer),
+        NETWORK,
+        "N,N,…",
+        "Input bits, hidden widths and classes, as 256,64,10. Rule lbe: bits and each layer's neurons, as 256,128.",
     )
-    precision: str | None = _setting(_text, NETWORK, "NAME", "Values of a weight: binary or ternary.")
-    mmax: int | None = _setting(_integer, NETWORK, "N", "Counters saturate at ±N.")
-    dclip: int | None = _setting(_integer, NETWORK, "N", "Largest error a hidden neuron is taught with.")
+    precision: str | None = _setting(_text, NETWORK, "NAME", "Values of a weight: binary or ternary. Rule lbe: binary.")
+    mmax: int | None = _setting(
+        _integer, NETWORK, "N", "Counters saturate at ±N; rule lbe: at −N−1 and N, as 127 or 63."
+    )
+    dclip: int | None = _setting(_integer, NETWORK, "N", "Rule gft: largest error a hidden neuron is taught with.")
 
-    rule: str | None = _setting(_text, LEARNING, "NAME", "Learning rule: gft.")
-    batch: int | None = _setting(_integer, LEARNING, "SAMPLES", "Samples between two updates of the weights.")
+    rule: str | None = _setting(_text, LEARNING, "NAME", "Learning rule: gft or lbe.")
+    batch: int | None = _setting(_integer, LEARNING, "SAMPLES", "Rule gft: samples between two updates.")
     epochs: int | None = _setting(_integer, LEARNING, "N", "Passes over the training samples.")
     k0: tuple[int, ...] | None = _setting(
-        _list_of(_integer), LEARNING, "N,N,…", "Weights selected in the first batch, one number a layer."
+        _list_of(_integer), LEARNING, "N,N,…", "Rule gft: weights selected in the first batch, one number a layer."
     )
-    margin: int | None = _setting(_integer, LEARNING, "N", "A sample teaches while it wins by no more than this.")
+    margin: tuple[int, ...] | None = _setting(
+        _list_of(_integer),
+        LEARNING,
+        "N[,N,…]",
+        "A sample teaches while it wins by no more than this. Rule lbe: a layer is taught while the right class leads "
+        "by less; one number, or one a layer.",
+    )
+    group: tuple[int, ...] | None = _setting(
+        _list_of(_integer), LEARNING, "N[,N,…]", "Rule lbe: neurons of which one is taught; one number, or one a layer."
+    )
+    reinforce_p256: int | None = _setting(
+        _integer, LEARNING, "0…256", "Rule lbe: a taught weight is made harder to change with probability N/256."
+    )
     window: tuple[int, ...] | None = _setting(
-        _list_of(_integer), LEARNING, "N,N,…", "A hidden neuron learns while |sum| ≤ this; one a hidden layer."
+        _list_of(_integer),
+        LEARNING,
+        "N,N,…",
+        "Rule gft: a hidden neuron learns while |sum| ≤ this; one a hidden layer.",
     )
     shift: int | str | None = _setting(
-        _shift, LEARNING, "N|none", "Counters lose m >> N at the end of a batch; none: all of it."
+        _shift, LEARNING, "N|none", "Rule gft: counters lose m >> N at the end of a batch; none: all of it."
     )
-    flip_p256: int | None = _setting(_integer, LEARNING, "1…256", "A selected weight flips with probability N/256.")
+    flip_p256: int | None = _setting(
+        _integer, LEARNING, "1…256", "Rule gft: a selected weight flips with probability N/256."
+    )
     seed: int | None = _setting(_integer, LEARNING, "N", "Seed of everything random in the run.")
     limit_batches: int | None = _setting(
-        _count, LEARNING, "N", "Stop after N batches; the schedule stays the full run's."
+        _count, LEARNING, "N", "Stop after N batches (rule lbe: samples); the schedule stays the full run's."
     )
 
     device: str | None = _setting(
@@ -148,7 +174,9 @@ class Settings:
     rows: int | None = _setting(_integer, WHERE, "P", "Rows the chip's MAC array takes in a cycle (4).")
     synapses: int | None = _setting(_integer, WHERE, "N", "Synapses of each row it takes in a cycle (32).")
     waves: Path | None = _setting(_path, WHERE, "F.vcd", "Record the simulated chip's signals.")
-    verify: bool | None = _setting(_boolean, WHERE, "", "Compare with the golden model after every batch.")
+    verify: bool | None = _setting(
+        _boolean, WHERE, "", "Compare with the golden model after every batch (rule lbe: 256 samples)."
+    )
 
     report: Path | None = _setting(_path, OUTPUT, "F.json", "Write results as JSON.")
     plot: Path | None = _setting(_path, OUTPUT, "F.png", "Draw accuracy, errors and flips.")

@@ -8,11 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from popflip.golden.config import PRESETS, Config, ConfigError, Precision
+from popflip.golden.config import PRESETS, Config, ConfigError, LbeConfig, Precision
+from popflip.golden.weights import initial
 from popflip.host.checkpoint import Checkpoint
 from popflip.host.device import Status
-from popflip.host.experiment import network, network_rules, prepare, resume, samples_for, stream_rules
-from popflip.host.settings import Settings
+from popflip.host.experiment import (
+    from_checkpoint,
+    lbe_rules,
+    network,
+    network_rules,
+    prepare,
+    resume,
+    samples_for,
+    stream_rules,
+)
+from popflip.host.settings import Settings, flag
 
 DIGITS = PRESETS["digits"].config
 
@@ -45,7 +55,7 @@ def test_everything_asked_for_wins():
         batch=100,
         epochs=3,
         k0=(7, 6, 5),
-        margin=9,
+        margin=(9,),
         window=(4, 3),
         dclip=2,
         shift="none",
@@ -124,7 +134,7 @@ def test_own_data_gets_quantile_thresholds_and_a_network_that_fits(own):
     [
         (
             {"preset": "digit"},
-            "--preset: 'digit' is not one of digits, digits-binary, digits-small, mnist, mnist-binary",
+            f"--preset: 'digit' is not one of {', '.join(PRESETS)}",
         ),
         (
             {"layers": (255, 64, 10)},
@@ -145,7 +155,41 @@ def test_own_data_gets_quantile_thresholds_and_a_network_that_fits(own):
         ({"k0": (1,)}, "k0: 1 given, expected 2 (one per layer)"),
         ({"window": ()}, "window: 0 given, expected 1 (one per hidden layer)"),
         ({"precision": "float"}, "precision: 'float' is not one of binary, ternary"),
-        ({"rule": "sgd"}, "rule: 'sgd' is not one of gft"),
+        ({"rule": "sgd"}, "rule: 'sgd' is not one of gft, lbe"),
+        ({"rule": "lbe", "preset": "digits"}, "--rule: preset digits learns by gft; leave one of the two out"),
+        ({"rule": "gft", "preset": "digits-lbe"}, "--rule: preset digits-lbe learns by lbe; leave one of the two out"),
+        ({"margin": (3, 4)}, "margin: 2 given, expected 1 (rule gft has one)"),
+        ({"group": (3,)}, "--group: is for rule lbe, and this run learns by gft; leave it out"),
+        (
+            {"preset": "digits", "reinforce_p256": 0},
+            "--reinforce-p256: is for rule lbe, and this run learns by gft; leave it out",
+        ),
+        *(
+            ({"rule": "lbe", name: value}, f"{flag(name)}: is for rule gft, and this run learns by lbe; leave it out")
+            for name, value in (
+                ("batch", 1),
+                ("k0", (1,)),
+                ("window", ()),
+                ("shift", "none"),
+                ("dclip", 1),
+                ("flip_p256", 2),
+            )
+        ),
+        (
+            {"rule": "lbe", "precision": "ternary"},
+            "precision: 'ternary' is not binary, and rule lbe has binary weights only",
+        ),
+        ({"rule": "lbe", "margin": (3, 4)}, "margin: 2 given, expected 1 (one per layer)"),
+        ({"rule": "lbe", "layers": (256, 40, 24), "group": ()}, "group: 0 given, expected 2 (one per layer)"),
+        (
+            {"rule": "lbe", "layers": (256,)},
+            "layers: 1 widths given, expected inputs and the neurons of each layer (2 to 9 numbers)",
+        ),
+        (
+            {"rule": "lbe", "layers": (255, 128)},
+            "layers: 255 inputs, but digits has 64 values × 4 thresholds = 256 bits; use --layers 256,128, "
+            "or other thresholds",
+        ),
         ({"shift": 32}, "shift: 32 is outside 0 … 31"),
         ({"levels": 3}, "--levels: is for your own data without --thresholds; give one of the two"),
         ({"thresholds": ()}, "--thresholds: at least one is needed"),
@@ -157,7 +201,87 @@ def test_what_does_not_fit_is_named(settings, message):
     assert str(error.value) == message
 
 
+# LBE ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", [{"rule": "lbe"}, {"preset": "digits-lbe"}, {"rule": "lbe", "dataset": "digits"}])
+def test_the_rule_alone_takes_its_preset_for_the_data(settings):
+    experiment = prepare(Settings(**settings))
+    assert experiment.config == PRESETS["digits-lbe"].config
+    assert experiment.thresholds.tolist() == [3, 6, 9, 12]
+
+
+def test_everything_asked_for_of_lbe_wins():
+    settings = Settings(
+        rule="lbe",
+        thresholds=(4, 8),
+        layers=(128, 20, 12),
+        precision="binary",
+        epochs=3,
+        group=(7, 5),
+        margin=(-4,),
+        reinforce_p256=0,
+        mmax=63,
+        seed=8,
+    )
+    assert prepare(settings).config == LbeConfig(
+        (128, 20, 12), 10, group=(7, 5), margin=(-4, -4), reinforce_p256=0, mmax=63, epochs=3, seed=8
+    )
+
+
+@pytest.mark.parametrize(
+    ("layers", "samples", "expected"),
+    [
+        ((256, 128), 1437, {"group": (32,), "margin": (16,), "reinforce_p256": 2}),
+        ((784, 512), 60000, {"group": (32,), "margin": (32,), "reinforce_p256": 1}),
+        ((784, 511), 9_999, {"group": (32,), "margin": (63,), "reinforce_p256": 2}),
+        ((784, 512, 512), 10_000, {"group": (32, 32), "margin": (64, 64), "reinforce_p256": 1}),
+        ((1000, 35, 7), 10_000, {"group": (32, 32), "margin": (4, 0), "reinforce_p256": 1}),
+    ],
+)
+def test_rules_of_thumb_for_lbe(layers, samples, expected):
+    assert lbe_rules(layers, samples) == expected
+
+
+def test_lbe_s_presets_follow_the_rules_of_thumb():
+    samples = {"digits": 1437, "mnist": 60_000}
+    names = {"digits-lbe", "mnist-lbe", "mnist-lbe-deep"}
+    for name in names:
+        preset = PRESETS[name]
+        assert replace(preset.config, **lbe_rules(preset.config.layers, samples[preset.dataset])) == preset.config
+
+
+def test_own_data_gets_an_lbe_network_that_fits(own):
+    config = prepare(Settings(dataset=own, rule="lbe", levels=2)).config
+    assert (config.layers, config.classes, config.margin) == ((6, 128), 5, (16,))
+
+
+def test_prototypes_are_learned_as_they_are():
+    experiment = prepare(Settings(rule="lbe", dataset="prototypes:bits=40,classes=3,train=50,test=9,flip=0"))
+    assert experiment.dataset == "prototypes:classes=3,bits=40,flip=0.0,train=50,test=9,seed=1"
+    assert (experiment.config.layers, experiment.config.classes) == ((40, 128), 3)
+    assert len({bytes(sample) for sample in experiment.x_test}) == 3
+    again = from_checkpoint(saved_lbe(experiment))
+    assert np.array_equal(again.x_test, experiment.x_test)
+
+
+def saved_lbe(experiment) -> Checkpoint:
+    state = initial(experiment.config)
+    return Checkpoint(experiment.config, state, Status(flips=(0,)), experiment.dataset, experiment.thresholds, None)
+
+
+def test_an_lbe_run_to_go_on_with_stays_what_it_is():
+    experiment = prepare(Settings(rule="lbe"))
+    assert resume(Settings(), saved_lbe(experiment)).config == experiment.config
+    for name in ("margin", "group", "reinforce_p256", "rule"):
+        with pytest.raises(ConfigError, match=rf"^--resume: {flag(name)} is what the saved run says; leave it out$"):
+            resume(Settings(**{name: "lbe" if name == "rule" else (1,)}), saved_lbe(experiment))
+
+
 def test_the_network_alone_needs_no_data():
+    assert network(Settings(rule="lbe", layers=(20, 5)), "digits-small").layers == (20, 5)
+    assert network(Settings(), "digits-lbe") == PRESETS["digits-lbe"].config
+    assert network(Settings(rule="lbe"), "digits-small") == PRESETS["digits-lbe"].config
     assert network(Settings(preset="mnist")) == PRESETS["mnist"].config
     assert network(Settings(layers=(12, 3))).layers == (12, 3)
 
@@ -166,8 +290,6 @@ def test_the_network_alone_needs_no_data():
 
 
 def saved(dataset: str, layers: tuple[int, ...], thresholds: np.ndarray) -> Checkpoint:
-    from popflip.golden.weights import initial
-
     config = replace(DIGITS, layers=layers)
     return Checkpoint(config, initial(config), Status(flips=(0, 0)), dataset, thresholds, None)
 

@@ -12,7 +12,7 @@ from popflip.golden.config import PRESETS
 from popflip.host import report as reports
 from popflip.host.device import Status
 from popflip.host.experiment import Experiment
-from popflip.host.run import BatchResult, Run
+from popflip.host.run import Run, StepResult
 
 CYCLES = {
     "total": 51_200,
@@ -34,7 +34,7 @@ EXPERIMENT = Experiment(
     y_test=np.zeros(360, np.int64),
 )
 RUN = Run(
-    history=(BatchResult(1, 0.25, 200, (70, 18)), BatchResult(2, 0.5, 100, (60, 9))),
+    history=(StepResult(1, 0.25, 200, (70, 18)), StepResult(2, 0.5, 100, (60, 9))),
     samples=512,
     seconds=1.5,
     cycles=CYCLES,

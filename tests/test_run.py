@@ -57,7 +57,7 @@ def test_a_limit_keeps_the_schedule_of_the_full_run():
     whole, part = fresh(), fresh()
     train(part, x, y, limit=4)
     states = []
-    train(whole, x, y, on_batch=lambda result: states.append(whole.state().sha256()))
+    train(whole, x, y, on_step=lambda result: states.append(whole.state().sha256()))
     assert part.state().sha256() == states[3]
 
 
@@ -234,4 +234,4 @@ def test_an_interrupted_run_says_how_far_it_came():
 
     x, y = data()
     with pytest.raises(Interrupted, match=r"^interrupted after batch 4 of 9; nothing was written$"):
-        train(fresh(), x, y, on_batch=stop)
+        train(fresh(), x, y, on_step=stop)
