@@ -1,9 +1,9 @@
-"""The end of a batch and the initial state on the chip: every word of memory is golden's."""
+"""Ends of batches, rows that are taught, and initial states on the chip: every word of memory is golden's."""
 
 from __future__ import annotations
 
 import pytest
-from chips import BINARY, chip, run_on_chips
+from chips import BINARY, chip, lbe_chip, run_on_chips
 
 from popflip.hw.update import Update
 
@@ -17,8 +17,14 @@ CHIPS = {
         "full_words": chip(95, 5, 3, rows=2, lanes=32),
         "two_parts": chip(66, 3, 2, precision=BINARY, rows=1, lanes=64, mmax=3),
     },
+    "lbe": {
+        "lbe_width_one": lbe_chip(1, 1, 2, classes=2, rows=1, lanes=4, mmax=3),
+        "lbe_narrow": lbe_chip(37, 6, 9, classes=3, rows=4, lanes=8),
+        "lbe_full_words": lbe_chip(95, 33, 5, classes=11, lanes=32, mmax=63),
+        "lbe_two_parts": lbe_chip(130, 9, classes=2, rows=16, lanes=64, mmax=1),
+    },
 }
-CASES = [
+GFT_CASES = [
     {"spread": 0.1, "selected": 0.1, "flip_p256": 128, "shift": 4},
     {"spread": 0, "selected": 0.1, "flip_p256": 128, "shift": 4},
     {"spread": 0.02, "selected": 0.3, "flip_p256": 255, "shift": 1},
@@ -28,14 +34,25 @@ CASES = [
     {"spread": 5, "selected": 0.2, "flip_p256": 77, "shift": 7},
     {"spread": 0.1, "selected": 0.4, "flip_p256": 96, "shift": 8},
 ]
+LBE_CASES = [
+    {"spread": 0.01, "reinforce_p256": 2, "lessons": 12},
+    {"spread": 0.03, "reinforce_p256": 0, "lessons": 6},
+    {"spread": 0.1, "reinforce_p256": 128, "lessons": 6},
+    {"spread": 5, "reinforce_p256": 77, "lessons": 6},
+    {"spread": 0, "reinforce_p256": 256, "lessons": 6},
+    {"spread": 0.1, "reinforce_p256": 1, "lessons": 1},
+]
+CASES = {"gft": GFT_CASES, "lbe": LBE_CASES}
 
 
 @pytest.mark.parametrize("name", CHIPS)
 def test_every_word_of_memory_equals_golden(testbench, name):
-    run_on_chips(testbench, Update, CHIPS[name], "tb_update", seed=1, cases=CASES, seeds=[1, 7])
+    run_on_chips(testbench, Update, CHIPS[name], "tb_update", seed=1, cases=CASES, seeds=[1, 7], stall=0.2)
 
 
-def test_a_wrong_bit_is_named(testbench):
-    options = {"seed": 1, "cases": CASES[:1], "seeds": [], "wrong": {"bias_alone": 1}}
-    with pytest.raises(AssertionError, match=r"bias_alone: .*counters, bank 0, address "):
-        run_on_chips(testbench, Update, CHIPS["narrow"], "tb_update", **options)
+@pytest.mark.parametrize(("name", "part"), [("narrow", "bias_alone"), ("lbe", "lbe_two_parts")])
+def test_a_wrong_bit_is_named(testbench, name, part):
+    cases = {rule: of_rule[:1] for rule, of_rule in CASES.items()}
+    options = {"seed": 1, "cases": cases, "seeds": [], "stall": 0, "wrong": {part: 1}}
+    with pytest.raises(AssertionError, match=rf"{part}: .*counters, bank 0, address "):
+        run_on_chips(testbench, Update, CHIPS[name], "tb_update", **options)
