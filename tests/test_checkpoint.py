@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from popflip.golden.config import Config
+from popflip.golden.config import Config, LbeConfig
 from popflip.host.checkpoint import Checkpoint, load, save
 from popflip.host.device import GoldenDevice
 from popflip.host.files import FileError
@@ -103,3 +103,60 @@ def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileError) as error:
         load(tmp_path / "c.npz")
     assert str(error.value) == f"{tmp_path / 'c.npz'}: no such file or directory"
+
+
+# LBE ------------------------------------------------------------------------------------------------------------------
+
+LBE = LbeConfig((12, 9, 4), 3, group=(4, 2), margin=(5, 3), reinforce_p256=256, mmax=7, seed=3)
+
+
+def lbe_checkpoint() -> Checkpoint:
+    device = GoldenDevice(LBE)
+    generator = np.random.default_rng(7)
+    device.train(generator.integers(0, 2, (60, 12), np.uint8), generator.integers(0, 3, 60))
+    assert min(m.min() for m in device.state().counters) == -8
+    return Checkpoint(LBE, device.state(), device.status(), "prototypes:bits=12", np.array([1]), None)
+
+
+def test_an_lbe_network_is_restored_with_its_classifiers(tmp_path):
+    saved = lbe_checkpoint()
+    save(tmp_path / "c.npz", saved)
+    restored = load(tmp_path / "c.npz")
+    assert (restored.config, restored.status, restored.dataset) == (saved.config, saved.status, saved.dataset)
+    assert restored.state.sha256() == saved.state.sha256()
+    assert [w.tolist() for w in restored.state.weights] == [w.tolist() for w in saved.state.weights]
+    assert [rho.tolist() for rho in restored.state.classifiers] == [rho.tolist() for rho in saved.state.classifiers]
+    device, other = GoldenDevice(LBE), GoldenDevice(LBE)
+    device.load(saved.state, saved.status)
+    other.load(restored.state, restored.status)
+    x, y = np.random.default_rng(8).integers(0, 2, (30, 12), np.uint8), np.arange(30) % 3
+    for each in (device, other):
+        each.train(x, y)
+    assert other.state().sha256() == device.state().sha256()
+    assert other.status() == device.status()
+
+
+def changed(name: str, change) -> dict[str, np.ndarray]:
+    array = getattr(lbe_checkpoint().state, name)[0].copy()
+    array[0, 0] = change(array[0, 0])
+    return {f"{name}0": array}
+
+
+@pytest.mark.parametrize(
+    ("header", "arrays", "message"),
+    [
+        ({}, changed("counters", lambda k: 8), "the counters of layer 0 do not fit its configuration"),
+        ({}, changed("counters", lambda k: -9), "the counters of layer 0 do not fit its configuration"),
+        ({}, changed("counters", lambda k: ~k), "the weights of layer 0 are not the signs of its counters"),
+        ({}, changed("weights", lambda w: -w), "the weights of layer 0 are not the signs of its counters"),
+        ({}, changed("weights", lambda w: 0), "the weights of layer 0 do not fit its configuration"),
+        ({"config": {"rule": "lbe", "layers": [12, 5]}}, {}, "__init__() missing"),
+    ],
+)
+def test_a_damaged_lbe_checkpoint_is_refused(tmp_path, header, arrays, message):
+    path = tmp_path / "c.npz"
+    save(path, lbe_checkpoint())
+    damage(path, header, **arrays)
+    with pytest.raises(FileError) as error:
+        load(path)
+    assert message in str(error.value)

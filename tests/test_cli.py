@@ -68,6 +68,47 @@ def test_flags_and_report_reproduce_published_runs(name, batches):
     assert report["batches"] == batches
 
 
+@pytest.mark.parametrize(
+    ("name", "samples"),
+    [("lbe", 10), ("lbe", 28_740), ("lbe_two_layers", 0), ("lbe_two_layers", 1437), ("lbe_no_reinforcement", 100)],
+)
+def test_flags_and_report_reproduce_published_lbe_runs(name, samples):
+    vector = VECTORS[name]
+    flags = as_flags({key: value for key, value in vector["config"].items() if key != "classes"})
+    assert run("train", "--rule", "lbe", *flags, "--limit-batches", str(samples), "--report", "r.json") == 0
+    report = json.loads(Path("r.json").read_text())
+    expected = vector["after_samples"][str(samples)]
+    assert {key: report[key] for key in expected} == expected
+    assert (report["batches"], report["samples"]) == (samples, samples)
+    assert [step["batch"] for step in report["history"]] == [*range(256, samples, 256), *([samples] if samples else [])]
+
+
+def test_lbe_is_saved_resumed_verified_and_predicts(capsys):
+    flags = ("--rule", "lbe", "--layers", "256,40,24", "--margin", "5", "--epochs", "1")
+    assert run("train", *flags, "--report", "whole.json", "--plot", "p.png", "--verify") == 0
+    assert "equal to golden: every bit after each of 6 steps of 256 samples" in capsys.readouterr().out
+    assert run("train", *flags, "--limit-batches", "300", "--save", "m.npz") == 0
+    assert "sample 300 of 300: accuracy" in capsys.readouterr().out
+    assert run("train", "--resume", "m.npz", "--report", "rest.json", "--verify", "--save", "end.npz") == 0
+    whole, rest = (json.loads(Path(name).read_text()) for name in ("whole.json", "rest.json"))
+    for key in ("state_sha256", "signature", "rng", "flips", "errors", "batches", "test_accuracy", "config"):
+        assert rest[key] == whole[key]
+    assert rest["history"][1:] == whole["history"][2:]
+    capsys.readouterr()
+    assert run("infer", "--model", "end.npz") == 0
+    assert capsys.readouterr().out == f"samples: 360\naccuracy: {whole['test_accuracy']:.2%}\n"
+    assert run("verify", "--device", "golden", *flags, "--limit-batches", "300") == 0
+    assert "golden equals golden in every bit after each of 2 steps of 256 samples" in capsys.readouterr().out
+
+
+def test_made_up_data_is_made_again_for_a_saved_network(capsys):
+    data = "prototypes:bits=60,classes=3,flip=0.1,train=300,test=50,seed=9"
+    assert run("train", "--rule", "lbe", "--dataset", data, "--layers", "60,32", "--save", "m.npz") == 0
+    accuracy = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("test accuracy: "))
+    assert run("infer", "--model", "m.npz") == 0
+    assert capsys.readouterr().out == f"samples: 50\n{accuracy.removeprefix('test ')}\n"
+
+
 def test_a_file_says_what_flags_say():
     config = VECTORS["gft_memoryless_binary"]["config"]
     lines = [
@@ -203,6 +244,13 @@ def test_every_setting_of_a_run_is_a_flag_of_train():
         (["train", "--k0", "1,2,3"], "k0: 3 given, expected 2 (one per layer)"),
         (["train", "--batch", "x"], "--batch: 'x' is not a whole number"),
         (["train", "--batch", "99999"], "batch: 99999 samples a batch, but 20 epochs of 1437 have only 28740"),
+        (
+            ["train", "--rule", "lbe", "--batch", "9"],
+            "--batch: is for rule gft, and this run learns by lbe; leave it out",
+        ),
+        (["train", "--group", "9"], "--group: is for rule lbe, and this run learns by gft; leave it out"),
+        (["train", "--margin", "1,2"], "margin: 2 given, expected 1 (rule gft has one)"),
+        (["train", "--dataset", "prototypes:x=1"], "dataset prototypes: 'x' is not one of classes, bits, flip, train"),
         (["train", "--preset", "nope"], "--preset: 'nope' is not one of digits"),
         (["train", "--config", "none.toml"], "--config none.toml: no such file or directory"),
         (["train", "--device", "goldn"], "--device goldn: not golden, sim, nor a serial port"),
@@ -235,9 +283,14 @@ def test_no_memory_is_one_line(capsys, monkeypatch):
     assert refused(capsys, "train", *SMALL) == "not enough memory for a network or data set of this size"
 
 
-def test_ctrl_c_is_one_line_and_leaves_nothing_behind(tmp_path):
+@pytest.mark.parametrize(
+    ("flags", "place", "last"),
+    [(SMALL, "batch", 1_437_000), (("--rule", "lbe", "--layers", "256,12"), "sample", 143_700_000)],
+    ids=["gft", "lbe"],
+)
+def test_ctrl_c_is_one_line_and_leaves_nothing_behind(tmp_path, flags, place, last):
     command = [sys.executable, "-c", "from popflip.host.cli import main; main()"]
-    options = ["train", *SMALL, "--epochs", "100000", "--report", "r.json", "--save", "m.npz"]
+    options = ["train", *flags, "--epochs", "100000", "--report", "r.json", "--save", "m.npz"]
     with subprocess.Popen(
         [*command, *options], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -245,7 +298,7 @@ def test_ctrl_c_is_one_line_and_leaves_nothing_behind(tmp_path):
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert error.startswith("popflip: interrupted after batch ")
-    assert error.endswith(" of 1437000; nothing was written\n")
+    assert error.startswith(f"popflip: interrupted after {place} ")
+    assert error.endswith(f" of {last}; nothing was written\n")
     assert error.count("\n") == 1
     assert os.listdir(tmp_path) == []

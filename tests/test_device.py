@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from popflip.golden.config import Config, ConfigError
+from popflip.golden.config import Config, ConfigError, LbeConfig
 from popflip.host.device import DeviceError, GoldenDevice, Status, open_device
 
 CONFIG = Config((20, 6, 3), k0=(9, 4), window=(2,), margin=4, batch=8, seed=3)
@@ -63,6 +63,25 @@ def test_infer_changes_nothing():
     x = np.random.default_rng(9).integers(0, 2, (5, 20), np.uint8)
     assert device.infer(x).shape == (5,)
     assert (device.status(), device.state().sha256()) == before
+
+
+def test_lbe_has_the_same_api():
+    config = LbeConfig((20, 9), 3, group=(4,), margin=(4,))
+    device, other = GoldenDevice(config), GoldenDevice(config)
+    x, y = np.random.default_rng(8).integers(0, 2, (30, 20), np.uint8), np.arange(30) % 3
+    device.train(x, y)
+    device.end_batch(())
+    status = device.status()
+    assert (status.samples, status.batches, len(status.flips), status.cycles) == (30, 30, 1, None)
+    assert status.errors > 0 and status.flips[0] > 0
+    other.load(device.state(), status)
+    for each in (device, other):
+        each.train(x[::-1], y[::-1])
+    assert other.state().sha256() == device.state().sha256()
+    assert other.status() == device.status()
+    assert other.infer(x).tolist() == device.infer(x).tolist()
+    device.reset()
+    assert device.status() == Status(rng=GoldenDevice(config).status().rng, flips=(0,))
 
 
 def test_golden_is_opened_by_name():

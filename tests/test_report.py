@@ -87,3 +87,18 @@ def test_table_shows_results_and_shares_of_cycles():
 def test_plot_is_a_png(tmp_path, history):
     reports.plot(tmp_path / "p.png", history, EXPERIMENT.config, 0.875)
     assert (tmp_path / "p.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_lbe_has_the_same_keys_and_steps_instead_of_batches(tmp_path):
+    config = PRESETS["digits-lbe"].config
+    run = replace(RUN, history=(StepResult(256, 0.25, 200, (70,)), StepResult(300, 0.5, 9, (60,))), samples=300)
+    status = replace(STATUS, samples=300, batches=300, flips=(130,))
+    lbe = reports.build(replace(EXPERIMENT, config=config), "sim", run, status, "ab" * 32, 0.875)
+    assert lbe.keys() == report().keys()
+    assert (lbe["config"]["rule"], lbe["config"]["precision"], lbe["config"]["batch"]) == ("lbe", "binary", 1)
+    rows = dict(reports.rows(lbe))
+    assert "batches" not in rows
+    assert rows["samples that taught"] == "300 of 300"
+    assert rows["equal to golden"] == "every bit after each of 2 steps of 256 samples"
+    reports.plot(tmp_path / "p.png", run.history, config, 0.875)
+    assert (tmp_path / "p.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from popflip.golden.config import Config, ConfigError
+from popflip.golden.config import AnyConfig, Config, ConfigError, LbeConfig
 from popflip.host.device import GoldenDevice, Status
 from popflip.host.errors import Difference, Interrupted
-from popflip.host.run import accuracy, same_predictions, sample_order, train
+from popflip.host.run import accuracy, same_predictions, sample_order, steps, train
 
 CONFIG = Config((40, 9, 4), k0=(30, 9), window=(3,), margin=5, batch=16, epochs=3, seed=5)
 
@@ -22,7 +22,7 @@ def data(samples: int = 50, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
     return x, x[:, :2] @ np.array([1, 2])
 
 
-def fresh(config: Config = CONFIG, kind: type[GoldenDevice] = GoldenDevice) -> GoldenDevice:
+def fresh(config: AnyConfig = CONFIG, kind: type[GoldenDevice] = GoldenDevice) -> GoldenDevice:
     device = kind(config)
     device.reset()
     return device
@@ -235,3 +235,87 @@ def test_an_interrupted_run_says_how_far_it_came():
     x, y = data()
     with pytest.raises(Interrupted, match=r"^interrupted after batch 4 of 9; nothing was written$"):
         train(fresh(), x, y, on_step=stop)
+
+
+# LBE: steps of samples ------------------------------------------------------------------------------------------------
+
+LBE = LbeConfig((40, 33, 9), 4, group=(8, 3), margin=(6, 2), epochs=14, seed=5)
+
+
+def test_lbe_s_steps_are_256_samples_and_what_is_left():
+    generator = np.random.Generator(np.random.PCG64(5))
+    whole = np.concatenate([generator.permutation(50) for _ in range(14)])
+    order = list(sample_order(50, LBE))
+    assert [len(step) for step in order] == [256, 256, 188]
+    assert np.concatenate(order).tolist() == whole.tolist()
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "expected"),
+    [
+        (0, 700, [(0, 256), (256, 256), (512, 188)]),
+        (0, 300, [(0, 256), (256, 44)]),
+        (300, 700, [(300, 212), (512, 188)]),
+        (300, 310, [(300, 10)]),
+        (256, 512, [(256, 256)]),
+        (700, 700, []),
+        (0, 0, []),
+    ],
+)
+def test_steps_end_at_the_same_samples_wherever_a_run_begins(first, last, expected):
+    whole = np.concatenate(list(sample_order(50, LBE)))
+    parts = list(steps(50, LBE, first, last))
+    assert [(begin, len(part)) for begin, part in parts] == expected
+    assert all(part.tolist() == whole[begin : begin + len(part)].tolist() for begin, part in parts)
+
+
+def test_lbe_learns_sample_by_sample_in_that_order():
+    x, y = data()
+    device, golden = fresh(LBE), fresh(LBE)
+    run = train(device, x, y, golden=fresh(LBE))
+    for sample in np.concatenate(list(sample_order(50, LBE))):
+        golden.train(x[sample : sample + 1], y[sample : sample + 1])
+    assert device.state().sha256() == golden.state().sha256()
+    assert device.status() == golden.status()
+    assert (run.samples, run.verified) == (700, 3)
+    assert [result.batch for result in run.history] == [256, 512, 700]
+    assert sum(result.errors for result in run.history) == device.status().errors
+    assert tuple(np.sum([result.flips for result in run.history], axis=0)) == device.status().flips
+    assert (
+        round(sum(r.accuracy * n for r, n in zip(run.history, (256, 256, 188), strict=True))) == device.status().correct
+    )
+
+
+def test_a_resumed_lbe_run_ends_where_an_uninterrupted_one_does():
+    x, y = data()
+    whole, first, second = fresh(LBE), fresh(LBE), fresh(LBE)
+    history = train(whole, x, y).history
+    train(first, x, y, limit=300)
+    second.load(first.state(), first.status())
+    run = train(second, x, y)
+    assert second.state().sha256() == whole.state().sha256()
+    assert second.status() == whole.status()
+    assert [result.batch for result in run.history] == [512, 700]
+    assert run.history[-1] == history[-1]
+
+
+def test_a_difference_under_lbe_is_named_by_its_sample():
+    class Broken(GoldenDevice):
+        def end_batch(self, k):
+            super().end_batch(k)
+            if self.trainer.samples == 512:
+                self.trainer.state.counters[1][3, 32] ^= 1
+
+    x, y = data()
+    with pytest.raises(Difference, match=r"^sample 512: layer 1, row 3, word 1, synapse 32: counter is "):
+        train(fresh(LBE, Broken), x, y, golden=fresh(LBE))
+
+
+def test_an_interrupted_lbe_run_says_how_many_samples_it_learned():
+    def stop(result):
+        if result.batch == 512:
+            raise KeyboardInterrupt
+
+    x, y = data()
+    with pytest.raises(Interrupted, match=r"^interrupted after sample 512 of 700; nothing was written$"):
+        train(fresh(LBE), x, y, on_step=stop)
