@@ -14,7 +14,7 @@ from pathlib import Path
 from amaranth.build import Platform
 from amaranth.vendor import LatticeICE40Platform
 
-from popflip.golden.config import ConfigError, Precision
+from popflip.golden.config import PRESETS, ConfigError, Precision
 from popflip.hw.config import ChipConfig
 from popflip.hw.link.uart import BAUD
 from popflip.hw.pll import Ecp5Pll, Ice40Pll, find_pll
@@ -22,35 +22,53 @@ from popflip.hw.top import BoardTop
 
 
 @dataclass(frozen=True)
-class Board:
-    """A board, and the network and array that fit it when nothing else is asked for.
+class Fit:
+    """A network that fits a board, and what it was routed with.
 
     ``preset`` (a name of :data:`popflip.golden.config.PRESETS`), ``rows``, ``synapses``, ``slots``: as
-    :class:`ChipConfig`. ``clock_hz``: one that routing meets; a PLL makes it of the board's if they differ. ``buffer``:
-    bytes of the packet buffer. ``seed``: of place and route. ``program``: the command that loads ``{bitstream}``.
-    ``port``: where the link appears on Linux.
+    :class:`ChipConfig`. ``clock_hz``: one that routing meets; a PLL makes it of the board's if they differ. ``seed``
+    and ``router``: of place and route; an empty ``router`` is the family's.
     """
 
-    summary: str
-    platform: Callable[[], Platform]
     preset: str
     rows: int
     synapses: int
     clock_hz: float
+    slots: int = 4
+    seed: int = 1
+    router: str = ""
+
+
+@dataclass(frozen=True)
+class Board:
+    """A board, and networks that fit it.
+
+    ``fits``: the first one is built when nothing else is asked for. ``buffer``: bytes of the packet buffer.
+    ``program``: the command that loads ``{bitstream}``. ``port``: where the link appears on Linux.
+    """
+
+    summary: str
+    platform: Callable[[], Platform]
+    fits: tuple[Fit, ...]
     buffer: int
     program: str
     port: str
-    slots: int = 4
     baud: int = BAUD
-    seed: int = 1
 
-    def top(self, chip: ChipConfig, platform: Platform) -> BoardTop:
-        """The design for ``platform``, an instance of :attr:`platform`."""
+    def fit(self, preset: str | None = None, rule: str | None = None) -> Fit:
+        """The fit for ``preset``; else the first one that learns by ``rule``; else the first."""
+        if preset is not None and (named := [fit for fit in self.fits if fit.preset == preset]):
+            return named[0]
+        rule = rule or (PRESETS[preset].config.rule if preset in PRESETS else None)
+        return next((fit for fit in self.fits if PRESETS[fit.preset].config.rule == rule), self.fits[0])
+
+    def top(self, chip: ChipConfig, platform: Platform, clock_hz: float) -> BoardTop:
+        """The design for ``platform``, an instance of :attr:`platform`, at about ``clock_hz``."""
         reference = platform.default_clk_frequency
         pll = None
-        if self.clock_hz != reference:
+        if clock_hz != reference:
             family = Ice40Pll if isinstance(platform, LatticeICE40Platform) else Ecp5Pll
-            pll = find_pll(family, reference, self.clock_hz)
+            pll = find_pll(family, reference, clock_hz)
         return BoardTop(chip, pll.hz if pll else reference, pll, self.buffer, self.baud)
 
 
@@ -71,7 +89,7 @@ def pin_file(name: str) -> tuple[Path, str]:
     entry = board(name)
     platform = entry.platform()
     smallest = ChipConfig((1, 2), Precision.BINARY, 1, 1, 1, 4, 2)
-    plan = platform.prepare(entry.top(smallest, platform), "popflip", emit_src=False)
+    plan = platform.prepare(entry.top(smallest, platform, entry.fits[0].clock_hz), "popflip", emit_src=False)
     (file,) = (file for file in plan.files if file.endswith((".pcf", ".lpf")))
     return Path(__path__[0], name).with_suffix(Path(file).suffix), plan.files[file].rstrip() + "\n"
 

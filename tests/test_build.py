@@ -93,21 +93,21 @@ def test_complaints_are_the_first_error():
 @pytest.mark.parametrize(("name", "family"), [("icebreaker", "ice40"), ("ulx3s_85f", "ecp5")])
 def test_plan(name, family):
     board = constraints.board(name)
-    plan = builds.prepare(board, board.platform(), TINY)
+    plan = builds.prepare(board, board.platform(), TINY, board.fits[0])
     tools = {"ice40": "icepack", "ecp5": "ecppack"}
     assert [command[0] for command in builds.commands(plan)] == ["yosys", f"nextpnr-{family}", tools[family]]
     place = builds.commands(plan)[1]
-    assert place[place.index("--seed") + 1] == str(board.seed)
+    assert place[place.index("--seed") + 1] == str(board.fits[0].seed)
     script = plan.files["popflip.ys"].split("\n")
     read = script.index("read_rtlil popflip.il")
     assert tuple(script[read + 1 : read + 3]) == builds.UNDEFINED_COLLISIONS
 
 
 def test_defaults_come_from_the_board_and_flags_win():
-    board = constraints.board("icebreaker")
-    chip = builds.chip_for(board, Settings())
-    assert (chip.layers, chip.array_rows, chip.array_synapses) == ((192, 32, 10), board.rows, board.synapses)
-    chip = builds.chip_for(board, Settings(layers=(64, 8, 10), rows=1, synapses=16))
+    fit = constraints.board("icebreaker").fit()
+    chip = builds.chip_for(fit, Settings())
+    assert (chip.layers, chip.array_rows, chip.array_synapses) == ((192, 32, 10), fit.rows, fit.synapses)
+    chip = builds.chip_for(fit, Settings(layers=(64, 8, 10), rows=1, synapses=16))
     assert (chip.layers, chip.array_rows, chip.array_synapses) == ((64, 8, 10), 1, 16)
 
 
@@ -117,7 +117,7 @@ def test_the_design_is_the_same_in_every_folder(tmp_path):
         "import hashlib; from popflip import constraints; from popflip.host import build;"
         "from popflip.hw.config import ChipConfig; from popflip.golden.config import Precision;"
         f"chip = ChipConfig({TINY.layers}, Precision.TERNARY, 7, 1, 1, 4, 2); board = constraints.board('icebreaker');"
-        "plan = build.prepare(board, board.platform(), chip); print(build.__file__, plan.digest().hex())"
+        "plan = build.prepare(board, board.platform(), chip, board.fits[0]); print(build.__file__, plan.digest().hex())"
     )
     files, digests = set(), set()
     for name, seed in (("one", "1"), ("another/deeper", "2")):
@@ -251,4 +251,4 @@ def test_boards_are_listed(capsys):
     assert run_command(["info"]) == 0
     output = capsys.readouterr().out
     for name, board in constraints.boards().items():
-        assert f"  {name}: {board.summary}, preset {board.preset}\n" in output
+        assert f"  {name}: {board.summary}, presets {', '.join(fit.preset for fit in board.fits)}\n" in output
