@@ -1,13 +1,12 @@
 """Testbench of the whole trainer: batch after batch, its state equals golden's."""
 
-import random
 from types import SimpleNamespace
 
 import cocotb
 import numpy as np
 from cocotb.triggers import FallingEdge, ReadOnly
 
-from popflip.golden.config import Config
+from popflip.golden.config import Config, LbeConfig, Rule
 from popflip.golden.prng import first_state
 from popflip.golden.trainer import Trainer
 from popflip.golden.weights import State, first_difference
@@ -15,10 +14,12 @@ from popflip.hw.config import ChipConfig
 from popflip.hw.registers import register_values, registers, status_words
 from popflip.hw.trainer_port import TrainerCommand
 from popflip.hw.weights import counter_word, weight_word
+from popflip.sim.memories import chip_of
 from popflip.sim.runner import parameters
 from popflip.sim.streams import StreamSink, StreamSource, start, unpack
 
 PATIENCE = 100_000  # cycles
+CONFIGS = {Rule.GFT: Config, Rule.LBE: LbeConfig}
 
 
 class Driver:
@@ -115,15 +116,52 @@ class Driver:
         return state
 
 
+async def train(driver: Driver, golden: Trainer, batch: int, rng: np.random.Generator, density: float) -> None:
+    """A batch of random samples, to both, with a question between two of them now and then."""
+    config, answers = golden.config, []
+    for _ in range(batch):
+        x = (rng.random(config.inputs) < density).astype(np.uint8)
+        if rng.random() < 0.2:
+            await driver.sample(x, None)
+            answers += golden.infer(x[None]).tolist()
+        label = int(rng.integers(config.classes))
+        await driver.sample(x, label)
+        golden.train(x[None], np.array([label]))
+    assert await driver.predictions.receive(len(answers)) == answers, "predictions"
+
+
+async def compare(driver: Driver, golden: Trainer, where: str) -> None:
+    """Assert that weights, counters, random state, signature and counts are golden's."""
+    status = await driver.status()
+    difference = first_difference(await driver.state(status["rng"]), golden.state)
+    assert difference is None, f"{where}: {difference}"
+    expected = {
+        "samples": golden.samples,
+        "batches": golden.batches,
+        "errors": golden.errors,
+        "correct": golden.correct,
+        "signature": golden.signature,
+        "rng": golden.state.rng,
+        **{f"flips{layer}": flips for layer, flips in enumerate(golden.flips)},
+    }
+    got = {name: status[name] for name in expected}
+    assert got == expected, f"{where}: {got}, expected {expected}"
+    assert status["total"] > status["forward_busy"] > 0 or not golden.samples
+    assert (status["learn_busy"] > 0) == (golden.errors > 0)
+
+
 @cocotb.test()
 async def equals_golden(dut):
-    """Weights, counters, random state, signature, counts and predictions equal golden's after every batch."""
+    """All that golden has is equal in the beginning and after every batch, and after a reset once more.
+
+    GFT: a batch is as large as the configuration says. LBE: every sample is one, and ``sizes`` are compared at a time.
+    """
     options = parameters()
-    config = Config(**options["config"])
-    chip = ChipConfig(**options["chip"])
+    config = CONFIGS[Rule(options["config"]["rule"])](**options["config"])
+    chip = chip_of(options["chip"])
     golden = Trainer(config)
     rng = np.random.default_rng(options["seed"])
-    draw = random.Random(options["seed"])
+    lbe, wrong = chip.rule == Rule.LBE, options["break_golden"]
 
     await start(dut)
     driver = Driver(dut, chip, options["stall"], options["seed"])
@@ -131,42 +169,22 @@ async def equals_golden(dut):
         await driver.write_register(name, value)
     if options["ends_by_itself"]:
         await driver.write_register("batch", config.batch)
-    await driver.write_register("rng", first_state(config.seed))
-    await driver.command(TrainerCommand.RESET)
-    difference = first_difference(await driver.state(0), golden.state)
-    assert difference is None, f"initial state: {difference}"
-
-    predictions = 0
-    for batch in range(options["batches"]):
-        k = config.schedule(batch, options["batches"])
-        for layer, count in enumerate(k):
-            await driver.write_register(f"k{layer}", count)
-        for _ in range(config.batch):
-            x = (rng.random(config.inputs) < options["density"]).astype(np.uint8)
-            if draw.random() < 0.2:  # a question between lessons
-                await driver.sample(x, None)
-                predictions += 1
-                answer = await driver.predictions.receive(1)
-                assert answer == golden.infer(x[None]).tolist()
-            label = draw.randrange(config.classes)
-            await driver.sample(x, label)
-            golden.train(x[None], np.array([label]))
-        await driver.idle() if options["ends_by_itself"] else await driver.command(TrainerCommand.END_BATCH)
-        golden.end_batch(k)
-        if options["break_golden"] and batch == options["batches"] - 1:
-            layer, row, synapse = options["break_golden"]
-            golden.state.counters[layer][row, synapse] ^= 1
-        status = await driver.status()
-        difference = first_difference(await driver.state(status["rng"]), golden.state)
-        assert difference is None, f"batch {batch + 1}: {difference}"
-        expected = {
-            "samples": golden.samples,
-            "batches": golden.batches,
-            "errors": golden.errors,
-            "correct": golden.correct,
-            "signature": golden.signature,
-            "rng": golden.state.rng,
-            **{f"flips{layer}": flips for layer, flips in enumerate(golden.flips)},
-        }
-        assert {name: status[name] for name in expected} == expected
-    assert status["total"] > status["forward_busy"] > 0
+    sizes = options["sizes"] if lbe else [config.batch] * options["batches"]
+    for last in (False, True):
+        golden.reset()
+        await driver.write_register("rng", first_state(config.seed))
+        await driver.command(TrainerCommand.RESET)
+        await compare(driver, golden, "initial state")
+        for number, size in enumerate(sizes[:1] if last else sizes):
+            k = config.schedule(number, len(sizes))
+            for layer, count in enumerate(k):
+                await driver.write_register(f"k{layer}", count)
+            await train(driver, golden, size, rng, options["density"])
+            # LBE has no ends of batches, and one that comes all the same changes nothing.
+            by_itself = options["ends_by_itself"] or (lbe and number % 2 == 0)
+            await driver.idle() if by_itself else await driver.command(TrainerCommand.END_BATCH)
+            golden.end_batch(k)
+            if wrong and number == len(sizes) - 1:
+                layer, row, synapse = wrong
+                golden.state.counters[layer][row, synapse] ^= 1
+            await compare(driver, golden, f"batch {number + 1}")

@@ -309,6 +309,16 @@ RTL = {
         {"array_rows": 4, "array_synapses": 32},
         True,
     ),
+    "lbe, three layers": (
+        LbeConfig((37, 13, 8, 5), 3, group=(4, 3, 9), margin=(5, 4, 3), reinforce_p256=77, mmax=3, seed=5),
+        {"array_rows": 4, "array_synapses": 8, "slots": 4},
+        False,
+    ),
+    "lbe, a word a row": (
+        LbeConfig((64, 33, 7), 5, group=(32, 1), margin=(9, 7), reinforce_p256=2, seed=6),
+        {"array_rows": 2, "array_synapses": 64},
+        False,
+    ),
 }
 
 
@@ -320,6 +330,7 @@ def run_rtl(testbench, name: str, **options) -> None:
         "chip": dataclasses.asdict(chip),
         "ends_by_itself": ends_by_itself,
         "batches": 4,
+        "sizes": [1, 1, 5, 20],
         "density": 0.4,
         "stall": 0.2,
         "seed": 5,
@@ -333,6 +344,7 @@ def test_the_chip_equals_golden_after_every_batch(testbench, name):
     run_rtl(testbench, name)
 
 
-def test_a_wrong_bit_is_caught_and_located(testbench):
+@pytest.mark.parametrize("name", ["ternary, two hidden layers", "lbe, three layers"])
+def test_a_wrong_bit_is_caught_and_located(testbench, name):
     with pytest.raises(AssertionError, match="batch 2: layer 1, row 6, word 0, synapse 3: counter is "):
-        run_rtl(testbench, "ternary, two hidden layers", batches=2, break_golden=(1, 6, 3))
+        run_rtl(testbench, name, batches=2, sizes=[1, 3], break_golden=(1, 6, 3))
