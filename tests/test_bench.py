@@ -10,18 +10,27 @@ from types import ModuleType
 
 import pytest
 
+from popflip.host.device import GoldenDevice
+from popflip.host.experiment import prepare
+from popflip.host.run import accuracy, train
+from popflip.host.settings import Settings
+
 BENCH = Path(__file__).parents[1] / "bench"
 
 
-@pytest.fixture(scope="module")
-def utilisation() -> ModuleType:
-    """``bench/utilisation.py``, which is a script of no package."""
-    spec = importlib.util.spec_from_file_location("utilisation", BENCH / "utilisation.py")
+def script(name: str) -> ModuleType:
+    """``bench/{name}.py``, which is a script of no package."""
+    spec = importlib.util.spec_from_file_location(name, BENCH / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # where its dataclass looks for it
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def utilisation() -> ModuleType:
+    return script("utilisation")
 
 
 def measured(module: ModuleType, forward: int, learn: int):
@@ -60,3 +69,23 @@ def test_golden_speed_says_why_it_is_skipped():
         [sys.executable, BENCH / "golden_speed.py"], env={}, capture_output=True, text=True, check=True
     )
     assert ran.stdout == "skipped: MNIST is needed; say where it is with --data-dir D or POPFLIP_DATA=D, for D/mnist/\n"
+
+
+def test_lbe_measures_what_train_prints(capsys, monkeypatch):
+    """Two counter widths, two seeds of an epoch of digits."""
+    monkeypatch.delenv("POPFLIP_DATA", raising=False)
+    lbe = script("lbe")
+    assert lbe.main(["digits", "mnist", "--bits", "8,6", "--seeds", "2", "--epochs", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "Test accuracy in percent: mean (lowest – highest) of 2 seeds."
+    cells = [cell.strip() for cell in lines[4].strip("|").split("|")]
+    assert cells[:4] == ["digits", "256-128", "group 32, margin 16, n 2", "1"]
+    assert lines[5].startswith("mnist: left out; ")
+    for cell, mmax in zip(cells[4:6], (127, 31), strict=True):
+        right = []
+        for seed in (1, 2):
+            experiment = prepare(Settings(preset="digits-lbe", mmax=mmax, seed=seed, epochs=1))
+            device = GoldenDevice(experiment.config)
+            train(device, experiment.x_train, experiment.y_train)
+            right.append(100 * accuracy(device.infer(experiment.x_test), experiment.y_test))
+        assert cell == f"{sum(right) / 2:.2f} ({min(right):.2f} – {max(right):.2f})"

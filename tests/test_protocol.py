@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import threading
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from popflip.golden.config import Config, Precision
+from popflip.golden.config import AnyConfig, Config, LbeConfig, Precision, Rule
 from popflip.golden.trainer import Trainer
 from popflip.golden.weights import first_difference
 from popflip.host.chip_device import (
@@ -36,6 +37,7 @@ from popflip.sim.link_model import LinkModel
 
 CONFIG = Config(layers=(20, 9, 3), k0=(12, 4), window=(3,), batch=16, margin=4, seed=5)
 BINARY = Config(layers=(33, 300), precision=Precision.BINARY, k0=(40,), batch=8, margin=9, mmax=20, shift=None)
+LBE = LbeConfig((37, 9, 5), 3, group=(4, 2), margin=(6, 3), reinforce_p256=200, mmax=7, seed=6)
 
 
 class Words(list):
@@ -54,7 +56,7 @@ class Words(list):
 class GoldenTrainer:
     """The golden trainer, for :class:`LinkModel`: a chip without hardware."""
 
-    def __init__(self, chip: ChipConfig, config: Config):
+    def __init__(self, chip: ChipConfig, config: AnyConfig):
         self.chip, self.golden = chip, Trainer(config)
         self.registers = {register.name: register.init for register in registers(chip)}
 
@@ -118,7 +120,7 @@ class GoldenTrainer:
 class ModelChip:
     """A transport to :class:`LinkModel` and :class:`GoldenTrainer`; bytes are damaged both ways with odds ``fault``."""
 
-    def __init__(self, config: Config, seed: int = 1, fault: float = 0, buffer: int = 256, lanes: int = 8):
+    def __init__(self, config: AnyConfig, seed: int = 1, fault: float = 0, buffer: int = 256, lanes: int = 8):
         self.chip = ChipConfig.of(config, 2, lanes)
         identity = Identity.of(self.chip, buffer_bytes(self.chip, buffer), 0, bytes(8))
         self.model = LinkModel(self.chip, identity, GoldenTrainer(self.chip, config))
@@ -208,7 +210,7 @@ def test_build_hash_depends_on_the_shape_alone():
 # Memory layout --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("config", [CONFIG, BINARY])
+@pytest.mark.parametrize("config", [CONFIG, BINARY, LBE])
 @pytest.mark.parametrize("lanes", [4, 16, 64])
 def test_words_hold_what_the_layout_says(config, lanes):
     """Against :mod:`popflip.hw.config`, weight by weight."""
@@ -217,7 +219,8 @@ def test_words_hold_what_the_layout_says(config, lanes):
     rng = np.random.default_rng(1)
     for layer in range(chip.depth):
         shape = state.counters[layer].shape
-        state.counters[layer] = rng.integers(-config.mmax, config.mmax + 1, shape).astype(np.int16)
+        lowest = -config.mmax - (config.rule == Rule.LBE)
+        state.counters[layer] = rng.integers(lowest, config.mmax + 1, shape).astype(np.int16)
         encoded = (
             (encode_weights(chip, state.weights[layer]), chip.weight_bits, state.weights[layer]),
             (encode_counters(chip, state.counters[layer]), chip.counter_bits, state.counters[layer]),
@@ -235,7 +238,7 @@ def test_words_hold_what_the_layout_says(config, lanes):
         np.testing.assert_array_equal(decode_counters(chip, encoded[1][0], layer), state.counters[layer])
 
 
-@pytest.mark.parametrize("config", [CONFIG, BINARY])
+@pytest.mark.parametrize("config", [CONFIG, BINARY, LBE])
 def test_places(config):
     chip = ChipConfig.of(config, 4, 8)
     for layer in range(chip.depth):
@@ -250,13 +253,14 @@ def test_places(config):
 # Device ---------------------------------------------------------------------------------------------------------------
 
 
-def learn(device, config: Config, batches: int) -> list[np.ndarray]:
+def learn(device, config: AnyConfig, batches: int) -> list[np.ndarray]:
     """A few batches with questions between them."""
     rng = np.random.default_rng(3)
     predictions = []
     for batch in range(batches):
-        x = rng.integers(0, 2, (config.batch, config.inputs), np.uint8)
-        y = rng.integers(0, config.classes, config.batch)
+        samples = 24 if config.rule == Rule.LBE else config.batch
+        x = rng.integers(0, 2, (samples, config.inputs), np.uint8)
+        y = rng.integers(0, config.classes, samples)
         device.train(x[:5], y[:5])
         device.train(x[5:], y[5:])
         device.end_batch(config.schedule(batch, batches))
@@ -264,7 +268,7 @@ def learn(device, config: Config, batches: int) -> list[np.ndarray]:
     return predictions
 
 
-@pytest.mark.parametrize("config", [CONFIG, BINARY], ids=["ternary", "binary"])
+@pytest.mark.parametrize("config", [CONFIG, BINARY, LBE], ids=["ternary", "binary", "lbe"])
 @pytest.mark.parametrize(("fault", "seed"), [(0, 1), (5e-4, 2), (5e-4, 3), (5e-4, 6)])
 def test_device_equals_golden_whatever_the_line_does(config, fault, seed):
     transport = ModelChip(config, seed, fault)
@@ -280,23 +284,28 @@ def test_device_equals_golden_whatever_the_line_does(config, fault, seed):
     assert transport.faults == 0 if not fault else transport.faults >= 3
 
 
-def test_loaded_state_goes_on():
-    golden = GoldenDevice(CONFIG)
-    learn(golden, CONFIG, 4)
-    device = ChipDevice(ModelChip(CONFIG), CONFIG)
-    learn(device, CONFIG, 1)
+RULES = pytest.mark.parametrize("config", [CONFIG, LBE], ids=["gft", "lbe"])
+
+
+@RULES
+def test_loaded_state_goes_on(config):
+    golden = GoldenDevice(config)
+    learn(golden, config, 4)
+    device = ChipDevice(ModelChip(config), config)
+    learn(device, config, 1)
     device.load(golden.state(), golden.status())
     assert device.state().sha256() == golden.state().sha256()
-    learn(device, CONFIG, 2)
-    learn(golden, CONFIG, 2)
+    learn(device, config, 2)
+    learn(golden, config, 2)
     assert device.state().sha256() == golden.state().sha256()
     assert Status(**{**vars(device.status()), "cycles": None}) == golden.status()
 
 
-def test_loaded_without_status_counts_from_zero():
-    golden = GoldenDevice(CONFIG)
-    learn(golden, CONFIG, 2)
-    device = ChipDevice(ModelChip(CONFIG), CONFIG)
+@RULES
+def test_loaded_without_status_counts_from_zero(config):
+    golden = GoldenDevice(config)
+    learn(golden, config, 2)
+    device = ChipDevice(ModelChip(config), config)
     device.load(golden.state())
     status = device.status()
     assert (status.samples, status.batches, status.signature, status.flips) == (0, 0, 0, (0, 0))
@@ -322,6 +331,13 @@ def test_another_network_is_one_line():
         "binary, mmax 127 instead of 7, dclip 1 instead of 2"
     )
     assert transport.closed
+
+
+def test_lbe_needs_as_many_classes():
+    transport = ModelChip(LBE)
+    with pytest.raises(DeviceError) as error:
+        ChipDevice(transport, dataclasses.replace(LBE, classes=4), "/dev/ttyUSB1")
+    assert str(error.value) == "/dev/ttyUSB1: built for another network, with classes 3 instead of 4"
 
 
 def test_sample_larger_than_half_the_buffer():

@@ -1,0 +1,114 @@
+"""Test accuracy of rule lbe: the tasks of its paper that need no download, digits, MNIST; and narrower counters.
+
+    python bench/lbe.py [TASK …] [--bits 8,7,6] [--seeds N] [--epochs N] [--data-dir D]
+
+Each number is the mean over runs with seeds 1, 2, …, all on the same data, on the golden model. ``to compare with``:
+what arXiv 2412.00119 has for two hidden layers of that width (50 epochs, mean of 10), or what an independent
+implementation of the rule in integers came to. MNIST is read from ``D/mnist/`` or ``$POPFLIP_DATA/mnist/``, and left
+out where there is neither; nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from popflip.golden.config import ConfigError
+from popflip.host.device import GoldenDevice
+from popflip.host.experiment import Experiment, prepare
+from popflip.host.run import accuracy, train
+from popflip.host.settings import Settings
+
+BITS = (8, 7, 6)
+SEEDS = 3
+PROTOTYPES: dict[str, Any] = {"rule": "lbe", "dataset": "prototypes", "epochs": 50}
+
+TASKS: dict[str, tuple[Settings, str]] = {
+    "prototypes-35": (Settings(**PROTOTYPES, layers=(1000, 35, 35)), "79.1 (paper)"),
+    "prototypes-525": (Settings(**PROTOTYPES, layers=(1000, 525, 525)), "94.8 (paper)"),
+    "digits": (Settings(preset="digits-lbe"), "95.3 (seed 1)"),
+    "mnist": (Settings(preset="mnist-lbe"), "93.5 (seed 1)"),
+    "mnist-deep": (Settings(preset="mnist-lbe-deep"), "94.2 (one seed)"),
+}
+"""Name: what is learned, and what to compare the result of 8-bit counters with."""
+
+
+def learn(experiment: Experiment, bits: int, seeds: int, epochs: int | None) -> list[float]:
+    """Test accuracy in percent with counters of ``bits`` bits, one a seed."""
+    results = []
+    for seed in range(1, seeds + 1):
+        config = replace(experiment.config, mmax=2 ** (bits - 1) - 1, seed=seed)
+        if epochs is not None:
+            config = replace(config, epochs=epochs)
+        device = GoldenDevice(config)
+        train(device, experiment.x_train, experiment.y_train)
+        results.append(100 * accuracy(device.infer(experiment.x_test), experiment.y_test))
+    return results
+
+
+def summary(results: Sequence[float]) -> str:
+    """The mean, and between what the runs lie."""
+    return f"{sum(results) / len(results):.2f} ({min(results):.2f} – {max(results):.2f})"
+
+
+def line(cells: Sequence[str]) -> str:
+    """A line of the table."""
+    return "| " + " | ".join(cells) + " |"
+
+
+def measure(name: str, bits: Sequence[int], options: argparse.Namespace) -> str:
+    """The line of a task."""
+    settings, compare_with = TASKS[name]
+    experiment = prepare(replace(settings, data_dir=options.data_dir))
+    config = experiment.config
+    started = time.perf_counter()
+    results = [summary(learn(experiment, width, options.seeds, options.epochs)) for width in bits]
+    network = "-".join(map(str, config.layers))
+    parameters = f"group {_each(config.group)}, margin {_each(config.margin)}, n {config.reinforce_p256}"
+    epochs = config.epochs if options.epochs is None else options.epochs
+    seconds = f"{time.perf_counter() - started:.0f}"
+    return line((name, network, parameters, str(epochs), *results, compare_with, seconds))
+
+
+def _each(values: Sequence[int]) -> str:
+    """One number if it is the same for every layer."""
+    return ", ".join(map(str, values if len(set(values)) > 1 else values[:1]))
+
+
+def _bits(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(",")))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Test accuracy of rule lbe on the golden model.")
+    parser.add_argument("tasks", nargs="*", metavar="TASK", help=f"which of {', '.join(TASKS)} (all)")
+    parser.add_argument("--bits", type=_bits, default=BITS, help="widths of the counters, 2 to 8 (8,7,6)")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help=f"runs that each number is the mean of ({SEEDS})")
+    parser.add_argument("--epochs", type=int, help="epochs of every run, instead of the task's own")
+    parser.add_argument("--data-dir", type=Path, help="folder with mnist/ in it, instead of $POPFLIP_DATA")
+    options = parser.parse_args(arguments)
+    if unknown := [name for name in options.tasks if name not in TASKS]:
+        raise ConfigError(f"{unknown[0]}: not one of {', '.join(TASKS)}")
+    widths = tuple(f"{width} bits" for width in options.bits)
+    head = ("task", "network", "parameters", "epochs", *widths, "to compare with", "seconds")
+    print(f"Test accuracy in percent: mean (lowest – highest) of {options.seeds} seeds.\n")
+    print(line(head), line(["---"] * len(head)), sep="\n", flush=True)
+    for name in options.tasks or TASKS:
+        if name.startswith("mnist") and options.data_dir is None and not os.environ.get("POPFLIP_DATA"):
+            print(f"{name}: left out; say where MNIST is with --data-dir D or POPFLIP_DATA=D, for D/mnist/")
+            continue
+        print(measure(name, options.bits, options), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except ConfigError as error:
+        sys.exit(f"lbe: {error}")
