@@ -1,14 +1,17 @@
-"""The device API on the golden model, and what opening a device refuses."""
+"""The device API on the golden model and the simulated chip, and what opening a device refuses."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from popflip.golden.config import Config, ConfigError, LbeConfig
-from popflip.host.device import DeviceError, GoldenDevice, Status, open_device
+from popflip.golden.weights import first_difference
+from popflip.host.device import Device, DeviceError, GoldenDevice, Status, open_device
+from popflip.sim import cxxrtl
 
 CONFIG = Config((20, 6, 3), k0=(9, 4), window=(2,), margin=4, batch=8, seed=3)
 
@@ -105,3 +108,71 @@ def test_a_port_that_is_not_there_is_named(tmp_path):
         open_device(str(tmp_path / "ttyNOPE"), CONFIG)
     assert str(tmp_path / "ttyNOPE") in str(error.value)
     assert "\n" not in str(error.value)
+
+
+# The simulated chip ---------------------------------------------------------------------------------------------------
+
+LBE = LbeConfig((45, 33, 7), 3, group=(8, 3), margin=(9, 4), reinforce_p256=5, seed=3)
+
+
+@pytest.fixture(scope="module", params=[CONFIG, LBE], ids=["gft", "lbe"])
+def simulated(request) -> Iterator[Device]:
+    try:
+        cxxrtl.compiler()
+    except cxxrtl.SimulatorError as missing:
+        pytest.skip(str(missing))
+    with open_device("sim", request.param, rows=2, synapses=8) as device:
+        yield device
+
+
+def learn(device: Device, batches: int, seed: int) -> list[int]:
+    """Batches of samples that are each near their class's first one, with a question after each; the predictions."""
+    config, generator = device.config, np.random.default_rng(seed)
+    first = generator.integers(0, 2, (config.classes, config.inputs), np.uint8)
+    predictions: list[int] = []
+    for batch in range(batches):
+        y = generator.integers(0, config.classes, 60)
+        x = first[y] ^ (generator.random((len(y), config.inputs)) < 0.2).astype(np.uint8)
+        device.train(x, y)
+        device.end_batch(config.schedule(batch, batches))
+        predictions += device.infer(x[:4]).tolist()
+    return predictions
+
+
+def difference(device: Device, golden: Device) -> str | None:
+    """What is not the same in ``device``."""
+    mine, theirs = device.status(), golden.status()
+    cycles = mine.cycles
+    assert cycles is not None and cycles["total"] > 0
+    counts = {name: (value, vars(theirs)[name]) for name, value in vars(mine).items() if name != "cycles"}
+    unlike = [f"{name} is {value}, golden has {other}" for name, (value, other) in counts.items() if value != other]
+    return first_difference(device.state(), golden.state()) or next(iter(unlike), None)
+
+
+def test_the_simulated_chip_equals_golden(simulated):
+    golden = GoldenDevice(simulated.config)
+    for device in (simulated, golden):
+        device.reset()
+    assert difference(simulated, golden) is None
+    assert learn(simulated, 20, seed=1) == learn(golden, 20, seed=1)
+    assert difference(simulated, golden) is None
+    assert all(golden.status().flips)
+    golden.trainer.state.counters[1][2, 5] ^= 1
+    assert difference(simulated, golden).startswith("layer 1, row 2, word 0, synapse 5: counter is ")
+
+
+def test_the_simulated_chip_goes_on_from_a_saved_state(simulated):
+    golden = GoldenDevice(simulated.config)
+    for device in (simulated, golden):
+        device.reset()
+        learn(device, 5, seed=2)
+    state, status = simulated.state(), simulated.status()
+    learn(simulated, 3, seed=3)
+    assert difference(simulated, golden)
+    simulated.load(state, status)
+    assert difference(simulated, golden) is None
+    assert learn(simulated, 5, seed=4) == learn(golden, 5, seed=4)
+    assert difference(simulated, golden) is None
+    before = golden.state()
+    simulated.load(golden.state())
+    assert (simulated.state().sha256(), simulated.state().rng) == (before.sha256(), before.rng)
