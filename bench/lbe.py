@@ -27,7 +27,7 @@ from popflip.host.settings import Settings
 
 BITS = (8, 7, 6)
 SEEDS = 3
-PROTOTYPES: dict[str, Any] = {"rule": "lbe", "dataset": "prototypes", "epochs": 50}
+PROTOTYPES: dict[str, Any] = {"rule": "lbe", "dataset": "prototypes", "epochs": 20}
 
 TASKS: dict[str, tuple[Settings, str]] = {
     "prototypes-35": (Settings(**PROTOTYPES, layers=(1000, 35, 35)), "79.1 (paper)"),

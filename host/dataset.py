@@ -78,8 +78,8 @@ class Prototypes:
     """Random Prototypes (arXiv 2412.00119): ``prototypes:classes=10,bits=1000,…``, what is left out being as below.
 
     Every class is a random word of ``bits`` bits, its prototype; a sample is the prototype of its class with each bit
-    flipped with probability ``flip``. The defaults but ``seed`` are those of the paper: 12000 samples of 10 classes, of
-    which the share for training is not known and taken to be 10000.
+    flipped with probability ``flip``. Classes, bits, flips and the 12000 samples are, where nothing is said, those of a
+    public implementation that has the paper's other data sets too. That 10000 of them are for training is assumed.
     """
 
     classes: int = 10
