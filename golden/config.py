@@ -33,6 +33,13 @@ class Precision(StrEnum):
     TERNARY = "ternary"
 
 
+class Augment(StrEnum):
+    """What becomes of training images before they are learned. ``shift``: each is moved by 0 or 1 pixel at random."""
+
+    NONE = "none"
+    SHIFT = "shift"
+
+
 class Rule(StrEnum):
     """Learning rule. ``gft``: gradient-free training (arXiv 2410.09734, §4). ``lbe``: local binary error signals
     (arXiv 2412.00119)."""
@@ -268,6 +275,7 @@ class Preset:
     dataset: str
     thresholds: tuple[int, ...]
     config: AnyConfig
+    augment: Augment = Augment.NONE
 
 
 PRESETS: dict[str, Preset] = {
