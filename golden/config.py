@@ -318,6 +318,21 @@ PRESETS: dict[str, Preset] = {
             shift=5,
         ),
     ),
+    "mnist-wide": Preset(
+        "MNIST, images moved at random, 784-480-10 ternary: fits the block RAM of an ECP5 85F, about 97.5 %",
+        "mnist",
+        (128,),
+        Config(
+            layers=(784, 480, 10),
+            batch=2048,
+            epochs=60,
+            k0=(754, 38),
+            margin=44,
+            window=(10,),
+            mmax=63,
+        ),
+        Augment.SHIFT,
+    ),
     "digits-lbe": Preset(
         "8×8 digits, 256-128 binary, rule lbe, about 95 %",
         "digits",
