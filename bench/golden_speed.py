@@ -29,7 +29,7 @@ def measure(preset: str, data_dir: Path | None, epochs: int | None) -> None:
     experiment = prepare(Settings(preset=preset, data_dir=data_dir))
     config, samples = experiment.config, len(experiment.y_train)
     last = min(config.epochs, epochs or config.epochs)
-    print(f"mnist {'-'.join(map(str, config.layers))} {config.precision}, rule {config.rule}, one thread")
+    print(f"{preset} {'-'.join(map(str, config.layers))} {config.precision}, rule {config.rule}, one thread")
     print(f"{'epoch':>5} {'samples/s':>10} {'taught':>8}")
     with GoldenDevice(config) as device:
         device.reset()

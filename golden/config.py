@@ -33,6 +33,13 @@ class Precision(StrEnum):
     TERNARY = "ternary"
 
 
+class Augment(StrEnum):
+    """What becomes of training images before they are learned. ``shift``: each is moved by 0 or 1 pixel at random."""
+
+    NONE = "none"
+    SHIFT = "shift"
+
+
 class Rule(StrEnum):
     """Learning rule. ``gft``: gradient-free training (arXiv 2410.09734, §4). ``lbe``: local binary error signals
     (arXiv 2412.00119)."""
@@ -268,6 +275,7 @@ class Preset:
     dataset: str
     thresholds: tuple[int, ...]
     config: AnyConfig
+    augment: Augment = Augment.NONE
 
 
 PRESETS: dict[str, Preset] = {
@@ -309,6 +317,21 @@ PRESETS: dict[str, Preset] = {
             window=(10,),
             shift=5,
         ),
+    ),
+    "mnist-wide": Preset(
+        "MNIST, images moved at random, 784-480-10 ternary: fits the block RAM of an ECP5 85F, about 97.5 %",
+        "mnist",
+        (128,),
+        Config(
+            layers=(784, 480, 10),
+            batch=2048,
+            epochs=60,
+            k0=(754, 38),
+            margin=44,
+            window=(10,),
+            mmax=63,
+        ),
+        Augment.SHIFT,
     ),
     "digits-lbe": Preset(
         "8×8 digits, 256-128 binary, rule lbe, about 95 %",

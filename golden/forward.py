@@ -33,6 +33,9 @@ def forward(weights: Sequence[NDArray[np.int8]], x: NDArray[np.uint8]) -> list[N
     sums: list[NDArray[np.int32]] = []
     for w in weights:
         a = with_bias(activation(sums[-1]) if sums else x)
+        if not sums:  # inputs no sample has, as the edges of images, add nothing
+            used = a.any(axis=0)
+            a, w = a[:, used], w[:, used]
         sums.append(matmul(a, w.T, bound=w.shape[1]))  # |a·w| ≤ 1 at each synapse
     return sums
 

@@ -16,10 +16,15 @@ def matmul(left: NDArray, right: NDArray, bound: int) -> NDArray[np.int32]:
     partial sum, in whatever order BLAS adds them up, is an integer of magnitude at most ``bound``, and the chosen float
     holds every such integer, so nothing is ever rounded.
     """
+    return product(left, right, bound).astype(np.int32)
+
+
+def product(left: NDArray, right: NDArray, bound: int) -> NDArray[np.floating]:
+    """:func:`matmul` left as the floats it was computed in."""
     if not bound < 2**31:
         raise ValueError(f"a matrix product that may reach {bound} does not fit 32 bits")
     kind = np.float32 if bound <= _SINGLE else np.float64
-    return (left.astype(kind) @ right.astype(kind)).astype(np.int32)
+    return left.astype(kind) @ right.astype(kind)
 
 
 def pack(bits: NDArray) -> NDArray[np.uint64]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from popflip.golden.config import AnyConfig, Config, ConfigError, LbeConfig, Precision, Rule
+from popflip.golden.config import AnyConfig, Augment, Config, ConfigError, LbeConfig, Precision, Rule
 from popflip.golden.weights import LbeState, State, lbe_initial, signs
 
 from .device import Status
@@ -23,9 +23,9 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Configuration, state, counts, and the data's name, thresholds and split.
+    """Configuration, state, counts, and the data's name, thresholds, split and augmentation.
 
-    ``status.batches`` is also the place in the sample order: the order follows from the configuration's seed.
+    ``status.batches`` is also the place in the sample order and the moves: both follow from the configuration's seed.
     """
 
     config: AnyConfig
@@ -34,6 +34,7 @@ class Checkpoint:
     dataset: str
     thresholds: NDArray  # [levels] or [levels, features]
     test_split: float | None
+    augment: Augment = Augment.NONE
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
@@ -46,6 +47,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "rng": state.rng,
         "dataset": checkpoint.dataset,
         "test_split": checkpoint.test_split,
+        "augment": checkpoint.augment,
     }
     arrays: dict[str, Any] = {f"weights{layer}": w for layer, w in enumerate(state.weights)}
     arrays |= {f"counters{layer}": m for layer, m in enumerate(state.counters)}
@@ -94,7 +96,8 @@ def _checkpoint(arrays: dict[str, NDArray]) -> Checkpoint:
     fits = thresholds.ndim == 1 and len(thresholds) and config.inputs % len(thresholds) == 0
     if not fits and not (thresholds.ndim == 2 and thresholds.size == config.inputs):
         raise ConfigError(f"its thresholds of shape {thresholds.shape} do not fit {config.inputs} input bits")
-    return Checkpoint(config, state, status, header["dataset"], thresholds, header["test_split"])
+    augment = Augment(header.get("augment", Augment.NONE))  # files from before there was any do not say
+    return Checkpoint(config, state, status, header["dataset"], thresholds, header["test_split"], augment)
 
 
 def _check(config: AnyConfig, state: State) -> None:

@@ -84,7 +84,7 @@ def _fail(message: object, code: int) -> int:
 
 NETWORK = ("preset", "rule", "layers", "precision", "mmax", "dclip", "rows", "synapses")
 RUN = (
-    *("preset", "dataset", "data_dir", "thresholds", "levels", "test_split"),
+    *("preset", "dataset", "data_dir", "thresholds", "levels", "test_split", "augment"),
     *("layers", "precision", "mmax", "dclip"),
     *("rule", "batch", "epochs", "k0", "margin", "group", "reinforce_p256", "window", "shift", "flip_p256", "seed"),
     "limit_batches",
@@ -174,7 +174,13 @@ def train(settings: Settings) -> None:
         checkpoints.save(
             settings.save,
             checkpoints.Checkpoint(
-                experiment.config, state, status, experiment.dataset, experiment.thresholds, experiment.test_split
+                experiment.config,
+                state,
+                status,
+                experiment.dataset,
+                experiment.thresholds,
+                experiment.test_split,
+                experiment.augment,
             ),
         )
     if settings.report:
@@ -384,7 +390,7 @@ def _learn(
     first = start.status.batches if start else 0
     with Progress(first, last, config.batch * step_batches(config), batch_name(config)) as progress:
         return run_training(
-            device, experiment.x_train, experiment.y_train, settings.limit_batches, golden, progress.update
+            device, experiment.learned, experiment.y_train, settings.limit_batches, golden, progress.update
         )
 
 

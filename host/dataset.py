@@ -16,7 +16,7 @@ import urllib.request
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,7 @@ class DataSet:
     train_classes: NDArray[np.int64]
     test_values: NDArray
     test_classes: NDArray[np.int64]
+    image: tuple[int, int] | None = None  # height and width, where the features are the pixels of an image
 
     @property
     def features(self) -> int:
@@ -154,10 +155,11 @@ def load(name: str, data_dir: Path | None = None, test_split: float | None = Non
         if kind == "prototypes":
             return Prototypes.parse(name).make()
         return _digits() if kind == "digits" else _mnist(data_dir)
-    values, classes = load_file(Path(name))
+    values, classes, image = _load_file(Path(name), None)
     if classes is None:
         raise DataError(f"{name}: has no classes (y), and training needs them")
-    return _split(name, values, classes, DEFAULT_TEST_SPLIT if test_split is None else test_split)
+    data = _split(name, values, classes, DEFAULT_TEST_SPLIT if test_split is None else test_split)
+    return replace(data, image=image)
 
 
 def load_to_predict(name: str, data_dir: Path | None, features: int) -> tuple[NDArray, NDArray[np.int64] | None]:
@@ -176,17 +178,26 @@ def _check_features(name: object, features: int, expected: int) -> None:
 
 def load_file(path: Path, features: int | None = None) -> tuple[NDArray, NDArray[np.int64] | None]:
     """Values and classes of a ``.csv`` or ``.npz``. With ``features`` known, a file without classes is taken too."""
+    values, classes, _ = _load_file(path, features)
+    return values, classes
+
+
+Content = tuple[NDArray, NDArray[np.int64] | None, tuple[int, int] | None]
+"""Values [samples, features], classes if known, and the size of an image if the file says it holds images."""
+
+
+def _load_file(path: Path, features: int | None) -> Content:
     if path.suffix.lower() not in (".csv", ".npz"):
         names = ", ".join(THRESHOLDS)
         raise DataError(f"dataset: {str(path)!r} is not one of {names}, nor a .csv or .npz file")
     try:
         read = _read_csv if path.suffix.lower() == ".csv" else _read_npz
-        values, classes = read(path, features)
+        values, classes, image = read(path, features)
     except OSError as error:
         raise DataError(f"{path}: {reason(error)}") from None
     if features is not None:
         _check_features(path, values.shape[1], features)
-    return values, classes
+    return values, classes, image
 
 
 # Bits -----------------------------------------------------------------------------------------------------------------
@@ -222,7 +233,7 @@ def _digits() -> DataSet:
     images, classes = load_digits(return_X_y=True)
     order = np.random.RandomState(0).permutation(len(images))
     images, classes = images[order].astype(np.uint8), classes[order].astype(np.int64)
-    return DataSet("digits", images[:1437], classes[:1437], images[1437:], classes[1437:])
+    return DataSet("digits", images[:1437], classes[:1437], images[1437:], classes[1437:], (8, 8))
 
 
 def _mnist(data_dir: Path | None) -> DataSet:
@@ -240,6 +251,7 @@ def _mnist(data_dir: Path | None) -> DataSet:
         train_labels.astype(np.int64),
         test_images.reshape(len(test_images), -1),
         test_labels.astype(np.int64),
+        train_images.shape[1:],
     )
 
 
@@ -333,7 +345,7 @@ def _split(name: str, values: NDArray, classes: NDArray[np.int64], test_split: f
     return DataSet(name, values[train], classes[train], values[test], classes[test])
 
 
-def _read_csv(path: Path, features: int | None) -> tuple[NDArray, NDArray[np.int64] | None]:
+def _read_csv(path: Path, features: int | None) -> Content:
     """Numbers separated by commas, a sample a line; a first line in which nothing is a number is a header."""
     rows: list[NDArray[np.float64]] = []
     lines: list[int] = []  # where in the file each row stands
@@ -360,10 +372,11 @@ def _read_csv(path: Path, features: int | None) -> tuple[NDArray, NDArray[np.int
     table = np.stack(rows)
     columns = table.shape[1]
     if columns == features:
-        return table, None
+        return table, None, None
     if columns < 2:
         raise DataError(f"{path}: one column; expected values and, in the last column, the class")
-    return table[:, :-1], _classes(table[:, -1], lambda index: f"{path}: line {lines[index]}, column {columns}")
+    classes = _classes(table[:, -1], lambda index: f"{path}: line {lines[index]}, column {columns}")
+    return table[:, :-1], classes, None
 
 
 def _number(cell: str) -> float | None:
@@ -389,8 +402,8 @@ def _numbers(cells: Sequence[str], where: str) -> NDArray[np.float64]:
     raise AssertionError("a line of finite numbers was refused")
 
 
-def _read_npz(path: Path, features: int | None) -> tuple[NDArray, NDArray[np.int64] | None]:
-    """``x`` [samples, …], flattened to [samples, features], and ``y`` [samples] of classes."""
+def _read_npz(path: Path, features: int | None) -> Content:
+    """``x`` [samples, …], flattened to [samples, features], and ``y`` [samples] of classes; images if x has 3 axes."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in ("x", "y") if name in archive}
@@ -405,17 +418,18 @@ def _read_npz(path: Path, features: int | None) -> tuple[NDArray, NDArray[np.int
         raise DataError(f"{path}: x has shape {values.shape}, expected [samples, values]")
     if values.dtype.kind not in "buif":
         raise DataError(f"{path}: x is of type {values.dtype}, expected numbers")
+    image = values.shape[1:] if values.ndim == 3 else None
     values = values.reshape(len(values), -1)
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         sample, feature = np.argwhere(~np.isfinite(values))[0]
         raise DataError(f"{path}: x[{sample}], value {feature}: {values[sample, feature]} is not a finite number")
     if classes is None:
-        return values, None
+        return values, None, image
     if classes.shape != values.shape[:1]:
         raise DataError(f"{path}: y has shape {classes.shape}, expected ({len(values)},), one class for each row of x")
     if classes.dtype.kind not in "buif":
         raise DataError(f"{path}: y is of type {classes.dtype}, expected whole numbers")
-    return values, _classes(classes, lambda index: f"{path}: y[{index}]")
+    return values, _classes(classes, lambda index: f"{path}: y[{index}]"), image
 
 
 def _classes(column: NDArray, where) -> NDArray[np.int64]:

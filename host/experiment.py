@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from popflip.golden.config import PRESETS, AnyConfig, Config, ConfigError, LbeConfig, Precision, Preset, Rule
+from popflip.golden.config import PRESETS, AnyConfig, Augment, Config, ConfigError, LbeConfig, Precision, Preset, Rule
 
 from . import dataset as datasets
+from .augment import MovingImages
 from .checkpoint import Checkpoint
 from .dataset import DataSet
 from .settings import Settings, flag
@@ -30,7 +31,7 @@ LBE_LEARNING = ("epochs", "mmax", "reinforce_p256", "seed", "rule")
 GFT_ONLY = ("batch", "k0", "window", "shift", "dclip", "flip_p256")
 LBE_ONLY = ("group", "reinforce_p256")
 CHANGES_THE_RUN = (
-    *("preset", "dataset", "thresholds", "levels", "test_split", "layers", "shift", "margin", "group"),
+    *("preset", "dataset", "thresholds", "levels", "test_split", "augment", "layers", "shift", "margin", "group"),
     *dict.fromkeys(GFT_LEARNING + LBE_LEARNING),
 )
 SMALL_DATA_SET = 10_000  # training samples below which more synapses are selected in a batch
@@ -51,6 +52,13 @@ class Experiment:
     y_train: NDArray[np.int64]
     x_test: NDArray[np.uint8]
     y_test: NDArray[np.int64]
+    augment: Augment = Augment.NONE
+    images: MovingImages | None = None  # what is learned instead of x_train, when images are moved
+
+    @property
+    def learned(self) -> NDArray[np.uint8] | MovingImages:
+        """What :func:`popflip.host.run.train` learns from."""
+        return self.x_train if self.images is None else self.images
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,7 @@ def prepare(settings: Settings) -> Experiment:
     bits = data.features * len(thresholds)
     _check_layers(settings, preset, data, bits, len(thresholds))
     config = _configure(settings, preset, Shape(data.name, bits, data.classes, len(data.train_classes)))
-    return _experiment(data, thresholds, settings.test_split, config)
+    return _experiment(data, thresholds, settings.test_split, config, _augment(settings, preset, data))
 
 
 def resume(settings: Settings, checkpoint: Checkpoint) -> Experiment:
@@ -105,10 +113,19 @@ def from_checkpoint(checkpoint: Checkpoint, data_dir: Path | None = None) -> Exp
         raise ConfigError(
             f"{checkpoint.dataset}: has {bits} bits and {data.classes} classes, the saved network does not"
         )
-    return _experiment(data, checkpoint.thresholds, checkpoint.test_split, checkpoint.config)
+    return _experiment(data, checkpoint.thresholds, checkpoint.test_split, checkpoint.config, checkpoint.augment)
 
 
-def _experiment(data: DataSet, thresholds: NDArray, test_split: float | None, config: AnyConfig) -> Experiment:
+def _experiment(
+    data: DataSet, thresholds: NDArray, test_split: float | None, config: AnyConfig, augment: Augment
+) -> Experiment:
+    images = None
+    if augment == Augment.SHIFT:
+        if data.image is None:
+            raise ConfigError(
+                f"--augment: {data.name} holds no images to move; use an .npz with x of [samples, height, width]"
+            )
+        images = MovingImages(data.train_values, data.image, thresholds)
     return Experiment(
         dataset=data.name,
         thresholds=thresholds,
@@ -118,6 +135,8 @@ def _experiment(data: DataSet, thresholds: NDArray, test_split: float | None, co
         y_train=data.train_classes,
         x_test=datasets.thermometer(data.test_values, thresholds),
         y_test=data.test_classes,
+        augment=augment,
+        images=images,
     )
 
 
@@ -151,6 +170,15 @@ def _default_preset(dataset: str | None, rule: str, default: str) -> str:
     if dataset is not None and (name := f"{dataset}{suffix}") in PRESETS:
         return name
     return default if PRESETS[default].config.rule == rule else f"{DEFAULT_PRESET}{suffix}"
+
+
+def _augment(settings: Settings, preset: Preset, data: DataSet) -> Augment:
+    """What was asked for, or what the preset says if it is for this data."""
+    if settings.augment is None:
+        return preset.augment if data.name == preset.dataset else Augment.NONE
+    if settings.augment not in list(Augment):
+        raise ConfigError(f"--augment: {settings.augment!r} is not one of {', '.join(Augment)}")
+    return Augment(settings.augment)
 
 
 def _thresholds(settings: Settings, preset: Preset, data: DataSet) -> NDArray:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from popflip.golden.config import AnyConfig, Rule
+from popflip.golden.config import AnyConfig, Augment, Rule
 
 from .device import Status
 from .experiment import Experiment
@@ -43,6 +43,7 @@ def build(
             "test_samples": len(experiment.y_test),
             "thresholds": experiment.thresholds.tolist(),
             "test_split": experiment.test_split,
+            "augment": experiment.augment,
         },
         "config": asdict(config) | {"precision": config.precision.value, "batch": config.batch},
         "history": [asdict(result) for result in run.history],
@@ -79,6 +80,8 @@ def rows(report: dict[str, Any]) -> list[tuple[str, str]]:
             if name != "total"
         ]
         table.insert(-len(cycles), ("cycles", str(cycles["total"])))
+    if report["dataset"]["augment"] == Augment.SHIFT:
+        table.append(("training images", "moved by 0 or 1 pixel at random, anew each epoch"))
     if report["verified_batches"]:
         each = f"steps of {LBE_STEP} samples" if lbe else "batches"
         table.append(("equal to golden", f"every bit after each of {report['verified_batches']} {each}"))

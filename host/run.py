@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from popflip.golden.config import AnyConfig, ConfigError, Rule
 from popflip.golden.weights import first_difference
 
+from .augment import Moves, MovingImages
 from .device import Device, Status
 from .errors import Difference, Interrupted
 
@@ -107,7 +108,7 @@ def batches_to_run(config: AnyConfig, samples: int, limit: int | None) -> int:
 
 def train(
     device: Device,
-    x: NDArray[np.uint8],
+    x: NDArray[np.uint8] | MovingImages,
     y: NDArray[np.integer],
     limit: int | None = None,
     golden: Device | None = None,
@@ -126,19 +127,20 @@ def train(
     if golden is not None:
         compare(device, golden, status)
     history: list[StepResult] = []
-    samples = 0
+    samples, moves = 0, Moves(config.seed)
     meter = _Meter()
     try:
         for index, step in steps(len(x), config, first, last):
             k = config.schedule(index, total)
+            bits = x.bits(step, moves.take(index * config.batch, len(step))) if isinstance(x, MovingImages) else x[step]
             before = device.status()
             meter.start(before)
-            device.train(x[step], y[step])
+            device.train(bits, y[step])
             device.end_batch(k)
             after = device.status()
             meter.stop(after)
             if golden is not None:
-                golden.train(x[step], y[step])
+                golden.train(bits, y[step])
                 golden.end_batch(k)
                 compare(device, golden, after)
             samples += len(step)

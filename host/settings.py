@@ -120,6 +120,10 @@ class Settings:
     )
     test_split: Number | None = _setting(_share, WHAT, "SHARE", "Share of your own data held out for testing (0.2).")
 
+    augment: str | None = _setting(
+        _text, WHAT, "none|shift", "shift: move training images by 0 or 1 pixel at random, anew each epoch."
+    )
+
     layers: tuple[int, ...] | None = _setting(
         _list_of(_integer),
         NETWORK,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 from popflip.host.device import GoldenDevice
@@ -31,6 +33,11 @@ def script(name: str) -> ModuleType:
 @pytest.fixture(scope="module")
 def utilisation() -> ModuleType:
     return script("utilisation")
+
+
+@pytest.fixture(scope="module")
+def software() -> ModuleType:
+    return script("software")
 
 
 def measured(module: ModuleType, forward: int, learn: int):
@@ -64,10 +71,9 @@ def test_a_row_fits_its_columns(utilisation):
     assert row[11:] == ("124.0", "81.7%", "85.0%", "19.1%", "forward", "1.24")
 
 
-def test_golden_speed_says_why_it_is_skipped():
-    ran = subprocess.run(
-        [sys.executable, BENCH / "golden_speed.py"], env={}, capture_output=True, text=True, check=True
-    )
+@pytest.mark.parametrize("name", ["golden_speed", "software"])
+def test_what_needs_mnist_says_why_it_is_skipped(name):
+    ran = subprocess.run([sys.executable, BENCH / f"{name}.py"], env={}, capture_output=True, text=True, check=True)
     assert ran.stdout == "skipped: MNIST is needed; say where it is with --data-dir D or POPFLIP_DATA=D, for D/mnist/\n"
 
 
@@ -89,3 +95,65 @@ def test_lbe_measures_what_train_prints(capsys, monkeypatch):
             train(device, experiment.x_train, experiment.y_train)
             right.append(100 * accuracy(device.infer(experiment.x_test), experiment.y_test))
         assert cell == f"{sum(right) / 2:.2f} ({min(right):.2f} – {max(right):.2f})"
+
+
+# Beside other learners ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("epochs", "seconds", "made"), [(3, 100.0, (3, 6.0)), (9, 5.0, (3, 6.0)), (9, 0.0, (1, 2.0)), (9, 4.0, (2, 4.0))]
+)
+def test_no_epoch_begins_after_the_time_is_up(software, epochs, seconds, made):
+    indices = []
+    assert software.Budget(epochs, seconds).run(lambda index: indices.append(index) or 2.0) == made
+    assert indices == list(range(made[0]))
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Path:
+    """A folder with an ``mnist/`` of 80 training and 20 test images: a bright row, the one of its class."""
+    (tmp_path / "mnist").mkdir()
+    for part, count in (("train", 80), ("t10k", 20)):
+        labels = np.arange(count, dtype=np.uint8) % 10
+        images = np.zeros((count, 28, 28), np.uint8)
+        images[np.arange(count), 2 * labels + 3] = 255
+        for name, array in ((f"{part}-images-idx3", images), (f"{part}-labels-idx1", labels)):
+            header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
+            (tmp_path / "mnist" / f"{name}-ubyte.gz").write_bytes(gzip.compress(header + array.tobytes(), mtime=0))
+    return tmp_path
+
+
+def test_software_compares_learners(blobs):
+    ran = subprocess.run(
+        [sys.executable, BENCH / "software.py", "--data-dir", blobs, "--samples", "60", "--epochs", "2"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stderr == ""
+    lines = ran.stdout.splitlines()
+    assert lines[0] == (
+        "MNIST, one bit a pixel, 60 training and 20 test images, one thread; "
+        "at most 2 epochs, none begun after 60 s of training"
+    )
+    assert lines[1].split() == ["learner", "epochs", "accuracy", "trained/s", "inferred/s", "state"]
+    golden, mlp = lines[2:4]
+    assert golden.startswith("popflip golden, 784-256-10 ternary ") and golden.endswith(" 2.04 Mbit")
+    assert mlp.startswith("scikit-learn MLPClassifier, 784-256-10 float32 ") and mlp.endswith(" 19.54 Mbit")
+    assert [row.split()[-6] for row in (golden, mlp)] == ["2", "2"]
+    assert "green-tsetlin" in lines[4]
+    assert lines[5] == "published, trained on the FPGA:"
+    assert [row[:4] for row in lines[6:]] == ["[1] ", "[2] ", "[3] "] * 2
+
+
+def test_a_learner_that_is_missing_is_left_out_and_says_why(software, monkeypatch):
+    monkeypatch.setitem(sys.modules, "green_tsetlin", None)
+    with pytest.raises(software.Missing, match=r"^green-tsetlin is left out: .*; pip install -e '\.\[bench\]'"):
+        software.tsetlin(None, software.Budget(1, 1))
+
+
+def test_software_refuses_nonsense():
+    ran = subprocess.run(
+        [sys.executable, BENCH / "software.py", "--data-dir", "D", "--samples", "0"], capture_output=True, text=True
+    )
+    assert (ran.returncode, ran.stderr) == (1, "software: --samples: 0 is less than 1\n")
