@@ -104,7 +104,7 @@ class Trainer(wiring.Component):
             activations.active.eq(forward.store_active),
             activations.near.eq(forward.store_near),
         ]
-        learns = self._learn_by_gft(m) if gft else self._learn_by_lbe(m)
+        learns = self._learn_by_gft(m) if gft else self._learn_by_lbe(m)  # engines
 
         # Sequence: nothing is in flight when a command runs -----------------------------------------------------------
         ending = Signal()  # the batch ends …
@@ -149,7 +149,7 @@ class Trainer(wiring.Component):
         # Weights and counters belong to one engine at a time ----------------------------------------------------------
         # What is read goes to all of them, so that only requests have to be chosen.
         host = flipped(port.state)
-        engines = (*((learns,) if gft else ()), update.state, host)
+        engines = (*learns, update.state, host)
         owner = Signal(range(len(engines)))
         with m.If(~running):
             m.d.comb += owner.eq(len(engines) - 2)
@@ -185,7 +185,7 @@ class Trainer(wiring.Component):
         ]
         return m
 
-    def _learn_by_gft(self, m: Module) -> StateSignature:
+    def _learn_by_gft(self, m: Module) -> tuple[StateSignature, ...]:
         """Verdicts on last layers; learning while samples go forward, flipping at the end of a batch. Returns what
         learning wants of weights and counters."""
         chip, port, update, values = self.chip, self.port, self.update, self.registers.values
@@ -222,10 +222,10 @@ class Trainer(wiring.Component):
             update.flip_p256.eq(values.flip_p256),
             update.shift.eq(values.shift),
         ]
-        return learn.state
+        return (learn.state,)
 
-    def _learn_by_lbe(self, m: Module) -> None:
-        """Verdicts on every layer; the winners' rows are taught at once, by update."""
+    def _learn_by_lbe(self, m: Module) -> tuple[StateSignature, ...]:
+        """Verdicts on every layer; the winners' rows are taught at once, by update, so nothing else wants weights."""
         chip, port, update, values = self.chip, self.port, self.update, self.registers.values
         error, slots, status = self.error, self.slots, self.status
         m.submodules.sums = sums = Unroll(sum_shape(chip), chip.array_rows, sample_layout(chip))
@@ -292,3 +292,4 @@ class Trainer(wiring.Component):
             status.cycles.learn_busy.eq(update.teaching),
             status.cycles.learn_stall.eq(teach.waiting & ~update.teaching),
         ]
+        return ()
