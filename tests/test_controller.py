@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import pytest
-from chips import BINARY, chip
+from chips import chip, lbe_chip
 
 from popflip.hw.link.buffer import buffer_bytes
 from popflip.hw.link.frames import Identity
@@ -15,7 +15,7 @@ from popflip.sim.parts import SideBySide
 CHIPS = {
     "narrow": chip(5, 3, rows=1, lanes=4),
     "wide": chip(13, 9, 260, rows=4, lanes=8, mmax=9),
-    "binary": chip(32, 20, 4, rows=2, lanes=64, precision=BINARY),
+    "lbe": lbe_chip(32, 20, 4, classes=5, lanes=64),
 }
 BUFFER = 64
 
