@@ -23,6 +23,9 @@ async def check_registers(part: Part, config, draw: random.Random) -> None:
     """Registers start as listed and hold what is written to them; two are passed on."""
     listed = registers(config)
     values = {register.name: register.init for register in listed if register.name not in HELD_ELSEWHERE}
+    wrong = parameters().get("wrong", {}).get(part.name)
+    if wrong:
+        values[wrong] += 1
     shape = RegisterFile(config).values.shape()
     for cycle in range(CYCLES):
         number = draw.randrange(len(listed))
@@ -33,7 +36,8 @@ async def check_registers(part: Part, config, draw: random.Random) -> None:
         part.set("index", number)
         part.set("value", value & 0xFFFFFFFF)
         await part.settled()
-        assert unpack(shape, part.get("values")) == values, f"cycle {cycle}"
+        got = unpack(shape, part.get("values"))
+        assert got == values, f"cycle {cycle}: {got}, expected {values}"
         for name in HELD_ELSEWHERE:
             assert part.get(f"write_{name}") == (write and register.name == name), f"cycle {cycle}: {name}"
         if write and register.name not in HELD_ELSEWHERE:
@@ -69,6 +73,8 @@ async def check_status(part: Part, config, draw: random.Random) -> None:
         await part.settled()
         if asked is not None and part.get("valid"):
             name, value = words[number].name, part.get("value")
+            if name == parameters().get("wrong", {}).get(part.name):
+                value += 1
             # The word was shown at the end of the cycle before this one, so with all that happened before that one.
             assert value == least[name], f"cycle {cycle}: {name} is {value}, not {least[name]}"
             asked, shown = None, shown + 1
