@@ -15,7 +15,8 @@ from amaranth.build import Platform
 from amaranth.vendor import LatticeICE40Platform
 
 from popflip.golden.config import PRESETS, ConfigError, Precision
-from popflip.hw.config import ChipConfig
+from popflip.hw.config import MAX_STORE_SAMPLES, ChipConfig
+from popflip.hw.link.store import BlockBytes, Memories, samples_in
 from popflip.hw.link.uart import BAUD
 from popflip.hw.pll import Ecp5Pll, Ice40Pll, find_pll
 from popflip.hw.top import BoardTop
@@ -44,7 +45,8 @@ class Board:
     """A board, and networks that fit it.
 
     ``fits``: the first one is built when nothing else is asked for. ``buffer``: bytes of the packet buffer.
-    ``program``: the command that loads ``{bitstream}``. ``port``: where the link appears on Linux.
+    ``program``: the command that loads ``{bitstream}``. ``port``: where the link appears on Linux. ``store_bytes``,
+    ``store_memory``: what training samples are kept in.
     """
 
     summary: str
@@ -54,6 +56,12 @@ class Board:
     program: str
     port: str
     baud: int = BAUD
+    store_bytes: int = 0
+    store_memory: Memories = BlockBytes
+
+    def store_samples(self, chip: ChipConfig) -> int:
+        """How many training samples of ``chip`` the board keeps, if not told otherwise."""
+        return min(samples_in(chip, self.store_bytes), MAX_STORE_SAMPLES)
 
     def fit(self, preset: str | None = None, rule: str | None = None) -> Fit:
         """The fit for ``preset``; else the first one that learns by ``rule``; else the first."""
@@ -69,7 +77,7 @@ class Board:
         if clock_hz != reference:
             family = Ice40Pll if isinstance(platform, LatticeICE40Platform) else Ecp5Pll
             pll = find_pll(family, reference, clock_hz)
-        return BoardTop(chip, pll.hz if pll else reference, pll, self.buffer, self.baud)
+        return BoardTop(chip, pll.hz if pll else reference, pll, self.buffer, self.baud, self.store_memory)
 
 
 def boards() -> dict[str, Board]:

@@ -1,8 +1,11 @@
-"""iCEBreaker: iCE40 UP5K (5280 logic cells, 30 memories of 4 kbit), link on the second channel of its FT2232H."""
+"""iCEBreaker: iCE40 UP5K (5280 logic cells, memories: 30 of 4 kbit, 4 of 256 kbit), link on the second channel of its
+FT2232H.
+"""
 
 from amaranth_boards.icebreaker import ICEBreakerPlatform
 
 from popflip.constraints import Board, Fit
+from popflip.hw.link.store import SPRAM_BYTES, SPRAMS, SpramBytes
 
 BOARD = Board(
     summary="iCEBreaker (iCE40 UP5K)",
@@ -12,6 +15,8 @@ BOARD = Board(
         Fit("digits-lbe-small", rows=4, synapses=8, slots=2, clock_hz=12e6, router="router1"),
     ),
     buffer=512,
+    store_bytes=SPRAMS * SPRAM_BYTES,
+    store_memory=SpramBytes,
     program="openFPGALoader --board ice40_generic {bitstream}",
     port="/dev/ttyUSB1",
 )

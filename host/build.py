@@ -16,7 +16,7 @@ import sysconfig
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -99,10 +99,12 @@ NAMES = {
 def build(name: str, settings: Settings, output: Path, announce: Announce) -> list[tuple[str, str]]:
     """Make the bitstream of board ``name`` and its report in the folder ``output``; rows of a table of both."""
     board = constraints.board(name)
+    if settings.baud is not None:
+        board = replace(board, baud=settings.baud)
     platform = board.platform()
     family = _family(platform)
     fit = board.fit(settings.preset, settings.rule)
-    chip = chip_for(fit, settings)
+    chip = chip_for(board, fit, settings)
     tools = _Tools(family)
     _check_folder(output)
     with tempfile.TemporaryDirectory(prefix="popflip-") as temporary:
@@ -130,6 +132,7 @@ def build(name: str, settings: Settings, output: Path, announce: Announce) -> li
             "precision": str(chip.precision),
             "rows": chip.array_rows,
             "synapses": chip.array_synapses,
+            "store_samples": chip.store_samples,
             "clock_hz": fit.clock_hz,
             "baud": board.baud,
             "uses": uses(family, used, json.loads(_text(folder / "cells.json"))),
@@ -148,12 +151,13 @@ def build(name: str, settings: Settings, output: Path, announce: Announce) -> li
     return rows(report, file, board)
 
 
-def chip_for(fit: Fit, settings: Settings) -> ChipConfig:
+def chip_for(board: Board, fit: Fit, settings: Settings) -> ChipConfig:
     """The chip asked for; where nothing was asked, what fits the board."""
     config = network(settings, fit.preset)
     array_rows = fit.rows if settings.rows is None else settings.rows
     synapses = fit.synapses if settings.synapses is None else settings.synapses
-    return ChipConfig.of(config, array_rows, synapses, fit.slots)
+    chip = ChipConfig.of(config, array_rows, synapses, fit.slots)
+    return replace(chip, store_samples=board.store_samples(chip) if settings.store is None else settings.store)
 
 
 def describe(chip: ChipConfig) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 
 import numpy as np
 import serial
@@ -14,15 +15,19 @@ from popflip.golden.prng import first_state
 from popflip.golden.weights import LbeState, State, lbe_initial
 from popflip.hw.config import ChipConfig
 from popflip.hw.link.buffer import counter_bytes, weight_bytes
-from popflip.hw.link.frames import Command
+from popflip.hw.link.frames import OVERHEAD, Command
 from popflip.hw.link.uart import BAUD
 from popflip.hw.registers import CYCLE_COUNTERS, register_values, registers, status_words
 
 from .device import Device, DeviceError, Status
 from .protocol import Link, LinkError, Transport
+from .replay import LinkSpeed
 
 ANSWER_BYTES = 1024
 """Payload of an answer, about, when memories are read: not much to send again when a byte goes wrong."""
+FIRST_NUMBERS, MOST_NUMBERS = 4, 64
+"""Numbers of stored samples in a frame: few at first, to give the chip something to do, then twice as many each
+time. A frame is answered when its samples are learned but for the last few."""
 SILENCE = 2.0
 """Seconds without a byte after which a serial port has timed out."""
 
@@ -30,14 +35,17 @@ SILENCE = 2.0
 class ChipDevice(Device):
     """The chip behind ``transport``, called ``name`` in messages. :class:`DeviceError` if built for another network.
 
+    ``baud`` is how fast the transport is, if it is a line with a speed.
     Training runs behind: samples and batches are sent as fast as the chip takes them; whatever reads waits for them.
     """
 
-    def __init__(self, transport: Transport, config: AnyConfig, name: str = "the chip"):
+    def __init__(self, transport: Transport, config: AnyConfig, name: str = "the chip", baud: int | None = None):
         super().__init__(config)
+        self._baud = baud
         try:
             self.link = Link(transport, name)
             self.chip = _compatible(self.link.identity.chip(), config, name)
+            self.store_samples = self.chip.store_samples
             self._registers = {register.name: number for number, register in enumerate(registers(self.chip))}
             self._limits = {register.name: register.high for register in registers(self.chip)}
             self._classifiers = lbe_initial(config).classifiers if isinstance(config, LbeConfig) else None
@@ -54,11 +62,18 @@ class ChipDevice(Device):
         self._reset(first_state(self.config.seed), Status(flips=(0,) * self.config.depth))
 
     def train(self, x: NDArray[np.uint8], y: NDArray[np.integer]) -> None:
-        labels = (
-            np.asarray(y).astype(f"<u{self.chip.label_bytes}").view(np.uint8).reshape(len(y), self.chip.label_bytes)
-        )
-        for payload in self._payloads(np.concatenate([labels, _input_bytes(x)], axis=1)):
+        for payload in self._payloads(self._sample_bytes(x, y)):
             self.link.post(Command.TRAIN, payload)
+
+    def store(self, x: NDArray[np.uint8], y: NDArray[np.integer]) -> None:
+        self._write(Command.STORE, self._sample_bytes(x, y))
+        self.link.wait()
+
+    def train_stored(self, numbers: NDArray[np.integer]) -> None:
+        first, size = 0, FIRST_NUMBERS
+        while first < len(numbers):
+            self.link.post(Command.TRAIN_STORED, numbers[first : first + size].astype("<u2").tobytes())
+            first, size = first + size, min(2 * size, self._numbers)
 
     def end_batch(self, k: tuple[int, ...]) -> None:
         if self.config.rule == Rule.LBE:  # every sample was a batch
@@ -114,6 +129,18 @@ class ChipDevice(Device):
         self._write(Command.WRITE_WEIGHTS, weights)
         self._write(Command.WRITE_COUNTERS, counters)
 
+    @property
+    def link_speed(self) -> LinkSpeed | None:
+        if self._baud is None or not self.link.identity.clock_hz:
+            return None
+        size = self.chip.sample_bytes
+        return LinkSpeed(
+            clock_hz=self.link.identity.clock_hz,
+            baud=self._baud,
+            sample_bytes=size + OVERHEAD / self._samples(size),
+            number_bytes=2 + OVERHEAD / self._numbers if self.store_samples else None,
+        )
+
     def close(self) -> None:
         self.link.close()
 
@@ -137,9 +164,24 @@ class ChipDevice(Device):
             self._seen[name] = word
         return self._total | {name: self._seen[name] for name in ("signature", "rng")}
 
+    def _sample_bytes(self, x: NDArray[np.uint8], y: NDArray[np.integer]) -> NDArray[np.uint8]:
+        """Samples with their labels, one a row."""
+        size = self.chip.label_bytes
+        labels = np.asarray(y).astype(f"<u{size}").view(np.uint8).reshape(len(y), size)
+        return np.concatenate([labels, _input_bytes(x)], axis=1)
+
+    def _samples(self, size: int) -> int:
+        """Samples of ``size`` bytes in a frame, of which two fit the chip's buffer if one sample is not too large."""
+        return max(1, self.link.payload_bytes // size)
+
+    @property
+    def _numbers(self) -> int:
+        """The same of numbers of stored samples."""
+        return min(MOST_NUMBERS, self._samples(2))
+
     def _payloads(self, samples: NDArray[np.uint8]) -> Iterator[bytes]:
         """Samples, one a row, as payloads of which two fit the chip's buffer."""
-        count = max(1, self.link.payload_bytes // samples.shape[1])
+        count = self._samples(samples.shape[1])
         for first in range(0, len(samples), count):
             yield samples[first : first + count].tobytes()
 
@@ -154,7 +196,7 @@ class ChipDevice(Device):
         return np.frombuffer(content, np.uint8).reshape(words, size)
 
     def _write(self, command: Command, content: NDArray[np.uint8]) -> None:
-        """All words of a memory, [words, bytes]."""
+        """All words of a memory, or samples from the first on, [words, bytes]."""
         count = max(1, (self.link.payload_bytes - 4) // content.shape[1])
         for first in range(0, len(content), count):
             self.link.post(command, struct.pack("<I", first) + content[first : first + count].tobytes())
@@ -259,6 +301,8 @@ class SerialTransport:
             self._port = serial.serial_for_url(
                 name, baud, timeout=silence, write_timeout=silence, **({} if "://" in name else {"exclusive": True})
             )
+            with suppress(AttributeError, OSError, ValueError):  # only some ports know it
+                self._port.set_low_latency_mode(True)  # answers are short, and would wait 16 ms for more to come
             self._port.reset_input_buffer()
         except (OSError, ValueError) as error:
             raise DeviceError(f"{name}: {_why(error)}") from None

@@ -82,13 +82,13 @@ def _fail(message: object, code: int) -> int:
 
 # Options from the list of settings ------------------------------------------------------------------------------------
 
-NETWORK = ("preset", "rule", "layers", "precision", "mmax", "dclip", "rows", "synapses")
+NETWORK = ("preset", "rule", "layers", "precision", "mmax", "dclip", "rows", "synapses", "store")
 RUN = (
     *("preset", "dataset", "data_dir", "thresholds", "levels", "test_split", "augment"),
     *("layers", "precision", "mmax", "dclip"),
     *("rule", "batch", "epochs", "k0", "margin", "group", "reinforce_p256", "window", "shift", "flip_p256", "seed"),
     "limit_batches",
-    *("device", "rows", "synapses", "waves"),
+    *("device", "rows", "synapses", "store", "replay", "baud", "waves"),
 )
 
 
@@ -164,12 +164,12 @@ def train(settings: Settings) -> None:
         _golden(bool(settings.verify), experiment.config) as golden,
     ):
         run = _learn(settings, experiment, start, device, golden)
-        status, state = device.status(), device.state()
+        status, state, link = device.status(), device.state(), device.link_speed
         predictions = device.infer(experiment.x_test)
         if golden is not None:
             same_predictions(predictions, golden.infer(experiment.x_test))
     test_accuracy = accuracy(predictions, experiment.y_test)
-    report = reports.build(experiment, name, run, status, state.sha256(), test_accuracy)
+    report = reports.build(experiment, name, run, status, state.sha256(), test_accuracy, link)
     if settings.save:
         checkpoints.save(
             settings.save,
@@ -217,7 +217,7 @@ def verify(settings: Settings) -> None:
 
 
 @app.command()
-@with_settings(("dataset", "data_dir", "device", "rows", "synapses", "waves"))
+@with_settings(("dataset", "data_dir", "device", "rows", "synapses", "store", "baud", "waves"))
 def infer(
     settings: Settings,
     model: Annotated[Path, typer.Option(metavar="F.npz", help="A network saved by popflip train --save.")],
@@ -280,7 +280,7 @@ def verilog(
 
 
 @app.command()
-@with_settings(NETWORK)
+@with_settings((*NETWORK, "baud"))
 def build(
     settings: Settings,
     board: Annotated[str, typer.Option(metavar="NAME", help="Which board; popflip info lists them.")],
@@ -356,14 +356,23 @@ def _chip(settings: Settings, config: AnyConfig):
 
     rows = DEFAULT_ROWS if settings.rows is None else settings.rows
     synapses = DEFAULT_SYNAPSES if settings.synapses is None else settings.synapses
-    return ChipConfig.of(config, rows, synapses)
+    return ChipConfig.of(config, rows, synapses, store_samples=settings.store or 0)
 
 
 def _open(settings: Settings, name: str, config: AnyConfig) -> Device:
     from .device import open_device
 
     chip = _chip(settings, config)
-    return open_device(name, config, chip.array_rows, chip.array_synapses, settings.waves, partial(print, flush=True))
+    return open_device(
+        name,
+        config,
+        chip.array_rows,
+        chip.array_synapses,
+        settings.waves,
+        partial(print, flush=True),
+        chip.store_samples,
+        settings.baud,
+    )
 
 
 def _golden(wanted: bool, config: AnyConfig) -> Device | nullcontext[None]:
@@ -377,6 +386,7 @@ def _learn(
 ) -> Run:
     """Reset or resume the devices, and train them with progress on the screen."""
     from .progress import Progress
+    from .replay import keep
     from .run import batch_name, batches_to_run, step_batches
     from .run import train as run_training
 
@@ -387,11 +397,11 @@ def _learn(
             each.reset()
         else:
             each.load(start.state, start.status)
+    x, y = experiment.learned, experiment.y_train
+    stored = keep(device, x, y, settings.replay, partial(print, flush=True))
     first = start.status.batches if start else 0
     with Progress(first, last, config.batch * step_batches(config), batch_name(config)) as progress:
-        return run_training(
-            device, experiment.learned, experiment.y_train, settings.limit_batches, golden, progress.update
-        )
+        return run_training(device, x, y, settings.limit_batches, golden, progress.update, stored)
 
 
 def _sections(sections: dict[str, list[str]]) -> None:

@@ -16,13 +16,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from popflip.golden.config import AnyConfig, ConfigError
 from popflip.golden.weights import State
+
+if TYPE_CHECKING:
+    from .replay import LinkSpeed
 
 DEFAULT_ROWS, DEFAULT_SYNAPSES = 4, 32
 """MAC array of a simulated chip when nobody says otherwise: rows and synapses a cycle."""
@@ -49,6 +52,9 @@ class Status:
 class Device(ABC):
     """Something that learns as ``config`` says. ``x`` is uint8 of 0 and 1, [samples, inputs]; ``y`` int, [samples]."""
 
+    store_samples = 0
+    """Training samples it can keep, to be trained by their numbers."""
+
     def __init__(self, config: AnyConfig):
         self.config = config
 
@@ -59,6 +65,19 @@ class Device(ABC):
     @abstractmethod
     def train(self, x: NDArray[np.uint8], y: NDArray[np.integer]) -> None:
         """Learn from samples of the current batch; may be called many times before :meth:`end_batch`."""
+
+    def store(self, x: NDArray[np.uint8], y: NDArray[np.integer]) -> None:
+        """Keep samples, no more than :attr:`store_samples`, instead of those kept before."""
+        raise NotImplementedError
+
+    def train_stored(self, numbers: NDArray[np.integer]) -> None:
+        """:meth:`train`, with samples that were stored."""
+        raise NotImplementedError
+
+    @property
+    def link_speed(self) -> LinkSpeed | None:
+        """What is known of its link, where there is a line with a speed."""
+        return None
 
     @abstractmethod
     def end_batch(self, k: tuple[int, ...]) -> None:
@@ -145,11 +164,13 @@ def open_device(
     synapses: int = DEFAULT_SYNAPSES,
     waves: Path | None = None,
     announce: Callable[[str], object] | None = None,
+    store: int = 0,
+    baud: int | None = None,
 ) -> Device:
-    """Open ``golden``, ``sim`` or a serial port.
+    """Open ``golden``, ``sim`` or a serial port, at ``baud`` if its board was built for another than the usual one.
 
-    The simulated chip takes ``rows`` × ``synapses`` a cycle and records its signals in ``waves``; ``announce`` is
-    called with a line of text before it is built.
+    The simulated chip takes ``rows`` × ``synapses`` a cycle, can keep ``store`` samples, and records its signals in
+    ``waves``; ``announce`` is called with a line of text before it is built.
     """
     if waves is not None and name != "sim":
         raise DeviceError(f"--waves: only the simulated chip has signals to record, {name} does not")
@@ -163,11 +184,12 @@ def open_device(
         from popflip.hw.config import ChipConfig
         from popflip.sim.chip import SimulatedChip
 
-        chip = SimulatedChip(ChipConfig.of(config, rows, synapses), waves, announce)
+        chip = SimulatedChip(ChipConfig.of(config, rows, synapses, store_samples=store), waves, announce)
         return ChipDevice(chip, config, "the simulated chip")
-    from .chip_device import SerialTransport
+    from .chip_device import BAUD, SerialTransport
 
-    return ChipDevice(SerialTransport(name), config, name)
+    baud = BAUD if baud is None else baud
+    return ChipDevice(SerialTransport(name, baud), config, name, baud)
 
 
 def _looks_like_a_port(name: str) -> bool:

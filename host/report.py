@@ -13,16 +13,23 @@ from popflip.golden.config import AnyConfig, Augment, Rule
 from .device import Status
 from .experiment import Experiment
 from .files import whole_file
+from .replay import LinkSpeed, bounds, summary
 from .run import LBE_STEP, Run, StepResult, batch_name, step_batches
 
 
 def build(
-    experiment: Experiment, device: str, run: Run, status: Status, state_sha256: str, test_accuracy: float
+    experiment: Experiment,
+    device: str,
+    run: Run,
+    status: Status,
+    state_sha256: str,
+    test_accuracy: float,
+    link: LinkSpeed | None = None,
 ) -> dict[str, Any]:
     """The report. ``signature`` and ``rng`` are 8 hexadecimal digits; counts are since the run's beginning.
 
     ``history`` has an entry a step, of which ``verified_batches`` were compared with golden: a step is a batch, or, as
-    under LBE a batch is one sample, up to 256 of them.
+    under LBE a batch is one sample, up to 256 of them. ``link``: a board's, for what bounds the run.
     """
     config = experiment.config
     report = {
@@ -37,6 +44,7 @@ def build(
         "wall_seconds": run.seconds,
         "verified_batches": run.verified,
         "device": device,
+        "replayed": run.replayed,
         "dataset": {
             "name": experiment.dataset,
             "train_samples": len(experiment.y_train),
@@ -51,6 +59,8 @@ def build(
     if run.cycles is not None:
         report["cycles"] = run.cycles
         report["cycles_per_sample"] = run.cycles["total"] / run.samples
+        if link is not None:
+            report["board"] = bounds(link, run.cycles, run.samples, run.replayed)
     return report
 
 
@@ -82,6 +92,10 @@ def rows(report: dict[str, Any]) -> list[tuple[str, str]]:
         table.insert(-len(cycles), ("cycles", str(cycles["total"])))
     if report["dataset"]["augment"] == Augment.SHIFT:
         table.append(("training images", "moved by 0 or 1 pixel at random, anew each epoch"))
+    if board := report.get("board"):
+        table.append(("board", summary(board)))
+    if report["replayed"]:
+        table.append(("training samples", "sent once, then their numbers"))
     if report["verified_batches"]:
         each = f"steps of {LBE_STEP} samples" if lbe else "batches"
         table.append(("equal to golden", f"every bit after each of {report['verified_batches']} {each}"))

@@ -64,6 +64,7 @@ class Run:
     seconds: float
     cycles: dict[str, int] | None
     verified: int  # steps after which the device was compared with the golden model: batches, or under LBE 256 samples
+    replayed: bool = False  # the samples were on the chip already
 
 
 def sample_order(samples: int, config: AnyConfig) -> Iterator[NDArray[np.intp]]:
@@ -113,17 +114,19 @@ def train(
     limit: int | None = None,
     golden: Device | None = None,
     on_step: Callable[[StepResult], None] = lambda result: None,
+    stored: bool = False,
 ) -> Run:
     """Train ``device`` from the batch it has reached to the last one (``limit`` counts from the run's beginning).
 
     With ``golden``, a device in the same state, both are compared after every step and a :class:`Difference` ends the
-    run.
+    run. If ``stored`` (:func:`popflip.host.replay.keep`), the device has ``x`` and ``y``, and gets the numbers of
+    samples only.
     """
     config = device.config
     total = config.batches(len(x))
     last = batches_to_run(config, len(x), limit)
     status = device.status()
-    first = status.batches  # more than 0 when a run is resumed
+    before, first = status, status.batches  # more than 0 when a run is resumed
     if golden is not None:
         compare(device, golden, status)
     history: list[StepResult] = []
@@ -133,9 +136,13 @@ def train(
         for index, step in steps(len(x), config, first, last):
             k = config.schedule(index, total)
             bits = x.bits(step, moves.take(index * config.batch, len(step))) if isinstance(x, MovingImages) else x[step]
-            before = device.status()
+            if golden is not None:  # whose comparison took cycles
+                before = device.status()
             meter.start(before)
-            device.train(bits, y[step])
+            if stored:
+                device.train_stored(step)
+            else:
+                device.train(bits, y[step])
             device.end_batch(k)
             after = device.status()
             meter.stop(after)
@@ -146,6 +153,7 @@ def train(
             samples += len(step)
             history.append(_result(before, after))
             on_step(history[-1])
+            before = after
     except KeyboardInterrupt:
         reached = history[-1].batch if history else first
         raise Interrupted(f"interrupted after {batch_name(config)} {reached} of {last}; nothing was written") from None
@@ -155,6 +163,7 @@ def train(
         seconds=meter.seconds,
         cycles=meter.cycles,
         verified=len(history) if golden is not None else 0,
+        replayed=stored,
     )
 
 

@@ -55,6 +55,13 @@ def _count(value: object) -> int:
     return number
 
 
+def _positive(value: object) -> int:
+    number = _integer(value)
+    if number < 1:
+        raise ConfigError(f"{number} is less than 1")
+    return number
+
+
 def _number(value: object) -> Number:
     try:
         return _integer(value)
@@ -177,6 +184,13 @@ class Settings:
     )
     rows: int | None = _setting(_integer, WHERE, "P", "Rows the chip's MAC array takes in a cycle (4).")
     synapses: int | None = _setting(_integer, WHERE, "N", "Synapses of each row it takes in a cycle (32).")
+    store: int | None = _setting(
+        _count, WHERE, "SAMPLES", "Training samples the chip can keep: a power of two (what a board holds; sim: 0)."
+    )
+    replay: bool | None = _setting(
+        _boolean, WHERE, "", "Send training samples once, then their numbers (where the chip's store holds them)."
+    )
+    baud: int | None = _setting(_positive, WHERE, "N", "Speed of a board's link (1000000).")
     waves: Path | None = _setting(_path, WHERE, "F.vcd", "Record the simulated chip's signals.")
     verify: bool | None = _setting(
         _boolean, WHERE, "", "Compare with the golden model after every batch (rule lbe: 256 samples)."

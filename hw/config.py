@@ -24,6 +24,7 @@ from popflip.golden.config import WORD, AnyConfig, ConfigError, Network, Precisi
 
 MAX_ROWS = 1024
 MIN_SYNAPSES, MAX_SYNAPSES = 4, 1024
+MAX_STORE_SAMPLES = 2**16
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class ChipConfig(Network):
     ``array_rows`` (``P``, rows) and ``array_synapses`` (``N``, synapses) are what the popcount MAC array takes in one
     cycle; both are powers of two and change no result. ``slots`` is how many samples are on the chip at once: being
     received, going forward, waiting to be learned. ``dclip`` is GFT's. ``classes`` may be left out where the last layer
-    says it (GFT).
+    says it (GFT). ``store_samples``, a power of two, is how many training samples the chip can keep and train again by
+    their numbers; 0: none.
     """
 
     layers: tuple[int, ...]
@@ -45,6 +47,7 @@ class ChipConfig(Network):
     slots: int = 8
     rule: Rule = Rule.GFT
     classes: int = 0
+    store_samples: int = 0
 
     def __post_init__(self) -> None:
         if not self.classes and self.rule == Rule.GFT:
@@ -52,9 +55,13 @@ class ChipConfig(Network):
         _power_of_two("rows", self.array_rows, 1, MAX_ROWS)
         _power_of_two("synapses", self.array_synapses, MIN_SYNAPSES, MAX_SYNAPSES)
         _power_of_two("slots", self.slots, 2, 64)
+        if self.store_samples != 0:
+            _power_of_two("store", self.store_samples, 1, MAX_STORE_SAMPLES)
 
     @classmethod
-    def of(cls, config: AnyConfig, array_rows: int = 4, array_synapses: int = 32, slots: int = 8) -> ChipConfig:
+    def of(
+        cls, config: AnyConfig, array_rows: int = 4, array_synapses: int = 32, slots: int = 8, store_samples: int = 0
+    ) -> ChipConfig:
         """The chip that runs ``config``."""
         return cls(
             layers=config.layers,
@@ -66,6 +73,7 @@ class ChipConfig(Network):
             slots=slots,
             rule=config.rule,
             classes=config.classes,
+            store_samples=store_samples,
         )
 
     # Bits -------------------------------------------------------------------------------------------------------------
@@ -99,6 +107,11 @@ class ChipConfig(Network):
     def input_bytes(self) -> int:
         """Bytes of a sample's input bits on the link."""
         return -(-self.inputs // 8)
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of a training sample on the link: its label and its inputs."""
+        return self.label_bytes + self.input_bytes
 
     # Layout -----------------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from .config import ChipConfig
 from .link.buffer import BUFFER_BYTES, buffer_bytes
 from .link.frames import Identity
 from .link.link import Link
+from .link.store import BlockBytes, Memories
 from .link.uart import BAUD, Uart, divisor
 from .pll import Clock, Ecp5Pll, Ice40Pll
 from .trainer import Trainer
@@ -19,7 +20,8 @@ from .trainer import Trainer
 class Chip(wiring.Component):
     """Learns and answers over a byte stream: everything but pins, clock and the way the bytes come.
 
-    ``clock_hz`` is what IDENTIFY tells the host, 0 in simulation; ``buffer`` the least bytes of the packet buffer.
+    ``clock_hz`` is what IDENTIFY tells the host, 0 in simulation; ``buffer`` the least bytes of the packet buffer;
+    ``memory`` what the sample store is made of, if there is one.
 
     Members
     -------
@@ -27,9 +29,9 @@ class Chip(wiring.Component):
         Frames of :mod:`popflip.hw.link.frames`.
     """
 
-    def __init__(self, chip: ChipConfig, clock_hz: int = 0, buffer: int = BUFFER_BYTES):
+    def __init__(self, chip: ChipConfig, clock_hz: int = 0, buffer: int = BUFFER_BYTES, memory: Memories = BlockBytes):
         self.identity = Identity.of(chip, buffer_bytes(chip, buffer), clock_hz, build_hash(chip))
-        self.link = Link(chip, self.identity)
+        self.link = Link(chip, self.identity, memory)
         self.trainer = Trainer(chip)
         super().__init__({"rx": In(stream.Signature(8)), "tx": Out(stream.Signature(8))})
 
@@ -46,15 +48,21 @@ class Chip(wiring.Component):
 class BoardTop(Elaboratable):
     """The chip behind the UART of a board: everything in a bitstream.
 
-    ``clock_hz`` is made by ``pll``, or is the board's own clock without one; ``buffer`` as in :class:`Chip`. The
-    platform has a resource ``uart``, whose ``rx`` and ``tx`` are named as the chip sees them.
+    ``clock_hz`` is made by ``pll``, or is the board's own clock without one; ``buffer`` and ``memory`` as in
+    :class:`Chip`. The platform has a resource ``uart``, whose ``rx`` and ``tx`` are named as the chip sees them.
     """
 
     def __init__(
-        self, chip: ChipConfig, clock_hz: float, pll: Ice40Pll | Ecp5Pll | None, buffer: int, baud: int = BAUD
+        self,
+        chip: ChipConfig,
+        clock_hz: float,
+        pll: Ice40Pll | Ecp5Pll | None,
+        buffer: int,
+        baud: int = BAUD,
+        memory: Memories = BlockBytes,
     ):
         self.clock = Clock(pll, clock_hz)
-        self.chip = Chip(chip, round(clock_hz), buffer)
+        self.chip = Chip(chip, round(clock_hz), buffer, memory)
         self.uart = Uart(divisor(clock_hz, baud))
 
     def elaborate(self, platform) -> Module:

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from popflip.hw.config import ChipConfig
 from popflip.hw.link.buffer import counter_bytes, longest_payload, weight_bytes
 from popflip.hw.link.frames import (
-    COMMANDS,
     HEADER_BYTES,
     MAX_LENGTH,
     OVERHEAD,
@@ -20,9 +19,11 @@ from popflip.hw.link.frames import (
     Frame,
     Identity,
     Result,
+    commands_of,
     decode,
     payload_length,
 )
+from popflip.hw.link.store import stride
 from popflip.hw.registers import CYCLE_COUNTERS, registers, status_words
 from popflip.hw.trainer_port import TrainerCommand
 
@@ -112,11 +113,18 @@ class Refused(Exception):
 
 
 class LinkModel:
-    """:class:`popflip.hw.link.link.Link` and what it does to ``trainer``: a :class:`TrainerModel` or alike."""
+    """:class:`popflip.hw.link.link.Link` and what it does to ``trainer``: a :class:`TrainerModel` or alike.
 
-    def __init__(self, chip: ChipConfig, identity: Identity, trainer: Any):
+    ``memory`` is what the store's bytes are before anything is stored.
+    """
+
+    def __init__(self, chip: ChipConfig, identity: Identity, trainer: Any, memory: bytes = b""):
         self.chip, self.identity, self.trainer = chip, identity, trainer
         self.expected = 0
+        self.commands = commands_of(chip)
+        size = stride(chip)
+        memory = memory.ljust(chip.store_samples * size, b"\0")
+        self.store = [memory[first : first + chip.sample_bytes][::-1] for first in range(0, len(memory), size)]
         self._receiver = ReceiverModel(longest_payload(identity.buffer_bytes))
         self._registers = registers(chip)
         self._names = [word.name for word in status_words(chip)]
@@ -135,12 +143,12 @@ class LinkModel:
         """Check everything, then do it; the payload of the answer."""
         if entry.verdict != Result.OK:
             raise Refused(entry.verdict)
-        if entry.command not in COMMANDS:
+        if entry.command not in self.commands:
             raise Refused(Result.UNKNOWN_COMMAND)
         command = Command(entry.command)
         if entry.sequence != self.expected and command != Command.IDENTIFY:
             raise Refused(Result.BAD_SEQUENCE)
-        size = COMMANDS[command].request_bytes
+        size = self.commands[command].request_bytes
         if len(entry.payload) < size:
             raise Refused(Result.BAD_LENGTH)
         apply = getattr(self, f"_{command.name.lower()}")(entry.payload[:size], entry.payload[size:])
@@ -223,17 +231,55 @@ class LinkModel:
         bits = int.from_bytes(content, "little") & (1 << self.chip.inputs) - 1
         return bits.to_bytes(len(content), "little")
 
-    def _train(self, request: bytes, rest: bytes):
-        samples, size = [], self.chip.label_bytes
-        for content in self._items(rest, size + self.chip.input_bytes):
-            label = int.from_bytes(content[:size], "little")
-            if label >= self.chip.classes:
+    def _label(self, content: bytes) -> int:
+        return int.from_bytes(content[: self.chip.label_bytes], "little")
+
+    def _samples(self, rest: bytes) -> list[bytes]:
+        samples = []
+        for content in self._items(rest, self.chip.sample_bytes):
+            if self._label(content) >= self.chip.classes:
                 raise Refused(Result.BAD_LABEL)
-            samples.append((self._inputs(content[size:]), label))
+            samples.append(content)
+        return samples
+
+    def _train(self, request: bytes, rest: bytes):
+        samples = self._samples(rest)
 
         def apply() -> bytes:
-            for sample in samples:
-                self.trainer.sample(*sample)
+            for content in samples:
+                self.trainer.sample(self._inputs(content[self.chip.label_bytes :]), self._label(content))
+            return b""
+
+        return apply
+
+    def _store(self, request: bytes, rest: bytes):
+        (first,) = struct.unpack("<I", request)
+        samples = self._samples(rest)
+        if first + len(samples) > self.chip.store_samples:
+            raise Refused(Result.BAD_ADDRESS)
+
+        def apply() -> bytes:
+            self.store[first : first + len(samples)] = samples
+            return b""
+
+        return apply
+
+    def _train_stored(self, request: bytes, rest: bytes):
+        numbers = []
+        for content in self._items(rest, 2):
+            (number,) = struct.unpack("<H", content)
+            if number >= self.chip.store_samples:
+                raise Refused(Result.BAD_ADDRESS)
+            numbers.append(number)
+
+        def apply() -> bytes:
+            bits = (self.chip.classes - 1).bit_length()
+            for number in numbers:
+                content = self.store[number]
+                label = self._label(content) % (1 << bits)
+                if label >= self.chip.classes:  # never stored
+                    label %= 1 << bits - 1
+                self.trainer.sample(self._inputs(content[self.chip.label_bytes :]), label)
             return b""
 
         return apply

@@ -6,8 +6,19 @@ import struct
 import cocotb
 
 from popflip.hw.link.buffer import counter_bytes, weight_bytes
-from popflip.hw.link.controller import train_latency
-from popflip.hw.link.frames import HEADER_BYTES, OVERHEAD, Command, Identity, Result, decode, encode, payload_length
+from popflip.hw.link.controller import replay_latency, train_latency
+from popflip.hw.link.frames import (
+    HEADER_BYTES,
+    OVERHEAD,
+    STORE_COMMANDS,
+    Command,
+    Identity,
+    Result,
+    commands_of,
+    decode,
+    encode,
+    payload_length,
+)
 from popflip.hw.registers import registers
 from popflip.hw.trainer_port import TrainerCommand
 from popflip.sim.link_model import LinkModel, TrainerModel
@@ -113,13 +124,17 @@ class Requests:
     def frame(self, expected: int) -> bytes:
         """The bytes of a request, when ``expected`` is the sequence number that would be right."""
         draw = self.random
-        command = draw.choice([*Command, *[Command.TRAIN, Command.INFER, Command.CONFIGURE] * 2])
+        often = [Command.TRAIN, Command.INFER, Command.CONFIGURE] * 2
+        if self.chip.store_samples:
+            often += [*STORE_COMMANDS] * 2
+        command = draw.choice([*commands_of(self.chip), *often])
         payload = getattr(self, command.name.lower(), lambda: b"")()
         code = int(command)
         fault = draw.choice(["none"] * 8 + ["sequence", "command", "length", "bits", "noise", "cut", "long", "zeros"])
         sequence = expected if fault != "sequence" else draw.randrange(256)
         if fault == "command":
-            code = draw.choice([0, 14, 15, 16 + code, 128 + code])
+            unknown = [] if self.chip.store_samples else STORE_COMMANDS
+            code = draw.choice([0, *unknown, 16 + code, 128 + code])
         if fault == "length":
             payload = draw.choice([payload + b"\0", payload[:-1], payload + draw.randbytes(5), b""])
         if fault == "long":
@@ -171,6 +186,23 @@ class Requests:
     def infer(self) -> bytes:
         return self.samples(0)
 
+    def store(self) -> bytes:
+        draw, samples = self.random, self.chip.store_samples
+        content = self.samples(self.chip.label_bytes)
+        last = max(0, samples - len(content) // self.chip.sample_bytes)
+        first = draw.choice([0, last, draw.randint(0, last)])
+        if draw.random() < 0.1:
+            first = draw.choice([last + 1, samples, samples + 1, 2 * samples, 1 << 16, 1 << 31])
+        return struct.pack("<I", first) + content
+
+    def train_stored(self) -> bytes:
+        draw, samples = self.random, self.chip.store_samples
+        numbers = [draw.choice([0, samples - 1, draw.randrange(samples)]) for _ in range(draw.randrange(8))]
+        if draw.random() < 0.1:
+            numbers.append(draw.choice([samples, 2 * samples - 1, 255, 256, 2**15, 2**16 - 1]))
+            draw.shuffle(numbers)
+        return struct.pack(f"<{len(numbers)}H", *numbers)
+
     def place(self, words: int) -> tuple[int, int]:
         """An address and a number of words, mostly within ``words``."""
         draw = self.random
@@ -204,13 +236,13 @@ class Requests:
         return self.write(self.chip.counter_depth, counter_bytes(self.chip))
 
 
-async def requests(part: Part, chip: dict, identity: str) -> None:
+async def requests(part: Part, chip: dict, identity: str, memory: str = "") -> None:
     """The same answers and the same effects as the model's, in the same order."""
     options = parameters()
     told, chip = Identity.unpack(bytes.fromhex(identity)), chip_of(chip)
     seed, stall = options["seed"], options["stall"]
     trainer = Trainer(part, chip, seed, stall)
-    model = LinkModel(chip, told, TrainerModel(chip, seed))
+    model = LinkModel(chip, told, TrainerModel(chip, seed), bytes.fromhex(memory))
     source, sink = part.source("rx", 8, stall=stall, seed=seed), part.sink("tx", 8, stall=stall, seed=seed)
 
     draw, answers = Requests(chip, told.buffer_bytes, seed), []
@@ -237,25 +269,32 @@ async def requests(part: Part, chip: dict, identity: str) -> None:
     assert trainer.model.counters == model.trainer.counters
 
 
-async def speed(part: Part, chip: dict, identity: str) -> None:
-    """A byte of a sample each cycle, and no more than its label's bytes between samples."""
+async def speed(part: Part, chip: dict, identity: str, memory: str = "") -> None:
+    """A byte of a sample each cycle, and no more than its label's bytes between samples; three cycles more where they
+    come from the store."""
     chip = chip_of(chip)
     count = 5
     trainer = Trainer(part, chip, seed=1, stall=0)
     source, sink = part.source("rx", 8, stall=0), part.sink("tx", 8, stall=0)
-    rest = chip.input_bytes * bytes([1])
-    frame = encode(0, Command.TRAIN, count * (bytes(chip.label_bytes) + rest))
-    source.send(*frame)
-    assert decode(bytes(await sink.receive(OVERHEAD))).code == Result.OK
-    taken, given, fed = source.monitor.cycles, sink.monitor.cycles, trainer.samples.monitor.cycles
-    assert taken[-1] - taken[0] == len(frame) - 1, "a byte a cycle in"
-    assert given[-1] - given[0] == OVERHEAD - 1, "a byte a cycle out"
-    size = chip.input_bytes
-    assert [fed[size * index] - fed[0] for index in range(count)] == [
-        index * (chip.label_bytes + size) for index in range(count)
-    ]
-    assert [fed[size * index + size - 1] - fed[size * index] for index in range(count)] == [size - 1] * count
-    assert fed[0] - taken[-1] == train_latency(chip, count)
+    samples = count * (bytes(chip.label_bytes) + chip.input_bytes * bytes([1]))
+    requests = [(Command.TRAIN, samples, train_latency(chip, count), 0)]
+    if chip.store_samples:
+        numbers = struct.pack(f"<{count}H", *(7 * index % chip.store_samples for index in range(count)))
+        requests.append((Command.TRAIN_STORED, numbers, replay_latency(chip, count), 3))
+    for sequence, (command, payload, latency, more) in enumerate(requests):
+        frame = encode(sequence, command, payload)
+        source.send(*frame)
+        assert decode(bytes(await sink.receive(OVERHEAD))).code == Result.OK
+        taken, given, fed = source.monitor.cycles, sink.monitor.cycles, trainer.samples.monitor.cycles
+        taken, given, fed = taken[-len(frame) :], given[-OVERHEAD:], fed[-count * chip.input_bytes :]
+        assert taken[-1] - taken[0] == len(frame) - 1, "a byte a cycle in"
+        assert given[-1] - given[0] == OVERHEAD - 1, "a byte a cycle out"
+        size = chip.input_bytes
+        assert [fed[size * index] - fed[0] for index in range(count)] == [
+            index * (chip.sample_bytes + more) for index in range(count)
+        ]
+        assert [fed[size * index + size - 1] - fed[size * index] for index in range(count)] == [size - 1] * count
+        assert fed[0] - taken[-1] == latency, command
 
 
 @cocotb.test()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
 
 from popflip import constraints
-from popflip.golden.config import PRESETS, ConfigError
+from popflip.golden.config import PRESETS, ConfigError, Precision
 from popflip.hw.config import ChipConfig
+from popflip.hw.link.store import SpramBytes, stride
 from popflip.hw.link.uart import divisor
 from popflip.hw.pll import Ecp5Pll, Ice40Pll, find_pll
 
@@ -54,6 +56,27 @@ def test_the_fit_is_the_presets_or_the_rules_or_the_first():
     assert board.fit() == board.fit("digits") == board.fit("digits-small", "gft") == board.fit(rule="gft") == first
     assert board.fit("digits-lbe-small") == board.fit("mnist-lbe") == board.fit(rule="lbe") == second
     assert board.fit("no such preset") == first  # whoever reads the preset complains
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_store_is_the_boards_and_as_large_as_its_memory(name):
+    board = constraints.board(name)
+    for layers in ((192, 32, 10), (784, 256, 10)):
+        chip = ChipConfig(layers, Precision.TERNARY, 127, 1, 2, 8)
+        samples = board.store_samples(chip)
+        assert samples * stride(chip) <= board.store_bytes < 2 * max(1, samples) * stride(chip)
+        top = board.top(replace(chip, store_samples=samples), board.platform(), board.fit().clock_hz)
+        assert top.chip.identity.store_samples == samples
+        if samples:
+            assert isinstance(top.chip.link.store.memory, board.store_memory)
+
+
+def test_an_icebreaker_keeps_all_digits_in_single_port_ram():
+    board = constraints.board("icebreaker")
+    assert board.store_memory is SpramBytes
+    for fit in board.fits:
+        chip = ChipConfig.of(PRESETS[fit.preset].config, fit.rows, fit.synapses, fit.slots)
+        assert board.store_samples(chip) >= 1437
 
 
 def test_unknown_board_is_one_line():

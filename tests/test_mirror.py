@@ -67,6 +67,7 @@ WITHOUT = {
     # Link, chip, board
     "controller": ("golden", LINK),
     "frames": ("golden", LINK),
+    "store": ("golden", LINK),
     "uart": ("golden", LINK),
     "buffer": ("golden testbench test", f"{LINK}; in sim/tb_frames.py, between receiver and sender"),
     "crc": ("golden testbench test", f"{LINK}; in sim/tb_frames.py, on every frame"),

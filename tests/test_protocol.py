@@ -7,6 +7,7 @@ import os
 import random
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from popflip.host.chip_device import (
 )
 from popflip.host.device import DeviceError, GoldenDevice, Status
 from popflip.host.protocol import FrameReader, Link, LinkError, page
+from popflip.host.replay import LinkSpeed
 from popflip.hw.build_hash import build_hash
 from popflip.hw.config import ChipConfig
 from popflip.hw.link.buffer import buffer_bytes, counter_bytes, weight_bytes
@@ -120,8 +122,10 @@ class GoldenTrainer:
 class ModelChip:
     """A transport to :class:`LinkModel` and :class:`GoldenTrainer`; bytes are damaged both ways with odds ``fault``."""
 
-    def __init__(self, config: AnyConfig, seed: int = 1, fault: float = 0, buffer: int = 256, lanes: int = 8):
-        self.chip = ChipConfig.of(config, 2, lanes)
+    def __init__(
+        self, config: AnyConfig, seed: int = 1, fault: float = 0, buffer: int = 256, lanes: int = 8, store: int = 0
+    ):
+        self.chip = ChipConfig.of(config, 2, lanes, store_samples=store)
         identity = Identity.of(self.chip, buffer_bytes(self.chip, buffer), 0, bytes(8))
         self.model = LinkModel(self.chip, identity, GoldenTrainer(self.chip, config))
         self.random, self.fault = random.Random(seed), fault
@@ -188,13 +192,13 @@ def test_reader_finds_frames_between_noise():
 
 
 def test_identity_survives_the_link():
-    chip = ChipConfig.of(CONFIG, 4, 64, slots=8)
+    chip = ChipConfig.of(CONFIG, 4, 64, slots=8, store_samples=65536)
     identity = Identity.of(chip, 4096, 12_000_000, b"12345678")
     assert Identity.unpack(identity.pack()) == identity
     assert identity.chip() == chip
 
 
-@pytest.mark.parametrize("size", [0, 3, 30, 40])
+@pytest.mark.parametrize("size", [0, 3, 30, 42])
 def test_other_bytes_are_no_identity(size):
     with pytest.raises(ValueError, match=f"{size} bytes are not an identity"):
         Identity.unpack(bytes(size))
@@ -284,6 +288,49 @@ def test_device_equals_golden_whatever_the_line_does(config, fault, seed):
     assert transport.faults == 0 if not fault else transport.faults >= 3
 
 
+@pytest.mark.parametrize(("fault", "seed"), [(0, 1), (5e-4, 2), (5e-4, 3)])
+def test_replayed_samples_teach_what_sent_ones_do(fault, seed):
+    """Training sets one after another, one of them with as many samples as the store holds."""
+    transport = ModelChip(CONFIG, seed, fault, store=256)
+    device, golden = ChipDevice(transport, CONFIG), GoldenDevice(CONFIG)
+    assert device.store_samples == 256
+    device.reset()
+    rng = np.random.default_rng(4)
+    for size in (100, 256, 1):
+        x, y = rng.integers(0, 2, (size, 20), np.uint8), rng.integers(0, 3, size)
+        device.store(x, y)
+        for batch in range(5):
+            numbers = rng.permutation(np.arange(160) % size)
+            device.train_stored(numbers)
+            golden.train(x[numbers], y[numbers])
+            for each in (device, golden):
+                each.end_batch(CONFIG.schedule(batch, 5))
+    assert device.state().sha256() == golden.state().sha256()
+    status = device.status()
+    assert status == Status(**{**vars(golden.status()), "cycles": status.cycles})
+    assert transport.faults == 0 if not fault else transport.faults >= 3
+
+
+def test_a_store_that_is_too_small_is_one_line():
+    device = ChipDevice(ModelChip(CONFIG, store=4), CONFIG)
+    with pytest.raises(LinkError) as error:
+        device.store(np.zeros((5, 20), np.uint8), np.zeros(5, int))
+    assert str(error.value) == ("the chip: STORE was refused: words or samples outside the memory")
+
+
+def test_link_speed_is_that_of_a_line_to_a_board():
+    def speed(clock: int, baud: int | None, store: int):
+        transport = ModelChip(CONFIG, store=store)
+        transport.model.identity = replace(transport.model.identity, clock_hz=clock)
+        return ChipDevice(transport, CONFIG, baud=baud).link_speed
+
+    # 4 bytes a sample, 118 a payload: 29 samples, or 59 numbers
+    assert speed(12_000_000, 500_000, 64) == LinkSpeed(12_000_000, 500_000, 4 + 10 / 29, 2 + 10 / 59)
+    assert speed(12_000_000, 500_000, 0) == LinkSpeed(12_000_000, 500_000, 4 + 10 / 29, None)
+    assert speed(0, 500_000, 64) is None
+    assert speed(12_000_000, None, 64) is None
+
+
 RULES = pytest.mark.parametrize("config", [CONFIG, LBE], ids=["gft", "lbe"])
 
 
@@ -359,8 +406,13 @@ def test_sample_larger_than_half_the_buffer():
         (Command.CONFIGURE, bytes([0] * 5 + [99] * 5), "CONFIGURE was refused: no such register"),
         (Command.CONFIGURE, bytes([2, 1, 1, 0, 0]), "CONFIGURE was refused: a value outside its range"),
         (Command.TRAIN, bytes([2, 1, 1, 1, 3, 0, 0, 0]), "TRAIN was refused: a label that is not a class"),
-        (Command.READ_WEIGHTS, bytes([1, 0, 0, 0, 1, 0]), "READ_WEIGHTS was refused: words outside the memory"),
+        (
+            Command.READ_WEIGHTS,
+            bytes([1, 0, 0, 0, 1, 0]),
+            "READ_WEIGHTS was refused: words or samples outside the memory",
+        ),
         (Command.RESET, bytes(4), "RESET was refused: a value outside its range"),
+        (Command.TRAIN_STORED, bytes(2), "TRAIN_STORED was refused: no such command"),
     ],
 )
 def test_refused_request_changes_nothing_and_the_link_goes_on(command, payload, message):

@@ -12,6 +12,7 @@ from popflip.golden.config import PRESETS
 from popflip.host import report as reports
 from popflip.host.device import Status
 from popflip.host.experiment import Experiment
+from popflip.host.replay import LinkSpeed, bounds
 from popflip.host.run import Run, StepResult
 
 CYCLES = {
@@ -71,6 +72,17 @@ def test_report_has_the_promised_keys_and_values(tmp_path):
 
 def test_a_device_without_a_clock_reports_no_cycles():
     assert not {"cycles", "cycles_per_sample"} & set(report(replace(RUN, cycles=None)))
+
+
+def test_what_bounds_a_run_on_a_board_is_told():
+    link = LinkSpeed(12_000_000, 1_000_000, 25.0, 0.625)
+    told = reports.build(EXPERIMENT, "/dev/ttyUSB1", replace(RUN, replayed=True), STATUS, "ab" * 32, 0.875, link)
+    assert told["board"] == bounds(link, CYCLES, 512, True)
+    rows = dict(reports.rows(told))
+    assert rows["board"] == "chip-bound at 120,000 samples/s with replay, without it link-bound at up to 4,000"
+    assert rows["training samples"] == "sent once, then their numbers"
+    assert "board" not in report()
+    assert not {"board", "training samples"} & set(dict(reports.rows(report())))
 
 
 def test_table_shows_results_and_shares_of_cycles():

@@ -76,6 +76,7 @@ def test_a_file_has_the_flags_names_as_keys_and_flags_win(tmp_path):
         ("margin", "16,", "--margin: '' is not a whole number"),
         ("group", "all", "--group: 'all' is not a whole number"),
         ("limit_batches", "-1", "--limit-batches: -1 is less than 0"),
+        ("baud", "0", "--baud: 0 is less than 1"),
         ("test_split", "1", "--test-split: 1 is not between 0 and 1"),
         ("device", "", "--device: '' is not a name"),
     ],

@@ -4,33 +4,44 @@ A request is walked through twice. The first pass changes nothing: it counts the
 registers and addresses. The second pass hands the items on. Samples go to the trainer straight from the packet buffer,
 a byte a cycle; everything else passes through one shift register, ``word``, a byte a cycle in or out. ::
 
-    IDLE → HEADER → CHECK → PROLOGUE → PREPARE → ITEM ⟲ → ACCEPT ┬→ LABEL → FEED ⟲ ────────────────────┬→ ANSWER → IDLE
-                      │        │                   │        │    ├→ COLLECT → STORE ⟲ → (COMMAND) ─────┘
+    IDLE → HEADER → CHECK → PROLOGUE → PREPARE → ITEM ⟲ → ACCEPT ┬→ (LOOK_UP →) LABEL → FEED ⟲ ────────┬→ ANSWER → IDLE
+                      │        │                   │        │    ├→ COLLECT → WRITE ⟲ → (COMMAND) ─────┘
                       └────────┴────────┬──────────┴────────┘    └→ ANSWER ┬→ FETCH → LOAD → EMIT ⟲ → IDLE
                                         ▼                                  └→ FEED ⟲ → DRAIN → IDLE
                                      REFUSE → ANSWER → FETCH …
+
+Samples that are kept go into the store byte by byte as they lie in the buffer. LOOK_UP takes one's number from the
+buffer; its label and inputs then come from the store instead.
 """
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Out
+from amaranth.utils import ceil_log2
 
 from ..config import ChipConfig
 from ..registers import CYCLE_COUNTERS, registers, status_words
 from ..trainer_port import TrainerCommand, TrainerSignature
 from .buffer import ENTRY_HEADER, BufferReadSignature, counter_bytes, weight_bytes
-from .frames import ANSWER_HEADER, COMMANDS, MAX_LENGTH, REFUSAL_BYTES, Command, Identity, Result
+from .frames import ANSWER_HEADER, MAX_LENGTH, REFUSAL_BYTES, Command, Identity, Result, commands_of
+from .store import StoreSignature
 
 VALUE_BYTES = 4  # of a register or a status word
 SIGN = 0x80  # of a value's last byte
+NUMBER_BYTES = 2  # of a sample in the store
 
 
 def train_latency(chip: ChipConfig, samples: int) -> int:
     """Cycles from the last byte of a TRAIN request to the first one offered to the trainer: all labels are checked."""
     return 12 + chip.label_bytes * (samples + 1)
+
+
+def replay_latency(chip: ChipConfig, samples: int) -> int:
+    """The same of a TRAIN_STORED request: all numbers are checked."""
+    return train_latency(chip, 0) + 3 + NUMBER_BYTES * samples
 
 
 class Controller(wiring.Component):
@@ -42,8 +53,10 @@ class Controller(wiring.Component):
     ``header`` : Out(stream of :data:`ANSWER_HEADER`), ``payload`` : Out(stream of 8)
         To :class:`FrameSender`.
     ``trainer`` : Out(TrainerSignature)
+    ``store`` : Out(StoreSignature), where the chip has one
 
-    Throughput: ``label_bytes + input_bytes`` cycles a training sample, :func:`train_latency` before the first.
+    Throughput: ``label_bytes + input_bytes`` cycles a training sample, :func:`train_latency` before the first; three
+    more of one in the store, :func:`replay_latency` before the first.
     """
 
     def __init__(self, chip: ChipConfig, identity: Identity):
@@ -54,6 +67,7 @@ class Controller(wiring.Component):
                 "header": Out(stream.Signature(ANSWER_HEADER)),
                 "payload": Out(stream.Signature(8)),
                 "trainer": Out(TrainerSignature(chip)),
+                **({"store": Out(StoreSignature(chip))} if chip.store_samples else {}),
             }
         )
 
@@ -61,7 +75,7 @@ class Controller(wiring.Component):
         m = Module()
         chip, reader, header, payload, trainer = self.chip, self.reader, self.header, self.payload, self.trainer
         weights, counters = trainer.state.weights, trainer.state.counters
-        sizes = _Sizes(chip)
+        sizes, commands = _Sizes(chip), commands_of(chip)
         rom = _Rom(chip, self.identity)
 
         m.submodules.rom = memory = Memory(shape=16, depth=len(rom.content), init=rom.content)
@@ -72,9 +86,9 @@ class Controller(wiring.Component):
         sequence, expected = Signal(8), Signal(8)
         result = Signal(Result)
         remaining = Signal(range(self.identity.buffer_bytes))  # payload bytes behind the cursor; in the first pass
-        places = max(sizes.weight_words, sizes.counter_words, rom.end)
+        places = max(sizes.weight_words, sizes.counter_words, chip.store_samples, rom.end)
         count = Signal(range(max(places, self.identity.buffer_bytes) + 1))  # up in the first pass, down in the second
-        address = Signal(range(places))
+        address = Signal(range(places + 1))
         far = Signal()  # address or number of words have more bits than that
         word = Signal(8 * max(6, weight_bytes(chip), counter_bytes(chip)))
         number = Signal(range(len(rom.numbers)))
@@ -96,11 +110,11 @@ class Controller(wiring.Component):
         def one_of(*commands: Command) -> Value:
             return command.matches(*commands)
 
-        prologue = chosen({key: format.request_bytes for key, format in COMMANDS.items()})
+        prologue = chosen({key: format.request_bytes for key, format in commands.items()})
         item = chosen(sizes.item, default=self.identity.buffer_bytes - 1)  # longer than any frame: takes no items
         unit = chosen(sizes.unit)
-        reads = chosen({key: format.reads for key, format in COMMANDS.items()})
-        waits = chosen({key: format.waits for key, format in COMMANDS.items()})
+        reads = chosen({key: format.reads for key, format in commands.items()})
+        waits = chosen({key: format.waits for key, format in commands.items()})
 
         # Bytes of a prologue, sample or word: `left` runs from their number minus 1 to 0, then starts again.
         phase = Signal(range(ENTRY_HEADER))
@@ -161,6 +175,24 @@ class Controller(wiring.Component):
             constant.addr.eq(address),
         ]
 
+        # A sample's bytes come from the buffer, or from the store: there each is asked for a cycle earlier.
+        stored, offered, final = Const(0), reader.data, last
+        if chip.store_samples:
+            store = self.store
+            stored, asked_for_last = one_of(Command.TRAIN_STORED), Signal()
+            offered, final = Mux(stored, store.read_data, reader.data), Mux(stored, asked_for_last, last)
+            with m.If(next_byte):
+                m.d.sync += asked_for_last.eq(last)
+            m.d.comb += [
+                store.sample.eq(address),
+                store.byte.eq(left),
+                store.read.eq(next_byte),
+                store.write_data.eq(reader.data),
+            ]
+            # What was never stored may have any label.
+            with m.If(label[: len(trainer.sample_label)] >= chip.classes):
+                m.d.comb += trainer.sample_label.eq(label[: len(trainer.sample_label) - 1])
+
         def refuse(reason: Result) -> None:
             m.d.sync += result.eq(reason)
             m.next = "REFUSE"
@@ -195,7 +227,7 @@ class Controller(wiring.Component):
                     with m.If(result != Result.BAD_CRC):  # the entry ends here, whatever its length says
                         m.d.sync += remaining.eq(0)
                     m.next = "REFUSE"
-                with m.Elif(alien.any() | ~one_of(*Command)):
+                with m.Elif(alien.any() | ~one_of(*commands)):
                     refuse(Result.UNKNOWN_COMMAND)
                 with m.Elif((sequence != expected) & (command != Command.IDENTIFY)):
                     refuse(Result.BAD_SEQUENCE)
@@ -232,7 +264,7 @@ class Controller(wiring.Component):
                     m.next = "ACCEPT"
                 with m.Elif(remaining < item):
                     refuse(Result.BAD_LENGTH)
-                with m.Elif(command == Command.TRAIN):
+                with m.Elif(one_of(*sizes.labelled)):
                     if chip.label_bytes == 2:
                         m.d.comb += reader.step.eq(1)
                         m.d.sync += label.eq(Cat(label[8:], reader.data))
@@ -242,6 +274,12 @@ class Controller(wiring.Component):
                             m.d.comb += [reader.step.eq(item), more.eq(1)]
                         with m.Else():
                             refuse(Result.BAD_LABEL)
+                if chip.store_samples:
+                    with m.Elif(stored):
+                        m.d.comb += reader.step.eq(1)
+                        m.next = "NUMBER_CHECK"
+                        with m.If(reader.data[ceil_log2(chip.store_samples) :].any()):
+                            refuse(Result.BAD_ADDRESS)
                 with m.Elif(command == Command.CONFIGURE):
                     with m.If(reader.data < len(rom.numbers)):
                         m.d.comb += reader.step.eq(1)
@@ -250,6 +288,13 @@ class Controller(wiring.Component):
                         refuse(Result.BAD_REGISTER)
                 with m.Else():
                     m.d.comb += [reader.step.eq(item), more.eq(1)]
+
+            if chip.store_samples:
+                with m.State("NUMBER_CHECK"):
+                    m.d.comb += [reader.step.eq(1), more.eq(1)]
+                    m.next = "ITEM"
+                    with m.If(reader.data[max(0, ceil_log2(chip.store_samples) - 8) :].any()):
+                        refuse(Result.BAD_ADDRESS)
 
             if chip.label_bytes == 2:
                 with m.State("LABEL_CHECK"):
@@ -292,12 +337,12 @@ class Controller(wiring.Component):
                     m.d.sync += [expected.eq(sequence + 1), number.eq(rom.numbers["rng"])]
                     with m.Switch(command):
                         with m.Case(Command.RESET):
-                            m.next = "STORE"
+                            m.next = "WRITE"
                         with m.Case(Command.END_BATCH):
                             m.next = "COMMAND"
-                        for key, state in _APPLY.items():
+                        for key in filter(_APPLY.__contains__, commands):
                             with m.Case(key):
-                                m.next = state
+                                m.next = _APPLY[key]
                                 with m.If(count == 0):
                                     m.next = "ANSWER"
                         with m.Default():
@@ -311,9 +356,20 @@ class Controller(wiring.Component):
 
             # Second pass: into the chip -----------------------------------------------------------------------------
 
+            if chip.store_samples:
+                with m.State("LOOK_UP"):
+                    m.d.comb += [reader.mark.eq(1), reader.step.eq(1), shift.eq(1)]
+                    m.d.sync += [second.eq(~second), address.eq(Cat(word[-8:], reader.data))]
+                    with m.If(second):
+                        m.next = "REQUEST"
+
+                with m.State("REQUEST"):
+                    m.d.comb += next_byte.eq(1)
+                    m.next = "LABEL"
+
             with m.State("LABEL"):
-                m.d.comb += [reader.mark.eq(1), reader.step.eq(1)]
-                m.d.sync += label.eq(Cat(label[8:], reader.data))
+                m.d.comb += [reader.mark.eq(1), reader.step.eq(~stored), next_byte.eq(stored)]
+                m.d.sync += label.eq(Cat(label[8:], offered))
                 if chip.label_bytes == 2:
                     m.d.sync += second.eq(~second)
                     with m.If(second):
@@ -326,14 +382,17 @@ class Controller(wiring.Component):
                 m.d.comb += [
                     reader.mark.eq(1),
                     trainer.samples.valid.eq(1),
-                    trainer.samples.payload.eq(reader.data & Mux(last, 2**used - 1, 0xFF)),
+                    trainer.samples.payload.eq(offered & Mux(final, 2**used - 1, 0xFF)),
                 ]
                 with m.If(trainer.samples.ready):
-                    m.d.comb += [reader.step.eq(1), next_byte.eq(1)]
-                    with m.If(last):
+                    m.d.comb += [reader.step.eq(~stored), next_byte.eq(~(stored & final))]
+                    with m.If(final):
                         m.d.comb += less.eq(1)
                         with m.If(command == Command.TRAIN):
                             m.next = "LABEL"
+                        if chip.store_samples:
+                            with m.If(stored):
+                                m.next = "LOOK_UP"
                         with m.If(count == 1):
                             m.next = "ANSWER"
                             with m.If(command == Command.INFER):
@@ -346,10 +405,12 @@ class Controller(wiring.Component):
 
             with m.State("COLLECT"):
                 m.d.comb += [reader.mark.eq(1), reader.step.eq(1), shift.eq(1), next_byte.eq(1)]
+                if chip.store_samples:
+                    m.d.comb += store.write.eq(command == Command.STORE)
                 with m.If(last):
-                    m.next = "STORE"
+                    m.next = "WRITE"
 
-            with m.State("STORE"):
+            with m.State("WRITE"):
                 m.d.comb += [
                     weights.write.eq(command == Command.WRITE_WEIGHTS),
                     counters.write.eq(command == Command.WRITE_COUNTERS),
@@ -430,6 +491,8 @@ _APPLY = {
     Command.TRAIN: "LABEL",
     Command.WRITE_WEIGHTS: "COLLECT",
     Command.WRITE_COUNTERS: "COLLECT",
+    Command.STORE: "COLLECT",
+    Command.TRAIN_STORED: "LOOK_UP",
 }
 """Where the second pass of a request with items begins; INFER answers first."""
 
@@ -476,7 +539,14 @@ class _Sizes:
             Command.CONFIGURE: VALUE_BYTES,
             Command.TRAIN: chip.input_bytes,
         }
-        """Bytes the second pass takes in one go: a word, a value or a sample's inputs."""
+        """Bytes the second pass takes in one go: a word, a value, or a sample or its inputs."""
+        self.labelled = [Command.TRAIN]
+        """Commands whose items begin with a label."""
+        if chip.store_samples:
+            self.labelled.append(Command.STORE)
+            self.memory[Command.STORE] = chip.store_samples
+            self.item |= {Command.STORE: chip.sample_bytes, Command.TRAIN_STORED: NUMBER_BYTES}
+            self.unit |= {Command.STORE: chip.sample_bytes, Command.TRAIN_STORED: chip.sample_bytes}
 
 
 class _Rom:

@@ -28,7 +28,7 @@ from ..config import ChipConfig
 from .buffer import BufferWriteSignature
 from .crc import Crc32
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 SYNC = 0xA5
 HEADER_BYTES = 6
 CHECKED_BYTES = 4  # between SYNC and the check
@@ -94,6 +94,8 @@ class Command(enum.IntEnum, shape=4):
     STATUS = 11
     CYCLES = 12
     SIGNATURE = 13
+    STORE = 14
+    TRAIN_STORED = 15
 
 
 class Result(enum.IntEnum, shape=4):
@@ -123,7 +125,7 @@ RESULTS: dict[Result, str] = {
     Result.BAD_REGISTER: "no such register",
     Result.BAD_VALUE: "a value outside its range",
     Result.BAD_LABEL: "a label that is not a class",
-    Result.BAD_ADDRESS: "words outside the memory",
+    Result.BAD_ADDRESS: "words or samples outside the memory",
 }
 
 
@@ -228,8 +230,28 @@ COMMANDS: dict[Command, CommandFormat] = {
         CommandFormat(Command.STATUS, "Read all status words.", answer=(_WORD,), reads=True, waits=True),
         CommandFormat(Command.CYCLES, "Read the cycle counters.", answer=(_WORD,), reads=True, waits=True),
         CommandFormat(Command.SIGNATURE, "Read the flip signature.", answer=(_WORD,), reads=True, waits=True),
+        CommandFormat(
+            Command.STORE,
+            "Keep samples on the chip. Only where there is a store.",
+            request=(Field("first", "u32", "number of the first sample in the store; the others follow it"),),
+            item=(_LABEL, _INPUTS),
+        ),
+        CommandFormat(
+            Command.TRAIN_STORED,
+            "TRAIN, with samples of the store. Only where there is one. A sample never stored is one nobody knows.",
+            item=(Field("sample", "u16", "number of a sample in the store"),),
+        ),
     )
 }
+
+STORE_COMMANDS = (Command.STORE, Command.TRAIN_STORED)
+"""Unknown to a chip without a store."""
+
+
+def commands_of(chip: ChipConfig) -> dict[Command, CommandFormat]:
+    """The commands ``chip`` knows."""
+    return {key: value for key, value in COMMANDS.items() if chip.store_samples or key not in STORE_COMMANDS}
+
 
 REFUSAL: tuple[Field, ...] = (Field("expected", "u8", "the sequence number the chip expects next"),)
 """Payload of an answer whose result is not OK."""
@@ -253,11 +275,12 @@ class Identity:
     array_synapses: int
     classes: int
     buffer_bytes: int
+    store_samples: int
     clock_hz: int
     build_hash: bytes
     layers: tuple[int, ...]
 
-    FORMAT = "<4B5H2I8sB"
+    FORMAT = "<4B5H3I8sB"
     FIELDS = (
         Field("protocol", "u8", "version of this page"),
         Field("rule", "u8", ", ".join(f"{index} {rule}" for index, rule in enumerate(RULES))),
@@ -269,6 +292,7 @@ class Identity:
         Field("array_synapses", "u16", "synapses a cycle, `N`"),
         Field("classes", "u16", "classes"),
         Field("buffer_bytes", "u32", "packet buffer: how much may be unanswered"),
+        Field("store_samples", "u32", "training samples the store holds; 0: there is none"),
         Field("clock_hz", "u32", "clock; 0: simulated"),
         Field("build_hash", "8 bytes", "first bytes of a SHA-256 over what it was built from"),
         Field("widths", "u8", "how many widths follow"),
@@ -289,6 +313,7 @@ class Identity:
             array_synapses=chip.array_synapses,
             classes=chip.classes,
             buffer_bytes=buffer_bytes,
+            store_samples=chip.store_samples,
             clock_hz=clock_hz,
             build_hash=build_hash,
             layers=chip.layers,
@@ -322,6 +347,7 @@ class Identity:
             slots=self.slots,
             rule=RULES[self.rule],
             classes=self.classes,
+            store_samples=self.store_samples,
         )
 
 

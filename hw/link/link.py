@@ -11,13 +11,14 @@ from ..trainer_port import TrainerSignature
 from .buffer import PacketBuffer, longest_payload
 from .controller import Controller
 from .frames import FrameReceiver, FrameSender, Identity
+from .store import BlockBytes, Memories, Store
 
 
 class Link(wiring.Component):
-    """Frame receiver, packet buffer, controller and frame sender.
+    """Frame receiver, packet buffer, controller and frame sender, and the sample store where the chip has one.
 
     The next frames are received while one executes, and the next may execute while the answer to one is sent.
-    ``identity`` is what IDENTIFY answers, and how large the packet buffer is.
+    ``identity`` is what IDENTIFY answers, and how large the packet buffer is; ``memory`` makes the store's memory.
 
     Members
     -------
@@ -26,8 +27,9 @@ class Link(wiring.Component):
     ``trainer`` : Out(TrainerSignature)
     """
 
-    def __init__(self, chip: ChipConfig, identity: Identity):
+    def __init__(self, chip: ChipConfig, identity: Identity, memory: Memories = BlockBytes):
         self.chip, self.identity = chip, identity
+        self.store = Store(chip, memory) if chip.store_samples else None
         super().__init__(
             {"rx": In(stream.Signature(8)), "tx": Out(stream.Signature(8)), "trainer": Out(TrainerSignature(chip))}
         )
@@ -39,6 +41,9 @@ class Link(wiring.Component):
         m.submodules.buffer = buffer = PacketBuffer(depth)
         m.submodules.controller = controller = Controller(self.chip, self.identity)
         m.submodules.sender = sender = FrameSender()
+        if self.store is not None:
+            m.submodules.store = self.store
+            wiring.connect(m, controller.store, self.store.port)
         wiring.connect(m, wiring.flipped(self.rx), receiver.rx)
         wiring.connect(m, receiver.buffer, buffer.writer)
         wiring.connect(m, controller.reader, buffer.reader)

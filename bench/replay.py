@@ -1,0 +1,101 @@
+"""How fast a board learns over its link, samples sent or replayed: its chip and both ends of its line in simulation.
+
+    python bench/replay.py [--batches N] [icebreaker …]
+
+Each board with the network, array, clock, speed of the line and packet buffer of its bitstream, on the first batches of
+its preset. Cycles are exact: the same command prints the same numbers everywhere. The host answers at once, which a
+real one does not quite.
+
+* ``samples/s``: at the board's clock, ends of batches and the host's questions between them included.
+* ``line``: share of all cycles in which a byte was on the way to the board.
+* ``chip``: share of all cycles in which the chip had something to do.
+
+Exit code 1 when the line rests in more than 5 % of the cycles in which it is the limit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from popflip import constraints
+from popflip.golden.config import ConfigError
+from popflip.host.build import chip_for
+from popflip.host.chip_device import ChipDevice
+from popflip.host.experiment import prepare
+from popflip.host.replay import bounds, busy_cycles, keep, summary
+from popflip.host.run import train
+from popflip.host.settings import Settings
+from popflip.hw.build_hash import build_hash
+from popflip.sim import cxxrtl
+from popflip.sim.board import SimulatedBoard
+from popflip.sim.cache import built, cache_directory, content_hash
+
+BATCHES = 28
+GOAL = 0.95  # of the cycles a byte is on the line, where it is the limit
+
+
+class Line(cxxrtl.Simulation):
+    """A simulated board that counts the bytes sent to it."""
+
+    sent = 0
+
+    def write(self, data: bytes) -> None:
+        self.sent += len(data)
+        super().write(data)
+
+
+def measure(name: str, batches: int) -> bool:
+    """Print the lines of a board; whether it met the goal."""
+    board = constraints.board(name)
+    fit = board.fit()
+    settings = Settings(preset=fit.preset)
+    experiment, chip = prepare(settings), chip_for(board, fit, settings)
+    design = SimulatedBoard(chip, round(fit.clock_hz), board.baud, board.buffer)
+
+    def build(folder: Path) -> None:
+        print(f"building {name} in simulation", file=sys.stderr)
+        cxxrtl.build_library(design, folder, cache_directory() / "board" / f"{key}.log", waves=False)
+
+    key = content_hash(build_hash(chip), cxxrtl.identity(False), repr((fit.clock_hz, board.baud, board.buffer)))
+    library = built("board", key, build) / cxxrtl.LIBRARY
+    met = True
+    for wanted in (False, True) if chip.store_samples >= len(experiment.y_train) else (False,):
+        with Line(library) as line:
+            device = ChipDevice(line, experiment.config, name, board.baud)
+            device.reset()
+            stored = keep(device, experiment.x_train, experiment.y_train, wanted)
+            device.status()
+            sent = line.sent
+            run = train(device, experiment.x_train, experiment.y_train, batches, stored=stored)
+            assert run.cycles is not None and device.link_speed is not None
+            total = run.cycles["total"]
+            busy = (line.sent - sent) * design.cycles_a_byte / total
+            told = bounds(device.link_speed, run.cycles, run.samples, stored)
+        print(
+            f"{name:12} {'replayed' if stored else 'sent':8} {run.samples:7} {total / run.samples:13.1f} "
+            f"{fit.clock_hz * run.samples / total:9,.0f} {busy:6.1%} {busy_cycles(run.cycles) / total:6.1%}"
+        )
+        print(f"{'':12} {summary(told)}", flush=True)
+        met = met and (stored or told["link_samples_per_second"] > told["chip_samples_per_second"] or busy >= GOAL)
+    return met
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Samples a second over a board's link, sent or replayed.")
+    parser.add_argument("boards", nargs="*", metavar="BOARD", help="boards (all whose chip has a store)")
+    parser.add_argument("--batches", type=int, default=BATCHES, help=f"batches to measure ({BATCHES})")
+    options = parser.parse_args(arguments)
+    names = options.boards or [name for name, board in constraints.boards().items() if board.store_bytes]
+    print(f"{'board':12} {'samples':8} {'trained':>7} {'cycles/sample':>13} {'samples/s':>9} {'line':>6} {'chip':>6}")
+    missed = [name for name in names if not measure(name, options.batches)]
+    print(f"goal missed: {', '.join(missed)}" if missed else "all goals met")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except ConfigError as error:
+        sys.exit(f"replay: {error}")

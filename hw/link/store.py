@@ -1,0 +1,210 @@
+"""The sample store: training samples kept on the chip, so that the link need only say which one comes next.
+
+A sample's bytes lie a power of two apart, so that an address is a sample's number beside a byte's: ::
+
+    sample ┐
+           ├─▶ byte address ─▶ block memory, or the four single-port RAMs of an iCE40 UP5K
+    byte  ─┘
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from popflip.golden.config import ConfigError
+
+from ..config import ChipConfig
+
+SPRAM_WORDS = 2**14
+SPRAM_BYTES = 2 * SPRAM_WORDS  # of one
+SPRAMS = 4  # on an iCE40 UP5K
+
+
+def stride(chip: ChipConfig) -> int:
+    """Bytes from one sample in the store to the next: the power of two that holds one."""
+    return 1 << ceil_log2(chip.sample_bytes)
+
+
+def samples_in(chip: ChipConfig, size: int) -> int:
+    """The largest power of two of samples of ``chip`` that ``size`` bytes of memory hold; 0 if not even one."""
+    count = size // stride(chip)
+    return 1 << count.bit_length() - 1 if count else 0
+
+
+class ByteMemorySignature(wiring.Signature):
+    """One byte in or out a cycle. ``read_data`` follows a ``read`` in the next cycle, and stays until the next ``read``
+    or ``write``; after a ``write``, also one together with a ``read``, it is undefined.
+    """
+
+    def __init__(self, depth: int):
+        super().__init__(
+            {"address": Out(range(depth)), "read": Out(1), "write": Out(1), "write_data": Out(8), "read_data": In(8)}
+        )
+
+
+class BlockBytes(wiring.Component):
+    """``depth`` bytes of block memory, with ``init`` in them."""
+
+    def __init__(self, depth: int, init=()):
+        self.depth, self.init = depth, list(init)
+        super().__init__({"port": In(ByteMemorySignature(depth))})
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        m.submodules.memory = memory = Memory(shape=8, depth=self.depth, init=self.init)
+        write, read = memory.write_port(), memory.read_port()
+        m.d.comb += [
+            write.addr.eq(self.port.address),
+            write.data.eq(self.port.write_data),
+            write.en.eq(self.port.write),
+            read.addr.eq(self.port.address),
+            read.en.eq(self.port.read),
+            self.port.read_data.eq(read.data),
+        ]
+        return m
+
+
+class SpramBytes(wiring.Component):
+    """``depth`` bytes (a power of two) in single-port RAMs of an iCE40 UP5K, two bytes a word.
+
+    Nothing is in them before it is written. :class:`ConfigError` if they do not hold as much.
+    """
+
+    def __init__(self, depth: int):
+        if depth > SPRAMS * SPRAM_BYTES:
+            raise ConfigError(f"store: {depth} bytes, but there are {SPRAMS * SPRAM_BYTES} in single-port RAM")
+        self.depth = depth
+        super().__init__({"port": In(ByteMemorySignature(depth))})
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        port = self.port
+        word = port.address[1 : 1 + ceil_log2(SPRAM_WORDS)]
+        bank = port.address[1 + len(word) :]
+        place = Signal(len(bank) + 1)  # of the byte that is read: its half of a word, its RAM
+        with m.If(port.read):
+            m.d.sync += place.eq(Cat(port.address[:1], bank))
+        halves = []
+        for number in range(-(-self.depth // SPRAM_BYTES)):
+            m.submodules[f"spram{number}"] = spram = Spram()
+            m.d.comb += [
+                spram.address.eq(word),
+                spram.write_data.eq(port.write_data.replicate(2)),
+                spram.mask.eq(Cat((~port.address[0]).replicate(2), port.address[0].replicate(2))),
+                spram.write.eq(port.write & (bank == number)),
+                spram.select.eq(port.read | port.write),
+            ]
+            halves += [spram.read_data[:8], spram.read_data[8:]]
+        m.d.comb += port.read_data.eq(data.ArrayLayout(8, len(halves))(Cat(halves))[place])
+        return m
+
+
+class Spram(wiring.Component):
+    """``SB_SPRAM256KA``: 16 k words of 16 bits, which lib.memory cannot ask for since it gives every memory a content.
+
+    Without a platform it is the same as block memory.
+
+    Members
+    -------
+    ``address`` : In(14), ``select`` : In(1)
+        Reads, or with ``write`` writes. What was read stays until the next ``select``; after a write it is undefined.
+    ``write`` : In(1), ``write_data`` : In(16), ``mask`` : In(4)
+        A bit of ``mask`` for every four of ``write_data``.
+    ``read_data`` : Out(16)
+    """
+
+    def __init__(self):
+        super().__init__(
+            {
+                "address": In(range(SPRAM_WORDS)),
+                "select": In(1),
+                "write": In(1),
+                "write_data": In(16),
+                "mask": In(4),
+                "read_data": Out(16),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        if platform is not None:
+            m.submodules.ram = Instance(
+                "SB_SPRAM256KA",
+                i_CLOCK=ClockSignal(),
+                i_ADDRESS=self.address,
+                i_CHIPSELECT=self.select,
+                i_WREN=self.write,
+                i_DATAIN=self.write_data,
+                i_MASKWREN=self.mask,
+                i_STANDBY=Const(0),
+                i_SLEEP=Const(0),
+                i_POWEROFF=Const(1),  # low is off
+                o_DATAOUT=self.read_data,
+            )
+            return m
+        m.submodules.memory = memory = Memory(shape=data.ArrayLayout(4, 4), depth=SPRAM_WORDS, init=[])
+        write, read = memory.write_port(granularity=1), memory.read_port()
+        m.d.comb += [
+            write.addr.eq(self.address),
+            write.data.as_value().eq(self.write_data),
+            write.en.eq((self.select & self.write).replicate(4) & self.mask),
+            read.addr.eq(self.address),
+            read.en.eq(self.select & ~self.write),
+            self.read_data.eq(read.data),
+        ]
+        return m
+
+
+Memories = Callable[[int], wiring.Component]
+"""What makes the memory of a store: :class:`BlockBytes` or :class:`SpramBytes`."""
+
+
+class StoreSignature(wiring.Signature):
+    """:class:`ByteMemorySignature` with a sample's number and that of a byte in it for an address."""
+
+    def __init__(self, chip: ChipConfig):
+        super().__init__(
+            {
+                "sample": Out(range(chip.store_samples)),
+                "byte": Out(range(chip.sample_bytes)),
+                "read": Out(1),
+                "write": Out(1),
+                "write_data": Out(8),
+                "read_data": In(8),
+            }
+        )
+
+
+class Store(wiring.Component):
+    """``chip.store_samples`` samples of ``chip.sample_bytes`` bytes each, in one of :data:`Memories`.
+
+    Members
+    -------
+    ``port`` : In(StoreSignature)
+    """
+
+    def __init__(self, chip: ChipConfig, memory: Memories = BlockBytes):
+        self.chip = chip
+        self.memory = memory(chip.store_samples * stride(chip))
+        super().__init__({"port": In(StoreSignature(chip))})
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        m.submodules.memory = self.memory
+        port, memory = self.port, self.memory.port
+        byte = Signal(ceil_log2(stride(self.chip)))
+        m.d.comb += [
+            byte.eq(port.byte),
+            memory.address.eq(Cat(byte, port.sample)),
+            memory.read.eq(port.read),
+            memory.write.eq(port.write),
+            memory.write_data.eq(port.write_data),
+            port.read_data.eq(memory.read_data),
+        ]
+        return m

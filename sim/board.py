@@ -1,0 +1,43 @@
+"""A board in simulation: the chip behind its UART, and the host's UART at the other end of the line."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from popflip.hw.config import ChipConfig
+from popflip.hw.link.uart import Uart, divisor
+from popflip.hw.top import Chip
+
+BITS_A_BYTE = 10
+
+
+class SimulatedBoard(wiring.Component):
+    """:class:`popflip.hw.top.BoardTop` but for its pins and clock. ``buffer``: least bytes of the packet buffer.
+
+    A byte takes :attr:`cycles_a_byte` cycles on the line, either way.
+
+    Members
+    -------
+    ``rx`` : In(stream of 8), ``tx`` : Out(stream of 8)
+        The host's bytes, before they go onto the line and after they have come over it.
+    """
+
+    def __init__(self, chip: ChipConfig, clock_hz: int, baud: int, buffer: int):
+        self.divisor = divisor(clock_hz, baud)
+        self.cycles_a_byte = BITS_A_BYTE * self.divisor
+        self.chip = Chip(chip, clock_hz, buffer)
+        super().__init__({"rx": In(stream.Signature(8)), "tx": Out(stream.Signature(8))})
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        m.submodules.chip = self.chip
+        m.submodules.host = host = Uart(self.divisor)
+        m.submodules.uart = uart = Uart(self.divisor)
+        m.d.comb += [uart.rx_pin.eq(host.tx_pin), host.rx_pin.eq(uart.tx_pin)]
+        wiring.connect(m, wiring.flipped(self.rx), host.tx)
+        wiring.connect(m, uart.rx, self.chip.rx)
+        wiring.connect(m, self.chip.tx, uart.tx)
+        wiring.connect(m, host.rx, wiring.flipped(self.tx))
+        return m
