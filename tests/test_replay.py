@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from popflip.golden.config import Config
+from popflip.host.augment import MovingImages
 from popflip.host.chip_device import ChipDevice
 from popflip.host.device import DeviceError, GoldenDevice, Status
 from popflip.host.replay import LinkSpeed, bounds, busy_cycles, keep, summary
@@ -67,6 +68,15 @@ def test_what_does_not_fit_is_sent_and_said_once():
 def test_nothing_is_kept_where_nobody_wants_it_or_nothing_can():
     assert kept(Storing(CONFIG), 1, False) == (False, [])
     assert kept(GoldenDevice(CONFIG), 1, None) == (False, [])
+
+
+def test_images_that_are_moved_have_to_be_sent():
+    x, y = data(4)
+    images = MovingImages(x[:, :36], (6, 6), np.array([1]))
+    assert keep(Storing(CONFIG), images, y) is False
+    with pytest.raises(DeviceError) as error:
+        keep(Storing(CONFIG), images, y, True)
+    assert str(error.value) == "--replay: training images are moved anew in each epoch, so they have to be sent"
 
 
 @pytest.mark.parametrize(("kind", "place"), [(Storing, "holds 256"), (GoldenDevice, "does not exist")])
