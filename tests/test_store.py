@@ -43,6 +43,7 @@ def test_an_ice40_has_its_own_cells():
     assert "$mem" not in text
 
 
+@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")  # it is refused
 def test_more_than_there_is_of_single_port_ram_is_one_line():
     with pytest.raises(ConfigError) as error:
         SpramBytes(2 * SPRAMS * SPRAM_BYTES)
