@@ -109,7 +109,6 @@ def test_hardware_equals_golden(testbench):
     run_on_chips(testbench, Mask, CHIPS, "tb_mask", seed=1, n=[128, 1, 77, 96, 254, 255, 256, 64])
 
 
-@pytest.mark.parametrize(("name", "mask"), [("two_parts", 8), ("lbe_full_word", 2)])
-def test_a_wrong_mask_of_the_hardware_is_named(testbench, name, mask):
-    with pytest.raises(AssertionError, match=f"{name}: n .*, layer 0, mask {mask}: "):
-        run_on_chips(testbench, Mask, CHIPS, "tb_mask", seed=1, n=[77], wrong={name: 1})
+def test_a_wrong_mask_of_the_hardware_is_named(testbench):
+    with pytest.raises(AssertionError, match="two_parts: n 77, layer 0, mask 8: "):
+        run_on_chips(testbench, Mask, CHIPS, "tb_mask", seed=1, n=[77], wrong={"two_parts": 1})
