@@ -13,6 +13,7 @@ from amaranth.lib.wiring import In, Out
 
 from .config import ChipConfig
 from .forward import lane_layout
+from .stream import delayed
 from .weights import CounterSignature
 
 
@@ -40,13 +41,12 @@ class Accumulate(wiring.Component):
     ``busy`` : Out(1)
         An update has been taken and not been written yet.
 
-    Latency 3 cycles from update to written counters.
+    Latency :attr:`latency` cycles from update to written counters: a read, an addition, a write.
     """
-
-    latency = 3
 
     def __init__(self, chip: ChipConfig):
         self.chip = chip
+        self.latency = chip.read_latency + 2
         super().__init__(
             {
                 "valid": In(1),
@@ -66,6 +66,10 @@ class Accumulate(wiring.Component):
         reading = Signal()
         update = Signal(update_layout(chip))
         m.d.sync += [reading.eq(self.valid), update.eq(self.i)]
+        busy = reading
+        for _ in range(1, chip.read_latency):
+            reading, update = delayed(m, reading, 1), delayed(m, update, 1)
+            busy |= reading
 
         m.d.sync += [self.counters.write.eq(reading), self.counters.write_address.eq(update.address)]
         for lane in range(chip.array_synapses):
@@ -75,5 +79,5 @@ class Accumulate(wiring.Component):
             m.d.sync += self.counters.write_data[lane].eq(
                 Mux(moved > chip.mmax, chip.mmax, Mux(moved < -chip.mmax, -chip.mmax, moved))
             )
-        m.d.comb += self.busy.eq(reading | self.counters.write)
+        m.d.comb += self.busy.eq(busy | self.counters.write)
         return m

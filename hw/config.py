@@ -90,6 +90,13 @@ class ChipConfig(Network):
         """Bytes of a sample's input bits on the link."""
         return -(-self.inputs // 8)
 
+    @property
+    def read_latency(self) -> int:
+        """Cycles from the request of a word of weights or counters to its data. Small arrays are for small, slow chips;
+        with N > 8 a register takes the memories' access time out of the path that follows.
+        """
+        return 1 if self.array_synapses <= 8 else 2
+
     # Layout -----------------------------------------------------------------------------------------------------------
 
     @property

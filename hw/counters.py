@@ -8,6 +8,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In
 
 from .config import ChipConfig
+from .stream import delayed
 from .weights import CounterSignature
 
 
@@ -18,11 +19,12 @@ class Counters(wiring.Component):
     -------
     ``port`` : In(CounterSignature)
 
-    Latency 1 cycle. A read of the word written in the same cycle returns the old value.
+    Latency :attr:`.ChipConfig.read_latency` cycles. A read of the word written in the same cycle returns the old value.
     """
 
     def __init__(self, chip: ChipConfig):
         width = chip.counter_bits * chip.array_synapses
+        self.latency = chip.read_latency
         self.memory = Memory(shape=width, depth=chip.counter_depth, init=[])
         super().__init__({"port": In(CounterSignature(chip))})
 
@@ -33,7 +35,7 @@ class Counters(wiring.Component):
         m.d.comb += [
             read.en.eq(self.port.read),
             read.addr.eq(self.port.read_address),
-            self.port.read_data.as_value().eq(read.data),
+            self.port.read_data.as_value().eq(delayed(m, read.data, self.latency - 1)),
             write.en.eq(self.port.write),
             write.addr.eq(self.port.write_address),
             write.data.eq(self.port.write_data.as_value()),

@@ -23,7 +23,7 @@ from .activations import ActivationReadSignature, activation_base, activation_wo
 from .config import ChipConfig
 from .ingest import InputReadSignature, sample_layout
 from .popcount import Popcount
-from .stream import Queue
+from .stream import Queue, delayed
 from .weights import weight_word
 
 RESULT_GROUPS = 2
@@ -139,7 +139,8 @@ class Forward(wiring.Component):
     def __init__(self, chip: ChipConfig):
         self.chip = chip
         self.mac = MacArray(chip)
-        self.latency = 2 + self.mac.latency + 2  # S0 to S1 to S2, the array, the sum over words, activations
+        # S0 to S1 to S2, the array, the sum over words, activations
+        self.latency = 1 + chip.read_latency + self.mac.latency + 2
         super().__init__(
             {
                 "i": In(stream.Signature(sample_layout(chip))),
@@ -309,12 +310,9 @@ class Forward(wiring.Component):
         s2 = Signal(tag_layout)
         s2_lanes = Signal(lane_layout(chip))
         m.d.sync += [s2.eq(s1), s2.valid.eq(self.busy), s2_lanes.eq(s1_lanes)]
+        s2, s2_lanes = delayed(m, s2, chip.read_latency - 1), delayed(m, s2_lanes, chip.read_latency - 1)
         m.d.comb += [self.mac.lanes.eq(s2_lanes), self.mac.weights.eq(self.weights_data)]
-        tag = s2
-        for stage in range(self.mac.latency):
-            delayed = Signal(tag_layout, name=f"tag{stage}")
-            m.d.sync += delayed.eq(tag)
-            tag = delayed
+        tag = delayed(m, s2, self.mac.latency)
 
         # Σ over the words of the row ----------------------------------------------------------------------------------
         v = Signal(data.ArrayLayout(sum_shape(chip), rows))

@@ -29,6 +29,7 @@ from .config import ChipConfig
 from .error import verdict_layout
 from .forward import hidden_lanes, lane_layout
 from .ingest import InputReadSignature
+from .stream import delayed
 from .weights import StateSignature
 
 
@@ -182,7 +183,7 @@ class Learn(wiring.Component):
         with m.If(l0):
             m.d.sync += position.eq(Mux(last_row, 0, position + 1))
 
-        # L1: the row is here, its counters and weights are asked for --------------------------------------------------
+        # L1: the row is here, its counters and weights are asked for; in fast chips a cycle later ---------------------
         stage_layout = data.StructLayout(
             {"valid": 1, "above": 1, "starts_word": 1, "ends_word": 1, "layer": range(depth), "word": word_layout}
         )
@@ -196,6 +197,11 @@ class Learn(wiring.Component):
             l1.word.eq(word),
         ]
         row = pull.data
+        late = chip.read_latency - 1
+        on_their_way = [l1]  # what has left the list, and may end a word
+        for _ in range(late):
+            l1, row = delayed(m, l1, 1), delayed(m, row, 1)
+            on_their_way.append(l1)
         m.d.comb += [
             accumulate.valid.eq(l1.valid),
             accumulate.i.address.eq(l1.word.base + row.row),
@@ -222,9 +228,10 @@ class Learn(wiring.Component):
                     )
                 ),
             ]
-            l2 = Signal(stage_layout)
-            l2_delta = Signal.like(row.delta)
-            m.d.sync += [l2.eq(l1), l2_delta.eq(row.delta)]
+            l2, l2_delta = l1, row.delta
+            for _ in range(chip.read_latency):
+                l2, l2_delta = delayed(m, l2, 1), delayed(m, l2_delta, 1)
+                on_their_way.append(l2)
             m.d.comb += [
                 backward.valid.eq(l2.above),
                 backward.delta.eq(l2_delta),
@@ -234,12 +241,12 @@ class Learn(wiring.Component):
                 backward.word.eq(l2.word.index),
                 backward.taught.eq(l2.word.taught),
                 backward.o.ready.eq(1),
-                errors_left.eq(backward.free & ~(l1.above & l1.ends_word) & ~(l2.above & l2.ends_word)),
+                errors_left.eq(backward.free & ~Cat(stage.above & stage.ends_word for stage in on_their_way).any()),
             ]
 
         # Sequence -----------------------------------------------------------------------------------------------------
         finished = Signal()  # the sample's last row has been asked for
-        written = Signal(Accumulate.latency)  # … and its counters are written when this has gone through
+        written = Signal(late + accumulate.latency)  # … and its counters are written when this has gone through
         m.d.sync += [written.eq(Cat(finished, written)), self.done.eq(written[-1])]
         with m.If(finished):
             m.d.sync += self.done_slot.eq(verdict.sample.slot)
@@ -247,7 +254,7 @@ class Learn(wiring.Component):
 
         with m.FSM():
             with m.State("IDLE"):
-                # Counters of the sample before are written long before the next ones are read, some 7 cycles from here.
+                # Counters of the sample before are written long before the next ones are read, some 5 cycles from here.
                 m.d.comb += self.i.ready.eq(1)
                 m.d.sync += [verdict.eq(self.i.payload), layer.eq(depth - 1), complete.eq(0), writing.eq(reading)]
                 m.d.sync += [length[0].eq(0), length[1].eq(0), position.eq(0)]

@@ -12,7 +12,7 @@ from amaranth.utils import ceil_log2, exact_log2
 from popflip.golden.config import WORD
 
 from .config import ChipConfig
-from .stream import Queue
+from .stream import Queue, delayed
 from .weights import counter_word, weight_word
 
 
@@ -74,31 +74,21 @@ class WriteSignature(wiring.Signature):
 class Scan(wiring.Component):
     """Every word of a layer, once for each ``start``.
 
-    Parameters
-    ----------
-    registered : bool
-        Whether words pass registers on their way out of the memories, which takes the memories' access time out of the
-        path that follows, and what follows out of the path of requests. By default with N > 8: small arrays are for
-        small, slow chips.
-
     Members
     -------
     ``start`` : In(stream of range(L))
         A layer; taken once the last word of the one before was requested.
     ``read`` : Out(1), ``weight_address``, ``weight_bank``, ``counter_address`` : Out, ``weights``, ``counters`` : In
-        Request of a word, and its data, from the next cycle to the next request.
+        Request of a word, and its data, :attr:`.ChipConfig.read_latency` cycles later.
     ``o`` : Out(stream of :func:`word_layout`)
-    ``flowing`` : In(1)
-        Words are taken in the cycle in which they are offered. Low before a start where they may not be.
 
-    Latency :attr:`latency` cycles from a start to its first word; then a word every cycle, or two in three cycles if
-    ``registered`` and not ``flowing``.
+    Latency :attr:`latency` cycles from a start to its first word; then a word every cycle. Where memories answer later
+    than in the next cycle, words pass a queue, which takes what becomes of them out of the path of requests.
     """
 
-    def __init__(self, chip: ChipConfig, *, registered: bool | None = None):
+    def __init__(self, chip: ChipConfig):
         self.chip = chip
-        self.registered = chip.array_synapses > 8 if registered is None else registered
-        self.latency = 3 if self.registered else 2
+        self.latency = 2 if chip.read_latency == 1 else chip.read_latency + 2
         super().__init__(
             {
                 "start": In(stream.Signature(range(chip.depth))),
@@ -109,7 +99,6 @@ class Scan(wiring.Component):
                 "weights": In(weight_word(chip)),
                 "counters": In(counter_word(chip)),
                 "o": Out(stream.Signature(word_layout(chip))),
-                "flowing": In(1),
             }
         )
 
@@ -180,11 +169,11 @@ class Scan(wiring.Component):
 
         read_word = Signal(word_layout(chip))
         m.d.comb += [
-            read_word.position.eq(read_position),
+            read_word.position.eq(delayed(m, read_position, chip.read_latency - 1)),
             read_word.weights.eq(self.weights),
             read_word.counters.eq(self.counters),
         ]
-        if not self.registered:
+        if chip.read_latency == 1:
             m.d.comb += [
                 room.eq(~read_valid | self.o.ready),
                 read_ready.eq(self.o.ready),
@@ -193,14 +182,15 @@ class Scan(wiring.Component):
             ]
             return m
 
-        # Two words may be on their way, so that no request waits on what becomes of a word in the same cycle.
-        m.submodules.queue = queue = Queue(word_layout(chip), 2)
+        # As many words may be on their way as keep it busy, and no request waits on what becomes of one in its cycle.
+        most = chip.read_latency + Queue.latency + 1
+        m.submodules.queue = queue = Queue(word_layout(chip), most)
         connect(m, queue.o, flipped(self.o))
-        under_way = Signal(range(3))
+        under_way = Signal(range(most + 1))
         m.d.comb += [
-            room.eq(self.flowing | (under_way != 2)),
+            room.eq(under_way != most),
             read_ready.eq(1),
-            queue.i.valid.eq(read_valid),
+            queue.i.valid.eq(delayed(m, read_valid, chip.read_latency - 1)),
             queue.i.payload.eq(read_word),
         ]
         m.d.sync += under_way.eq(under_way + self.read - (self.o.valid & self.o.ready))

@@ -73,8 +73,6 @@ class Select(wiring.Component):
         A counter that is 0 is never selected, so pads need no care.
     ``o`` : Out(stream of :func:`selected_layout`)
         The layer's words in scan order, in the last pass.
-    ``counting`` : Out(1)
-        A pass is running in which every word is taken at once.
     ``found`` : Out(1), ``level`` : Out
         While ``found``, the last pass is running and ``level`` is θ − 1.
 
@@ -95,7 +93,6 @@ class Select(wiring.Component):
                 "scan": Out(stream.Signature(range(chip.depth))),
                 "i": In(stream.Signature(word_layout(chip))),
                 "o": Out(stream.Signature(selected_layout(chip))),
-                "counting": Out(1),
                 "found": Out(1),
                 "level": Out(self.passes * self.digit),
             }
@@ -111,6 +108,7 @@ class Select(wiring.Component):
 
         digits = data.View(data.ArrayLayout(self.digit, self.passes), self.level)
         turn = Signal(range(self.passes))  # the digit being found
+        counting = Signal()  # a pass is running in which every word is taken at once
         ties = Signal(range(most + 1))  # still to be selected at the level
 
         # One word, compared. ``above`` is what lies over each level tried, and grows with the ties that are taken.
@@ -145,7 +143,7 @@ class Select(wiring.Component):
             m.submodules[f"popcount{index}"] = popcount = Popcount(lanes)
             m.d.comb += popcount.i.eq(above[index])
             counts.append(popcount.o)
-        counted, counted_last = word_valid & self.counting, word.position.last
+        counted, counted_last = word_valid & counting, word.position.last
         for stage in range(popcount.latency):
             arrived, arrived_last = Signal(name=f"counted{stage}"), Signal(name=f"last{stage}")
             m.d.sync += [arrived.eq(counted), arrived_last.eq(counted_last)]
@@ -164,7 +162,7 @@ class Select(wiring.Component):
             self.o.payload.counters.eq(word.counters),
             self.o.payload.selected.eq(above[0]),
             self.o.valid.eq(self.found & word_valid & resolved),
-            word_ready.eq(self.counting | (self.o.valid & self.o.ready)),
+            word_ready.eq(counting | (self.o.valid & self.o.ready)),
             self.scan.payload.eq(self.start.payload.layer),
         ]
 
@@ -180,7 +178,7 @@ class Select(wiring.Component):
                 with m.If(self.scan.ready):
                     m.next = "COUNT"
             with m.State("COUNT"):
-                m.d.comb += self.counting.eq(1)
+                m.d.comb += counting.eq(1)
                 with m.If(counted & counted_last):
                     m.next = "DIGIT"
             with m.State("DIGIT"):

@@ -159,7 +159,6 @@ class Update(wiring.Component):
             select.i.valid.eq(scan.o.valid & ~initialising),
             initialise.i.valid.eq(scan.o.valid & initialising),
             scan.o.ready.eq(select.i.ready),
-            scan.flowing.eq(select.counting),
         ]
         with m.If(initialising):
             m.d.comb += scan.o.ready.eq(initialise.i.ready)

@@ -8,6 +8,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .config import ChipConfig
+from .stream import delayed
 
 
 def weight_word(chip: ChipConfig) -> data.ArrayLayout:
@@ -21,10 +22,9 @@ def counter_word(chip: ChipConfig) -> data.ArrayLayout:
 
 
 class WeightRowSignature(wiring.Signature):
-    """One row's words of weights: a read request answered in the next cycle, and a write.
+    """One row's words of weights: a read request, answered :attr:`.ChipConfig.read_latency` cycles later, and a write.
 
-    ``read`` is taken in the cycle it is high; ``read_data`` is valid in the next, and stays until the next request of
-    anyone.
+    ``read`` is taken in the cycle it is high; ``read_data`` stays until the data of the next request of anyone.
     ``bank`` is the row modulo ``P``, ``address`` as in :class:`ChipConfig`. A write lands at the end of its cycle; a
     read of the same word in that cycle returns the old value.
     """
@@ -46,7 +46,7 @@ class WeightRowSignature(wiring.Signature):
 
 
 class CounterSignature(wiring.Signature):
-    """Words of counters: a read request answered in the next cycle, and a write. As :class:`WeightRowSignature`."""
+    """Words of counters: a read request and a write, as :class:`WeightRowSignature`."""
 
     def __init__(self, chip: ChipConfig):
         address = range(chip.counter_depth)
@@ -81,9 +81,7 @@ class Weights(wiring.Component):
     ``array_read`` : In(1), ``array_address`` : In(range(depth)), ``array_ready`` : Out(1)
         Request of all banks at one address; taken in a cycle with ``array_ready``.
     ``array_data`` : Out(P × N weights)
-        Valid in the cycle after a request was taken.
-
-    Latency 1 cycle; one request a cycle.
+        Valid :attr:`.ChipConfig.read_latency` cycles after a request was taken. One request a cycle.
     """
 
     def __init__(self, chip: ChipConfig):
@@ -118,7 +116,7 @@ class Weights(wiring.Component):
             m.d.comb += [
                 read.en.eq(self.array_read | self.row.read),
                 read.addr.eq(address),
-                self.array_data[index].as_value().eq(read.data),
+                self.array_data[index].as_value().eq(delayed(m, read.data, chip.read_latency - 1)),
                 write.en.eq(self.row.write & (self.row.write_bank == index)),
                 write.addr.eq(self.row.write_address),
                 write.data.eq(self.row.write_data.as_value()),
@@ -128,6 +126,8 @@ class Weights(wiring.Component):
         with m.If(self.row.read):
             m.d.sync += bank_of_data.eq(self.row.read_bank)
         m.d.comb += self.row.read_data.eq(
-            Array(self.array_data[index].as_value() for index in range(chip.array_rows))[bank_of_data]
+            Array(self.array_data[index].as_value() for index in range(chip.array_rows))[
+                delayed(m, bank_of_data, chip.read_latency - 1)
+            ]
         )
         return m

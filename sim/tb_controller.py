@@ -33,7 +33,14 @@ class Trainer(EachCycle):
         self.commands = part.sink("trainer__command", 1, stall=stall, seed=seed)
         weights, counters = "trainer__state__weights__", "trainer__state__counters__"
         place = ["read_address", "read_bank"], ["write_address", "write_bank"]
-        ReadPort(part, f"{weights}read", [weights + port for port in place[0]], [f"{weights}read_data"], self._weight)
+        ReadPort(
+            part,
+            f"{weights}read",
+            [weights + port for port in place[0]],
+            [f"{weights}read_data"],
+            self._weight,
+            latency=chip.read_latency,
+        )
         WritePort(part, f"{weights}write", [weights + port for port in (*place[1], "write_data")], self._write_weight)
         ReadPort(
             part,
@@ -41,6 +48,7 @@ class Trainer(EachCycle):
             [f"{counters}read_address"],
             [f"{counters}read_data"],
             lambda address: (self.model.counters[address],),
+            latency=chip.read_latency,
         )
         WritePort(
             part,

@@ -17,7 +17,7 @@ async def check(part: Part, chip: dict) -> None:
     bits = config.counter_bits * config.array_synapses
     draw = random.Random(parameters()["seed"])
     words = [0] * config.counter_depth
-    held = None
+    held = [None] * config.read_latency  # the word read last, as it was in the cycles before
     for cycle in range(CYCLES):
         read, write = draw.random() < 0.7, draw.random() < 0.6
         address = draw.randrange(len(words))
@@ -29,9 +29,8 @@ async def check(part: Part, chip: dict) -> None:
         part.set("port__write_address", write_address)
         part.set("port__write_data", value)
         await part.settled()
-        assert held is None or part.get("port__read_data") == held, f"cycle {cycle}: not the word read last"
-        if read:
-            held = words[address]
+        assert held[0] is None or part.get("port__read_data") == held[0], f"cycle {cycle}: not the word read last"
+        held = [*held[1:], words[address] if read else held[-1]]
         if write:
             words[write_address] = value
         await part.next_cycle()

@@ -76,6 +76,7 @@ class Bench:
             ("state__weights__read_bank", "state__weights__read_address"),
             ("state__weights__read_data",),
             lambda bank, address: [self.banks[bank][address]],
+            latency=self.chip.read_latency,
         )
         ReadPort(
             part,
@@ -83,6 +84,7 @@ class Bench:
             ("state__counters__read_address",),
             ("state__counters__read_data",),
             lambda address: [self.counters[address]],
+            latency=self.chip.read_latency,
         )
         written = ("state__counters__write_address", "state__counters__write_data")
         self.writes = WritePort(part, "state__counters__write", written, self._write_counters)

@@ -24,8 +24,7 @@ async def check(part: Part, chip: dict, stall: float) -> None:
         return w % (1 << weights.size), m % (1 << counters.size)
 
     addresses = ("weight_address", "weight_bank", "counter_address")
-    ReadPort(part, "read", addresses, ("weights", "counters"), content)
-    part.set("flowing", stall == 0)
+    ReadPort(part, "read", addresses, ("weights", "counters"), content, latency=config.read_latency)
     starts = part.source("start", range(config.depth), stall=stall, seed=1)
     sink = part.sink("o", word_layout(config), stall=stall, seed=2)
     for layer in [*range(config.depth), *range(config.depth)]:

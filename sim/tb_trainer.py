@@ -86,6 +86,8 @@ class Driver:
             self.port("state__weights__read_bank").value = bank
         await FallingEdge(self.dut.clk)
         self.port(f"state__{memory}__read").value = 0
+        for _ in range(1, self.chip.read_latency):
+            await FallingEdge(self.dut.clk)
         await ReadOnly()
         values = unpack(shape, int(self.port(f"state__{memory}__read_data").value))
         await FallingEdge(self.dut.clk)

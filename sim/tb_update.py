@@ -1,5 +1,7 @@
 """Testbench of the end of a batch and of the initial state, on memories in Python."""
 
+from collections import deque
+
 import cocotb
 import numpy as np
 
@@ -61,16 +63,15 @@ class Bench(EachCycle):
         self.flips = [0] * config.depth
         self.selecting = self.flipping = 0
         self._running = self._finished = False
-        self._answer: dict[str, int] = {}
+        self._answers: deque[dict[str, int]] = deque({} for _ in range(config.read_latency))
         for strobe in ("rng_load", "crc_load", "command__valid"):
             part.set(strobe, 0)
         super().__init__(part)
 
     def drive(self) -> None:
         self.part.set("k", self.k[self.part.get("layer")])
-        for port, value in self._answer.items():
+        for port, value in self._answers.popleft().items():
             self.part.set(port, value)
-        self._answer = {}
 
     def look(self) -> None:
         get = self.part.get
@@ -78,6 +79,7 @@ class Bench(EachCycle):
         self.selecting += get("selecting")
         self.flipping += get("flipping")
         assert not (get("selecting") and get("flipping")), "selecting and flipping at once"
+        answer = {}
         for name in ("weights", "counters"):
             for access in ("read", "write"):
                 if get(f"state__{name}__{access}"):
@@ -85,9 +87,10 @@ class Bench(EachCycle):
                     bank = get(f"state__{name}__{access}_bank") if name == "weights" else 0
                     place = name, bank, get(f"state__{name}__{access}_address")
                     if access == "read":
-                        self._answer[f"state__{name}__read_data"] = self.memory[place]
+                        answer[f"state__{name}__read_data"] = self.memory[place]
                     else:
                         self.memory[place] = get(f"state__{name}__write_data")
+        self._answers.append(answer)
         self._finished = bool(self._running and get("command__ready"))
 
     async def run(self, command: UpdateCommand, rng: int, crc: int) -> None:

@@ -388,7 +388,11 @@ class Controller(wiring.Component):
                     trainer.status_read.eq(1),
                     less.eq(1),
                 ]
-                m.next = "LOAD"
+                m.next = "WAIT" if chip.read_latency > 1 else "LOAD"
+
+            if chip.read_latency > 1:
+                with m.State("WAIT"):
+                    m.next = "LOAD"
 
             with m.State("LOAD"), m.If(trainer.status_valid | ~shows_status):
                 m.d.comb += [load.eq(1), forward.eq(1)]
