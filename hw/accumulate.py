@@ -14,7 +14,7 @@ from amaranth.lib.wiring import In, Out
 from .config import ChipConfig
 from .forward import lane_layout
 from .stream import delayed
-from .weights import CounterSignature
+from .weights import CounterBankSignature
 
 
 def delta_shape(chip: ChipConfig):
@@ -37,7 +37,7 @@ class Accumulate(wiring.Component):
     ``valid`` : In(1), ``i`` : In(update_layout)
         An update a cycle, never refused. The same address must not come again before :attr:`latency` cycles have
         passed.
-    ``counters`` : Out(CounterSignature)
+    ``counters`` : Out(CounterBankSignature)
     ``busy`` : Out(1)
         An update has been taken and not been written yet.
 
@@ -51,7 +51,7 @@ class Accumulate(wiring.Component):
             {
                 "valid": In(1),
                 "i": In(update_layout(chip)),
-                "counters": Out(CounterSignature(chip)),
+                "counters": Out(CounterBankSignature(chip)),
                 "busy": Out(1),
             }
         )

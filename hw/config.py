@@ -11,8 +11,9 @@ Layer ``l`` has ``R = rows[l]`` rows of ``W = words[l]`` words of ``N`` synapses
 
 * Weights lie in ``P`` banks. Row ``o`` is in bank ``o mod P`` at address ``weight_base[l] + (o div P)·W + g``, so that
   one address, counting up, feeds ``P`` rows.
-* Counters lie in one memory at ``counter_base[l] + g·R + o``: learning visits the rows of one word after another, so an
-  address is a sum, never a product.
+* Counters lie in as many banks as learning takes rows in a cycle, ``Pc``. Row ``o`` is in bank ``o mod Pc`` at address
+  ``counter_base[l] + g·⌈R/Pc⌉ + o div Pc``: learning visits the rows of one word after another, so an address is a sum,
+  never a product. Words of rows that are not there, in the last of them, hold zero bits.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ class ChipConfig(Network):
 
     ``array_rows`` (``P``, rows) and ``array_synapses`` (``N``, synapses) are what the popcount MAC array takes in one
     cycle; both are powers of two and change no result. ``slots`` is how many samples are on the chip at once: being
-    received, going forward, waiting to be learned.
+    received, going forward, waiting to be learned. ``learn_rows`` (``Pc``, rows) is how many rows' counters take a word
+    of votes in one cycle in the first layer, where most of them are, and are counted in one at the end of a batch: a
+    power of two, no more than ``P`` and ``N``.
     """
 
     layers: tuple[int, ...]
@@ -43,14 +46,18 @@ class ChipConfig(Network):
     array_synapses: int
     slots: int = 8
     rule: Rule = Rule.GFT
+    learn_rows: int = 1
 
     def __post_init__(self) -> None:
         _power_of_two("rows", self.array_rows, 1, MAX_ROWS)
         _power_of_two("synapses", self.array_synapses, MIN_SYNAPSES, MAX_SYNAPSES)
         _power_of_two("slots", self.slots, 2, 64)
+        _power_of_two("learn rows", self.learn_rows, 1, min(self.array_rows, self.array_synapses))
 
     @classmethod
-    def of(cls, config: Config, array_rows: int = 4, array_synapses: int = 32, slots: int = 8) -> ChipConfig:
+    def of(
+        cls, config: Config, array_rows: int = 4, array_synapses: int = 32, slots: int = 8, learn_rows: int = 1
+    ) -> ChipConfig:
         """The chip that runs ``config``."""
         return cls(
             layers=config.layers,
@@ -61,6 +68,7 @@ class ChipConfig(Network):
             array_synapses=array_synapses,
             slots=slots,
             rule=config.rule,
+            learn_rows=learn_rows,
         )
 
     # Bits -------------------------------------------------------------------------------------------------------------
@@ -125,14 +133,19 @@ class ChipConfig(Network):
         return sum(groups * words for groups, words in zip(self.groups, self.words, strict=True))
 
     @property
+    def counter_rows(self) -> tuple[int, ...]:
+        """Rows of each layer in a bank of counters; the last one may not be there."""
+        return tuple(-(-rows // self.learn_rows) for rows in self.rows)
+
+    @property
     def counter_base(self) -> tuple[int, ...]:
         """First counter address of each layer."""
-        return _bases(rows * words for rows, words in zip(self.rows, self.words, strict=True))
+        return _bases(rows * words for rows, words in zip(self.counter_rows, self.words, strict=True))
 
     @property
     def counter_depth(self) -> int:
-        """Words in the counter memory."""
-        return sum(rows * words for rows, words in zip(self.rows, self.words, strict=True))
+        """Words in each of the ``Pc`` counter banks."""
+        return sum(rows * words for rows, words in zip(self.counter_rows, self.words, strict=True))
 
     @property
     def word_base(self) -> tuple[int, ...]:

@@ -59,7 +59,7 @@ class Error(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         chip = self.chip
-        rows = chip.array_rows
+        rows = len(self.i.payload.v)
 
         # One sum at a time --------------------------------------------------------------------------------------------
         group = Signal(result_layout(chip))

@@ -46,11 +46,11 @@ def hidden_lanes(chip: ChipConfig, layer, last_word, active):
 def result_layout(chip: ChipConfig) -> data.StructLayout:
     """The sums of a group of ``P`` neurons of the last layer, lowest first, and the sample they belong to.
 
-    In the last group only ``C mod P`` sums mean something, where that is not 0.
+    In the last group only ``C mod P`` sums mean something, where that is not 0; with ``P`` above ``C`` there are ``C``.
     """
     return data.StructLayout(
         {
-            "v": data.ArrayLayout(sum_shape(chip), chip.array_rows),
+            "v": data.ArrayLayout(sum_shape(chip), min(chip.array_rows, chip.classes)),
             "last": 1,
             "sample": sample_layout(chip),
         }
@@ -359,7 +359,7 @@ class Forward(wiring.Component):
         m.submodules.results = results = Queue(result_layout(chip), RESULT_GROUPS)
         m.d.comb += [
             results.i.valid.eq(done.valid & done_last_layer),
-            results.i.payload.v.eq(v),
+            results.i.payload.v.as_value().eq(v.as_value()),
             results.i.payload.last.eq(done.ends_layer),
             results.i.payload.sample.eq(finished.sample),
         ]

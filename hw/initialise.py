@@ -110,6 +110,7 @@ class Initialise(wiring.Component):
             self.write.weight_address.eq(position.weight_address),
             self.write.weight_bank.eq(position.weight_bank),
             self.write.counter_address.eq(position.counter_address),
+            self.write.counter_bank.eq(position.counter_bank),
         ]
         exists = [~position.last_of_row | (real[lane] if lane < len(real) else 0) for lane in range(lanes)]
         m.d.comb += self.write.weights.as_value().eq(word & Cat(lane.replicate(bits) for lane in exists))

@@ -40,6 +40,7 @@ def position_layout(chip: ChipConfig) -> data.StructLayout:
             "weight_address": range(chip.weight_depth),
             "weight_bank": range(chip.array_rows),
             "counter_address": range(chip.counter_depth),
+            "counter_bank": range(chip.learn_rows),
             "piece": range(max(1, WORD // chip.array_synapses)),
             "last_of_mask": 1,
             "last_of_row": 1,
@@ -65,6 +66,7 @@ class WriteSignature(wiring.Signature):
                 "weight_address": Out(range(chip.weight_depth)),
                 "weight_bank": Out(range(chip.array_rows)),
                 "counter_address": Out(range(chip.counter_depth)),
+                "counter_bank": Out(range(chip.learn_rows)),
                 "weights": Out(weight_word(chip)),
                 "counters": Out(counter_word(chip)),
             }
@@ -78,7 +80,8 @@ class Scan(wiring.Component):
     -------
     ``start`` : In(stream of range(L))
         A layer; taken once the last word of the one before was requested.
-    ``read`` : Out(1), ``weight_address``, ``weight_bank``, ``counter_address`` : Out, ``weights``, ``counters`` : In
+    ``read`` : Out(1), ``weight_address``, ``weight_bank``, ``counter_address``, ``counter_bank`` : Out, ``weights``,
+    ``counters`` : In
         Request of a word, and its data, :attr:`.ChipConfig.read_latency` cycles later.
     ``o`` : Out(stream of :func:`word_layout`)
 
@@ -96,6 +99,7 @@ class Scan(wiring.Component):
                 "weight_address": Out(range(chip.weight_depth)),
                 "weight_bank": Out(range(chip.array_rows)),
                 "counter_address": Out(range(chip.counter_depth)),
+                "counter_bank": Out(range(chip.learn_rows)),
                 "weights": In(weight_word(chip)),
                 "counters": In(counter_word(chip)),
                 "o": Out(stream.Signature(word_layout(chip))),
@@ -120,6 +124,7 @@ class Scan(wiring.Component):
             position.weight_address.eq(self.weight_address),
             position.weight_bank.eq(self.weight_bank),
             position.counter_address.eq(self.counter_address),
+            position.counter_bank.eq(self.counter_bank),
             position.piece.eq(word),
             # Not from one member of ``position`` to another: simulators that keep it in one piece would see a loop.
             last_of_row.eq(word == of_layer(layer, [words - 1 for words in chip.words])),
@@ -127,7 +132,10 @@ class Scan(wiring.Component):
             position.last_of_mask.eq(last_of_row | (word[: exact_log2(pieces)] == pieces - 1)),
             position.last.eq(last_of_row & (row == of_layer(layer, [rows - 1 for rows in chip.rows]))),
             self.weight_bank.eq(row),
+            self.counter_bank.eq(row),
         ]
+        next_row = Signal.like(row_counters)  # of the bank's counters
+        m.d.comb += next_row.eq(row_counters + (self.counter_bank == chip.learn_rows - 1))
 
         room = Signal()  # for another word
         read_valid, read_ready = Signal(), Signal()
@@ -139,8 +147,8 @@ class Scan(wiring.Component):
                 m.d.sync += [
                     word.eq(0),
                     row.eq(row + 1),
-                    row_counters.eq(row_counters + 1),
-                    self.counter_address.eq(row_counters + 1),
+                    row_counters.eq(next_row),
+                    self.counter_address.eq(next_row),
                     self.weight_address.eq(row_weights),
                 ]
                 with m.If(self.weight_bank == chip.array_rows - 1):
@@ -148,7 +156,7 @@ class Scan(wiring.Component):
             with m.Else():
                 m.d.sync += [
                     word.eq(word + 1),
-                    self.counter_address.eq(self.counter_address + of_layer(layer, chip.rows)),
+                    self.counter_address.eq(self.counter_address + of_layer(layer, chip.counter_rows)),
                     self.weight_address.eq(self.weight_address + 1),
                 ]
         with m.Elif(read_ready):
@@ -194,4 +202,70 @@ class Scan(wiring.Component):
             queue.i.payload.eq(read_word),
         ]
         m.d.sync += under_way.eq(under_way + self.read - (self.o.valid & self.o.ready))
+        return m
+
+
+class BlockScan(wiring.Component):
+    """Requests of all words of a layer, those of ``Pc`` rows at a time, in the order of the counters' addresses.
+
+    Members
+    -------
+    ``start`` : In(stream of range(L))
+        A layer; taken once the last block of the one before was requested.
+    ``read`` : Out(1), ``weight_address``, ``weight_bank``, ``counter_address`` : Out
+        Request of the block that begins with that row.
+    ``valid`` : Out(1), ``last`` : Out(1)
+        A block's data are here, the layer's last ones.
+
+    A block every cycle.
+    """
+
+    def __init__(self, chip: ChipConfig):
+        self.chip = chip
+        super().__init__(
+            {
+                "start": In(stream.Signature(range(chip.depth))),
+                "read": Out(1),
+                "weight_address": Out(range(chip.weight_depth)),
+                "weight_bank": Out(range(chip.array_rows)),
+                "counter_address": Out(range(chip.counter_depth)),
+                "valid": Out(1),
+                "last": Out(1),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        chip = self.chip
+        shift = exact_log2(chip.learn_rows)
+        running, last = Signal(), Signal()
+        layer = Signal(range(chip.depth))
+        block = Signal(range(max(chip.counter_rows)))  # of the word's
+        left = Signal(range(max(chip.words)))  # words
+        first = Signal(range(chip.weight_depth))  # address of the word's first block
+        ends_word = block == of_layer(layer, [rows - 1 for rows in chip.counter_rows])
+        m.d.comb += [
+            self.read.eq(running),
+            self.start.ready.eq(~running),
+            self.weight_bank.eq(block << shift),
+            last.eq(running & ends_word & (left == 0)),
+            self.valid.eq(delayed(m, running, chip.read_latency)),
+            self.last.eq(delayed(m, last, chip.read_latency)),
+        ]
+        with m.If(running):
+            m.d.sync += [self.counter_address.eq(self.counter_address + 1), block.eq(block + 1), running.eq(~last)]
+            with m.If(ends_word):
+                m.d.sync += [block.eq(0), left.eq(left - 1), first.eq(first + 1), self.weight_address.eq(first + 1)]
+            with m.Elif(self.weight_bank == chip.array_rows - chip.learn_rows):
+                m.d.sync += self.weight_address.eq(self.weight_address + of_layer(layer, chip.words))
+        with m.Elif(self.start.valid):
+            m.d.sync += [
+                running.eq(1),
+                layer.eq(self.start.payload),
+                block.eq(0),
+                left.eq(of_layer(self.start.payload, [words - 1 for words in chip.words])),
+                first.eq(of_layer(self.start.payload, chip.weight_base)),
+                self.weight_address.eq(of_layer(self.start.payload, chip.weight_base)),
+                self.counter_address.eq(of_layer(self.start.payload, chip.counter_base)),
+            ]
         return m

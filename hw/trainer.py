@@ -161,20 +161,22 @@ class Trainer(wiring.Component):
             update.crc_value.eq(Mux(starting, 0, port.register_value)),
         ]
 
-        # Weights and counters belong to one of three at a time --------------------------------------------------------
+        # Weights and counters belong to one of three at a time, learning having its own way to the counters -----------
         # What is read goes to all of them, so that only requests have to be chosen.
+        connect(m, learn.state.counters, counters.banks)
         host, owner = flipped(port.state), Signal(range(3))
-        engines = (learn.state, update.state, host)
         with m.If(~running):
             m.d.comb += owner.eq(1)
         with m.Elif(port.idle):
             m.d.comb += owner.eq(2)
-        for memory, target in (("weights", weights.row), ("counters", counters.port)):
-            ports = [getattr(engine, memory) for engine in engines]
+        for target, ports, chosen in (
+            (weights.row, (learn.state.weights, update.state.weights, host.weights), owner),
+            (counters.port, (update.state.counters, host.counters), running),
+        ):
             for name, member in ports[0].signature.members.items():
                 if member.flow == Out:
                     m.d.comb += Value.cast(getattr(target, name)).eq(
-                        Array(Value.cast(getattr(engine, name)) for engine in ports)[owner]
+                        Array(Value.cast(getattr(engine, name)) for engine in ports)[chosen]
                     )
                 else:
                     m.d.comb += [getattr(engine, name).eq(getattr(target, name)) for engine in ports]

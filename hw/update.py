@@ -23,7 +23,7 @@ from .flip import Flip
 from .initialise import Initialise
 from .mask import Mask
 from .prng import Prng
-from .scan import Scan, most_synapses
+from .scan import BlockScan, Scan, most_synapses
 from .select import Select
 from .signature import FlipSignature
 from .weights import StateSignature
@@ -181,8 +181,26 @@ class Update(wiring.Component):
             scan.weights.eq(state.weights.read_data),
             state.counters.read.eq(scan.read),
             state.counters.read_address.eq(scan.counter_address),
+            state.counters.read_bank.eq(scan.counter_bank),
             scan.counters.eq(state.counters.read_data),
         ]
+        if chip.learn_rows > 1:
+            m.submodules.blocks = blocks = BlockScan(chip)
+            connect(m, select.blocks, blocks.start)
+            m.d.comb += [
+                select.block.eq(blocks.valid),
+                select.block_last.eq(blocks.last),
+                select.block_weights.eq(state.weights.read_rows),
+                select.block_counters.eq(state.counters.read_rows),
+            ]
+            with m.If(blocks.read):
+                m.d.comb += [
+                    state.weights.read.eq(1),
+                    state.weights.read_address.eq(blocks.weight_address),
+                    state.weights.read_bank.eq(blocks.weight_bank),
+                    state.counters.read.eq(1),
+                    state.counters.read_address.eq(blocks.counter_address),
+                ]
         for write in (flip.write, initialise.write):
             with m.If(initialising if write is initialise.write else ~initialising):
                 m.d.comb += [
@@ -192,6 +210,7 @@ class Update(wiring.Component):
                     state.weights.write_data.eq(write.weights),
                     state.counters.write.eq(write.write),
                     state.counters.write_address.eq(write.counter_address),
+                    state.counters.write_bank.eq(write.counter_bank),
                 ]
         m.d.comb += state.counters.write_data.eq(flip.write.counters)  # 0 while it does not run, as initialise wants it
         return m

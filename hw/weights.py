@@ -6,6 +6,7 @@ from amaranth.hdl import Array, Module, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from .config import ChipConfig
 from .stream import delayed
@@ -19,6 +20,11 @@ def weight_word(chip: ChipConfig) -> data.ArrayLayout:
 def counter_word(chip: ChipConfig) -> data.ArrayLayout:
     """``N`` counters, two's complement."""
     return data.ArrayLayout(signed(chip.counter_bits), chip.array_synapses)
+
+
+def rows_of(chip: ChipConfig, word: data.ArrayLayout) -> dict:
+    """With Pc > 1: member ``read_rows``, words of ``Pc`` rows, one a bank of counters, the one asked for among them."""
+    return {"read_rows": In(data.ArrayLayout(word, chip.learn_rows))} if chip.learn_rows > 1 else {}
 
 
 class WeightRowSignature(wiring.Signature):
@@ -37,6 +43,7 @@ class WeightRowSignature(wiring.Signature):
                 "read_address": Out(address),
                 "read_bank": Out(bank),
                 "read_data": In(weight_word(chip)),
+                **rows_of(chip, weight_word(chip)),
                 "write": Out(1),
                 "write_address": Out(address),
                 "write_bank": Out(bank),
@@ -45,8 +52,8 @@ class WeightRowSignature(wiring.Signature):
         )
 
 
-class CounterSignature(wiring.Signature):
-    """Words of counters: a read request and a write, as :class:`WeightRowSignature`."""
+class CounterBankSignature(wiring.Signature):
+    """A bank's words of counters: a read request and a write, as :class:`WeightRowSignature`."""
 
     def __init__(self, chip: ChipConfig):
         address = range(chip.counter_depth)
@@ -58,6 +65,28 @@ class CounterSignature(wiring.Signature):
                 "write": Out(1),
                 "write_address": Out(address),
                 "write_data": Out(counter_word(chip)),
+            }
+        )
+
+
+class CounterBanksSignature(wiring.Signature):
+    """``bank0`` … : all banks of counters at once."""
+
+    def __init__(self, chip: ChipConfig):
+        super().__init__({f"bank{index}": Out(CounterBankSignature(chip)) for index in range(chip.learn_rows)})
+
+
+class CounterSignature(wiring.Signature):
+    """Words of counters: a read request and a write, as :class:`WeightRowSignature`. ``bank`` is the row mod ``Pc``."""
+
+    def __init__(self, chip: ChipConfig):
+        bank = range(chip.learn_rows)
+        super().__init__(
+            {
+                **CounterBankSignature(chip).members,
+                "read_bank": Out(bank),
+                "write_bank": Out(bank),
+                **rows_of(chip, counter_word(chip)),
             }
         )
 
@@ -125,9 +154,15 @@ class Weights(wiring.Component):
         bank_of_data = Signal(range(chip.array_rows))
         with m.If(self.row.read):
             m.d.sync += bank_of_data.eq(self.row.read_bank)
+        bank_of_data = delayed(m, bank_of_data, chip.read_latency - 1)
         m.d.comb += self.row.read_data.eq(
-            Array(self.array_data[index].as_value() for index in range(chip.array_rows))[
-                delayed(m, bank_of_data, chip.read_latency - 1)
-            ]
+            Array(self.array_data[index].as_value() for index in range(chip.array_rows))[bank_of_data]
         )
+        if chip.learn_rows > 1:
+            groups = chip.array_rows // chip.learn_rows
+            of_group = Array(
+                self.array_data.as_value().word_select(index, len(self.row.read_rows.as_value()))
+                for index in range(groups)
+            )
+            m.d.comb += self.row.read_rows.eq(of_group[bank_of_data >> exact_log2(chip.learn_rows)])
         return m

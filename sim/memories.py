@@ -70,11 +70,14 @@ def weight_banks(chip: ChipConfig, weights: Sequence[NDArray[np.int8]]) -> list[
 
 def counter_words(
     chip: ChipConfig, counters: Sequence[NDArray[np.int16]]
-) -> dict[tuple[int, int, int], tuple[int, int]]:
-    """Address and bits of each word of counters by its layer, row and number, in that order."""
+) -> dict[tuple[int, int, int], tuple[tuple[int, int], int]]:
+    """Bank and address, and bits, of each word of counters by its layer, row and number, in that order."""
     return {
         (layer, row, word): (
-            chip.counter_base[layer] + word * chip.rows[layer] + row,
+            (
+                row % chip.learn_rows,
+                chip.counter_base[layer] + word * chip.counter_rows[layer] + row // chip.learn_rows,
+            ),
             fields(values[start : start + chip.array_synapses], chip.counter_bits),
         )
         for layer, m in enumerate(counters)

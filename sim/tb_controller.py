@@ -45,16 +45,16 @@ class Trainer(EachCycle):
         ReadPort(
             part,
             f"{counters}read",
-            [f"{counters}read_address"],
+            [counters + port for port in place[0]],
             [f"{counters}read_data"],
-            lambda address: (self.model.counters[address],),
+            lambda address, bank: (self.model.counters[address * chip.learn_rows + bank],),
             latency=chip.read_latency,
         )
         WritePort(
             part,
             f"{counters}write",
-            [f"{counters}write_address", f"{counters}write_data"],
-            self.model.counters.__setitem__,
+            [counters + port for port in (*place[1], "write_data")],
+            self._write_counters,
         )
         self._strobes = ["trainer__register_write"] + [
             f"{memory}{strobe}" for memory in (weights, counters) for strobe in ("read", "write")
@@ -66,6 +66,9 @@ class Trainer(EachCycle):
 
     def _write_weight(self, address: int, bank: int, word: int) -> None:
         self.model.weights[address * self.chip.array_rows + bank] = word
+
+    def _write_counters(self, address: int, bank: int, word: int) -> None:
+        self.model.counters[address * self.chip.learn_rows + bank] = word
 
     def drive(self) -> None:
         answered = len(self.predictions.monitor.items) == self.predictions._sent

@@ -14,7 +14,7 @@ from popflip.sim.runner import parameters
 from popflip.sim.streams import unpack
 from popflip.sim.words import config_of, difference, encoded, lanes, positions
 
-ADDRESSES = ("weight_address", "weight_bank", "counter_address")
+ADDRESSES = ("weight_address", "weight_bank", "counter_address", "counter_bank")
 
 
 class Words(EachCycle):

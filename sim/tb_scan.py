@@ -19,11 +19,12 @@ async def check(part: Part, chip: dict, stall: float) -> None:
     config = chip_of(chip)
     weights, counters = weight_word(config), counter_word(config)
 
-    def content(weight_address: int, weight_bank: int, counter_address: int) -> tuple[int, int]:
-        w, m = (weight_address * config.array_rows + weight_bank + 1) * SCATTER, (counter_address + 1) * SCATTER
+    def content(weight_address: int, weight_bank: int, counter_address: int, counter_bank: int) -> tuple[int, int]:
+        w = (weight_address * config.array_rows + weight_bank + 1) * SCATTER
+        m = (counter_address * config.learn_rows + counter_bank + 1) * SCATTER
         return w % (1 << weights.size), m % (1 << counters.size)
 
-    addresses = ("weight_address", "weight_bank", "counter_address")
+    addresses = ("weight_address", "weight_bank", "counter_address", "counter_bank")
     ReadPort(part, "read", addresses, ("weights", "counters"), content, latency=config.read_latency)
     starts = part.source("start", range(config.depth), stall=stall, seed=1)
     sink = part.sink("o", word_layout(config), stall=stall, seed=2)

@@ -13,7 +13,7 @@ from popflip.golden.weights import State, initial
 from popflip.hw.config import ChipConfig
 from popflip.hw.update import UpdateCommand
 from popflip.hw.weights import counter_word, weight_word
-from popflip.sim.memories import chip_of
+from popflip.sim.memories import chip_of, fields
 from popflip.sim.parts import EachCycle, Part, each_part
 from popflip.sim.runner import parameters
 from popflip.sim.streams import PATIENCE, pack
@@ -25,14 +25,16 @@ Image = dict[tuple[str, int, int], int]
 
 
 def image(chip: ChipConfig, state: State) -> Image:
-    """A state in memory, pads included; words of rows that do not exist are not in it."""
+    """A state in memory, pads included; of rows that do not exist it holds zero counters, and no weights."""
     words: Image = {}
     for layer, (w, m) in enumerate(zip(state.weights, state.counters, strict=True)):
         for word in layer_words(chip, layer, w, m):
             position = word["position"]
             place = "weights", position["weight_bank"], position["weight_address"]
             words[place] = pack(weight_word(chip), word["weights"])
-            words["counters", 0, position["counter_address"]] = pack(counter_word(chip), word["counters"])
+            words["counters", position["counter_bank"], position["counter_address"]] = pack(
+                counter_word(chip), word["counters"]
+            )
     return words
 
 
@@ -84,14 +86,24 @@ class Bench(EachCycle):
             for access in ("read", "write"):
                 if get(f"state__{name}__{access}"):
                     assert self._running, f"{name}: {access} while no command runs"
-                    bank = get(f"state__{name}__{access}_bank") if name == "weights" else 0
+                    bank = get(f"state__{name}__{access}_bank")
                     place = name, bank, get(f"state__{name}__{access}_address")
                     if access == "read":
-                        answer[f"state__{name}__read_data"] = self.memory[place]
+                        answer[f"state__{name}__read_data"] = self.memory.get(place, 0)
+                        self._read_rows(answer, *place)
                     else:
                         self.memory[place] = get(f"state__{name}__write_data")
         self._answers.append(answer)
         self._finished = bool(self._running and get("command__ready"))
+
+    def _read_rows(self, answer: dict[str, int], name: str, bank: int, address: int) -> None:
+        """With banks of counters: the words of as many rows at once."""
+        count = self.config.learn_rows
+        if count > 1:
+            width = (weight_word if name == "weights" else counter_word)(self.config).size
+            first = bank - bank % count
+            words = (self.memory.get((name, first + row, address), 0) for row in range(count))
+            answer[f"state__{name}__read_rows"] = fields(words, width)
 
     async def run(self, command: UpdateCommand, rng: int, crc: int) -> None:
         """Set the registers, and run ``command`` to its end."""

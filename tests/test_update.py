@@ -17,6 +17,10 @@ CHIPS = {
         "full_words": chip(95, 5, 3, rows=2, lanes=32),
         "two_parts": chip(66, 3, 2, precision=BINARY, rows=1, lanes=64, mmax=3),
     },
+    "banks": {
+        "narrow": chip(37, 6, 3, rows=4, lanes=4, precision=BINARY, learn_rows=2),
+        "wide": chip(70, 19, 10, rows=16, lanes=16, learn_rows=8),
+    },
 }
 CASES = [
     {"spread": 0.1, "selected": 0.1, "flip_p256": 128, "shift": 4},

@@ -155,8 +155,8 @@ class Controller(wiring.Component):
             *_split(address, weights.read_bank, weights.read_address),
             *_split(address, weights.write_bank, weights.write_address),
             weights.write_data.eq(word[-8 * weight_bytes(chip) :]),
-            counters.read_address.eq(address),
-            counters.write_address.eq(address),
+            *_split(address, counters.read_bank, counters.read_address),
+            *_split(address, counters.write_bank, counters.write_address),
             counters.write_data.eq(word[-8 * counter_bytes(chip) :]),
             constant.addr.eq(address),
         ]
@@ -448,7 +448,7 @@ class _Sizes:
 
     def __init__(self, chip: ChipConfig):
         self.weight_words = chip.weight_depth * chip.array_rows
-        self.counter_words = chip.counter_depth
+        self.counter_words = chip.counter_depth * chip.learn_rows
         self.memory = {
             Command.READ_WEIGHTS: self.weight_words,
             Command.WRITE_WEIGHTS: self.weight_words,

@@ -168,7 +168,7 @@ _COUNT = Field("count", "u16", "words")
 _LABEL = Field("label", "label", "class")
 _INPUTS = Field("inputs", "inputs", "bit `i` of byte `q` is input `8q + i`; bits past the last input are ignored")
 _WEIGHTS = Field("weights", "weight word", "`N` weights; word `a` is in bank `a mod P` at address `a div P`")
-_COUNTERS = Field("counters", "counter word", "`N` counters")
+_COUNTERS = Field("counters", "counter word", "`N` counters; word `a` is in bank `a mod Pc` at address `a div Pc`")
 _WORD = Field("word", "u32", "one a status word")
 
 COMMANDS: dict[Command, CommandFormat] = {
@@ -251,12 +251,13 @@ class Identity:
     dclip: int
     array_rows: int
     array_synapses: int
+    learn_rows: int
     buffer_bytes: int
     clock_hz: int
     build_hash: bytes
     layers: tuple[int, ...]
 
-    FORMAT = "<4B4H2I8sB"
+    FORMAT = "<4B5H2I8sB"
     FIELDS = (
         Field("protocol", "u8", "version of this page"),
         Field("rule", "u8", ", ".join(f"{index} {rule}" for index, rule in enumerate(RULES))),
@@ -266,6 +267,7 @@ class Identity:
         Field("dclip", "u16", "largest |δ| of a hidden neuron"),
         Field("array_rows", "u16", "rows a cycle, `P`"),
         Field("array_synapses", "u16", "synapses a cycle, `N`"),
+        Field("learn_rows", "u16", "rows a cycle in learning, `Pc`"),
         Field("buffer_bytes", "u32", "packet buffer: how much may be unanswered"),
         Field("clock_hz", "u32", "clock; 0: simulated"),
         Field("build_hash", "8 bytes", "first bytes of a SHA-256 over what it was built from"),
@@ -285,6 +287,7 @@ class Identity:
             dclip=chip.dclip,
             array_rows=chip.array_rows,
             array_synapses=chip.array_synapses,
+            learn_rows=chip.learn_rows,
             buffer_bytes=buffer_bytes,
             clock_hz=clock_hz,
             build_hash=build_hash,
@@ -318,6 +321,7 @@ class Identity:
             array_synapses=self.array_synapses,
             slots=self.slots,
             rule=RULES[self.rule],
+            learn_rows=self.learn_rows,
         )
 
 
