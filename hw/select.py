@@ -64,7 +64,7 @@ class Select(wiring.Component):
         Bits of the threshold found in a pass; each level tried takes a comparator a lane. By default 1 with N ≤ 8,
         else 2.
 
-    With Pc > 1 passes that count take words by the block of ``Pc`` rows, in any order; only the last pass needs an order.
+    With Pc > 1 passes that count take words by the block of ``Pc`` rows, in any order; only the last one needs one.
 
     Members
     -------
@@ -76,7 +76,7 @@ class Select(wiring.Component):
         A counter that is 0 is never selected, so pads need no care.
     ``o`` : Out(stream of :func:`selected_layout`)
         The layer's words in scan order, in the last pass.
-    ``blocks`` : Out(stream of range(L)), ``block`` : In(1), ``block_last`` : In(1), ``block_weights``, ``block_counters``
+    ``blocks`` : Out(stream of range(L)), ``block``, ``block_last`` : In(1), ``block_weights``, ``block_counters`` : In
         With Pc > 1: asks for all words of the layer by the block, once a pass, and takes them as they come.
     ``found`` : Out(1), ``level`` : Out
         While ``found``, the last pass is running and ``level`` is θ − 1.

@@ -71,7 +71,8 @@ class Trainer(wiring.Component):
 
         # Samples: ingest, forward, error ------------------------------------------------------------------------------
         in_batch = Signal(31)  # samples of this batch that have been started
-        due = (values.batch != 0) & (in_batch == values.batch)
+        due = Signal()  # a cycle behind; samples start no closer
+        m.d.sync += due.eq((values.batch != 0) & (in_batch == values.batch))
         running = Signal()  # no update
         connect(m, flipped(port.samples), ingest.i)
         connect(m, ingest.o, arrived.i)

@@ -16,6 +16,7 @@ CHIPS = {
     "narrow": chip(5, 3, rows=1, lanes=4),
     "wide": chip(13, 9, 260, rows=4, lanes=8, mmax=9),
     "binary": chip(32, 20, 4, rows=2, lanes=64, precision=BINARY),
+    "banks": chip(40, 20, 4, rows=8, lanes=16, learn_rows=4),
 }
 BUFFER = 64
 

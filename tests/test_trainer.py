@@ -198,6 +198,11 @@ RTL = {
         {"array_rows": 4, "array_synapses": 32},
         True,
     ),
+    "ternary, banks of counters": (
+        Config(layers=(70, 33, 5), k0=(200, 20), window=(7,), margin=9, shift=3, batch=10, epochs=1, seed=6),
+        {"array_rows": 8, "array_synapses": 16, "learn_rows": 8},
+        True,
+    ),
 }
 
 

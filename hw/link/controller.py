@@ -137,10 +137,12 @@ class Controller(wiring.Component):
 
         memory_words = chosen(sizes.memory)
         length = Signal(range(2 ** len(count) * max(sizes.answer.values())))
-        m.d.comb += length.eq(0)
+        end = Signal(range(2 * (max(places, self.identity.buffer_bytes) + 1)))  # address behind the last word
+        # Registers, a cycle behind: no state changes them and looks at them in the next cycle but REFUSE.
+        m.d.sync += [length.eq(0), end.eq(address + count)]
         for size in set(sizes.answer.values()):
             with m.If(one_of(*(key for key in sizes.answer if sizes.answer[key] == size))):
-                m.d.comb += length.eq(count * size)
+                m.d.sync += length.eq(count * size)
 
         m.d.comb += [
             header.payload.sequence.eq(sequence),
@@ -238,25 +240,23 @@ class Controller(wiring.Component):
                         m.d.sync += label.eq(Cat(label[8:], reader.data))
                         m.next = "LABEL_CHECK"
                     else:
-                        with m.If(reader.data < chip.classes):
-                            m.d.comb += [reader.step.eq(item), more.eq(1)]
-                        with m.Else():
+                        # Whether it is refused or not, so that the next byte's address does not wait for this one.
+                        m.d.comb += [reader.step.eq(item), more.eq(1)]
+                        with m.If(reader.data >= chip.classes):
                             refuse(Result.BAD_LABEL)
                 with m.Elif(command == Command.CONFIGURE):
-                    with m.If(reader.data < len(rom.numbers)):
-                        m.d.comb += reader.step.eq(1)
-                        m.next = "RANGE"
-                    with m.Else():
+                    m.d.comb += reader.step.eq(1)
+                    m.next = "RANGE"
+                    with m.If(reader.data >= len(rom.numbers)):
                         refuse(Result.BAD_REGISTER)
                 with m.Else():
                     m.d.comb += [reader.step.eq(item), more.eq(1)]
 
             if chip.label_bytes == 2:
                 with m.State("LABEL_CHECK"):
-                    with m.If(Cat(label[8:], reader.data) < chip.classes):
-                        m.d.comb += [reader.step.eq(item - 1), more.eq(1)]
-                        m.next = "ITEM"
-                    with m.Else():
+                    m.d.comb += [reader.step.eq(item - 1), more.eq(1)]
+                    m.next = "ITEM"
+                    with m.If(Cat(label[8:], reader.data) >= chip.classes):
                         refuse(Result.BAD_LABEL)
 
             with m.State("RANGE"):
@@ -279,8 +279,6 @@ class Controller(wiring.Component):
                         m.next = "ITEM"
 
             with m.State("ACCEPT"):
-                end = Signal(range(2 * (max(places, self.identity.buffer_bytes) + 1)))
-                m.d.comb += end.eq(address + count)
                 with m.If(one_of(*sizes.memory) & (far | (end > memory_words))):
                     refuse(Result.BAD_ADDRESS)
                 with m.Elif(length > MAX_LENGTH):
@@ -306,7 +304,12 @@ class Controller(wiring.Component):
             with m.State("REFUSE"):
                 # From here on it is a request to read one byte, the expected number.
                 m.d.comb += reader.step.eq(remaining)
-                m.d.sync += [command.eq(Command.IDENTIFY), count.eq(REFUSAL_BYTES), left.eq(0)]
+                m.d.sync += [
+                    command.eq(Command.IDENTIFY),
+                    count.eq(REFUSAL_BYTES),
+                    length.eq(REFUSAL_BYTES),
+                    left.eq(0),
+                ]
                 m.next = "ANSWER"
 
             # Second pass: into the chip -----------------------------------------------------------------------------
