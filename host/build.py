@@ -151,7 +151,8 @@ def chip_for(board: Board, settings: Settings) -> ChipConfig:
     config = network(replace(settings, preset=settings.preset or board.preset))
     array_rows = board.rows if settings.rows is None else settings.rows
     synapses = board.synapses if settings.synapses is None else settings.synapses
-    return ChipConfig.of(config, array_rows, synapses, board.slots)
+    learn_rows = 1 if settings.learn_rows is None else settings.learn_rows
+    return ChipConfig.of(config, array_rows, synapses, board.slots, learn_rows)
 
 
 def describe(chip: ChipConfig) -> str:

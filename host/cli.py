@@ -82,12 +82,12 @@ def _fail(message: object, code: int) -> int:
 
 # Options from the list of settings ------------------------------------------------------------------------------------
 
-NETWORK = ("preset", "layers", "precision", "mmax", "dclip", "rule", "rows", "synapses")
+NETWORK = ("preset", "layers", "precision", "mmax", "dclip", "rule", "rows", "synapses", "learn_rows")
 RUN = (
     *("preset", "dataset", "data_dir", "thresholds", "levels", "test_split"),
     *("layers", "precision", "mmax", "dclip"),
     *("rule", "batch", "epochs", "k0", "margin", "window", "shift", "flip_p256", "seed", "limit_batches"),
-    *("device", "rows", "synapses", "waves"),
+    *("device", "rows", "synapses", "learn_rows", "waves"),
 )
 
 
@@ -205,7 +205,7 @@ def verify(settings: Settings) -> None:
 
 
 @app.command()
-@with_settings(("dataset", "data_dir", "device", "rows", "synapses", "waves"))
+@with_settings(("dataset", "data_dir", "device", "rows", "synapses", "learn_rows", "waves"))
 def infer(
     settings: Settings,
     model: Annotated[Path, typer.Option(metavar="F.npz", help="A network saved by popflip train --save.")],
@@ -343,14 +343,15 @@ def _chip(settings: Settings, config: Config):
 
     rows = DEFAULT_ROWS if settings.rows is None else settings.rows
     synapses = DEFAULT_SYNAPSES if settings.synapses is None else settings.synapses
-    return ChipConfig.of(config, rows, synapses)
+    return ChipConfig.of(config, rows, synapses, learn_rows=1 if settings.learn_rows is None else settings.learn_rows)
 
 
 def _open(settings: Settings, name: str, config: Config) -> Device:
     from .device import open_device
 
     chip = _chip(settings, config)
-    return open_device(name, config, chip.array_rows, chip.array_synapses, settings.waves, partial(print, flush=True))
+    announce = partial(print, flush=True)
+    return open_device(name, config, chip.array_rows, chip.array_synapses, settings.waves, announce, chip.learn_rows)
 
 
 def _golden(wanted: bool, config: Config) -> Device | nullcontext[None]:

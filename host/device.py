@@ -144,11 +144,12 @@ def open_device(
     synapses: int = DEFAULT_SYNAPSES,
     waves: Path | None = None,
     announce: Callable[[str], object] | None = None,
+    learn_rows: int = 1,
 ) -> Device:
     """Open ``golden``, ``sim`` or a serial port.
 
-    The simulated chip takes ``rows`` × ``synapses`` a cycle and records its signals in ``waves``; ``announce`` is
-    called with a line of text before it is built.
+    The simulated chip takes ``rows`` × ``synapses`` a cycle, teaches ``learn_rows`` and records its signals in
+    ``waves``; ``announce`` is called with a line of text before it is built.
     """
     if waves is not None and name != "sim":
         raise DeviceError(f"--waves: only the simulated chip has signals to record, {name} does not")
@@ -162,7 +163,7 @@ def open_device(
         from popflip.hw.config import ChipConfig
         from popflip.sim.chip import SimulatedChip
 
-        chip = SimulatedChip(ChipConfig.of(config, rows, synapses), waves, announce)
+        chip = SimulatedChip(ChipConfig.of(config, rows, synapses, learn_rows=learn_rows), waves, announce)
         return ChipDevice(chip, config, "the simulated chip")
     from .chip_device import SerialTransport
 

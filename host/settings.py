@@ -147,6 +147,12 @@ class Settings:
     )
     rows: int | None = _setting(_integer, WHERE, "P", "Rows the chip's MAC array takes in a cycle (4).")
     synapses: int | None = _setting(_integer, WHERE, "N", "Synapses of each row it takes in a cycle (32).")
+    learn_rows: int | None = _setting(
+        _integer,
+        WHERE,
+        "P",
+        "Rows of its first layer the chip teaches in a cycle; no more than --rows, --synapses (1).",
+    )
     waves: Path | None = _setting(_path, WHERE, "F.vcd", "Record the simulated chip's signals.")
     verify: bool | None = _setting(_boolean, WHERE, "", "Compare with the golden model after every batch.")
 

@@ -99,11 +99,16 @@ class ChipConfig(Network):
         return -(-self.inputs // 8)
 
     @property
+    def fast(self) -> bool:
+        """Whether registers shorten paths at the cost of cells. Arrays with N ≤ 8 are for small, slow chips."""
+        return self.array_synapses > 8
+
+    @property
     def read_latency(self) -> int:
-        """Cycles from the request of a word of weights or counters to its data. Small arrays are for small, slow chips;
-        with N > 8 a register takes the memories' access time out of the path that follows.
+        """Cycles from the request of a word of weights or counters to its data. In fast chips what is asked for and
+        what is written goes through a register on its way to the many memories, and data through one on their way back.
         """
-        return 1 if self.array_synapses <= 8 else 2
+        return 3 if self.fast else 1
 
     # Layout -----------------------------------------------------------------------------------------------------------
 

@@ -34,23 +34,25 @@ class Counters(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         banks = [getattr(self.banks, f"bank{index}") for index in range(self.chip.learn_rows)]
-        port, late = self.port, self.chip.read_latency - 1
+        port, fast = self.port, self.chip.fast
         for index, (bank, memory) in enumerate(zip(banks, self.memories, strict=True)):
             m.submodules[f"bank{index}"] = memory
             write, read = memory.write_port(), memory.read_port()
             m.d.comb += [
-                read.en.eq(port.read | bank.read),
-                read.addr.eq(Mux(port.read, port.read_address, bank.read_address)),
-                bank.read_data.as_value().eq(delayed(m, read.data, late)),
-                write.en.eq(bank.write | (port.write & (port.write_bank == index))),
-                write.addr.eq(Mux(bank.write, bank.write_address, port.write_address)),
-                write.data.eq(Mux(bank.write, bank.write_data.as_value(), port.write_data.as_value())),
+                read.en.eq(delayed(m, port.read | bank.read, fast)),
+                read.addr.eq(delayed(m, Mux(port.read, port.read_address, bank.read_address), fast)),
+                bank.read_data.as_value().eq(delayed(m, read.data, fast)),
+                write.en.eq(delayed(m, bank.write | (port.write & (port.write_bank == index)), fast)),
+                write.addr.eq(delayed(m, Mux(bank.write, bank.write_address, port.write_address), fast)),
+                write.data.eq(
+                    delayed(m, Mux(bank.write, bank.write_data.as_value(), port.write_data.as_value()), fast)
+                ),
             ]
         words = [bank.read_data.as_value() for bank in banks]
         bank_of_data = Signal(range(len(words)))
         with m.If(port.read):
             m.d.sync += bank_of_data.eq(port.read_bank)
-        m.d.comb += port.read_data.as_value().eq(Array(words)[delayed(m, bank_of_data, late)])
+        m.d.comb += port.read_data.as_value().eq(Array(words)[delayed(m, bank_of_data, self.chip.read_latency - 1)])
         if len(words) > 1:
             m.d.comb += [held.as_value().eq(word) for held, word in zip(port.read_rows, words, strict=True)]
         return m

@@ -76,7 +76,7 @@ class Sweep(wiring.Component):
 
     def __init__(self, chip: ChipConfig):
         self.chip = chip
-        self.latency = chip.read_latency
+        self.latency = 1 + chip.fast
         super().__init__(
             {
                 "clear": In(1),
@@ -233,7 +233,7 @@ class Learn(wiring.Component):
         reading = Signal()  # which list the sweep reads …
         writing = Signal()  # … and which is written; the same until the list being read is complete
         complete = Signal()
-        capacity = max([2, *chip.rows[:-1]])
+        capacity = max([2, *chip.rows[1 if banked else 0 : -1]])
         index_bits = ceil_log2(capacity)
         m.submodules.rows = rows = Memory(shape=row_layout(chip), depth=2 << index_bits, init=[])
         push, pull = rows.write_port(), rows.read_port()
@@ -344,7 +344,7 @@ class Learn(wiring.Component):
             l1.word.eq(word),
         ]
         row = pull.data
-        late = chip.read_latency - 1
+        late = int(chip.fast)
         on_their_way = [l1]  # what has left the list, and may end a word
         for _ in range(late):
             l1, row = delayed(m, l1, 1), delayed(m, row, 1)

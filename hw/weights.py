@@ -139,16 +139,20 @@ class Weights(wiring.Component):
         with m.If(self.row.read):
             m.d.comb += address.eq(self.row.read_address)
 
+        asked = delayed(m, self.array_read | self.row.read, chip.fast)
+        address = delayed(m, address, chip.fast)
+        write_address = delayed(m, self.row.write_address, chip.fast)
+        write_data = delayed(m, self.row.write_data.as_value(), chip.fast)
         for index, bank in enumerate(self.banks):
             m.submodules[f"bank{index}"] = bank
             write, read = bank.write_port(), bank.read_port()
             m.d.comb += [
-                read.en.eq(self.array_read | self.row.read),
+                read.en.eq(asked),
                 read.addr.eq(address),
-                self.array_data[index].as_value().eq(delayed(m, read.data, chip.read_latency - 1)),
-                write.en.eq(self.row.write & (self.row.write_bank == index)),
-                write.addr.eq(self.row.write_address),
-                write.data.eq(self.row.write_data.as_value()),
+                self.array_data[index].as_value().eq(delayed(m, read.data, chip.fast)),
+                write.en.eq(delayed(m, self.row.write & (self.row.write_bank == index), chip.fast)),
+                write.addr.eq(write_address),
+                write.data.eq(write_data),
             ]
 
         bank_of_data = Signal(range(chip.array_rows))

@@ -391,11 +391,15 @@ class Controller(wiring.Component):
                     trainer.status_read.eq(1),
                     less.eq(1),
                 ]
-                m.next = "WAIT" if chip.read_latency > 1 else "LOAD"
+                m.next = "WAIT" if chip.fast else "LOAD"
 
-            if chip.read_latency > 1:
+            if chip.fast:
+                waited = Signal(range(chip.read_latency - 1))
                 with m.State("WAIT"):
-                    m.next = "LOAD"
+                    m.d.sync += waited.eq(waited + 1)
+                    with m.If(waited == chip.read_latency - 2):
+                        m.d.sync += waited.eq(0)
+                        m.next = "LOAD"
 
             with m.State("LOAD"), m.If(trainer.status_valid | ~shows_status):
                 m.d.comb += [load.eq(1), forward.eq(1)]
