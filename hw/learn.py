@@ -377,13 +377,13 @@ class Learn(wiring.Component):
                 ),
             ]
             l2, l2_delta = l1, row.delta
-            for _ in range(chip.read_latency):
+            for _ in range(chip.read_latency + late):
                 l2, l2_delta = delayed(m, l2, 1), delayed(m, l2_delta, 1)
                 on_their_way.append(l2)
             m.d.comb += [
                 backward.valid.eq(l2.above),
                 backward.delta.eq(l2_delta),
-                backward.weights.eq(self.state.weights.read_data),
+                backward.weights.eq(delayed(m, self.state.weights.read_data, late)),
                 backward.starts_word.eq(l2.starts_word),
                 backward.ends_word.eq(l2.ends_word),
                 backward.word.eq(l2.word.index),

@@ -102,12 +102,17 @@ class Trainer(wiring.Component):
 
         # Verdicts: a prediction to the host, or a sample to learn, or nothing -----------------------------------------
         verdict, decided = error.o.payload, error.o.valid & error.o.ready
+        predictions = port.predictions
+        if chip.fast:  # the array does not wait for the link in the same cycle
+            m.submodules.predicted = predicted = Queue(range(chip.classes), 2)
+            connect(m, predicted.o, flipped(port.predictions))
+            predictions = predicted.i
         m.d.comb += [
-            port.predictions.valid.eq(error.o.valid & verdict.sample.infer),
-            port.predictions.payload.eq(verdict.rival),
+            predictions.valid.eq(error.o.valid & verdict.sample.infer),
+            predictions.payload.eq(verdict.rival),
             taught.i.valid.eq(error.o.valid & verdict.teaches),
             taught.i.payload.eq(verdict),
-            error.o.ready.eq(Mux(verdict.sample.infer, port.predictions.ready, taught.i.ready)),
+            error.o.ready.eq(Mux(verdict.sample.infer, predictions.ready, taught.i.ready)),
             slots.free.eq(decided & ~verdict.teaches),
             slots.free_slot.eq(verdict.sample.slot),
         ]
@@ -125,6 +130,9 @@ class Trainer(wiring.Component):
         ending = Signal()  # the batch ends …
         starting = Signal()  # … or initial weights are drawn
         operation = Signal(UpdateCommand)
+        ended = Signal()
+        m.d.sync += ended.eq(0)
+        m.d.comb += status.batches.eq(ended)
         m.d.comb += update.command.payload.eq(operation)
         with m.FSM():
             with m.State("RUN"):
@@ -145,7 +153,7 @@ class Trainer(wiring.Component):
             with m.State("UPDATE"):
                 m.d.comb += update.command.valid.eq(1)
                 with m.If(update.command.ready):
-                    m.d.comb += status.batches.eq(operation == UpdateCommand.END_BATCH)
+                    m.d.sync += ended.eq(operation == UpdateCommand.END_BATCH)
                     m.next = "RUN"
         with m.If(ending | starting):
             m.d.sync += in_batch.eq(0)
@@ -166,10 +174,7 @@ class Trainer(wiring.Component):
         # What is read goes to all of them, so that only requests have to be chosen.
         connect(m, learn.state.counters, counters.banks)
         host, owner = flipped(port.state), Signal(range(3))
-        with m.If(~running):
-            m.d.comb += owner.eq(1)
-        with m.Elif(port.idle):
-            m.d.comb += owner.eq(2)
+        m.d.sync += owner.eq(Mux(running, port.idle << 1, 1))  # none of them asks in its first cycle
         for target, ports, chosen in (
             (weights.row, (learn.state.weights, update.state.weights, host.weights), owner),
             (counters.port, (update.state.counters, host.counters), running),

@@ -83,14 +83,14 @@ class Controller(wiring.Component):
         below, above = Signal(), Signal()  # the value so far, against its register's range
 
         def chosen(values: dict[Command, int], default: int = 0) -> Signal:
-            """The current command's constant."""
+            """The current command's constant, in a register: a cycle behind the command."""
             signal = Signal(range(max(default, *values.values()) + 1), name="chosen")
             with m.Switch(command):
                 for value in set(values.values()) - {default}:
                     with m.Case(*(key for key in values if values[key] == value)):
-                        m.d.comb += signal.eq(value)
+                        m.d.sync += signal.eq(value)
                 with m.Default():
-                    m.d.comb += signal.eq(default)
+                    m.d.sync += signal.eq(default)
             return signal
 
         def one_of(*commands: Command) -> Value:
@@ -100,6 +100,8 @@ class Controller(wiring.Component):
         item = chosen(sizes.item, default=self.identity.buffer_bytes - 1)  # longer than any frame: takes no items
         unit = chosen(sizes.unit)
         reads = chosen({key: format.reads for key, format in COMMANDS.items()})
+        range_words = chosen({key: len(words) for key, words in rom.ranges.items()})
+        range_start = chosen({key: words.start for key, words in rom.ranges.items()})
         waits = chosen({key: format.waits for key, format in COMMANDS.items()})
 
         # Bytes of a prologue, sample or word: `left` runs from their number minus 1 to 0, then starts again.
@@ -138,7 +140,7 @@ class Controller(wiring.Component):
         memory_words = chosen(sizes.memory)
         length = Signal(range(2 ** len(count) * max(sizes.answer.values())))
         end = Signal(range(2 * (max(places, self.identity.buffer_bytes) + 1)))  # address behind the last word
-        # Registers, a cycle behind: no state changes them and looks at them in the next cycle but REFUSE.
+        # Registers too: no state changes what they come from and looks at them in the next cycle.
         m.d.sync += [length.eq(0), end.eq(address + count)]
         for size in set(sizes.answer.values()):
             with m.If(one_of(*(key for key in sizes.answer if sizes.answer[key] == size))):
@@ -218,9 +220,9 @@ class Controller(wiring.Component):
                 many, start = word[-48:-32], word[-32:]
                 m.d.comb += reader.mark.eq(1)
                 m.d.sync += [address.eq(start), far.eq(start[len(address) :].any())]
-                m.d.sync += count.eq(chosen({key: len(words) for key, words in rom.ranges.items()}))
+                m.d.sync += count.eq(range_words)
                 with m.If(one_of(*rom.ranges)):
-                    m.d.sync += address.eq(chosen({key: words.start for key, words in rom.ranges.items()}))
+                    m.d.sync += address.eq(range_start)
                 with m.If(one_of(Command.READ_WEIGHTS, Command.READ_COUNTERS)):
                     m.d.sync += count.eq(many)
                     with m.If(many[len(count) :].any()):
@@ -272,11 +274,14 @@ class Controller(wiring.Component):
                 m.d.sync += [below.eq(is_below), above.eq(is_above)]
                 m.d.comb += [reader.step.eq(1), next_byte.eq(1)]
                 with m.If(last):
-                    with m.If(is_below | is_above):
-                        refuse(Result.BAD_VALUE)
-                    with m.Else():
-                        m.d.comb += more.eq(1)
-                        m.next = "ITEM"
+                    m.next = "IN_RANGE"
+
+            with m.State("IN_RANGE"):
+                with m.If(below | above):
+                    refuse(Result.BAD_VALUE)
+                with m.Else():
+                    m.d.comb += more.eq(1)
+                    m.next = "ITEM"
 
             with m.State("ACCEPT"):
                 with m.If(one_of(*sizes.memory) & (far | (end > memory_words))):
@@ -304,12 +309,10 @@ class Controller(wiring.Component):
             with m.State("REFUSE"):
                 # From here on it is a request to read one byte, the expected number.
                 m.d.comb += reader.step.eq(remaining)
-                m.d.sync += [
-                    command.eq(Command.IDENTIFY),
-                    count.eq(REFUSAL_BYTES),
-                    length.eq(REFUSAL_BYTES),
-                    left.eq(0),
-                ]
+                m.d.sync += [command.eq(Command.IDENTIFY), count.eq(REFUSAL_BYTES), left.eq(0)]
+                m.next = "REFUSED"
+
+            with m.State("REFUSED"):  # what follows from the command and the number of items is there a cycle later
                 m.next = "ANSWER"
 
             # Second pass: into the chip -----------------------------------------------------------------------------
