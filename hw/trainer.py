@@ -89,7 +89,8 @@ class Trainer(wiring.Component):
             error.margin.eq(values.margin),
             weights.array_read.eq(forward.weights_read),
             weights.array_address.eq(forward.weights_address),
-            forward.weights_ready.eq(weights.array_ready),
+            # As weights.array_ready says, but only learning asks for rows while samples are on the chip.
+            forward.weights_ready.eq(~learn.state.weights.read),
             forward.weights_data.eq(weights.array_data),
             activations.write.eq(forward.store),
             activations.slot.eq(forward.store_slot),

@@ -230,7 +230,6 @@ class Controller(wiring.Component):
                 m.next = "ITEM"
 
             with m.State("ITEM"):
-                m.d.comb += constant.addr.eq(Cat(left[:2], reader.data))
                 m.d.sync += [number.eq(reader.data), below.eq(0), above.eq(0)]
                 with m.If(remaining == 0):
                     m.next = "ACCEPT"
@@ -248,7 +247,7 @@ class Controller(wiring.Component):
                             refuse(Result.BAD_LABEL)
                 with m.Elif(command == Command.CONFIGURE):
                     m.d.comb += reader.step.eq(1)
-                    m.next = "RANGE"
+                    m.next = "LIMITS"
                     with m.If(reader.data >= len(rom.numbers)):
                         refuse(Result.BAD_REGISTER)
                 with m.Else():
@@ -260,6 +259,10 @@ class Controller(wiring.Component):
                     m.next = "ITEM"
                     with m.If(Cat(label[8:], reader.data) >= chip.classes):
                         refuse(Result.BAD_LABEL)
+
+            with m.State("LIMITS"):
+                m.d.comb += constant.addr.eq(Cat(left[:2], number))
+                m.next = "RANGE"
 
             with m.State("RANGE"):
                 # The lowest byte comes first, so each byte outweighs what was found before it.
