@@ -55,8 +55,16 @@ def test_a_row_fits_its_columns(utilisation):
     assert row[11:] == ("124.0", "81.7%", "85.0%", "19.1%", "forward", "1.24")
 
 
-def test_golden_speed_says_why_it_is_skipped():
-    ran = subprocess.run(
-        [sys.executable, BENCH / "golden_speed.py"], env={}, capture_output=True, text=True, check=True
-    )
+def test_the_mean_of_a_line_by_hand():
+    """From 10 to 4 in 2, then at 4 for 6 more."""
+    spec = importlib.util.spec_from_file_location("mnist_cycles", BENCH / "mnist_cycles.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.mean([(1, 10), (3, 4), (9, 4)]) == (14 + 24) / 8
+
+
+@pytest.mark.parametrize("script", ["golden_speed", "mnist_cycles"])
+def test_a_script_without_mnist_says_why_it_is_skipped(script):
+    ran = subprocess.run([sys.executable, BENCH / f"{script}.py"], env={}, capture_output=True, text=True, check=True)
     assert ran.stdout == "skipped: MNIST is needed; say where it is with --data-dir D or POPFLIP_DATA=D, for D/mnist/\n"

@@ -47,6 +47,23 @@ def test_defaults_are_a_chip_and_a_link(name):
     assert (top.clock.pll is None) == (board.clock_hz == platform.default_clk_frequency)
 
 
+@pytest.mark.parametrize(
+    ("name", "preset"), [(name, preset) for name in NAMES for preset in constraints.board(name).fits]
+)
+def test_other_presets_are_a_chip_and_a_clock(name, preset):
+    board = constraints.board(name).fitting(preset)
+    chip = ChipConfig.of(PRESETS[preset].config, board.rows, board.synapses, board.slots, board.learn_rows)
+    top = board.top(chip, board.platform())
+    assert board.preset == preset
+    assert abs(top.clock.hz - board.clock_hz) <= board.clock_hz / 100
+
+
+def test_presets_that_nothing_is_known_of_leave_a_board_as_it_is():
+    assert "mnist" in constraints.board("ulx3s_85f").fits
+    for preset in (None, "digits"):
+        assert constraints.board("ulx3s_85f").fitting(preset) == constraints.board("ulx3s_85f")
+
+
 def test_unknown_board_is_one_line():
     with pytest.raises(ConfigError) as error:
         constraints.board("versa")
