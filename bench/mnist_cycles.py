@@ -2,10 +2,10 @@
 
     python bench/mnist_cycles.py [--data-dir D] [--clock MHZ] [64x16x8 …]
 
-The golden model learns up to each point; there the chip takes its state over, learns some batches, every bit of which is
-compared, and has its cycles counted. The mean over the run takes cycles between two points as a line. Reads ``D/mnist/``
-or ``$POPFLIP_DATA/mnist/`` and downloads nothing. A geometry is rows × synapses of the MAC array × rows learned at once.
-Cycles are exact: the same command prints the same numbers everywhere.
+The golden model learns up to each point; there the chip takes its state over, learns some batches, every bit of which
+is compared, and has its cycles counted. The mean over the run takes cycles between two points as a line. Reads
+``D/mnist/`` or ``$POPFLIP_DATA/mnist/`` and downloads nothing. A geometry is rows × synapses of the MAC array × rows
+learned at once. Cycles are exact: the same command prints the same numbers everywhere.
 """
 
 from __future__ import annotations

@@ -180,6 +180,10 @@ class Forward(wiring.Component):
                 "ready": 1,  # `layer` may be issued: the layer below is whole
                 "layer": range(depth),
                 "sample": sample_layout(chip),
+                # Of `layer`, looked up beforehand:
+                "last_word": range(max(chip.words)),
+                "last_group": range(max(chip.groups)),
+                "address": range(chip.weight_depth),
             }
         )
         context = Array(Signal(context_layout, name=f"context{index}") for index in range(2))
@@ -192,6 +196,9 @@ class Forward(wiring.Component):
                 context[load].ready.eq(1),
                 context[load].layer.eq(0),
                 context[load].sample.eq(self.i.payload),
+                context[load].last_word.eq(self.i.payload.words - 1),
+                context[load].last_group.eq(chip.groups[0] - 1),
+                context[load].address.eq(chip.weight_base[0]),
                 load.eq(~load),
             ]
 
@@ -237,15 +244,9 @@ class Forward(wiring.Component):
                     layer.eq(next_layer),
                     word.eq(0),
                     group.eq(0),
-                    group_last.eq(of_layer([groups - 1 for groups in chip.groups], next_layer)),
-                    word_last.eq(
-                        Mux(
-                            next_layer == 0,
-                            context[chosen].sample.words - 1,
-                            of_layer([words - 1 for words in chip.words], next_layer),
-                        )
-                    ),
-                    row_address.eq(of_layer(chip.weight_base, next_layer)),
+                    group_last.eq(context[chosen].last_group),
+                    word_last.eq(context[chosen].last_word),
+                    row_address.eq(context[chosen].address),
                 ]
                 with m.If(next_layer == depth - 1):
                     m.d.sync += turn.eq(~turn)
@@ -349,10 +350,15 @@ class Forward(wiring.Component):
                 stored.eq(done.valid & done.ends_layer & ~done_last_layer),
                 stored_context.eq(done.context),
             ]
+            above = Signal(range(depth))
+            m.d.comb += above.eq(context[stored_context].layer + 1)
             with m.If(stored):
                 m.d.sync += [
                     context[stored_context].ready.eq(1),
-                    context[stored_context].layer.eq(context[stored_context].layer + 1),
+                    context[stored_context].layer.eq(above),
+                    context[stored_context].last_word.eq(of_layer([words - 1 for words in chip.words], above)),
+                    context[stored_context].last_group.eq(of_layer([groups - 1 for groups in chip.groups], above)),
+                    context[stored_context].address.eq(of_layer(chip.weight_base, above)),
                 ]
 
         # Last layer: to the error unit --------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from .ingest import Ingest, sample_layout
 from .learn import Learn
 from .slots import Slots
 from .status import RegisterFile, Status
-from .stream import Queue
+from .stream import Queue, delayed
 from .trainer_port import TrainerCommand, TrainerSignature
 from .update import Update, UpdateCommand
 from .weights import Weights
@@ -68,6 +68,9 @@ class Trainer(wiring.Component):
         m.submodules.weights = weights = Weights(chip)
         m.submodules.counters = counters = Counters(chip)
         values = registers.values
+        register_write, register_index, register_value = (
+            delayed(m, value, chip.fast) for value in (port.register_write, port.register_index, port.register_value)
+        )
 
         # Samples: ingest, forward, error ------------------------------------------------------------------------------
         in_batch = Signal(31)  # samples of this batch that have been started
@@ -166,9 +169,9 @@ class Trainer(wiring.Component):
             update.flip_p256.eq(values.flip_p256),
             update.shift.eq(values.shift),
             update.rng_load.eq(registers.write_rng),
-            update.rng_value.eq(port.register_value),
+            update.rng_value.eq(register_value),
             update.crc_load.eq(registers.write_signature | starting),
-            update.crc_value.eq(Mux(starting, 0, port.register_value)),
+            update.crc_value.eq(Mux(starting, 0, register_value)),
         ]
 
         # Weights and counters belong to one of three at a time, learning having its own way to the counters -----------
@@ -190,9 +193,9 @@ class Trainer(wiring.Component):
 
         # Registers and status -----------------------------------------------------------------------------------------
         m.d.comb += [
-            registers.write.eq(port.register_write),
-            registers.index.eq(port.register_index),
-            registers.value.eq(port.register_value),
+            registers.write.eq(register_write),
+            registers.index.eq(register_index),
+            registers.value.eq(register_value),
             status.clear.eq(starting),
             status.samples.eq(decided & ~verdict.sample.infer),
             status.errors.eq(decided & verdict.teaches),

@@ -24,8 +24,9 @@ from .initialise import Initialise
 from .mask import Mask
 from .prng import Prng
 from .scan import BlockScan, Scan, most_synapses
-from .select import Select
+from .select import Select, selected_layout
 from .signature import FlipSignature
+from .stream import Queue
 from .weights import StateSignature
 
 
@@ -97,7 +98,12 @@ class Update(wiring.Component):
         m.submodules.signature = signature = self._signature
         m.submodules.initialise = initialise = Initialise(chip)
 
-        connect(m, select.o, flip.i)
+        if chip.fast:  # ties and masks do not wait for each other in the same cycle
+            m.submodules.selected = selected = Queue(selected_layout(chip), 2)
+            connect(m, select.o, selected.i)
+            connect(m, selected.o, flip.i)
+        else:
+            connect(m, select.o, flip.i)
         connect(m, flip.mask_start, mask.start)
         connect(m, mask.o, flip.mask)
         connect(m, flip.records, signature.i)

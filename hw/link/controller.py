@@ -20,6 +20,7 @@ from amaranth.lib.wiring import Out
 
 from ..config import ChipConfig
 from ..registers import CYCLE_COUNTERS, registers, status_words
+from ..stream import delayed
 from ..trainer_port import TrainerCommand, TrainerSignature
 from .buffer import ENTRY_HEADER, BufferReadSignature, counter_bytes, weight_bytes
 from .frames import ANSWER_HEADER, COMMANDS, MAX_LENGTH, REFUSAL_BYTES, Command, Identity, Result
@@ -30,7 +31,7 @@ SIGN = 0x80  # of a value's last byte
 
 def train_latency(chip: ChipConfig, samples: int) -> int:
     """Cycles from the last byte of a TRAIN request to the first one offered to the trainer: all labels are checked."""
-    return 12 + chip.label_bytes * (samples + 1)
+    return 13 + chip.label_bytes * (samples + 1)
 
 
 class Controller(wiring.Component):
@@ -80,6 +81,7 @@ class Controller(wiring.Component):
         number = Signal(range(len(rom.numbers)))
         label = Signal(8 * chip.label_bytes)
         second = Signal()  # of two label bytes
+        wrong = Signal()  # the label, or the register's number, that was looked at last
         below, above = Signal(), Signal()  # the value so far, against its register's range
 
         def chosen(values: dict[Command, int], default: int = 0) -> Signal:
@@ -123,11 +125,12 @@ class Controller(wiring.Component):
         # What follows the loaded bytes is not sent, so the widest source may stay behind the others.
         shift, load = Signal(), Signal()
         loaded = Signal.like(word)
-        m.d.comb += loaded.eq(counters.read_data.as_value())
+        weight_data = delayed(m, weights.read_data.as_value(), chip.fast)
+        m.d.comb += loaded.eq(delayed(m, counters.read_data.as_value(), chip.fast))
         shows_status = one_of(Command.STATUS, Command.CYCLES, Command.SIGNATURE)
         with m.Switch(command):
             with m.Case(Command.READ_WEIGHTS):
-                m.d.comb += loaded[: len(weights.read_data.as_value())].eq(weights.read_data.as_value())
+                m.d.comb += loaded[: len(weight_data)].eq(weight_data)
             with m.Case(Command.IDENTIFY):
                 m.d.comb += loaded[:8].eq(Mux(result == Result.OK, constant.data, expected))
             with m.Case(Command.STATUS, Command.CYCLES, Command.SIGNATURE):
@@ -140,8 +143,13 @@ class Controller(wiring.Component):
         memory_words = chosen(sizes.memory)
         length = Signal(range(2 ** len(count) * max(sizes.answer.values())))
         end = Signal(range(2 * (max(places, self.identity.buffer_bytes) + 1)))  # address behind the last word
-        # Registers too: no state changes what they come from and looks at them in the next cycle.
+        # Registers too: no state changes what they come from and looks at them in the next cycle (or the next but one).
         m.d.sync += [length.eq(0), end.eq(address + count)]
+        bad_address, bad_length = Signal(), Signal()
+        m.d.sync += [
+            bad_address.eq(one_of(*sizes.memory) & (far | (end > memory_words))),
+            bad_length.eq(length > MAX_LENGTH),
+        ]
         for size in set(sizes.answer.values()):
             with m.If(one_of(*(key for key in sizes.answer if sizes.answer[key] == size))):
                 m.d.sync += length.eq(count * size)
@@ -176,7 +184,7 @@ class Controller(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += reader.mark.eq(1)
-                m.d.sync += [phase.eq(0), second.eq(0)]
+                m.d.sync += [phase.eq(0), second.eq(0), wrong.eq(0)]
                 with m.If(reader.available):
                     m.next = "HEADER"
 
@@ -231,8 +239,10 @@ class Controller(wiring.Component):
 
             with m.State("ITEM"):
                 m.d.sync += [number.eq(reader.data), below.eq(0), above.eq(0)]
-                with m.If(remaining == 0):
-                    m.next = "ACCEPT"
+                with m.If(wrong):
+                    refuse(Result.BAD_LABEL)
+                with m.Elif(remaining == 0):
+                    m.next = "WEIGH"
                 with m.Elif(remaining < item):
                     refuse(Result.BAD_LENGTH)
                 with m.Elif(command == Command.TRAIN):
@@ -241,28 +251,27 @@ class Controller(wiring.Component):
                         m.d.sync += label.eq(Cat(label[8:], reader.data))
                         m.next = "LABEL_CHECK"
                     else:
-                        # Whether it is refused or not, so that the next byte's address does not wait for this one.
+                        # Refused in the next cycle, so that the next byte's address does not wait for this one.
                         m.d.comb += [reader.step.eq(item), more.eq(1)]
-                        with m.If(reader.data >= chip.classes):
-                            refuse(Result.BAD_LABEL)
+                        m.d.sync += wrong.eq(reader.data >= chip.classes)
                 with m.Elif(command == Command.CONFIGURE):
                     m.d.comb += reader.step.eq(1)
+                    m.d.sync += wrong.eq(reader.data >= len(rom.numbers))
                     m.next = "LIMITS"
-                    with m.If(reader.data >= len(rom.numbers)):
-                        refuse(Result.BAD_REGISTER)
                 with m.Else():
                     m.d.comb += [reader.step.eq(item), more.eq(1)]
 
             if chip.label_bytes == 2:
                 with m.State("LABEL_CHECK"):
                     m.d.comb += [reader.step.eq(item - 1), more.eq(1)]
+                    m.d.sync += wrong.eq(Cat(label[8:], reader.data) >= chip.classes)
                     m.next = "ITEM"
-                    with m.If(Cat(label[8:], reader.data) >= chip.classes):
-                        refuse(Result.BAD_LABEL)
 
             with m.State("LIMITS"):
                 m.d.comb += constant.addr.eq(Cat(left[:2], number))
                 m.next = "RANGE"
+                with m.If(wrong):
+                    refuse(Result.BAD_REGISTER)
 
             with m.State("RANGE"):
                 # The lowest byte comes first, so each byte outweighs what was found before it.
@@ -286,10 +295,13 @@ class Controller(wiring.Component):
                     m.d.comb += more.eq(1)
                     m.next = "ITEM"
 
+            with m.State("WEIGH"):  # the last item counts, and what follows from that is known a cycle later
+                m.next = "ACCEPT"
+
             with m.State("ACCEPT"):
-                with m.If(one_of(*sizes.memory) & (far | (end > memory_words))):
+                with m.If(bad_address):
                     refuse(Result.BAD_ADDRESS)
-                with m.Elif(length > MAX_LENGTH):
+                with m.Elif(bad_length):
                     refuse(Result.BAD_LENGTH)
                 with m.Elif((command == Command.RESET) & (word[-8 * VALUE_BYTES :] == 0)):
                     refuse(Result.BAD_VALUE)
@@ -400,10 +412,10 @@ class Controller(wiring.Component):
                 m.next = "WAIT" if chip.fast else "LOAD"
 
             if chip.fast:
-                waited = Signal(range(chip.read_latency - 1))
+                waited = Signal(range(chip.read_latency))
                 with m.State("WAIT"):
                     m.d.sync += waited.eq(waited + 1)
-                    with m.If(waited == chip.read_latency - 2):
+                    with m.If(waited == chip.read_latency - 1):
                         m.d.sync += waited.eq(0)
                         m.next = "LOAD"
 
