@@ -14,7 +14,7 @@ while one drains, the other's words fill the array. The last layers leave in the
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -174,16 +174,28 @@ class Forward(wiring.Component):
             return Array(values)[layer]
 
         # Two samples in turn ------------------------------------------------------------------------------------------
+        places = {
+            "last_word": range(max(chip.words)),
+            "last_group": range(max(chip.groups)),
+            "address": range(chip.weight_depth),  # of the first word
+        }
+
+        def look_up(layer, listed) -> dict[str, Value]:
+            """A layer's :data:`places`; ``listed`` words are in the first one's list."""
+            last_words = of_layer([words - 1 for words in chip.words], layer)
+            return {
+                "last_word": Mux(layer == 0, listed - 1, last_words),
+                "last_group": of_layer([groups - 1 for groups in chip.groups], layer),
+                "address": of_layer(chip.weight_base, layer),
+            }
+
         context_layout = data.StructLayout(
             {
                 "valid": 1,  # a sample is here, until its last sums have left
                 "ready": 1,  # `layer` may be issued: the layer below is whole
                 "layer": range(depth),
                 "sample": sample_layout(chip),
-                # Of `layer`, looked up beforehand:
-                "last_word": range(max(chip.words)),
-                "last_group": range(max(chip.groups)),
-                "address": range(chip.weight_depth),
+                **(places if chip.fast else {}),  # of `layer`, looked up beforehand
             }
         )
         context = Array(Signal(context_layout, name=f"context{index}") for index in range(2))
@@ -196,11 +208,11 @@ class Forward(wiring.Component):
                 context[load].ready.eq(1),
                 context[load].layer.eq(0),
                 context[load].sample.eq(self.i.payload),
-                context[load].last_word.eq(self.i.payload.words - 1),
-                context[load].last_group.eq(chip.groups[0] - 1),
-                context[load].address.eq(chip.weight_base[0]),
                 load.eq(~load),
             ]
+            if chip.fast:
+                found = look_up(Const(0), self.i.payload.words)
+                m.d.sync += [context[load][name].eq(value) for name, value in found.items()]
 
         # S0: issue ----------------------------------------------------------------------------------------------------
         running = Signal()  # a layer of a sample is being issued …
@@ -238,15 +250,19 @@ class Forward(wiring.Component):
             m.d.sync += running.eq(other_can | same_can)
             with m.If(other_can | same_can):
                 next_layer = context[chosen].layer
+                if chip.fast:
+                    place = {name: context[chosen][name] for name in places}
+                else:
+                    place = look_up(next_layer, context[chosen].sample.words)
                 m.d.sync += [
                     current.eq(chosen),
                     context[chosen].ready.eq(0),
                     layer.eq(next_layer),
                     word.eq(0),
                     group.eq(0),
-                    group_last.eq(context[chosen].last_group),
-                    word_last.eq(context[chosen].last_word),
-                    row_address.eq(context[chosen].address),
+                    group_last.eq(place["last_group"]),
+                    word_last.eq(place["last_word"]),
+                    row_address.eq(place["address"]),
                 ]
                 with m.If(next_layer == depth - 1):
                     m.d.sync += turn.eq(~turn)
@@ -356,10 +372,10 @@ class Forward(wiring.Component):
                 m.d.sync += [
                     context[stored_context].ready.eq(1),
                     context[stored_context].layer.eq(above),
-                    context[stored_context].last_word.eq(of_layer([words - 1 for words in chip.words], above)),
-                    context[stored_context].last_group.eq(of_layer([groups - 1 for groups in chip.groups], above)),
-                    context[stored_context].address.eq(of_layer(chip.weight_base, above)),
                 ]
+                if chip.fast:
+                    found = look_up(above, context[stored_context].sample.words)
+                    m.d.sync += [context[stored_context][name].eq(value) for name, value in found.items()]
 
         # Last layer: to the error unit --------------------------------------------------------------------------------
         m.submodules.results = results = Queue(result_layout(chip), RESULT_GROUPS)

@@ -84,15 +84,19 @@ class Controller(wiring.Component):
         wrong = Signal()  # the label, or the register's number, that was looked at last
         below, above = Signal(), Signal()  # the value so far, against its register's range
 
+        # In fast chips what follows from command, address and count is a cycle behind. No state changes them and looks
+        # at what follows in the next cycle, or the next but one.
+        behind = "sync" if chip.fast else "comb"
+
         def chosen(values: dict[Command, int], default: int = 0) -> Signal:
-            """The current command's constant, in a register: a cycle behind the command."""
+            """The current command's constant."""
             signal = Signal(range(max(default, *values.values()) + 1), name="chosen")
             with m.Switch(command):
                 for value in set(values.values()) - {default}:
                     with m.Case(*(key for key in values if values[key] == value)):
-                        m.d.sync += signal.eq(value)
+                        m.d[behind] += signal.eq(value)
                 with m.Default():
-                    m.d.sync += signal.eq(default)
+                    m.d[behind] += signal.eq(default)
             return signal
 
         def one_of(*commands: Command) -> Value:
@@ -143,16 +147,15 @@ class Controller(wiring.Component):
         memory_words = chosen(sizes.memory)
         length = Signal(range(2 ** len(count) * max(sizes.answer.values())))
         end = Signal(range(2 * (max(places, self.identity.buffer_bytes) + 1)))  # address behind the last word
-        # Registers too: no state changes what they come from and looks at them in the next cycle (or the next but one).
-        m.d.sync += [length.eq(0), end.eq(address + count)]
+        m.d[behind] += [length.eq(0), end.eq(address + count)]
         bad_address, bad_length = Signal(), Signal()
-        m.d.sync += [
+        m.d[behind] += [
             bad_address.eq(one_of(*sizes.memory) & (far | (end > memory_words))),
             bad_length.eq(length > MAX_LENGTH),
         ]
         for size in set(sizes.answer.values()):
             with m.If(one_of(*(key for key in sizes.answer if sizes.answer[key] == size))):
-                m.d.sync += length.eq(count * size)
+                m.d[behind] += length.eq(count * size)
 
         m.d.comb += [
             header.payload.sequence.eq(sequence),
