@@ -133,6 +133,8 @@ class Trainer(wiring.Component):
         # Sequence: nothing is in flight when weights change -----------------------------------------------------------
         ending = Signal()  # the batch ends …
         starting = Signal()  # … or initial weights are drawn
+        started = Signal()  # in the cycle before
+        m.d.sync += started.eq(starting)
         operation = Signal(UpdateCommand)
         ended = Signal()
         m.d.sync += ended.eq(0)
@@ -170,8 +172,8 @@ class Trainer(wiring.Component):
             update.shift.eq(values.shift),
             update.rng_load.eq(registers.write_rng),
             update.rng_value.eq(register_value),
-            update.crc_load.eq(registers.write_signature | starting),
-            update.crc_value.eq(Mux(starting, 0, register_value)),
+            update.crc_load.eq(registers.write_signature | started),
+            update.crc_value.eq(Mux(started, 0, register_value)),
         ]
 
         # Weights and counters belong to one of three at a time, learning having its own way to the counters -----------
