@@ -12,7 +12,7 @@ BOARD = Board(
     synapses=32,
     clock_hz=25e6,
     buffer=2048,
-    fits={"mnist": Fit(rows=64, synapses=16, slots=8, learn_rows=8, clock_hz=62.5e6)},
+    fits={"mnist": Fit(rows=64, synapses=16, slots=8, learn_rows=8, clock_hz=50e6)},
     program="openFPGALoader --board ulx3s {bitstream}",
     port="/dev/ttyUSB0",
 )
