@@ -203,6 +203,11 @@ def _family(platform: Platform) -> Family:
     return next(family for kind, family in FAMILIES.items() if isinstance(platform, kind))
 
 
+def tools_of(platform: Platform) -> _Tools:
+    """The tools that build for ``platform``; :class:`BuildError` if they are not installed."""
+    return _Tools(_family(platform))
+
+
 class _Tools:
     """The tools of the ``build`` extra, wherever this Python has its commands."""
 

@@ -298,6 +298,50 @@ def build(
 
 
 @app.command()
+@with_settings(tuple(name for name in RUN if name not in ("device", "store", "replay", "waves")))
+def estimate(
+    settings: Settings,
+    board: Annotated[str, typer.Option(metavar="NAME", help="Which board; popflip info lists them.")],
+    auto: Annotated[
+        bool, typer.Option("--auto", help="Choose rows, synapses and rows learned at once: the fastest that fit.")
+    ] = False,
+) -> None:
+    """Say how fast a network would learn on a board, and what it would take of it, without building anything.
+
+    The run is made on the golden model, whose mistakes are the chip's: cycles of forward, learn, select and flip are
+    exact, what lies between them, logic and memory are modelled. Which geometries would be better is listed below.
+    """
+    from dataclasses import replace
+
+    from popflip import constraints
+
+    from . import estimate as estimates
+    from .build import chip_for
+    from .progress import Progress
+    from .run import batches_to_run
+    from .work import of_run
+
+    entry = constraints.board(board)
+    if settings.baud is not None:
+        entry = replace(entry, baud=settings.baud)
+    fit = entry.fit(settings.preset, settings.rule)
+    settings = replace(settings, preset=settings.preset or fit.preset, store=0)
+    experiment = _experiment(settings, None)
+    chip = chip_for(entry, fit, settings)
+    estimates.check(experiment)
+    last = batches_to_run(experiment.config, len(experiment.y_train), settings.limit_batches)
+    with Progress(0, last, experiment.config.batch) as progress:
+        work = of_run(experiment, settings.limit_batches, progress.update)
+    found = estimates.better(entry, fit, chip, work)
+    if auto:
+        chip = estimates.chosen(found, entry)
+    _table(estimates.rows(estimates.of(entry, fit, chip, work)))
+    print()
+    for line in estimates.ranking(found):
+        print(line)
+
+
+@app.command()
 def info() -> None:
     """List versions, presets, data sets, devices, boards and where things are kept."""
     import platform

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from popflip.golden.config import WORD
+from popflip.hw import popcount
 from popflip.hw.config import ChipConfig
 from popflip.hw.select import digit_bits, passes
 from popflip.hw.signature import INDEX_BITS, bits_a_cycle
@@ -27,7 +28,6 @@ RECEIVED = 3  # from a sample's last byte to the array
 LATENCY = 8  # from a word's weights to what becomes of its sum
 VERDICT = 4  # from the last class's sum to the verdict
 FLIP_FILL = {False: 3, True: 7}  # cycles before the first word and after the last one, by whether the chip is fast
-DRAWN_AHEAD = 1  # cycles of a layer's first mask that pass before its first word comes
 SETTLED = 4  # words after which what waited is felt no more
 
 
@@ -81,8 +81,7 @@ def learn_cycles(chip: ChipConfig, work: Work) -> NDArray[np.int64]:
 def select_cycles(chip: ChipConfig) -> int:
     """Cycles of the passes that find all layers' thresholds: the same in each batch."""
     turns = passes(chip, digit_bits(chip))
-    banked = chip.learn_rows > 1
-    fill = 4 + banked + 2 * chip.fast + chip.read_latency
+    fill = 2 + popcount.latency(chip.array_synapses) + chip.read_latency + (3 if chip.learn_rows > 1 else 1 + chip.fast)
     return sum(2 + turns * (rows * words + fill) for rows, words in zip(chip.counter_rows, chip.words, strict=True))
 
 
@@ -97,8 +96,8 @@ def flip_cycles(chip: ChipConfig, work: Work, layer: int, changes: Changes) -> i
     np.add.at(records, row * words + last + 1, record)
     if lanes > WORD:  # the 32-synapse words of one that has a record are walked through, those without one too
         parts = np.minimum(lanes // WORD, chip.mask_words[layer] - last * lanes // WORD)
-        place, first, count = np.unique(row * words + last + 1, return_index=True, return_counts=True)
-        records[place] += parts[first] - count
+        waiting, first, number = np.unique(row * words + last + 1, return_index=True, return_counts=True)
+        records[waiting] += parts[first] - number
     np.add.at(ties, changes.ties[:, 0] * words + changes.ties[:, 1] // lanes, 1)
 
     lowest = work.config.flip_p256 & -work.config.flip_p256
@@ -117,9 +116,8 @@ def flip_cycles(chip: ChipConfig, work: Work, layer: int, changes: Changes) -> i
             waits, marks = int(records[index]), int(ties[index])
             drawn = 1
             if not steady and index % words % every == 0:
-                parts = max(1, lanes // WORD)
-                left = chip.mask_words[layer] - index % words * parts
-                drawn = draws * min(parts, left) - (0 if index else DRAWN_AHEAD)
+                left = chip.mask_words[layer] - index % words * lanes // WORD
+                drawn = draws * min(max(1, lanes // WORD), left) if index else 1  # while thresholds are found
             if chip.fast:
                 passed = max(passed + 1 + marks, taken_before + 1)
                 earliest = passed + 1
@@ -147,18 +145,33 @@ def _total(chip: ChipConfig, work: Work, forward: NDArray, learn: NDArray) -> in
 def _batch(chip: ChipConfig, forward: list[list[int]], taught: list[bool], learning: list[int]) -> int:
     """Cycles from the first byte of a batch to the end of its last sample."""
     latency = chip.read_latency + LATENCY
+    last = chip.depth - 1
     slots = [0] * chip.slots  # when each is free: a heap
-    contexts = [0, 0]
-    received = array = learned = end = 0
+    sample: list[int | None] = [None, None]  # that goes forward in each context, the layer it waits for, since when
+    layer, ready = [0, 0], [0, 0]
+    received = array = learned = end = loaded = current = turn = 0
     learns = iter(learning)
-    for index, layers in enumerate(forward):
-        received = max(received, heapq.heappop(slots)) + chip.sample_bytes
-        ready = max(received + RECEIVED, contexts[index & 1])
-        for cycles in layers:
-            array = max(array, ready) + cycles
-            ready = array + latency
-        contexts[index & 1] = array
-        verdict = ready + chip.classes + VERDICT
+    while loaded < len(forward) or sample != [None, None]:
+        context = loaded & 1
+        if loaded < len(forward) and sample[context] is None and slots:
+            received = max(received, heapq.heappop(slots)) + chip.sample_bytes
+            sample[context], layer[context] = loaded, 0
+            ready[context] = max(ready[context], received + RECEIVED)
+            loaded += 1
+            continue
+        # The array takes what is ready first; of both, the sample it did not take before. Last layers keep the order.
+        able = [c for c in (1 - current, current) if sample[c] is not None and (layer[c] < last or turn == c)]
+        current = min(able, key=lambda c: max(array, ready[c]))
+        index = sample[current]
+        assert index is not None
+        array = max(array, ready[current]) + forward[index][layer[current]]
+        if layer[current] < last:
+            layer[current] += 1
+            ready[current] = array + latency
+            continue
+        turn = 1 - turn
+        sample[current], ready[current] = None, array
+        verdict = array + latency + chip.classes + VERDICT
         if taught[index]:
             verdict = learned = max(learned, verdict) + next(learns)
         heapq.heappush(slots, verdict)
@@ -172,5 +185,6 @@ def learn_waits(chip: ChipConfig, work: Work) -> NDArray[np.int64]:
     words = sum(chip.words[1:])
     rows = work.first[1] + work.above[:, :-1].sum(axis=1)
     if chip.learn_rows > 1:
-        return np.full(len(rows), 2 + words * chip.array_synapses // chip.learn_rows)
+        spacing = chip.array_synapses // chip.learn_rows
+        return np.full(len(rows), (words - 1) * spacing + 6 + min(4, spacing // 2))
     return rows + (6 * words if chip.fast else 2 * words + 4)

@@ -53,6 +53,23 @@ class Work:
     above: NDArray[np.int64]
     batches: list[list[Changes]]
 
+    def part(self, batches: int) -> Work:
+        """``batches`` of the run, evenly spread; all of it if it has no more."""
+        count, size = len(self.batches), self.config.batch
+        if count <= batches:
+            return self
+        chosen = [(2 * place + 1) * count // (2 * batches) for place in range(batches)]
+        samples = np.concatenate([np.arange(batch * size, (batch + 1) * size) for batch in chosen])
+        teaching = (np.cumsum(self.taught) - 1)[samples[self.taught[samples]]]
+        return Work(
+            config=self.config,
+            words={width: words[samples] for width, words in self.words.items()},
+            taught=self.taught[samples],
+            first={banks: rows[teaching] for banks, rows in self.first.items()},
+            above=self.above[teaching],
+            batches=[self.batches[batch] for batch in chosen],
+        )
+
     @property
     def samples(self) -> int:
         """Samples of the run."""
@@ -87,14 +104,13 @@ class _Watched(GftTrainer):
 
 
 def listed(x: NDArray[np.uint8], width: int) -> NDArray[np.int64]:
-    """Words of ``width`` synapses with a one or the bias, of inputs ``[n, K0]``: those :mod:`popflip.hw.ingest` lists."""
+    """Words of ``width`` synapses with a one or the bias, of inputs ``[n, K0]``: as :mod:`popflip.hw.ingest` lists."""
     samples, inputs = x.shape
     count = inputs // width + 1
     padded = np.zeros((samples, count * width), np.uint8)
     padded[:, :inputs] = x
-    ones = padded.reshape(samples, count, width).any(axis=2)
-    ones[:, -1] = True  # the bias
-    return np.count_nonzero(ones, axis=1)
+    padded[:, -1] = 1  # as the bias does, the last word gets on the list
+    return np.count_nonzero(padded.reshape(samples, count, width).any(axis=2), axis=1)
 
 
 def fullest_bank(learns: NDArray[np.bool_], banks: int) -> NDArray[np.int64]:

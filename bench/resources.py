@@ -1,0 +1,118 @@
+"""Logic and block RAM as ``popflip estimate`` foresees them, beside what the tools count.
+
+    python bench/resources.py [--synthesise] [--fit]
+
+Prints a line for each chip of ``bench/syntheses.json``: cells that place and route counts once it has packed, and block
+RAMs, estimated and measured. ``--fit`` also prints the cells apiece that fit these chips best, for
+``popflip.host.resources``, and how far off each chip is when it is left out of the fit. ``--synthesise`` measures the
+chips anew (an hour) and writes the file; tools are those of the ``build`` extra.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.optimize import nnls
+
+from popflip import constraints
+from popflip.golden.config import Precision, Rule
+from popflip.host import build as builds
+from popflip.host import resources
+from popflip.host.files import whole_file
+from popflip.hw.config import ChipConfig
+
+FILE = Path(__file__).with_name("syntheses.json")
+BOARDS = {"ice40": ("icebreaker", 12e6), "ecp5": ("ulx3s_85f", 25e6)}
+FAMILIES = {"ice40": resources.ICE40, "ecp5": resources.ECP5}
+CELLS = {"ice40": ("ICESTORM_LC", "ICESTORM_RAM"), "ecp5": ("TRELLIS_COMB", "DP16KD")}
+
+
+def chip_of(row: dict[str, Any]) -> ChipConfig:
+    """The chip of a line of the file."""
+    return ChipConfig(
+        layers=tuple(row["layers"]),
+        precision=Precision(row["precision"]),
+        mmax=row["mmax"],
+        dclip=1,
+        array_rows=row["rows"],
+        array_synapses=row["synapses"],
+        slots=row["slots"],
+        rule=Rule(row["rule"]),
+        classes=10,
+        learn_rows=row["learn_rows"],
+    )
+
+
+def estimated(row: dict[str, Any]) -> tuple[int | None, int]:
+    """Cells (GFT) and block RAMs."""
+    chip, family = chip_of(row), FAMILIES[row["family"]]
+    buffer = constraints.board(BOARDS[row["family"]][0]).buffer
+    cells = resources.cells(chip, family) if chip.rule == Rule.GFT else None
+    return cells, resources.block_rams(chip, buffer, family)
+
+
+def synthesised(row: dict[str, Any]) -> dict[str, Any]:
+    """The line with what the tools count now."""
+    name, clock = BOARDS[row["family"]]
+    board = constraints.board(name)
+    platform = board.platform()
+    tools = builds.tools_of(platform)
+    with tempfile.TemporaryDirectory(prefix="popflip-") as folder:
+        plan = builds.prepare(board, platform, chip_of(row), replace(board.fits[0], clock_hz=clock))
+        plan.extract(folder)
+        synthesis, place = builds.commands(plan)[:2]
+        tools.run(synthesis, Path(folder))
+        tools.run([*place, "--pack-only"], Path(folder))
+        used = builds.utilisation(Path(folder, f"{builds.DESIGN}.tim").read_text())
+    cells, rams = (used[cell][0] for cell in CELLS[row["family"]])
+    return row | {"cells": cells, "block_rams": rams}
+
+
+def fit(rows: list[dict[str, Any]]) -> np.ndarray:
+    """Cells apiece, none negative, with the least squares of relative errors."""
+    counts = np.array([resources.counts(chip_of(row)) for row in rows], float)
+    cells = np.array([row["cells"] for row in rows], float)
+    return nnls(counts / cells[:, None], np.ones(len(cells)))[0]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Estimated and measured cells and block RAMs.")
+    parser.add_argument("--synthesise", action="store_true", help="measure anew, which takes an hour")
+    parser.add_argument("--fit", action="store_true", help="print the cells apiece that fit best")
+    options = parser.parse_args()
+    rows = json.loads(FILE.read_text())
+    if options.synthesise:
+        for place, row in enumerate(rows):
+            print(f"{place + 1} of {len(rows)} …", file=sys.stderr)
+            rows[place] = synthesised(row)
+        with whole_file(FILE) as file:
+            file.write(("[\n" + ",\n".join("  " + json.dumps(row) for row in rows) + "\n]\n").encode())
+    print(f"{'chip':60}{'cells':>8}{'estimate':>16}{'block RAMs':>12}{'estimate':>16}")
+    for row in rows:
+        cells, rams = estimated(row)
+        name = f"{row['family']} {row['rule']} {'-'.join(map(str, row['layers']))} {row['precision']}"
+        geometry = f"{row['rows']} × {row['synapses']} × {row['learn_rows']}"
+        foreseen = "–" if cells is None else f"{cells} ({cells / row['cells'] - 1:+.1%})"
+        memory = f"{rams} ({rams / row['block_rams'] - 1:+.1%})"
+        print(f"{name + ', ' + geometry:60}{row['cells']:8}{foreseen:>16}{row['block_rams']:12}{memory:>16}")
+    if options.fit:
+        for family in FAMILIES:
+            mine = [row for row in rows if row["family"] == family and row["rule"] == "gft"]
+            print(family, ", ".join(f"{each:.4g}" for each in fit(mine)))
+            without = [
+                (fit(mine[:i] + mine[i + 1 :]) @ resources.counts(chip_of(row))) / row["cells"] - 1
+                for i, row in enumerate(mine)
+            ]
+            print("  left out of the fit:", ", ".join(f"{error:+.1%}" for error in without))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,172 @@
+"""What a chip takes of an FPGA, before anything is synthesised.
+
+Memories are counted: each one of the design, laid out in block RAMs as Yosys lays it out. Logic is a sum over what
+there is most of (lanes that take votes, rows that add up, address bits), with cells apiece fitted to syntheses; the
+fit, and how far off it is, is printed by ``bench/resources.py``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+from amaranth.utils import ceil_log2
+
+from popflip.constraints import Board
+from popflip.golden.config import ConfigError, Rule
+from popflip.hw.accumulate import delta_shape
+from popflip.hw.activations import activation_words
+from popflip.hw.config import ChipConfig
+from popflip.hw.forward import sum_shape
+from popflip.hw.score import neurons
+
+
+@dataclass(frozen=True)
+class Block:
+    """A memory: ``depth`` words of ``width`` bits, each of the ``readers`` a copy; written in ``pieces`` of a word."""
+
+    name: str
+    width: int
+    depth: int
+    readers: int = 1
+    pieces: int = 1
+
+
+@dataclass(frozen=True)
+class BlockRams:
+    """The block RAM of a family: its shapes, ``bits`` wide by ``words`` deep, and how many words of 4 bits by 16 of LUT
+    RAM are cheaper than one. ``rom``: whether tables are kept in it; else they become logic."""
+
+    shapes: tuple[tuple[int, int], ...]
+    lut_ram: int = 0
+    rom: bool = True
+
+    def needed(self, block: Block) -> int:
+        """Block RAMs for a memory; 0 where it goes into LUTs."""
+        part = -(-block.width // block.pieces)
+        luts = block.pieces * ceil(part / 4) * ceil(block.depth / 16)
+        if luts * block.readers <= self.lut_ram and (block.pieces == 1 or block.depth <= 16):
+            return 0
+        return block.readers * min(self._columns(part, block, *shape) for shape in self.shapes)
+
+    def _columns(self, part: int, block: Block, bits: int, words: int) -> int:
+        full, rest = divmod(block.width, bits)
+        if block.pieces > 1 and part < bits:  # whole pieces in each
+            full, rest = -(-block.width // (bits // part * part)), 0
+        columns = full * ceil(block.depth / words)
+        return columns + (min(ceil(rest / b) * ceil(block.depth / w) for b, w in self.shapes) if rest else 0)
+
+
+@dataclass(frozen=True)
+class Family:
+    """An FPGA family: its block RAM, cells apiece of what :func:`counts` counts, fitted by ``bench/resources.py``, and
+    the share of its cells up to which place and route ends, by experience."""
+
+    block_ram: BlockRams
+    cells: tuple[float, ...]
+    full: float
+
+
+ICE40 = Family(
+    BlockRams(((16, 256), (8, 512), (4, 1024), (2, 2048))),
+    cells=(2380.3, 0.0, 16.62, 16.15, 12.88, 14.77, 32.49),
+    full=0.98,
+)
+ECP5 = Family(
+    BlockRams(((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)), lut_ram=20, rom=False),
+    cells=(2461.8, 5.723, 7.763, 9.755, 13.11, 2.013, 37.63),
+    full=0.6,
+)
+
+
+@dataclass(frozen=True)
+class Device:
+    """What there is of an FPGA: logic cells (iCE40) or LUTs (ECP5), block RAMs, single-port RAMs."""
+
+    family: Family
+    cell_name: str
+    cells: int
+    block_rams: int
+    single_port: int = 0
+
+
+DEVICES = {
+    "iCE40UP5K": Device(ICE40, "logic cells", 5280, 30, 4),
+    "iCE40HX8K": Device(ICE40, "logic cells", 7680, 32),
+    "LFE5U-25F": Device(ECP5, "LUTs", 24288, 56),
+    "LFE5U-45F": Device(ECP5, "LUTs", 43848, 108),
+    "LFE5U-85F": Device(ECP5, "LUTs", 83640, 208),
+}
+
+
+def device(board: Board) -> Device:
+    """The FPGA of a board; :class:`ConfigError` if its numbers are not known here."""
+    name = board.platform().device
+    if name not in DEVICES:
+        raise ConfigError(f"--board: no numbers for its {name}; there are some for {', '.join(DEVICES)}")
+    return DEVICES[name]
+
+
+def memories(chip: ChipConfig, buffer_bytes: int) -> list[Block]:
+    """All memories of a chip and its link, but for the store."""
+    rows, lanes, slots = chip.array_rows, chip.array_synapses, chip.slots
+    word = chip.weight_bits * lanes
+    blocks = [
+        *(Block(f"weights {bank}", word, chip.weight_depth) for bank in range(rows)),
+        *(Block(f"counters {b}", chip.counter_bits * lanes, chip.counter_depth) for b in range(chip.learn_rows)),
+        Block("inputs", lanes + (chip.words[0] - 1).bit_length(), slots << ceil_log2(chip.words[0]), readers=2),
+        Block("status", 32, 10 + chip.depth),
+        Block("packet buffer", 8, buffer_bytes),
+    ]
+    hidden = activation_words(chip)
+    if hidden:
+        width = max(rows, lanes)
+        depth = slots << ceil_log2(max(1, hidden >> ceil_log2(width // lanes)))
+        planes = 2 if chip.rule == Rule.GFT else 1
+        blocks += [
+            Block("activations", width, depth, pieces=width // rows),
+            Block("activations, for learning", planes * width, depth, pieces=width // rows),
+        ]
+    if chip.rule == Rule.LBE:
+        blocks += [
+            Block("classifiers", chip.classes, neurons(chip)),
+            Block("winners", ceil_log2(max(chip.rows)) + 1, 2 << ceil_log2(max(chip.rows))),
+        ]
+        return blocks
+    row = delta_shape(chip).width
+    if chip.learn_rows > 1:
+        blocks += [
+            Block(f"rows {b}", (chip.counter_rows[0] - 1).bit_length() + row, chip.counter_rows[0])
+            for b in range(chip.learn_rows)
+        ]
+    listed = max([2, *chip.rows[1 if chip.learn_rows > 1 else 0 : -1]])
+    return [*blocks, Block("rows", ceil_log2(max(chip.rows)) + row, 2 << ceil_log2(listed))]
+
+
+def block_rams(chip: ChipConfig, buffer_bytes: int, family: Family) -> int:
+    """Block RAMs of a chip and its link."""
+    ram = family.block_ram
+    return sum(ram.needed(block) for block in memories(chip, buffer_bytes)) + ram.rom
+
+
+def cells(chip: ChipConfig, family: Family) -> int:
+    """Logic cells or LUTs of a chip and its link: what place and route counts once it has packed."""
+    return round(sum(each * count for each, count in zip(family.cells, counts(chip), strict=True)))
+
+
+def counts(chip: ChipConfig) -> tuple[int, ...]:
+    """What a chip has most of: itself, bits of weights multiplied in a cycle, bits of sums, bits of counters that take
+    votes in a cycle; in fast chips bits of a word read, and of counters again; bits of addresses, a layer each."""
+    votes = chip.learn_rows * chip.array_synapses * chip.counter_bits
+    word = chip.array_synapses * (chip.weight_bits + chip.counter_bits)
+    words = sum(rows * words for rows, words in zip(chip.rows, chip.words, strict=True))
+    address = ceil_log2(words) + ceil_log2(max(chip.synapses))
+    return (
+        1,
+        chip.array_rows * chip.array_synapses * chip.weight_bits,
+        chip.array_rows * sum_shape(chip).width,
+        votes,
+        chip.fast * word,
+        chip.fast * votes,
+        address * chip.depth,
+    )

@@ -1,0 +1,101 @@
+"""Cycles from golden's work, against the counters of the simulated chip."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from popflip.golden.config import Config, Precision
+from popflip.host.cycles import of_work
+from popflip.host.device import open_device
+from popflip.host.experiment import prepare
+from popflip.host.run import train
+from popflip.host.settings import Settings
+from popflip.host.work import WIDTHS, Work, fullest_bank, listed, of_run
+from popflip.hw.config import ChipConfig
+from popflip.sim import cxxrtl
+
+BATCHES = 3
+CHIPS = [
+    pytest.param({}, {"rows": 4, "synapses": 32}, id="as wide as a mask"),
+    pytest.param({}, {"rows": 2, "synapses": 8}, id="small"),
+    pytest.param({"flip_p256": 100}, {"rows": 2, "synapses": 8}, id="small, masks of several draws"),
+    pytest.param({"flip_p256": 36}, {"rows": 8, "synapses": 64, "learn_rows": 2}, id="words of several masks"),
+    pytest.param({"layers": (256, 40, 24, 10)}, {"rows": 4, "synapses": 8, "learn_rows": 2}, id="three layers, banks"),
+    pytest.param({"precision": "binary", "mmax": 9}, {"rows": 8, "synapses": 16, "learn_rows": 4}, id="banks"),
+]
+
+
+@pytest.mark.parametrize(("settings", "array"), CHIPS)
+def test_cycles_are_those_of_the_chip(settings, array):
+    """To the last one, but for the total, which holds waiting too: a tenth at most."""
+    try:
+        cxxrtl.compiler()
+    except cxxrtl.SimulatorError as missing:
+        pytest.skip(str(missing))
+    experiment = prepare(Settings(preset="digits", **settings))
+    work = of_run(experiment, BATCHES)
+    with open_device("sim", experiment.config, **array) as device:
+        device.reset()
+        counted = train(device, experiment.learned, experiment.y_train, BATCHES).cycles
+        cycles = of_work(device.chip, work)
+    assert counted is not None
+    for name in ("forward_busy", "learn_busy", "select", "flip"):
+        assert (name, getattr(cycles, name)) == (name, counted[name])
+    assert 0.9 * counted["total"] < cycles.total < 1.1 * counted["total"]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_words_with_a_one_are_listed(width):
+    x = np.random.default_rng(1).integers(0, 9, (20, 70)) == 0
+    brute = [len({place // width for place in [*np.flatnonzero(row), 70]}) for row in x]
+    assert listed(x.astype(np.uint8), width).tolist() == brute
+
+
+def test_the_fullest_bank():
+    learns = np.array([[1, 0, 0, 1, 1, 0, 0], [0] * 7, [1] * 7], bool)
+    assert fullest_bank(learns, 1).tolist() == [3, 0, 7]
+    assert fullest_bank(learns, 2).tolist() == [2, 0, 4]
+    assert fullest_bank(learns, 4).tolist() == [2, 0, 2]
+    assert fullest_bank(learns, 8).tolist() == [1, 0, 1]
+
+
+def test_a_part_of_the_work_is_of_whole_batches():
+    experiment = prepare(Settings(preset="digits", limit_batches=None))
+    work = of_run(experiment, 9)
+    part = work.part(3)
+    size = work.config.batch
+    assert part.samples == 3 * size
+    assert [each is work.batches[batch] for each, batch in zip(part.batches, (1, 4, 7), strict=True)] == [True] * 3
+    starts = [0, *np.cumsum(work.taught)]
+    for place, batch in enumerate((1, 4, 7)):
+        mine, whole = slice(place * size, (place + 1) * size), slice(batch * size, (batch + 1) * size)
+        assert part.words[16][mine].tolist() == work.words[16][whole].tolist()
+        assert part.taught[mine].tolist() == work.taught[whole].tolist()
+    taken = [slice(starts[batch * size], starts[(batch + 1) * size]) for batch in (1, 4, 7)]
+    assert part.first[4].tolist() == [rows for each in taken for rows in work.first[4][each].tolist()]
+    assert part.above.tolist() == [rows for each in taken for rows in work.above[each].tolist()]
+    assert work.part(9) is work
+
+
+def test_more_rows_at_once_are_never_slower():
+    work = synthetic()
+    chips = [ChipConfig.of(work.config, rows, 8) for rows in (1, 2, 4, 8, 16)]
+    cycles = [of_work(chip, work).forward_busy for chip in chips]
+    assert all(more >= fewer for more, fewer in pairwise(cycles))
+
+
+def synthetic() -> Work:
+    """Ten samples of a small net that teaches with each second one."""
+    config = Config((64, 32, 4), precision=Precision.BINARY, k0=(3, 1), window=(4,), batch=5)
+    taught = np.arange(10) % 2 == 0
+    return Work(
+        config=config,
+        words={width: np.full(10, 64 // width + 1) for width in WIDTHS},
+        taught=taught,
+        first={banks: np.full(5, -(-20 // banks)) for banks in (1, 2, 4, 8)},
+        above=np.full((5, 1), 2),
+        batches=[],
+    )

@@ -1,0 +1,88 @@
+"""``popflip estimate``: what it says, what limits, and which geometry it takes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from popflip import constraints
+from popflip.host import estimate
+from popflip.host.build import chip_for
+from popflip.host.cli import run_command
+from popflip.host.cycles import of_work
+from popflip.host.experiment import prepare
+from popflip.host.settings import Settings
+from popflip.host.work import of_run
+
+BATCHES = 4
+
+
+@pytest.fixture(scope="module")
+def digits():
+    board = constraints.board("icebreaker")
+    settings = Settings(preset="digits-small", store=0)
+    fit = board.fit("digits-small")
+    work = of_run(prepare(settings), BATCHES)
+    return board, fit, chip_for(board, fit, settings), work
+
+
+def table(capsys, *arguments: str) -> dict[str, str]:
+    assert run_command(["estimate", "--limit-batches", str(BATCHES), *arguments]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    return {name.strip(): value for name, _, value in (line.partition(": ") for line in lines)}
+
+
+def test_says_what_the_model_says(capsys, digits):
+    _, _, chip, work = digits
+    cycles, said = of_work(chip, work), table(capsys, "--board", "icebreaker")
+    assert said["network"] == "192-32-10 ternary"
+    assert said["cycles a sample"] == f"{cycles.total / cycles.samples:.1f}"
+    assert said["forward busy"].split()[0] == f"{cycles.forward_busy / cycles.samples:.1f}"
+    assert said["learn busy"].split()[0] == f"{cycles.learn_busy / cycles.samples:.1f}"
+    assert said["at 12 MHz"].split()[0] == f"{12e6 * cycles.samples / cycles.total:,.0f}"
+    assert said["limit"].startswith("forward: ")
+    assert said["link, 1000000 baud"] == "4,000 samples/s: the limit, unless replayed"
+    assert "does not fit" not in said
+
+
+def test_flags_win_over_what_fits_the_board(capsys):
+    said = table(capsys, "--board", "icebreaker", "--rows", "8", "--synapses", "16", "--learn-rows", "2")
+    assert said["array"] == "8 rows × 16 synapses, 2 learned at once"
+    assert said["does not fit"].startswith("needs ")
+    assert "of 5174 logic cells" in said["does not fit"]
+
+
+def test_auto_takes_the_fastest_that_fits(capsys, digits):
+    board, fit, chip, work = digits
+    found = estimate.better(board, fit, chip, work)
+    assert all(not each.shortage for each in found)
+    assert all(fast.per_sample < slow.per_sample and fast.cells > slow.cells for fast, slow in pairwise(found))
+    said = table(capsys, "--board", "icebreaker", "--auto")
+    best = found[0].chip
+    assert said["array"] == (
+        f"{best.array_rows} rows × {best.array_synapses} synapses, {best.learn_rows} learned at once"
+    )
+    assert "does not fit" not in said
+
+
+def test_auto_with_nothing_that_fits_is_one_line(capsys):
+    flags = ["--board", "icebreaker", "--limit-batches", "1", "--layers", "192,512,10", "--auto"]
+    assert run_command(["estimate", *flags]) == 2
+    assert capsys.readouterr().err == ("popflip: --auto: nothing fits iCEBreaker (iCE40 UP5K); smaller --layers may\n")
+
+
+def test_lbe_is_refused_in_a_line(capsys):
+    assert run_command(["estimate", "--board", "icebreaker", "--rule", "lbe"]) == 2
+    assert capsys.readouterr().err.startswith("popflip: rule: lbe has no estimate; ")
+
+
+def test_each_limit_has_its_words(digits):
+    board, fit, chip, work = digits
+    small = estimate.of(board, fit, chip, work)
+    assert small.limit.startswith("forward: ")
+    wide = estimate.of(board, fit, replace(chip, array_rows=32, array_synapses=32), work)
+    assert wide.limit.startswith("learn: ")
+    huge = estimate.of(board, fit, replace(chip, array_rows=32, array_synapses=64, learn_rows=32), work)
+    assert huge.limit.startswith("the byte a cycle ")
