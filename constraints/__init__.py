@@ -47,7 +47,7 @@ class Board:
 
     ``fits``: the first one is built when nothing else is asked for. ``buffer``: bytes of the packet buffer.
     ``program``: the command that loads ``{bitstream}``. ``port``: where the link appears on Linux. ``store_bytes``,
-    ``store_memory``: what training samples are kept in.
+    ``store_memory``: what training samples are kept in. ``pll``: kind of PLL, if not the family's at the clock's pad.
     """
 
     summary: str
@@ -59,6 +59,7 @@ class Board:
     baud: int = BAUD
     store_bytes: int = 0
     store_memory: Memories = BlockBytes
+    pll: type[Ice40Pll] | type[Ecp5Pll] | None = None
 
     def store_samples(self, chip: ChipConfig) -> int:
         """How many training samples of ``chip`` the board keeps, if not told otherwise."""
@@ -77,7 +78,7 @@ class Board:
         pll = None
         if clock_hz != reference:
             family = Ice40Pll if isinstance(platform, LatticeICE40Platform) else Ecp5Pll
-            pll = find_pll(family, reference, clock_hz)
+            pll = find_pll(self.pll or family, reference, clock_hz)
         return BoardTop(chip, pll.hz if pll else reference, pll, self.buffer, self.baud, self.store_memory)
 
 

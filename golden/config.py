@@ -297,6 +297,12 @@ PRESETS: dict[str, Preset] = {
         (4, 8, 12),
         Config(layers=(192, 32, 10), k0=(62, 13), margin=11, window=(5,), epochs=40),
     ),
+    "digits-medium": Preset(
+        "8×8 digits, 192-48-10 ternary, 6-bit counters: fits the block RAM of an iCE40 HX8K, about 96 %",
+        "digits",
+        (4, 8, 12),
+        Config(layers=(192, 48, 10), batch=128, k0=(93, 20), margin=14, window=(5,), mmax=31, epochs=40),
+    ),
     "mnist": Preset(
         "MNIST, 784-256-10 ternary, about 96 %",
         "mnist",
@@ -308,6 +314,12 @@ PRESETS: dict[str, Preset] = {
         "mnist-tiles",
         (128,),
         Config(layers=(784, 256, 10), batch=1024, epochs=15, k0=(803, 41), margin=32, window=(10,), shift=5),
+    ),
+    "mnist-25f": Preset(
+        "MNIST, 784-80-10 ternary: fits the block RAM of an ECP5 25F",
+        "mnist",
+        (128,),
+        Config(layers=(784, 80, 10), batch=1024, epochs=15, k0=(251, 13), margin=18, window=(10,), shift=5),
     ),
     "mnist-binary": Preset(
         "MNIST, 784-256-10 binary, about 96 %",

@@ -20,7 +20,7 @@ NAMES = sorted(constraints.boards())
 
 
 def test_boards_promised():
-    assert {"icebreaker", "ulx3s_85f"} <= set(NAMES)
+    assert {"colorlight_i5", "ice40_hx8k_b_evn", "icebreaker", "orangecrab_25f", "ulx3s_85f"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -31,9 +31,26 @@ def test_pin_file_is_what_the_platform_makes(name):
 
 def test_pins_of_the_link():
     assert "set_io uart_0__rx__io 6\nset_io uart_0__tx__io 9\n" in constraints.pin_file("icebreaker")[1]
-    text = constraints.pin_file("ulx3s_85f")[1]
-    assert 'LOCATE COMP "uart_0__rx__io" SITE "M1";' in text
-    assert 'LOCATE COMP "uart_0__tx__io" SITE "L4";' in text
+    assert "set_io uart_0__rx__io B10\nset_io uart_0__tx__io B12\n" in constraints.pin_file("ice40_hx8k_b_evn")[1]
+    for name, rx, tx in (("ulx3s_85f", "M1", "L4"), ("orangecrab_25f", "N17", "M18"), ("colorlight_i5", "H18", "J17")):
+        text = constraints.pin_file(name)[1]
+        assert f'LOCATE COMP "uart_0__rx__io" SITE "{rx}";' in text
+        assert f'LOCATE COMP "uart_0__tx__io" SITE "{tx}";' in text
+
+
+def test_an_oscillator_that_is_at_no_pll_s_pad_gets_a_pll_in_the_fabric():
+    """nextpnr: "PACKAGEPIN … is not connected to any PLL BEL"."""
+    board = constraints.board("ice40_hx8k_b_evn")
+    platform = board.platform()
+    chip = ChipConfig((1, 2), Precision.BINARY, 1, 1, 1, 4, 2)
+    plan = platform.prepare(board.top(chip, platform, 48e6), "popflip", emit_src=False)
+    design = plan.files["popflip.il"]
+    assert "SB_PLL40_CORE" in design and "SB_PLL40_PAD" not in design
+
+
+def test_no_tool_is_asked_for_that_only_loading_needs():
+    platform = constraints.board("orangecrab_25f").platform()
+    assert not [text for text in (*platform.required_tools, *platform.command_templates) if "dfu" in text]
 
 
 @pytest.mark.parametrize(("name", "fit"), [(name, fit) for name in NAMES for fit in constraints.board(name).fits])

@@ -259,7 +259,7 @@ def test_missing_tools(capsys, monkeypatch, tmp_path):
 def test_unknown_board(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert run_command(["build", "--board", "versa"]) == 2
-    assert one_line(capsys).startswith("popflip: --board: 'versa' is not one of icebreaker, ")
+    assert one_line(capsys).startswith("popflip: --board: 'versa' is not one of colorlight_i5, ")
 
 
 def test_output_is_refused_before_the_work(tools, capsys):

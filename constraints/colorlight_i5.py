@@ -1,0 +1,32 @@
+"""Colorlight i5 on its extension board: ECP5 25F (24,288 logic cells, 56 memories of 18 kbit), link on the DAPLink.
+
+Pins: github.com/wuxx/Colorlight-FPGA-Projects.
+"""
+
+from amaranth.build import Attrs, Clock, Pins, Resource
+from amaranth.vendor import LatticeECP5Platform
+from amaranth_boards.resources import UARTResource
+
+from popflip.constraints import Board, Fit
+
+
+class Platform(LatticeECP5Platform):
+    """LFE5U-25F-6BG381C, as far as Popflip needs it."""
+
+    device, package, speed = "LFE5U-25F", "BG381", "6"
+    default_clk = "clk25"
+    resources = (
+        Resource("clk25", 0, Pins("P3", dir="i"), Clock(25e6), Attrs(IO_TYPE="LVCMOS33")),
+        UARTResource(0, rx="H18", tx="J17", attrs=Attrs(IO_TYPE="LVCMOS33")),
+    )
+    connectors = ()
+
+
+BOARD = Board(
+    summary="Colorlight i5 (ECP5 25F)",
+    platform=Platform,
+    fits=(Fit("mnist-25f", rows=16, synapses=16, clock_hz=50e6, learn_rows=4),),
+    buffer=2048,
+    program="openFPGALoader --board colorlight-i5 {bitstream}",
+    port="/dev/ttyACM0",
+)
