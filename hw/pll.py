@@ -7,7 +7,7 @@ detector, which jitters least.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
 from typing import Any
 
 from amaranth.hdl import ClockDomain, ClockSignal, Const, Elaboratable, Instance, Module, Signal
@@ -90,7 +90,8 @@ class Ice40Pll:
 
 @dataclass(frozen=True)
 class Ecp5Pll:
-    """``EHXPLLL``, feedback from its output: ``hz = reference · feedback / input``, oscillator ``output`` times that.
+    """``EHXPLLL``, feedback from its output: the oscillator is at ``reference · feedback / input · output``, and
+    ``hz`` a part of that, by ``output`` or, from a second output, by ``secondary`` where that is not 0.
 
     Limits: Lattice FPGA-DS-02012, sysCLOCK PLL timing.
     """
@@ -99,6 +100,7 @@ class Ecp5Pll:
     input: int
     feedback: int
     output: int
+    secondary: int = 0
 
     PHASE_HZ = (10e6, 400e6)
     VCO_HZ = (400e6, 800e6)
@@ -112,12 +114,12 @@ class Ecp5Pll:
     @property
     def hz(self) -> float:
         """Frequency that comes out."""
-        return self.phase_hz * self.feedback
+        return self.vco_hz / (self.secondary or self.output)
 
     @property
     def vco_hz(self) -> float:
         """Frequency of the oscillator."""
-        return self.hz * self.output
+        return self.phase_hz * self.feedback * self.output
 
     legal = Ice40Pll.legal
 
@@ -125,15 +127,25 @@ class Ecp5Pll:
     def candidates(cls, reference_hz: float):
         """Every setting of the dividers."""
         fastest = int(reference_hz // cls.PHASE_HZ[0])  # larger input dividers leave the phase detector too slow
-        return (
-            cls(reference_hz, *dividers)
-            for dividers in product(range(1, min(fastest, 128) + 1), range(1, 81), range(1, 129))
-        )
+        inputs = range(1, min(fastest, 128) + 1)
+        # What is fed back settles the oscillator; where CLKOS is the clock, all it can be comes with a feedback of 1.
+        alone = product(inputs, range(1, 81), range(1, 129), [0])
+        for dividers in chain(alone, product(inputs, [1], range(1, 129), range(1, 129))):
+            yield cls(reference_hz, *dividers)
 
     def instance(self, pin, out: Signal, locked: Signal) -> Module:
         """The primitive, and the buffer of the clock's pin."""
         m = Module()
         m.submodules.pin = buffer = io.Buffer("i", pin)
+        primary = Signal() if self.secondary else out
+        secondary = {
+            "p_CLKOS_DIV": self.secondary,
+            "p_CLKOS_ENABLE": "ENABLED",
+            "p_CLKOS_CPHASE": self.secondary // 2,
+            "p_CLKOS_FPHASE": 0,
+            "i_ENCLKOS": Const(0),
+            "o_CLKOS": out,
+        }
         m.submodules.pll = Instance(
             "EHXPLLL",
             a_ICP_CURRENT="12",
@@ -153,7 +165,7 @@ class Ecp5Pll:
             p_CLKOP_FPHASE=0,
             p_FEEDBK_PATH="CLKOP",
             i_CLKI=buffer.i,
-            i_CLKFB=out,
+            i_CLKFB=primary,
             i_RST=Const(0),
             i_STDBY=Const(0),
             i_PHASESEL0=Const(0),
@@ -163,8 +175,9 @@ class Ecp5Pll:
             i_PHASELOADREG=Const(1),
             i_PLLWAKESYNC=Const(0),
             i_ENCLKOP=Const(0),
-            o_CLKOP=out,
+            o_CLKOP=primary,
             o_LOCK=locked,
+            **(secondary if self.secondary else {}),
         )
         return m
 
@@ -172,7 +185,11 @@ class Ecp5Pll:
 def find_pll(kind: Any, reference_hz: float, hz: float):
     """The legal PLL nearest to ``hz``. :class:`ConfigError` if none is within 1 %."""
     legal = (pll for pll in kind.candidates(reference_hz) if pll.legal())
-    best = min(legal, key=lambda pll: (abs(pll.hz - hz), -pll.phase_hz, pll.vco_hz), default=None)
+    best = min(
+        legal,
+        key=lambda pll: (round(abs(pll.hz - hz)), getattr(pll, "secondary", 0) != 0, -pll.phase_hz, pll.vco_hz),
+        default=None,
+    )
     if best is None or abs(best.hz - hz) > hz / 100:
         raise ConfigError(f"clock: no PLL setting makes {hz / 1e6:g} MHz of {reference_hz / 1e6:g} MHz")
     return best

@@ -129,23 +129,28 @@ def test_ice40_pll_is_the_nearest_there_is(wanted):
     assert pll.hz == 12e6 * (pll.divf + 1) / 2**pll.divq / (pll.divr + 1)
 
 
-@pytest.mark.parametrize(("reference", "wanted"), [(25e6, 50e6), (25e6, 62.2e6), (48e6, 32e6), (48e6, 95.7e6)])
+@pytest.mark.parametrize(
+    ("reference", "wanted"), [(25e6, 50e6), (25e6, 54.2e6), (25e6, 62.2e6), (48e6, 32e6), (48e6, 95.7e6)]
+)
 def test_ecp5_pll_is_the_nearest_there_is(reference, wanted):
-    nearest = min(
-        abs(reference / divide * multiply - wanted)
+    oscillators = {
+        reference / divide * multiply * output
         for divide, multiply, output in product(range(1, 8), range(1, 81), range(1, 129))  # larger: below 10 MHz
         if reference / divide >= 10e6 and 400e6 <= reference / divide * multiply * output <= 800e6
-    )
+    }
+    nearest = min(abs(hz / divide - wanted) for hz, divide in product(oscillators, range(1, 129)))
     pll = find_pll(Ecp5Pll, reference, wanted)
-    assert abs(pll.hz - wanted) == nearest
-    assert pll.hz == reference / pll.input * pll.feedback
-    assert 400e6 <= pll.hz * pll.output <= 800e6
+    assert round(abs(pll.hz - wanted)) == round(nearest)
+    assert pll.vco_hz == reference / pll.input * pll.feedback * pll.output
+    assert 400e6 <= pll.vco_hz <= 800e6
+    assert pll.hz == pll.vco_hz / (pll.secondary or pll.output)
 
 
 def test_known_settings():
     assert find_pll(Ice40Pll, 12e6, 48e6) == Ice40Pll(12e6, 0, 63, 4)  # as icepll
     assert find_pll(Ice40Pll, 12e6, 48e6).filter_range == 1
     assert find_pll(Ecp5Pll, 25e6, 50e6) == Ecp5Pll(25e6, 1, 2, 8)
+    assert find_pll(Ecp5Pll, 25e6, 55e6) == Ecp5Pll(25e6, 1, 1, 22, 10)  # 550 MHz, from the second output
 
 
 @pytest.mark.parametrize(("phase", "setting"), [(16, 1), (20, 2), (40, 3), (60, 4), (100, 5), (130, 6)])

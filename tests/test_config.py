@@ -122,7 +122,7 @@ def test_presets_are_the_published_tasks():
     assert PRESETS["digits"].config == digits
     assert PRESETS["digits"].thresholds == (3, 6, 9, 12)
     for preset in PRESETS.values():
-        pixels = {"digits": 64, "mnist": 784}[preset.dataset]
+        pixels = {"digits": 64, "mnist": 784, "mnist-tiles": 784}[preset.dataset]
         assert preset.config.inputs == pixels * len(preset.thresholds)
 
 
