@@ -5,7 +5,8 @@ FT2232H.
 from amaranth_boards.icebreaker import ICEBreakerPlatform
 
 from popflip.constraints import Board, Fit
-from popflip.hw.link.store import SPRAM_BYTES, SPRAMS, SpramBytes
+from popflip.hw.link.store import SpramBytes
+from popflip.hw.spram import SPRAM_BYTES, SPRAMS
 
 BOARD = Board(
     summary="iCEBreaker (iCE40 UP5K)",

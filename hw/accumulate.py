@@ -7,7 +7,7 @@ A read, an add and a write, one word of ``N`` synapses a cycle.
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -34,19 +34,19 @@ class Accumulate(wiring.Component):
     Members
     -------
     ``valid`` : In(1), ``i`` : In(update_layout)
-        An update a cycle, never refused. The same address must not come again before :attr:`latency` cycles have
-        passed.
+        An update a cycle, with ``compact`` every other one, never refused. The same address must not come again
+        before :attr:`latency` cycles have passed.
     ``counters`` : Out(CounterSignature)
     ``busy`` : Out(1)
         An update has been taken and not been written yet.
 
-    Latency 3 cycles from update to written counters.
+    Latency :attr:`latency` cycles from update to written counters: a read, an addition, a write. With ``compact`` a
+    cycle more, so that the write comes between two reads.
     """
-
-    latency = 3
 
     def __init__(self, chip: ChipConfig):
         self.chip = chip
+        self.latency = 3 + chip.compact
         super().__init__(
             {
                 "valid": In(1),
@@ -67,13 +67,27 @@ class Accumulate(wiring.Component):
         update = Signal(update_layout(chip))
         m.d.sync += [reading.eq(self.valid), update.eq(self.i)]
 
-        m.d.sync += [self.counters.write.eq(reading), self.counters.write_address.eq(update.address)]
-        for lane in range(chip.array_synapses):
-            step = Mux(update.lanes.positive[lane], update.delta, -update.delta)
-            moved = Signal(signed(max(chip.counter_bits, delta_shape(chip).width) + 2), name=f"moved{lane}")
-            m.d.comb += moved.eq(self.counters.read_data[lane] + Mux(update.lanes.enable[lane], step, 0))
-            m.d.sync += self.counters.write_data[lane].eq(
-                Mux(moved > chip.mmax, chip.mmax, Mux(moved < -chip.mmax, -chip.mmax, moved))
-            )
-        m.d.comb += self.busy.eq(reading | self.counters.write)
+        late = Signal()  # the sum waits for a cycle without a read
+        if chip.compact:
+            m.d.sync += late.eq(reading)
+        m.d.sync += self.counters.write.eq(late if chip.compact else reading)
+        with m.If(reading if chip.compact else 1):
+            m.d.sync += self.counters.write_address.eq(update.address)
+            for lane in range(chip.array_synapses):
+                counter, enable = self.counters.read_data[lane], update.lanes.enable[lane]
+                if chip.dclip == 1:  # δ is +1 or −1: whoever is at the limit stays, and no sum is wider
+                    down = Signal(name=f"down{lane}")
+                    m.d.comb += down.eq(update.lanes.positive[lane] == update.delta[-1])
+                    moves = enable & (counter != Mux(down, -chip.mmax, chip.mmax))
+                    m.d.sync += self.counters.write_data[lane].eq(
+                        counter + Cat(moves, (moves & down).replicate(chip.counter_bits - 1)).as_signed()
+                    )
+                    continue
+                step = Mux(update.lanes.positive[lane], update.delta, -update.delta)
+                moved = Signal(signed(max(chip.counter_bits, delta_shape(chip).width) + 2), name=f"moved{lane}")
+                m.d.comb += moved.eq(counter + Mux(enable, step, 0))
+                m.d.sync += self.counters.write_data[lane].eq(
+                    Mux(moved > chip.mmax, chip.mmax, Mux(moved < -chip.mmax, -chip.mmax, moved))
+                )
+        m.d.comb += self.busy.eq(reading | late | self.counters.write)
         return m

@@ -35,7 +35,9 @@ class ChipConfig(Network):
     cycle; both are powers of two and change no result. ``slots`` is how many samples are on the chip at once: being
     received, going forward, waiting to be learned. ``dclip`` is GFT's. ``classes`` may be left out where the last layer
     says it (GFT). ``store_samples``, a power of two, is how many training samples the chip can keep and train again by
-    their numbers; 0: none.
+    their numbers; 0: none. ``compact`` (GFT) is for an iCE40 UP5K whose block memory is just enough for the weights:
+    counters lie in its single-port RAMs, which read or write a word in a cycle, not both, and what is known of samples
+    in one memory with one port to read it.
     """
 
     layers: tuple[int, ...]
@@ -48,6 +50,7 @@ class ChipConfig(Network):
     rule: Rule = Rule.GFT
     classes: int = 0
     store_samples: int = 0
+    compact: bool = False
 
     def __post_init__(self) -> None:
         if not self.classes and self.rule == Rule.GFT:
@@ -57,6 +60,8 @@ class ChipConfig(Network):
         _power_of_two("slots", self.slots, 2, 64)
         if self.store_samples != 0:
             _power_of_two("store", self.store_samples, 1, MAX_STORE_SAMPLES)
+        if self.compact and (self.rule != Rule.GFT or self.array_rows > self.array_synapses):
+            raise ConfigError("compact: is for rule gft, and no more rows than synapses a cycle")
 
     @classmethod
     def of(

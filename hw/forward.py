@@ -131,6 +131,8 @@ class Forward(wiring.Component):
     ``settled`` : In(L)
         LBE. Bit ``l``, for a cycle: weights of layer ``l`` are what the sample last sent through it left.
     ``inputs`` : Out(InputReadSignature), ``activations`` : Out(ActivationReadSignature)
+    ``hold`` : In(1)
+        Neither is asked in this cycle.
     ``weights_read``, ``weights_address``, ``weights_ready``, ``weights_data``
         The array side of :class:`popflip.hw.weights.Weights`. A request that is not ready is held, and with it S0 and
         S1.
@@ -159,6 +161,7 @@ class Forward(wiring.Component):
                 ),
                 "inputs": Out(InputReadSignature(chip)),
                 "activations": Out(ActivationReadSignature(chip)),
+                "hold": In(1),
                 "weights_read": Out(1),
                 "weights_address": Out(range(chip.weight_depth)),
                 "weights_ready": In(1),
@@ -221,7 +224,9 @@ class Forward(wiring.Component):
         issue = Signal()
         gives_results = last_layer if gft else Const(1)
         result_issued = issue & ends_row & gives_results
-        m.d.comb += issue.eq(running & s1_free & ~(gives_results & ends_row & (groups_out == RESULT_GROUPS)))
+        m.d.comb += issue.eq(
+            running & s1_free & ~self.hold & ~(gives_results & ends_row & (groups_out == RESULT_GROUPS))
+        )
         m.d.sync += groups_out.eq(groups_out + result_issued - (self.o.valid & self.o.ready))
 
         with m.If(issue):

@@ -43,6 +43,7 @@ class Learn(wiring.Component):
     ``done`` : Out(1), ``done_slot`` : Out(range(slots))
         A sample has been learned, and its slot is free.
     ``inputs`` : Out(InputReadSignature), ``activations`` : Out(ActivationReadSignature)
+        With ``compact`` data are used in the cycle after a request, and none is made in the cycle of a weight read.
     ``state`` : Out(StateSignature)
         Its weight reads take the banks from the MAC array for a cycle each; it never writes weights.
     ``busy`` : Out(1)
@@ -50,7 +51,8 @@ class Learn(wiring.Component):
     ``waiting`` : Out(1)
         A sample is here, or offered, and none is taken.
 
-    A sample takes Σ_l (rows with δ ≠ 0) × (words) cycles, and about 12 a layer to fill and drain.
+    A sample takes Σ_l (rows with δ ≠ 0) × (words) cycles, twice as many with ``compact``, and about 12 a layer to
+    fill and drain.
     """
 
     def __init__(self, chip: ChipConfig):
@@ -114,6 +116,9 @@ class Learn(wiring.Component):
 
         fetched_moves = fetched & (~word_valid | word_done)
         ask = fetching & (~fetched | fetched_moves)
+        if chip.compact:  # with the memory's only port: not before there is a place for the word, and not while the
+            # array is made to wait with a word of its own
+            ask = fetching & ~fetched & (~word_valid | word_done) & ~self.state.weights.read
         m.d.comb += [
             self.inputs.en.eq(ask & first_layer),
             self.inputs.slot.eq(verdict.sample.slot),
@@ -164,8 +169,11 @@ class Learn(wiring.Component):
         sweeping = Signal()
         errors_left = Signal(init=1)  # the errors of the word before have left, so the next ones may be completed
         l0 = Signal()
+        counters_busy = Signal()  # the row before is being written
+        if chip.compact:
+            m.d.sync += counters_busy.eq(l0)
         m.d.comb += [
-            l0.eq(sweeping & word_valid & row_here & (first_layer | ~last_row | errors_left)),
+            l0.eq(sweeping & word_valid & row_here & (first_layer | ~last_row | errors_left) & ~counters_busy),
             word_done.eq(l0 & last_row),
             pull.en.eq(l0),
             pull.addr.eq(Cat(position[:index_bits], reading)),
@@ -231,7 +239,7 @@ class Learn(wiring.Component):
 
         # Sequence -----------------------------------------------------------------------------------------------------
         finished = Signal()  # the sample's last row has been asked for
-        written = Signal(Accumulate.latency)  # … and its counters are written when this has gone through
+        written = Signal(accumulate.latency)  # … and its counters are written when this has gone through
         m.d.sync += [written.eq(Cat(finished, written)), self.done.eq(written[-1])]
         with m.If(finished):
             m.d.sync += self.done_slot.eq(verdict.sample.slot)

@@ -95,6 +95,8 @@ class Scan(wiring.Component):
     ``o`` : Out(stream of :func:`word_layout`)
     ``flowing`` : In(1)
         Words are taken in the cycle in which they are offered. Low before a start where they may not be.
+    ``hold`` : In(1)
+        No word may be requested in this cycle. What was requested before is taken in it, if anything is.
 
     Latency :attr:`latency` cycles from a start to its first word; then a word every cycle, or two in three cycles if
     ``registered`` and not ``flowing`` (LBE: every cycle).
@@ -115,6 +117,7 @@ class Scan(wiring.Component):
                 "data": In(data_layout(chip)),
                 "o": Out(stream.Signature(word_layout(chip))),
                 "flowing": In(1),
+                "hold": In(1),
             }
         )
 
@@ -150,7 +153,7 @@ class Scan(wiring.Component):
         room = Signal()  # for another word
         read_valid, read_ready = Signal(), Signal()
         read_position = Signal(position_layout(chip))
-        m.d.comb += [self.read.eq(running & room), self.start.ready.eq(~running)]
+        m.d.comb += [self.read.eq(running & room & ~self.hold), self.start.ready.eq(~running)]
         with m.If(self.read):
             m.d.sync += [read_valid.eq(1), read_position.eq(position), running.eq(~position.last)]
             with m.If(position.last_of_row):

@@ -32,6 +32,7 @@ from .error import Error, verdict_layout
 from .forward import Forward, sum_shape
 from .ingest import Ingest, sample_layout
 from .learn import Learn
+from .samples import Samples
 from .score import Classifiers, Score
 from .slots import Slots
 from .status import RegisterFile, Status
@@ -71,7 +72,17 @@ class Trainer(wiring.Component):
         m.submodules.ingest = ingest = self.ingest = Ingest(chip)
         m.submodules.arrived = arrived = Queue(sample_layout(chip), chip.slots)
         m.submodules.forward = forward = self.forward = Forward(chip)
-        m.submodules.activations = activations = self.activations = Activations(chip)
+        if chip.compact:
+            m.submodules.samples = memory = Samples(chip)
+            connect(m, ingest.list, memory.list)
+            self.inputs = memory.forward_inputs, memory.learn_inputs
+            self.activations = memory.forward_activations, memory.learn_activations
+            store = memory.store
+        else:
+            m.submodules.activations = memory = Activations(chip)
+            self.inputs = ingest.forward, ingest.learn
+            self.activations = memory.forward, memory.learn
+            store = memory
         m.submodules.error = self.error = Error(chip)
         m.submodules.update = update = self.update = Update(chip)
         m.submodules.weights = weights = Weights(chip)
@@ -85,8 +96,8 @@ class Trainer(wiring.Component):
         connect(m, flipped(port.samples), ingest.i)
         connect(m, ingest.o, arrived.i)
         connect(m, arrived.o, forward.i)
-        connect(m, forward.inputs, ingest.forward)
-        connect(m, forward.activations, activations.forward)
+        connect(m, forward.inputs, self.inputs[0])
+        connect(m, forward.activations, self.activations[0])
         m.d.comb += [
             ingest.label.eq(port.sample_label),
             ingest.infer.eq(port.sample_infer),
@@ -97,12 +108,12 @@ class Trainer(wiring.Component):
             weights.array_address.eq(forward.weights_address),
             forward.weights_ready.eq(weights.array_ready),
             forward.weights_data.eq(weights.array_data),
-            activations.write.eq(forward.store),
-            activations.slot.eq(forward.store_slot),
-            activations.word.eq(forward.store_word),
-            activations.part.eq(forward.store_part),
-            activations.active.eq(forward.store_active),
-            activations.near.eq(forward.store_near),
+            store.write.eq(forward.store),
+            store.slot.eq(forward.store_slot),
+            store.word.eq(forward.store_word),
+            store.part.eq(forward.store_part),
+            store.active.eq(forward.store_active),
+            store.near.eq(forward.store_near),
         ]
         learns = self._learn_by_gft(m) if gft else self._learn_by_lbe(m)  # engines
 
@@ -194,8 +205,10 @@ class Trainer(wiring.Component):
         m.submodules.learn = learn = Learn(chip)
         connect(m, self.forward.o, error.i)
         connect(m, taught.o, learn.i)
-        connect(m, learn.inputs, self.ingest.learn)
-        connect(m, learn.activations, self.activations.learn)
+        connect(m, learn.inputs, self.inputs[1])
+        connect(m, learn.activations, self.activations[1])
+        if chip.compact:
+            m.d.comb += self.forward.hold.eq(learn.inputs.en | learn.activations.en)
 
         # Verdicts: a prediction to the host, or a sample to learn, or nothing.
         verdict, decided = error.o.payload, error.o.valid & error.o.ready
@@ -236,8 +249,8 @@ class Trainer(wiring.Component):
         connect(m, self.forward.o, sums.i)
         connect(m, score.o, error.i)
         connect(m, teach.o, update.lessons)
-        connect(m, update.inputs, self.ingest.learn)
-        connect(m, update.activations, self.activations.learn)
+        connect(m, update.inputs, self.inputs[1])
+        connect(m, update.activations, self.activations[1])
 
         def of_each(name: str, layer: Value) -> Value:
             return Array(values[f"{name}{number}"] for number in range(chip.depth))[layer]

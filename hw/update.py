@@ -170,6 +170,7 @@ class Update(wiring.Component):
             initialise.i.payload.eq(scan.o.payload.position),
             initialise.i.valid.eq(scan.o.valid & initialising),
             scan.data.counters.eq(self.state.counters.read_data),
+            scan.hold.eq(self.state.counters.write if chip.compact else 0),
         ]
         if gft:
             self._end_batch(m, scan, flip, layer, finished, initialising)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Module, Signal, signed
+from amaranth.hdl import Array, Const, Module, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .config import ChipConfig
+
+
+WIDEST_DEPTH = 256  # words of an iCE40's block RAM where it is widest
 
 
 def weight_word(chip: ChipConfig) -> data.ArrayLayout:
@@ -89,7 +92,8 @@ class Weights(wiring.Component):
     def __init__(self, chip: ChipConfig):
         self.chip = chip
         width = chip.weight_bits * chip.array_synapses
-        self.banks = [Memory(shape=width, depth=chip.weight_depth, init=[]) for _ in range(chip.array_rows)]
+        banks = 0 if chip.compact else chip.array_rows
+        self.banks = [Memory(shape=width, depth=chip.weight_depth, init=[]) for _ in range(banks)]
         super().__init__(
             {
                 "row": In(WeightRowSignature(chip)),
@@ -112,17 +116,20 @@ class Weights(wiring.Component):
         with m.If(self.row.read):
             m.d.comb += address.eq(self.row.read_address)
 
+        reads = self.array_read | self.row.read
         for index, bank in enumerate(self.banks):
             m.submodules[f"bank{index}"] = bank
             write, read = bank.write_port(), bank.read_port()
             m.d.comb += [
-                read.en.eq(self.array_read | self.row.read),
+                read.en.eq(reads),
                 read.addr.eq(address),
                 self.array_data[index].as_value().eq(read.data),
                 write.en.eq(self.row.write & (self.row.write_bank == index)),
                 write.addr.eq(self.row.write_address),
                 write.data.eq(self.row.write_data.as_value()),
             ]
+        if chip.compact:
+            self._pieces(m, reads, address)
 
         bank_of_data = Signal(range(chip.array_rows))
         with m.If(self.row.read):
@@ -131,3 +138,44 @@ class Weights(wiring.Component):
             Array(self.array_data[index].as_value() for index in range(chip.array_rows))[bank_of_data]
         )
         return m
+
+    def _pieces(self, m: Module, reads: Value, address: Value) -> None:
+        """The banks side by side in memories of a power of two of words, each of them as many block RAMs of one shape,
+        until what is left is no deeper than the widest of those: no RAM is partly empty, and there is little to choose
+        from behind them."""
+        chip, row = self.chip, self.row
+        width = chip.weight_bits * chip.array_synapses
+        sizes, left = [], chip.weight_depth
+        while left:
+            sizes.append(left if left <= WIDEST_DEPTH else 1 << left.bit_length() - 1)
+            left -= sizes[-1]
+        words, base = [], 0
+        for index, size in enumerate(sizes):
+            memory = Memory(shape=width * chip.array_rows, depth=size, init=[])
+            m.submodules[f"piece{index}"] = memory
+            write, read = memory.write_port(granularity=width), memory.read_port()
+            last = index == len(sizes) - 1
+            m.d.comb += [
+                # Pieces come largest first, so that an address within one is the lowest bits of the whole.
+                read.en.eq(reads),
+                read.addr.eq(address),
+                write.addr.eq(row.write_address),
+                write.data.eq(row.write_data.as_value().replicate(chip.array_rows)),
+            ]
+            here = _within(row.write_address, base, None if last else base + size)
+            with m.If(row.write & here):
+                m.d.comb += write.en.eq(1 << row.write_bank)
+            words.append((read.data, base))
+            base += size
+        place = Signal.like(address)
+        with m.If(reads):
+            m.d.sync += place.eq(address)
+        m.d.comb += self.array_data.as_value().eq(words[0][0])
+        for word, base in words[1:]:
+            with m.If(place >= base):
+                m.d.comb += self.array_data.as_value().eq(word)
+
+
+def _within(address: Value, low: int, high: int | None) -> Value:
+    inside = address >= low if low else Const(1)
+    return inside if high is None else inside & (address < high)
