@@ -34,14 +34,14 @@ class Accumulate(wiring.Component):
     Members
     -------
     ``valid`` : In(1), ``i`` : In(update_layout)
-        An update a cycle, with ``compact`` every other one, never refused. The same address must not come again
+        An update a cycle, with ``compact`` never two in a row, never refused. The same address must not come again
         before :attr:`latency` cycles have passed.
     ``counters`` : Out(CounterSignature)
     ``busy`` : Out(1)
         An update has been taken and not been written yet.
 
-    Latency :attr:`latency` cycles from update to written counters: a read, an addition, a write. With ``compact`` a
-    cycle more, so that the write comes between two reads.
+    Latency :attr:`latency` cycles from update to written counters: a read, an addition, a write. With ``compact`` that
+    many at most, one more than it takes: a write lets a read go first.
     """
 
     def __init__(self, chip: ChipConfig):
@@ -67,10 +67,12 @@ class Accumulate(wiring.Component):
         update = Signal(update_layout(chip))
         m.d.sync += [reading.eq(self.valid), update.eq(self.i)]
 
-        late = Signal()  # the sum waits for a cycle without a read
+        waiting = Signal()  # a sum is, for a cycle without a read
         if chip.compact:
-            m.d.sync += late.eq(reading)
-        m.d.sync += self.counters.write.eq(late if chip.compact else reading)
+            m.d.sync += waiting.eq(reading | (waiting & self.valid))
+            m.d.comb += self.counters.write.eq(waiting & ~self.valid)
+        else:
+            m.d.sync += self.counters.write.eq(reading)
         with m.If(reading if chip.compact else 1):
             m.d.sync += self.counters.write_address.eq(update.address)
             for lane in range(chip.array_synapses):
@@ -89,5 +91,5 @@ class Accumulate(wiring.Component):
                 m.d.sync += self.counters.write_data[lane].eq(
                     Mux(moved > chip.mmax, chip.mmax, Mux(moved < -chip.mmax, -chip.mmax, moved))
                 )
-        m.d.comb += self.busy.eq(reading | late | self.counters.write)
+        m.d.comb += self.busy.eq(reading | waiting | self.counters.write)
         return m

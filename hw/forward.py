@@ -34,7 +34,7 @@ from .stream import Queue, group_layout
 from .weights import weight_word
 
 RESULT_GROUPS = 2
-"""Groups of sums that may wait for whoever compares them."""
+"""Groups of sums that may wait for whoever compares them. On a compact chip none: one is issued when it will be taken."""
 
 
 def lane_layout(chip: ChipConfig) -> data.StructLayout:
@@ -66,6 +66,19 @@ def sum_shape(chip: ChipConfig):
 def active(chip: ChipConfig, v: Value) -> Value:
     """Activation of a neuron, 1 is +1: ``v > 0`` (GFT) or ``v ≥ 0`` (LBE)."""
     return v > 0 if chip.rule == Rule.GFT else ~v[-1]
+
+
+def within(v: Value, window: Value) -> Value:
+    """``|v| ≤ window``, without forming ``|v|``: with ``x`` the bits of ``v``, inverted if it is negative, it is
+    ``x + (v < 0)``, and a lowest bit on both sides carries that one in."""
+    negative = v[-1]
+    x = v[:-1] ^ negative.replicate(len(v) - 1)
+    width = max(len(x), len(window))
+    return (Cat(~negative, window) + Cat(~negative, ~_widened(x, width)))[-1]
+
+
+def _widened(x: Value, width: int) -> Value:
+    return Cat(x, Const(0, width - len(x)))
 
 
 class MacArray(wiring.Component):
@@ -224,9 +237,9 @@ class Forward(wiring.Component):
         issue = Signal()
         gives_results = last_layer if gft else Const(1)
         result_issued = issue & ends_row & gives_results
-        m.d.comb += issue.eq(
-            running & s1_free & ~self.hold & ~(gives_results & ends_row & (groups_out == RESULT_GROUPS))
-        )
+        # What takes sums goes on doing so while none come.
+        full = (groups_out != 0) | ~self.o.ready if chip.compact else groups_out == RESULT_GROUPS
+        m.d.comb += issue.eq(running & s1_free & ~self.hold & ~(gives_results & ends_row & full))
         m.d.sync += groups_out.eq(groups_out + result_issued - (self.o.valid & self.o.ready))
 
         with m.If(issue):
@@ -293,7 +306,6 @@ class Forward(wiring.Component):
                 "valid": 1,
                 "context": 1,
                 "layer": range(depth),
-                "group": range(max(chip.groups)),
                 "starts_row": 1,
                 "ends_row": 1,
                 "ends_layer": 1,
@@ -309,7 +321,6 @@ class Forward(wiring.Component):
                 s1.valid.eq(issue),
                 s1.context.eq(current),
                 s1.layer.eq(layer),
-                s1.group.eq(group),
                 s1.starts_row.eq(word == 0),
                 s1.ends_row.eq(ends_row),
                 s1.ends_layer.eq(ends_layer),
@@ -356,17 +367,20 @@ class Forward(wiring.Component):
                 m.d.sync += v[row].eq(Mux(tag.starts_row, 0, v[row]) + self.mac.o[row])
 
         # Hidden layers: activation and window -------------------------------------------------------------------------
+        done_group = Signal(range(max(chip.groups)))  # groups leave in the order in which they were issued
+        with m.If(done.valid):
+            m.d.sync += done_group.eq(Mux(done.ends_layer, 0, done_group + 1))
         done_last_layer = done.layer == depth - 1
         finished = context[done.context]
         if depth > 1:
             if gft:
                 window = Array(self.window[index] for index in range(depth - 1))[done.layer]
-                near = Cat((v[row] <= window) & (-v[row] <= window) for row in range(rows))
+                near = Cat(within(v[row], window) for row in range(rows))
                 m.d.sync += self.store_near.eq(near)
             group_word = (
-                (done.group << (rows // lanes).bit_length() - 1)
+                (done_group << (rows // lanes).bit_length() - 1)
                 if rows >= lanes
-                else (done.group >> (lanes // rows).bit_length() - 1)
+                else (done_group >> (lanes // rows).bit_length() - 1)
             )
             base = of_layer(
                 done.layer, [activation_base(chip, index + 1) if index < depth - 1 else 0 for index in range(depth)]
@@ -375,7 +389,7 @@ class Forward(wiring.Component):
                 self.store.eq(done.valid & ~done_last_layer),
                 self.store_slot.eq(finished.sample.slot),
                 self.store_word.eq(base + group_word),
-                self.store_part.eq(done.group),
+                self.store_part.eq(done_group),
                 self.store_active.eq(Cat(active(chip, v[row]) for row in range(rows))),
             ]
             stored = Signal()
@@ -393,15 +407,18 @@ class Forward(wiring.Component):
         # Sums to be compared ------------------------------------------------------------------------------------------
         finals = [(count - 1) % rows for count in chip.rows]  # last row of a layer's last group
         final = finals[-1] if gft else of_layer(done.layer, finals)
-        m.submodules.results = results = Queue(result_layout(chip), RESULT_GROUPS)
+        results = self.o
+        if not chip.compact:
+            m.submodules.results = queue = Queue(result_layout(chip), RESULT_GROUPS)
+            wiring.connect(m, queue.o, wiring.flipped(self.o))
+            results = queue.i
         m.d.comb += [
-            results.i.valid.eq(done.valid & (done_last_layer if gft else 1)),
-            results.i.payload.items.eq(v),
-            results.i.payload.final.eq(Mux(done.ends_layer, final, rows - 1)),
-            results.i.payload.last.eq(done.ends_layer),
-            results.i.payload.tag.eq(finished.sample),
+            results.valid.eq(done.valid & (done_last_layer if gft else 1)),
+            results.payload.items.eq(v),
+            results.payload.final.eq(Mux(done.ends_layer, final, rows - 1)),
+            results.payload.last.eq(done.ends_layer),
+            results.payload.tag.eq(finished.sample),
         ]
         with m.If(done.valid & done_last_layer & done.ends_layer):
             m.d.sync += finished.valid.eq(0)
-        wiring.connect(m, results.o, wiring.flipped(self.o))
         return m

@@ -184,7 +184,7 @@ class Learn(wiring.Component):
 
         # L1: the row is here, its counters and weights are asked for --------------------------------------------------
         stage_layout = data.StructLayout(
-            {"valid": 1, "above": 1, "starts_word": 1, "ends_word": 1, "layer": range(depth), "word": word_layout}
+            {"valid": 1, "above": 1, "starts_word": 1, "ends_word": 1, "layer": range(depth)}
         )
         l1 = Signal(stage_layout)
         m.d.sync += [
@@ -193,14 +193,17 @@ class Learn(wiring.Component):
             l1.starts_word.eq(first_row),
             l1.ends_word.eq(last_row),
             l1.layer.eq(layer),
-            l1.word.eq(word),
         ]
+        l1_word = word  # where no other one comes as soon as that
+        if not chip.compact:
+            l1_word = Signal(word_layout)
+            m.d.sync += l1_word.eq(word)
         row = pull.data
         m.d.comb += [
             accumulate.valid.eq(l1.valid),
-            accumulate.i.address.eq(l1.word.base + row.row),
+            accumulate.i.address.eq(l1_word.base + row.row),
             accumulate.i.delta.eq(row.delta),
-            accumulate.i.lanes.eq(l1.word.lanes),
+            accumulate.i.lanes.eq(l1_word.lanes),
         ]
 
         # L2: e += δ·w, above the first layer --------------------------------------------------------------------------
@@ -212,7 +215,7 @@ class Learn(wiring.Component):
                 self.state.weights.read.eq(l1.above),
                 self.state.weights.read_bank.eq(row.row[:bank_bits]),
                 self.state.weights.read_address.eq(
-                    l1.word.index
+                    l1_word.index
                     + of_layer(
                         l1.layer,
                         [
@@ -224,15 +227,16 @@ class Learn(wiring.Component):
             ]
             l2 = Signal(stage_layout)
             l2_delta = Signal.like(row.delta)
-            m.d.sync += [l2.eq(l1), l2_delta.eq(row.delta)]
+            l2_word = Signal(word_layout)
+            m.d.sync += [l2.eq(l1), l2_word.eq(l1_word), l2_delta.eq(row.delta)]
             m.d.comb += [
                 backward.valid.eq(l2.above),
                 backward.delta.eq(l2_delta),
                 backward.weights.eq(self.state.weights.read_data),
                 backward.starts_word.eq(l2.starts_word),
                 backward.ends_word.eq(l2.ends_word),
-                backward.word.eq(l2.word.index),
-                backward.taught.eq(l2.word.taught),
+                backward.word.eq(l2_word.index),
+                backward.taught.eq(l2_word.taught),
                 backward.o.ready.eq(1),
                 errors_left.eq(backward.free & ~(l1.above & l1.ends_word) & ~(l2.above & l2.ends_word)),
             ]

@@ -79,10 +79,10 @@ class Samples(wiring.Component):
                 write.en.eq(1 << store.part),
             ]
         readers = self.forward_inputs, self.forward_activations, self.learn_inputs, self.learn_activations
+        m.d.comb += read.en.eq(Cat(reader.en for reader in readers).any())
         for reader in readers:
             inputs = hasattr(reader, "position")
             with m.If(reader.en):
-                m.d.comb += read.en.eq(1)
                 m.d.comb += read.addr.eq(
                     Cat(place(reader.position if inputs else base + reader.word), reader.slot)
                 )

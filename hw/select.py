@@ -114,13 +114,14 @@ class Select(wiring.Component):
         ties = Signal(range(most + 1))  # still to be selected at the level
 
         # One word, compared. ``above`` is what lies over each level tried, and grows with the ties that are taken.
+        # On a compact chip memory holds the word meanwhile, so that a word that is marked takes a cycle more.
         word = Signal(word_layout(chip))
         word_valid, word_ready, word_load = Signal(), Signal(), Signal()
         above = [Signal(lanes, name=f"above{index}") for index in range(levels)]
         tied = Signal(lanes)
         m.d.comb += [
-            self.i.ready.eq(~word_valid | word_ready),
-            word_load.eq(self.i.valid & self.i.ready),
+            self.i.ready.eq(word_ready if chip.compact else ~word_valid | word_ready),
+            word_load.eq(self.i.valid & (self.counting | ~word_valid if chip.compact else self.i.ready)),
         ]
         with m.If(word_load):
             m.d.sync += [word.eq(self.i.payload), word_valid.eq(1)]
@@ -154,14 +155,19 @@ class Select(wiring.Component):
             m.d.sync += [value.eq(value - count) for value, count in zip(left, counts, strict=True)]
 
         # The last pass: ties join the selected one a cycle, until none are left of the word or of the number wanted.
-        resolved = ~tied.any() | (ties == 0)
+        taking = Signal()
+        spent = Signal()  # none are left of it; ready by the time the first word comes
+        m.d.sync += spent.eq(ties == taking)
+        resolved = ~tied.any() | spent
         rest = tied & (tied - 1)[:lanes]
-        with m.If(self.found & word_valid & ~resolved):
+        m.d.comb += taking.eq(self.found & word_valid & ~resolved)
+        with m.If(taking):
             m.d.sync += [tied.eq(rest), above[0].eq(above[0] | (tied ^ rest)), ties.eq(ties - 1)]
+        held = self.i.payload if chip.compact else word
         m.d.comb += [
-            self.o.payload.position.eq(word.position),
-            self.o.payload.weights.eq(word.weights),
-            self.o.payload.counters.eq(word.counters),
+            self.o.payload.position.eq(held.position),
+            self.o.payload.weights.eq(held.weights),
+            self.o.payload.counters.eq(held.counters),
             self.o.payload.selected.eq(above[0]),
             self.o.valid.eq(self.found & word_valid & resolved),
             word_ready.eq(self.counting | (self.o.valid & self.o.ready)),

@@ -70,7 +70,6 @@ class Trainer(wiring.Component):
         m.submodules.status = status = self.status = Status(chip)
         m.submodules.slots = slots = self.slots = Slots(chip)
         m.submodules.ingest = ingest = self.ingest = Ingest(chip)
-        m.submodules.arrived = arrived = Queue(sample_layout(chip), chip.slots)
         m.submodules.forward = forward = self.forward = Forward(chip)
         if chip.compact:
             m.submodules.samples = memory = Samples(chip)
@@ -90,12 +89,16 @@ class Trainer(wiring.Component):
         values = registers.values
 
         # Samples: ingest, forward -------------------------------------------------------------------------------------
-        in_batch = Signal(31)  # samples of this batch that have been started
+        in_batch = Signal.like(values.batch) if gft else Signal(31)  # samples of this batch that have been started
         due = (values.batch != 0) & (in_batch == values.batch) if gft else Const(0)
         running = Signal()  # samples go through
         connect(m, flipped(port.samples), ingest.i)
-        connect(m, ingest.o, arrived.i)
-        connect(m, arrived.o, forward.i)
+        if chip.slots > 2:
+            m.submodules.arrived = arrived = Queue(sample_layout(chip), chip.slots)
+            connect(m, ingest.o, arrived.i)
+            connect(m, arrived.o, forward.i)
+        else:  # one sample comes while forward has the other
+            connect(m, ingest.o, forward.i)
         connect(m, forward.inputs, self.inputs[0])
         connect(m, forward.activations, self.activations[0])
         m.d.comb += [
@@ -201,10 +204,13 @@ class Trainer(wiring.Component):
         learning wants of weights and counters."""
         chip, port, update, values = self.chip, self.port, self.update, self.registers.values
         error, slots, status = self.error, self.slots, self.status
-        m.submodules.taught = taught = Queue(verdict_layout(chip), chip.slots)
         m.submodules.learn = learn = Learn(chip)
         connect(m, self.forward.o, error.i)
-        connect(m, taught.o, learn.i)
+        taught = learn.i
+        if chip.slots > 2:  # else there is none that could come behind the one that waits
+            m.submodules.taught = queue = Queue(verdict_layout(chip), chip.slots)
+            connect(m, queue.o, learn.i)
+            taught = queue.i
         connect(m, learn.inputs, self.inputs[1])
         connect(m, learn.activations, self.activations[1])
         if chip.compact:
@@ -217,9 +223,9 @@ class Trainer(wiring.Component):
             error.margin.eq(values.margin),
             port.predictions.valid.eq(error.o.valid & verdict.sample.infer),
             port.predictions.payload.eq(verdict.rival),
-            taught.i.valid.eq(error.o.valid & verdict.teaches),
-            taught.i.payload.eq(verdict),
-            error.o.ready.eq(Mux(verdict.sample.infer, port.predictions.ready, taught.i.ready)),
+            taught.valid.eq(error.o.valid & verdict.teaches),
+            taught.payload.eq(verdict),
+            error.o.ready.eq(Mux(verdict.sample.infer, port.predictions.ready, ~verdict.teaches | taught.ready)),
             slots.free.eq(decided & ~verdict.teaches),
             slots.free_slot.eq(verdict.sample.slot),
             slots.free_also.eq(learn.done),
