@@ -156,7 +156,12 @@ def chip_for(board: Board, fit: Fit, settings: Settings) -> ChipConfig:
     config = network(settings, fit.preset)
     array_rows = fit.rows if settings.rows is None else settings.rows
     synapses = fit.synapses if settings.synapses is None else settings.synapses
-    chip = ChipConfig.of(config, array_rows, synapses, fit.slots)
+    compact = fit.compact if settings.compact is None else settings.compact
+    chip = ChipConfig.of(config, array_rows, synapses, fit.slots, compact=compact)
+    if chip.compact and not board.single_port:
+        raise ConfigError(f"--compact: {board.summary} has no single-port RAM for its counters; leave it out")
+    if chip.compact and settings.store:
+        raise ConfigError(f"--store: counters lie in the single-port RAM of {board.summary}; leave it out")
     return replace(chip, store_samples=board.store_samples(chip) if settings.store is None else settings.store)
 
 

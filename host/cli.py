@@ -82,13 +82,13 @@ def _fail(message: object, code: int) -> int:
 
 # Options from the list of settings ------------------------------------------------------------------------------------
 
-NETWORK = ("preset", "rule", "layers", "precision", "mmax", "dclip", "rows", "synapses", "store")
+NETWORK = ("preset", "rule", "layers", "precision", "mmax", "dclip", "rows", "synapses", "store", "compact")
 RUN = (
     *("preset", "dataset", "data_dir", "thresholds", "levels", "test_split", "augment"),
     *("layers", "precision", "mmax", "dclip"),
     *("rule", "batch", "epochs", "k0", "margin", "group", "reinforce_p256", "window", "shift", "flip_p256", "seed"),
     "limit_batches",
-    *("device", "rows", "synapses", "store", "replay", "baud", "waves"),
+    *("device", "rows", "synapses", "store", "compact", "replay", "baud", "waves"),
 )
 
 
@@ -217,7 +217,7 @@ def verify(settings: Settings) -> None:
 
 
 @app.command()
-@with_settings(("dataset", "data_dir", "device", "rows", "synapses", "store", "baud", "waves"))
+@with_settings(("dataset", "data_dir", "device", "rows", "synapses", "store", "compact", "baud", "waves"))
 def infer(
     settings: Settings,
     model: Annotated[Path, typer.Option(metavar="F.npz", help="A network saved by popflip train --save.")],
@@ -356,7 +356,7 @@ def _chip(settings: Settings, config: AnyConfig):
 
     rows = DEFAULT_ROWS if settings.rows is None else settings.rows
     synapses = DEFAULT_SYNAPSES if settings.synapses is None else settings.synapses
-    return ChipConfig.of(config, rows, synapses, store_samples=settings.store or 0)
+    return ChipConfig.of(config, rows, synapses, store_samples=settings.store or 0, compact=bool(settings.compact))
 
 
 def _open(settings: Settings, name: str, config: AnyConfig) -> Device:
@@ -372,6 +372,7 @@ def _open(settings: Settings, name: str, config: AnyConfig) -> Device:
         partial(print, flush=True),
         chip.store_samples,
         settings.baud,
+        chip.compact,
     )
 
 

@@ -166,11 +166,12 @@ def open_device(
     announce: Callable[[str], object] | None = None,
     store: int = 0,
     baud: int | None = None,
+    compact: bool = False,
 ) -> Device:
     """Open ``golden``, ``sim`` or a serial port, at ``baud`` if its board was built for another than the usual one.
 
-    The simulated chip takes ``rows`` × ``synapses`` a cycle, can keep ``store`` samples, and records its signals in
-    ``waves``; ``announce`` is called with a line of text before it is built.
+    The simulated chip takes ``rows`` × ``synapses`` a cycle, can keep ``store`` samples, is ``compact`` or not, and records its
+    signals in ``waves``; ``announce`` is called with a line of text before it is built.
     """
     if waves is not None and name != "sim":
         raise DeviceError(f"--waves: only the simulated chip has signals to record, {name} does not")
@@ -184,7 +185,8 @@ def open_device(
         from popflip.hw.config import ChipConfig
         from popflip.sim.chip import SimulatedChip
 
-        chip = SimulatedChip(ChipConfig.of(config, rows, synapses, store_samples=store), waves, announce)
+        shape = ChipConfig.of(config, rows, synapses, store_samples=store, compact=compact)
+        chip = SimulatedChip(shape, waves, announce)
         return ChipDevice(chip, config, "the simulated chip")
     from .chip_device import BAUD, SerialTransport
 

@@ -190,6 +190,9 @@ class Settings:
     replay: bool | None = _setting(
         _boolean, WHERE, "", "Send training samples once, then their numbers (where the chip's store holds them)."
     )
+    compact: bool | None = _setting(
+        _boolean, WHERE, "", "A chip for an iCE40 UP5K whose block RAM is full of weights, of two samples at once (rule gft)."
+    )
     baud: int | None = _setting(_positive, WHERE, "N", "Speed of a board's link (1000000).")
     waves: Path | None = _setting(_path, WHERE, "F.vcd", "Record the simulated chip's signals.")
     verify: bool | None = _setting(

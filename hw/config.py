@@ -65,9 +65,15 @@ class ChipConfig(Network):
 
     @classmethod
     def of(
-        cls, config: AnyConfig, array_rows: int = 4, array_synapses: int = 32, slots: int = 8, store_samples: int = 0
+        cls,
+        config: AnyConfig,
+        array_rows: int = 4,
+        array_synapses: int = 32,
+        slots: int | None = None,
+        store_samples: int = 0,
+        compact: bool = False,
     ) -> ChipConfig:
-        """The chip that runs ``config``."""
+        """The chip that runs ``config``; with 8 ``slots``, or 2 if it is ``compact``, unless told otherwise."""
         return cls(
             layers=config.layers,
             precision=config.precision,
@@ -75,10 +81,11 @@ class ChipConfig(Network):
             dclip=getattr(config, "dclip", 1),
             array_rows=array_rows,
             array_synapses=array_synapses,
-            slots=slots,
+            slots=slots or (2 if compact else 8),
             rule=config.rule,
             classes=config.classes,
             store_samples=store_samples,
+            compact=compact,
         )
 
     # Bits -------------------------------------------------------------------------------------------------------------
