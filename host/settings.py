@@ -191,9 +191,18 @@ class Settings:
         _boolean, WHERE, "", "Send training samples once, then their numbers (where the chip's store holds them)."
     )
     compact: bool | None = _setting(
-        _boolean, WHERE, "", "A chip for an iCE40 UP5K whose block RAM is full of weights, of two samples at once (rule gft)."
+        _boolean,
+        WHERE,
+        "",
+        "Rule gft: a chip for an iCE40 UP5K full of weights; counters in its single-port RAM.",
     )
     baud: int | None = _setting(_positive, WHERE, "N", "Speed of a board's link (1000000).")
+    learn_rows: int | None = _setting(
+        _integer,
+        WHERE,
+        "P",
+        "Rows of its first layer the chip teaches in a cycle; gft; no more than --rows, --synapses (1).",
+    )
     waves: Path | None = _setting(_path, WHERE, "F.vcd", "Record the simulated chip's signals.")
     verify: bool | None = _setting(
         _boolean, WHERE, "", "Compare with the golden model after every batch (rule lbe: 256 samples)."

@@ -11,9 +11,11 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from .arithmetic import clip
 from .config import ChipConfig
 from .forward import lane_layout
-from .weights import CounterSignature
+from .stream import delayed
+from .weights import CounterBankSignature
 
 
 def delta_shape(chip: ChipConfig):
@@ -36,7 +38,7 @@ class Accumulate(wiring.Component):
     ``valid`` : In(1), ``i`` : In(update_layout)
         An update a cycle, with ``compact`` never two in a row, never refused. The same address must not come again
         before :attr:`latency` cycles have passed.
-    ``counters`` : Out(CounterSignature)
+    ``counters`` : Out(CounterBankSignature)
     ``busy`` : Out(1)
         An update has been taken and not been written yet.
 
@@ -46,12 +48,12 @@ class Accumulate(wiring.Component):
 
     def __init__(self, chip: ChipConfig):
         self.chip = chip
-        self.latency = 3 + chip.compact
+        self.latency = chip.read_latency + 2 + chip.compact
         super().__init__(
             {
                 "valid": In(1),
                 "i": In(update_layout(chip)),
-                "counters": Out(CounterSignature(chip)),
+                "counters": Out(CounterBankSignature(chip)),
                 "busy": Out(1),
             }
         )
@@ -66,6 +68,10 @@ class Accumulate(wiring.Component):
         reading = Signal()
         update = Signal(update_layout(chip))
         m.d.sync += [reading.eq(self.valid), update.eq(self.i)]
+        busy = reading
+        for _ in range(1, chip.read_latency):
+            reading, update = delayed(m, reading, 1), delayed(m, update, 1)
+            busy |= reading
 
         waiting = Signal()  # a sum is, for a cycle without a read
         if chip.compact:
@@ -88,8 +94,6 @@ class Accumulate(wiring.Component):
                 step = Mux(update.lanes.positive[lane], update.delta, -update.delta)
                 moved = Signal(signed(max(chip.counter_bits, delta_shape(chip).width) + 2), name=f"moved{lane}")
                 m.d.comb += moved.eq(counter + Mux(enable, step, 0))
-                m.d.sync += self.counters.write_data[lane].eq(
-                    Mux(moved > chip.mmax, chip.mmax, Mux(moved < -chip.mmax, -chip.mmax, moved))
-                )
-        m.d.comb += self.busy.eq(reading | waiting | self.counters.write)
+                m.d.sync += self.counters.write_data[lane].eq(clip(moved, -chip.mmax, chip.mmax))
+        m.d.comb += self.busy.eq(busy | waiting | self.counters.write)
         return m

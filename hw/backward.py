@@ -12,12 +12,13 @@ from __future__ import annotations
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .accumulate import delta_shape
+from .arithmetic import clip
 from .config import ChipConfig
 from .weights import weight_word
 
@@ -25,6 +26,11 @@ from .weights import weight_word
 def row_layout(chip: ChipConfig) -> data.StructLayout:
     """A row to be taught, and its error."""
     return data.StructLayout({"row": range(max(chip.rows)), "delta": delta_shape(chip)})
+
+
+def bank_row_layout(chip: ChipConfig) -> data.StructLayout:
+    """A row of the first layer to be taught, as its number in its bank of counters, and its error."""
+    return data.StructLayout({"row": range(chip.counter_rows[0]), "delta": delta_shape(chip)})
 
 
 def error_limit(chip: ChipConfig) -> int:
@@ -48,6 +54,9 @@ class Backward(wiring.Component):
         Neurons with δ ≠ 0, ascending.
     ``free`` : Out(1)
         No word is waiting to leave.
+    ``first_layer`` : In(1), ``banks`` : Out(Pc), ``bank_rows`` : Out(Pc × bank_row_layout), ``gone`` : Out(1)
+        With Pc > 1: neurons of words that came with ``first_layer`` are rows of the first layer, and leave one in each
+        bank a cycle, ``N/Pc`` cycles a word at most, by these ports instead. ``gone``: as ``free``, for other words.
 
     A word's first neuron leaves :attr:`latency` cycles after its last row.
     """
@@ -67,6 +76,16 @@ class Backward(wiring.Component):
                 "taught": In(chip.array_synapses),
                 "o": Out(stream.Signature(row_layout(chip))),
                 "free": Out(1),
+                **(
+                    {
+                        "first_layer": In(1),
+                        "banks": Out(chip.learn_rows),
+                        "bank_rows": Out(data.ArrayLayout(bank_row_layout(chip), chip.learn_rows)),
+                        "gone": Out(1),
+                    }
+                    if chip.learn_rows > 1
+                    else {}
+                ),
             }
         )
 
@@ -102,20 +121,43 @@ class Backward(wiring.Component):
                 pending.eq(Cat(e[lane] != 0 for lane in range(lanes)) & taught),
             ]
             for lane in range(lanes):
-                m.d.sync += delta[lane].eq(
-                    Mux(e[lane] > chip.dclip, chip.dclip, Mux(e[lane] < -chip.dclip, -chip.dclip, e[lane]))
-                )
+                m.d.sync += delta[lane].eq(clip(e[lane], -chip.dclip, chip.dclip))
 
-        # One neuron a cycle -------------------------------------------------------------------------------------------
+        # One neuron a cycle, or one in each bank ----------------------------------------------------------------------
         first = Signal(lanes)  # the lowest of them, one-hot
+        m.d.comb += first.eq(pending & -pending)
+        banked = Const(0)
+        if chip.learn_rows > 1:
+            banks = chip.learn_rows
+            arriving = Signal()
+            banked = Signal()
+            with m.If(self.valid):
+                m.d.sync += arriving.eq(self.first_layer)
+            with m.If(whole):
+                m.d.sync += banked.eq(arriving)
+            m.d.comb += self.gone.eq((~whole | arriving) & (~pending.any() | banked))
+            for bank in range(banks):
+                here = pending[bank::banks]
+                lowest = Signal(lanes // banks, name=f"lowest{bank}")
+                m.d.comb += [
+                    lowest.eq(here & -here),
+                    self.banks[bank].eq(here.any() & banked),
+                    self.bank_rows[bank].row.eq(
+                        (pending_word << ceil_log2(lanes // banks)) | _or(lowest, range(lanes // banks))
+                    ),
+                    self.bank_rows[bank].delta.eq(
+                        _or(lowest, (delta[lane].as_unsigned() for lane in range(bank, lanes, banks)))
+                    ),
+                ]
+                with m.If(banked):
+                    m.d.comb += first[bank::banks].eq(lowest)
         m.d.comb += [
-            first.eq(pending & -pending),
-            self.o.valid.eq(pending.any()),
+            self.o.valid.eq(pending.any() & ~banked),
             self.o.payload.row.eq((pending_word << ceil_log2(lanes)) | _or(first, range(lanes))),
             self.o.payload.delta.eq(_or(first, (value.as_unsigned() for value in delta))),
             self.free.eq(~whole & ~pending.any()),
         ]
-        with m.If(self.o.valid & self.o.ready):
+        with m.If(((self.o.valid & self.o.ready) | banked) & ~whole):
             m.d.sync += pending.eq(pending & ~first)
         return m
 

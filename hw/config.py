@@ -11,8 +11,9 @@ Layer ``l`` has ``R = rows[l]`` rows of ``W = words[l]`` words of ``N`` synapses
 
 * Weights lie in ``P`` banks. Row ``o`` is in bank ``o mod P`` at address ``weight_base[l] + (o div P)·W + g``, so that
   one address, counting up, feeds ``P`` rows.
-* Counters lie in one memory at ``counter_base[l] + g·R + o``: learning visits the rows of one word after another, so an
-  address is a sum, never a product.
+* Counters lie in as many banks as learning takes rows in a cycle, ``Pc``. Row ``o`` is in bank ``o mod Pc`` at address
+  ``counter_base[l] + g·⌈R/Pc⌉ + o div Pc``: learning visits the rows of one word after another, so an address is a sum,
+  never a product. Words of rows that are not there, in the last of them, hold zero bits.
 """
 
 from __future__ import annotations
@@ -35,9 +36,11 @@ class ChipConfig(Network):
     cycle; both are powers of two and change no result. ``slots`` is how many samples are on the chip at once: being
     received, going forward, waiting to be learned. ``dclip`` is GFT's. ``classes`` may be left out where the last layer
     says it (GFT). ``store_samples``, a power of two, is how many training samples the chip can keep and train again by
-    their numbers; 0: none. ``compact`` (GFT) is for an iCE40 UP5K whose block memory is just enough for the weights:
-    counters lie in its single-port RAMs, which read or write a word in a cycle, not both, and what is known of samples
-    in one memory with one port to read it.
+    their numbers; 0: none. ``learn_rows`` (``Pc``, rows; GFT) is how many rows' counters take a word of votes in one
+    cycle in the first layer, where most of them are, and are counted in one at the end of a batch: a power of two, no
+    more than ``P`` and ``N``. ``compact`` (GFT, N ≤ 8) is for an iCE40 UP5K whose block memory is just enough for the
+    weights: counters lie in its single-port RAMs, which read or write a word in a cycle, not both, and what is known of
+    samples in one memory with one port to read it.
     """
 
     layers: tuple[int, ...]
@@ -50,6 +53,7 @@ class ChipConfig(Network):
     rule: Rule = Rule.GFT
     classes: int = 0
     store_samples: int = 0
+    learn_rows: int = 1
     compact: bool = False
 
     def __post_init__(self) -> None:
@@ -60,8 +64,12 @@ class ChipConfig(Network):
         _power_of_two("slots", self.slots, 2, 64)
         if self.store_samples != 0:
             _power_of_two("store", self.store_samples, 1, MAX_STORE_SAMPLES)
-        if self.compact and (self.rule != Rule.GFT or self.array_rows > self.array_synapses):
-            raise ConfigError("compact: is for rule gft, and no more rows than synapses a cycle")
+        most = min(self.array_rows, self.array_synapses) if self.rule == Rule.GFT else 1
+        _power_of_two("learn rows", self.learn_rows, 1, most)
+        if self.compact and (self.rule != Rule.GFT or self.fast or self.learn_rows > 1):
+            raise ConfigError("compact: is for rule gft, synapses of 8 or less, and one row learned a cycle")
+        if self.compact and self.array_rows > self.array_synapses:
+            raise ConfigError(f"compact: {self.array_rows} rows a cycle are more than {self.array_synapses} synapses")
 
     @classmethod
     def of(
@@ -71,6 +79,7 @@ class ChipConfig(Network):
         array_synapses: int = 32,
         slots: int | None = None,
         store_samples: int = 0,
+        learn_rows: int = 1,
         compact: bool = False,
     ) -> ChipConfig:
         """The chip that runs ``config``; with 8 ``slots``, or 2 if it is ``compact``, unless told otherwise."""
@@ -85,6 +94,7 @@ class ChipConfig(Network):
             rule=config.rule,
             classes=config.classes,
             store_samples=store_samples,
+            learn_rows=learn_rows,
             compact=compact,
         )
 
@@ -125,6 +135,19 @@ class ChipConfig(Network):
         """Bytes of a training sample on the link: its label and its inputs."""
         return self.label_bytes + self.input_bytes
 
+    @property
+    def fast(self) -> bool:
+        """Whether registers shorten paths at the cost of cells. Arrays with N ≤ 8 are for small, slow chips."""
+        return self.array_synapses > 8
+
+    @property
+    def read_latency(self) -> int:
+        """Cycles from the request of a word of weights or counters to its data. In fast chips what is asked for and
+        what is written goes through a register on its way to the many memories, and data through one on their way back.
+        LBE waits for a row's counters with every sample, so there it is one cycle.
+        """
+        return 3 if self.fast and self.rule == Rule.GFT else 1
+
     # Layout -----------------------------------------------------------------------------------------------------------
 
     @property
@@ -153,14 +176,19 @@ class ChipConfig(Network):
         return sum(groups * words for groups, words in zip(self.groups, self.words, strict=True))
 
     @property
+    def counter_rows(self) -> tuple[int, ...]:
+        """Rows of each layer in a bank of counters; the last one may not be there."""
+        return tuple(-(-rows // self.learn_rows) for rows in self.rows)
+
+    @property
     def counter_base(self) -> tuple[int, ...]:
         """First counter address of each layer."""
-        return _bases(rows * words for rows, words in zip(self.rows, self.words, strict=True))
+        return _bases(rows * words for rows, words in zip(self.counter_rows, self.words, strict=True))
 
     @property
     def counter_depth(self) -> int:
-        """Words in the counter memory."""
-        return sum(rows * words for rows, words in zip(self.rows, self.words, strict=True))
+        """Words in each of the ``Pc`` counter banks."""
+        return sum(rows * words for rows, words in zip(self.counter_rows, self.words, strict=True))
 
     @property
     def word_base(self) -> tuple[int, ...]:

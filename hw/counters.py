@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux
+from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In
@@ -11,21 +11,24 @@ from popflip.golden.config import ConfigError
 
 from .config import ChipConfig
 from .spram import SPRAM_BITS, SPRAM_WORDS, SPRAMS, Spram
-from .weights import CounterSignature
+from .stream import delayed
+from .weights import CounterBanksSignature, CounterSignature
 
 
 class Counters(wiring.Component):
-    """Words of ``N`` saturating counters, one read and one write a cycle, or (``compact``) one of both.
+    """``Pc`` banks of words of ``N`` saturating counters, one read and one write of each a cycle.
 
     Members
     -------
     ``port`` : In(CounterSignature)
-        With ``compact`` never ``read`` in the cycle of a ``write``, and what was read is undefined after a write.
+        A word at a time, for selection, flipping and the host.
+    ``banks`` : In(CounterBanksSignature)
+        All banks, for learning. Neither reads nor writes in the cycles in which ``port`` does.
 
-    Latency 1 cycle. A read of the word written in the same cycle returns the old value.
+    Latency :attr:`.ChipConfig.read_latency` cycles. A read of the word written in the same cycle returns the old value.
 
-    With ``compact`` words lie across the single-port RAMs of an iCE40 UP5K: :class:`ConfigError` if they are wider
-    or more than those.
+    With ``compact`` one of both a cycle: what was read is undefined after a write. The one bank's words lie across the
+    single-port RAMs of an iCE40 UP5K; :class:`ConfigError` if they are wider or more than those.
     """
 
     def __init__(self, chip: ChipConfig):
@@ -36,34 +39,57 @@ class Counters(wiring.Component):
                 f"counters: {chip.counter_depth} words of {self.width} bits, but single-port RAM holds {SPRAM_WORDS} "
                 f"of {SPRAMS * SPRAM_BITS}"
             )
-        super().__init__({"port": In(CounterSignature(chip))})
+        super().__init__({"port": In(CounterSignature(chip)), "banks": In(CounterBanksSignature(chip))})
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        port = self.port
-        read_data, write_data = port.read_data.as_value(), port.write_data.as_value()
         if self.chip.compact:
-            parts = []
-            for index, low in enumerate(range(0, self.width, SPRAM_BITS)):
-                m.submodules[f"spram{index}"] = spram = Spram()
-                m.d.comb += [
-                    spram.address.eq(Mux(port.write, port.write_address, port.read_address)),
-                    spram.select.eq(port.read | port.write),
-                    spram.write.eq(port.write),
-                    spram.write_data.eq(write_data[low : low + SPRAM_BITS]),
-                    spram.mask.eq(~0),
-                ]
-                parts.append(spram.read_data)
-            m.d.comb += read_data.eq(Cat(parts))
-            return m
-        m.submodules.memory = memory = Memory(shape=self.width, depth=self.chip.counter_depth, init=[])
-        write, read = memory.write_port(), memory.read_port()
+            return self._single_port(m)
+        banks = [getattr(self.banks, f"bank{index}") for index in range(self.chip.learn_rows)]
+        port, late = self.port, self.chip.read_latency > 1
+        for index, bank in enumerate(banks):
+            m.submodules[f"bank{index}"] = memory = Memory(shape=self.width, depth=self.chip.counter_depth, init=[])
+            write, read = memory.write_port(), memory.read_port()
+            m.d.comb += [
+                read.en.eq(delayed(m, port.read | bank.read, late)),
+                read.addr.eq(delayed(m, Mux(port.read, port.read_address, bank.read_address), late)),
+                bank.read_data.as_value().eq(delayed(m, read.data, late)),
+                write.en.eq(delayed(m, bank.write | (port.write & (port.write_bank == index)), late)),
+                write.addr.eq(delayed(m, Mux(bank.write, bank.write_address, port.write_address), late)),
+                write.data.eq(
+                    delayed(m, Mux(bank.write, bank.write_data.as_value(), port.write_data.as_value()), late)
+                ),
+            ]
+        words = [bank.read_data.as_value() for bank in banks]
+        bank_of_data = Signal(range(len(words)))
+        with m.If(port.read):
+            m.d.sync += bank_of_data.eq(port.read_bank)
+        m.d.comb += port.read_data.as_value().eq(Array(words)[delayed(m, bank_of_data, self.chip.read_latency - 1)])
+        if len(words) > 1:
+            m.d.comb += [held.as_value().eq(word) for held, word in zip(port.read_rows, words, strict=True)]
+        return m
+
+    def _single_port(self, m: Module) -> Module:
+        port, bank = self.port, self.banks.bank0
+        write, write_data = port.write | bank.write, Signal(self.width)
+        address = Signal(range(SPRAM_WORDS))
         m.d.comb += [
-            read.en.eq(port.read),
-            read.addr.eq(port.read_address),
-            read_data.eq(read.data),
-            write.en.eq(port.write),
-            write.addr.eq(port.write_address),
-            write.data.eq(write_data),
+            write_data.eq(Mux(bank.write, bank.write_data.as_value(), port.write_data.as_value())),
+            address.eq(Mux(port.write, port.write_address, port.read_address)),
         ]
+        with m.If(bank.read | bank.write):
+            m.d.comb += address.eq(Mux(bank.write, bank.write_address, bank.read_address))
+        parts = []
+        for index, low in enumerate(range(0, self.width, SPRAM_BITS)):
+            m.submodules[f"spram{index}"] = spram = Spram()
+            m.d.comb += [
+                spram.address.eq(address),
+                spram.select.eq(port.read | bank.read | write),
+                spram.write.eq(write),
+                spram.write_data.eq(write_data[low : low + SPRAM_BITS]),
+                spram.mask.eq(~0),
+            ]
+            parts.append(spram.read_data)
+        word = Cat(parts)[: self.width]
+        m.d.comb += [port.read_data.as_value().eq(word), bank.read_data.as_value().eq(word)]
         return m

@@ -41,8 +41,8 @@ def value_shape(chip: ChipConfig):
 
 
 def values_together(chip: ChipConfig) -> int:
-    """Values that come at once: GFT ``P`` sums, LBE the scores of all classes."""
-    return chip.array_rows if chip.rule == Rule.GFT else chip.classes
+    """Values that come at once: GFT ``P`` sums, or those of all classes; LBE the scores of all classes."""
+    return min(chip.array_rows, chip.classes) if chip.rule == Rule.GFT else chip.classes
 
 
 def values_layout(chip: ChipConfig) -> data.StructLayout:

@@ -119,6 +119,7 @@ class Flip(wiring.Component):
             self.write.weight_address.eq(position.weight_address),
             self.write.weight_bank.eq(position.weight_bank),
             self.write.counter_address.eq(position.counter_address),
+            self.write.counter_bank.eq(position.counter_bank),
         ]
 
         # Records

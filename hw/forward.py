@@ -26,15 +26,16 @@ from popflip.golden.config import Rule
 
 from . import popcount
 from .activations import ActivationReadSignature, activation_base, activation_words
+from .arithmetic import compare_magnitude
 from .config import ChipConfig
 from .ingest import InputReadSignature, sample_layout
 from .layers import of_layer
 from .popcount import Popcount
-from .stream import Queue, group_layout
+from .stream import Queue, delayed, group_layout
 from .weights import weight_word
 
 RESULT_GROUPS = 2
-"""Groups of sums that may wait for whoever compares them. On a compact chip none: one is issued when it will be taken."""
+"""Groups of sums that may wait for whoever compares them. On a compact chip none: one is issued if it will be taken."""
 
 
 def lane_layout(chip: ChipConfig) -> data.StructLayout:
@@ -53,9 +54,10 @@ def hidden_lanes(chip: ChipConfig, layer, last_word, active):
 
 def result_layout(chip: ChipConfig) -> data.StructLayout:
     """The sums of a group of ``P`` neurons of the last layer (LBE: of each), lowest first, and the sample they belong
-    to. ``last``: of the layer.
+    to. ``last``: of the layer. GFT: with ``P`` above the classes ``C`` there are ``C``.
     """
-    return group_layout(sum_shape(chip), chip.array_rows, sample_layout(chip))
+    count = min(chip.array_rows, chip.classes) if chip.rule == Rule.GFT else chip.array_rows
+    return group_layout(sum_shape(chip), count, sample_layout(chip))
 
 
 def sum_shape(chip: ChipConfig):
@@ -66,19 +68,6 @@ def sum_shape(chip: ChipConfig):
 def active(chip: ChipConfig, v: Value) -> Value:
     """Activation of a neuron, 1 is +1: ``v > 0`` (GFT) or ``v ≥ 0`` (LBE)."""
     return v > 0 if chip.rule == Rule.GFT else ~v[-1]
-
-
-def within(v: Value, window: Value) -> Value:
-    """``|v| ≤ window``, without forming ``|v|``: with ``x`` the bits of ``v``, inverted if it is negative, it is
-    ``x + (v < 0)``, and a lowest bit on both sides carries that one in."""
-    negative = v[-1]
-    x = v[:-1] ^ negative.replicate(len(v) - 1)
-    width = max(len(x), len(window))
-    return (Cat(~negative, window) + Cat(~negative, ~_widened(x, width)))[-1]
-
-
-def _widened(x: Value, width: int) -> Value:
-    return Cat(x, Const(0, width - len(x)))
 
 
 class MacArray(wiring.Component):
@@ -162,7 +151,8 @@ class Forward(wiring.Component):
     def __init__(self, chip: ChipConfig):
         self.chip = chip
         self.mac = MacArray(chip)
-        self.latency = 2 + self.mac.latency + 2  # S0 to S1 to S2, the array, the sum over words, activations
+        # S0 to S1 to S2, the array, the sum over words, activations
+        self.latency = 1 + chip.read_latency + self.mac.latency + 2
         super().__init__(
             {
                 "i": In(stream.Signature(sample_layout(chip))),
@@ -198,12 +188,28 @@ class Forward(wiring.Component):
         m.submodules.mac = self.mac
 
         # Two samples in turn ------------------------------------------------------------------------------------------
+        places = {
+            "last_word": range(max(chip.words)),
+            "last_group": range(max(chip.groups)),
+            "address": range(chip.weight_depth),  # of the first word
+        }
+
+        def look_up(layer, listed) -> dict[str, Value]:
+            """A layer's :data:`places`; ``listed`` words are in the first one's list."""
+            last_words = of_layer(layer, [words - 1 for words in chip.words])
+            return {
+                "last_word": Mux(layer == 0, listed - 1, last_words),
+                "last_group": of_layer(layer, [groups - 1 for groups in chip.groups]),
+                "address": of_layer(layer, chip.weight_base),
+            }
+
         context_layout = data.StructLayout(
             {
                 "valid": 1,  # a sample is here, until its last sums have left
                 "ready": 1,  # `layer` may be issued: the layer below is whole
                 "layer": range(depth),
                 "sample": sample_layout(chip),
+                **(places if chip.fast else {}),  # of `layer`, looked up beforehand
             }
         )
         context = Array(Signal(context_layout, name=f"context{index}") for index in range(2))
@@ -218,6 +224,9 @@ class Forward(wiring.Component):
                 context[load].sample.eq(self.i.payload),
                 load.eq(~load),
             ]
+            if chip.fast:
+                found = look_up(Const(0), self.i.payload.words)
+                m.d.sync += [context[load][name].eq(value) for name, value in found.items()]
 
         # S0: issue ----------------------------------------------------------------------------------------------------
         running = Signal()  # a layer of a sample is being issued …
@@ -267,21 +276,19 @@ class Forward(wiring.Component):
             m.d.sync += running.eq(other_can | same_can)
             with m.If(other_can | same_can):
                 next_layer = context[chosen].layer
+                if chip.fast:
+                    place = {name: context[chosen][name] for name in places}
+                else:
+                    place = look_up(next_layer, context[chosen].sample.words)
                 m.d.sync += [
                     current.eq(chosen),
                     context[chosen].ready.eq(0),
                     layer.eq(next_layer),
                     word.eq(0),
                     group.eq(0),
-                    group_last.eq(of_layer(next_layer, [groups - 1 for groups in chip.groups])),
-                    word_last.eq(
-                        Mux(
-                            next_layer == 0,
-                            context[chosen].sample.words - 1,
-                            of_layer(next_layer, [words - 1 for words in chip.words]),
-                        )
-                    ),
-                    row_address.eq(of_layer(next_layer, chip.weight_base)),
+                    group_last.eq(place["last_group"]),
+                    word_last.eq(place["last_word"]),
+                    row_address.eq(place["address"]),
                 ]
                 with m.If(next_layer == depth - 1):
                     m.d.sync += turn.eq(~turn)
@@ -351,12 +358,9 @@ class Forward(wiring.Component):
         s2 = Signal(tag_layout)
         s2_lanes = Signal(lane_layout(chip))
         m.d.sync += [s2.eq(s1), s2.valid.eq(self.busy), s2_lanes.eq(s1_lanes)]
+        s2, s2_lanes = delayed(m, s2, chip.read_latency - 1), delayed(m, s2_lanes, chip.read_latency - 1)
         m.d.comb += [self.mac.lanes.eq(s2_lanes), self.mac.weights.eq(self.weights_data)]
-        tag = s2
-        for stage in range(self.mac.latency):
-            delayed = Signal(tag_layout, name=f"tag{stage}")
-            m.d.sync += delayed.eq(tag)
-            tag = delayed
+        tag = delayed(m, s2, self.mac.latency)
 
         # Σ over the words of the row ----------------------------------------------------------------------------------
         v = Signal(data.ArrayLayout(sum_shape(chip), rows))
@@ -375,7 +379,7 @@ class Forward(wiring.Component):
         if depth > 1:
             if gft:
                 window = Array(self.window[index] for index in range(depth - 1))[done.layer]
-                near = Cat(within(v[row], window) for row in range(rows))
+                near = Cat(~compare_magnitude(v[row], window)[0] for row in range(rows))
                 m.d.sync += self.store_near.eq(near)
             group_word = (
                 (done_group << (rows // lanes).bit_length() - 1)
@@ -398,11 +402,16 @@ class Forward(wiring.Component):
                 stored.eq(done.valid & done.ends_layer & ~done_last_layer),
                 stored_context.eq(done.context),
             ]
+            above = Signal(range(depth))
+            m.d.comb += above.eq(context[stored_context].layer + 1)
             with m.If(stored):
                 m.d.sync += [
                     context[stored_context].ready.eq(1),
-                    context[stored_context].layer.eq(context[stored_context].layer + 1),
+                    context[stored_context].layer.eq(above),
                 ]
+                if chip.fast:
+                    found = look_up(above, context[stored_context].sample.words)
+                    m.d.sync += [context[stored_context][name].eq(value) for name, value in found.items()]
 
         # Sums to be compared ------------------------------------------------------------------------------------------
         finals = [(count - 1) % rows for count in chip.rows]  # last row of a layer's last group
@@ -414,7 +423,7 @@ class Forward(wiring.Component):
             results = queue.i
         m.d.comb += [
             results.valid.eq(done.valid & (done_last_layer if gft else 1)),
-            results.payload.items.eq(v),
+            results.payload.items.as_value().eq(v.as_value()),
             results.payload.final.eq(Mux(done.ends_layer, final, rows - 1)),
             results.payload.last.eq(done.ends_layer),
             results.payload.tag.eq(finished.sample),

@@ -66,6 +66,7 @@ class _Initialise(wiring.Component):
             self.write.weight_address.eq(position.weight_address),
             self.write.weight_bank.eq(position.weight_bank),
             self.write.counter_address.eq(position.counter_address),
+            self.write.counter_bank.eq(position.counter_bank),
         ]
         real = of_layer(
             self.start.payload, [chip.real_lanes(layer, words - 1) for layer, words in enumerate(chip.words)]

@@ -9,6 +9,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from .arithmetic import clip
 from .config import ChipConfig
 from .weights import counter_word, weight_word
 from .winner import winner_layout
@@ -66,7 +67,7 @@ class Reinforce(wiring.Component):
             m.d.comb += [
                 step.eq(Mux(agrees, 1, -1) + Mux(self.mask[lane], Mux(onwards, 1, -1), 0)),
                 moved.eq(counter + step),
-                after.eq(Mux(moved > high, high, Mux(moved < low, low, moved))),
+                after.eq(clip(moved, low, high)),
                 self.o[lane].eq(Mux(exists, after, 0)),
             ]
             weights.append(exists & ~after[-1])

@@ -83,9 +83,7 @@ class Samples(wiring.Component):
         for reader in readers:
             inputs = hasattr(reader, "position")
             with m.If(reader.en):
-                m.d.comb += read.addr.eq(
-                    Cat(place(reader.position if inputs else base + reader.word), reader.slot)
-                )
+                m.d.comb += read.addr.eq(Cat(place(reader.position if inputs else base + reader.word), reader.slot))
             if inputs:
                 m.d.comb += reader.data.eq(input_word(chip)(read.data[: input_word(chip).size]))
                 continue

@@ -12,7 +12,7 @@ from popflip.golden.config import WORD, Rule
 
 from .config import ChipConfig
 from .layers import of_layer, times
-from .stream import Queue
+from .stream import Queue, delayed
 from .weights import counter_word, weight_word
 
 
@@ -32,6 +32,7 @@ def position_layout(chip: ChipConfig) -> data.StructLayout:
             "weight_address": range(chip.weight_depth),
             "weight_bank": range(chip.array_rows),
             "counter_address": range(chip.counter_depth),
+            "counter_bank": range(chip.learn_rows),
             "piece": range(max(1, WORD // chip.array_synapses)),
             "last_of_mask": 1,
             "last_of_row": 1,
@@ -68,6 +69,7 @@ class WriteSignature(wiring.Signature):
                 "weight_address": Out(range(chip.weight_depth)),
                 "weight_bank": Out(range(chip.array_rows)),
                 "counter_address": Out(range(chip.counter_depth)),
+                "counter_bank": Out(range(chip.learn_rows)),
                 "weights": Out(weight_word(chip)),
                 "counters": Out(counter_word(chip)),
             }
@@ -77,35 +79,25 @@ class WriteSignature(wiring.Signature):
 class Scan(wiring.Component):
     """Every word of a layer or a row, once for each ``start``.
 
-    Parameters
-    ----------
-    registered : bool
-        Whether words pass registers on their way out of the memories, which takes the memories' access time out of the
-        path that follows, and what follows out of the path of requests. By default with N > 8: small arrays are for
-        small, slow chips.
-
     Members
     -------
     ``start`` : In(stream of :func:`place_layout`)
         Taken once the last word of the one before was requested.
-    ``read`` : Out(1), ``weight_address``, ``weight_bank``, ``counter_address``, ``word`` : Out
+    ``read`` : Out(1), ``weight_address``, ``weight_bank``, ``counter_address``, ``counter_bank``, ``word`` : Out
         Request of a word: where it lies, and its number in the row.
-    ``data`` : In(:func:`word_layout` without its position)
-        What was asked for, from the next cycle to the next request.
+    ``data`` : In(:func:`data_layout`)
+        What was asked for, :attr:`.ChipConfig.read_latency` cycles later, until the data of the next request.
     ``o`` : Out(stream of :func:`word_layout`)
-    ``flowing`` : In(1)
-        Words are taken in the cycle in which they are offered. Low before a start where they may not be.
     ``hold`` : In(1)
         No word may be requested in this cycle. What was requested before is taken in it, if anything is.
 
-    Latency :attr:`latency` cycles from a start to its first word; then a word every cycle, or two in three cycles if
-    ``registered`` and not ``flowing`` (LBE: every cycle).
+    Latency :attr:`latency` cycles from a start to its first word; then a word every cycle. In fast chips words pass a
+    queue, which takes what becomes of them out of the path of requests.
     """
 
-    def __init__(self, chip: ChipConfig, *, registered: bool | None = None):
+    def __init__(self, chip: ChipConfig):
         self.chip = chip
-        self.registered = chip.array_synapses > 8 if registered is None else registered
-        self.latency = 3 if self.registered else 2
+        self.latency = chip.read_latency + 1 + chip.fast
         super().__init__(
             {
                 "start": In(stream.Signature(place_layout(chip))),
@@ -113,10 +105,10 @@ class Scan(wiring.Component):
                 "weight_address": Out(range(chip.weight_depth)),
                 "weight_bank": Out(range(chip.array_rows)),
                 "counter_address": Out(range(chip.counter_depth)),
+                "counter_bank": Out(range(chip.learn_rows)),
                 "word": Out(range(max(chip.words))),
                 "data": In(data_layout(chip)),
                 "o": Out(stream.Signature(word_layout(chip))),
-                "flowing": In(1),
                 "hold": In(1),
             }
         )
@@ -141,6 +133,7 @@ class Scan(wiring.Component):
             position.weight_address.eq(self.weight_address),
             position.weight_bank.eq(self.weight_bank),
             position.counter_address.eq(self.counter_address),
+            position.counter_bank.eq(self.counter_bank),
             position.piece.eq(word),
             # Not from one member of ``position`` to another: simulators that keep it in one piece would see a loop.
             last_of_row.eq(word == of_layer(layer, [words - 1 for words in chip.words])),
@@ -148,7 +141,10 @@ class Scan(wiring.Component):
             position.last_of_mask.eq(last_of_row | (word[: exact_log2(pieces)] == pieces - 1)),
             position.last.eq(last_of_row & (single | (row == of_layer(layer, [rows - 1 for rows in chip.rows])))),
             self.weight_bank.eq(row),
+            self.counter_bank.eq(row),
         ]
+        next_row = Signal.like(row_counters)  # of the bank's counters
+        m.d.comb += next_row.eq(row_counters + (self.counter_bank == chip.learn_rows - 1))
 
         room = Signal()  # for another word
         read_valid, read_ready = Signal(), Signal()
@@ -160,8 +156,8 @@ class Scan(wiring.Component):
                 m.d.sync += [
                     word.eq(0),
                     row.eq(row + 1),
-                    row_counters.eq(row_counters + 1),
-                    self.counter_address.eq(row_counters + 1),
+                    row_counters.eq(next_row),
+                    self.counter_address.eq(next_row),
                     self.weight_address.eq(row_weights),
                 ]
                 with m.If(self.weight_bank == chip.array_rows - 1):
@@ -169,7 +165,7 @@ class Scan(wiring.Component):
             with m.Else():
                 m.d.sync += [
                     word.eq(word + 1),
-                    self.counter_address.eq(self.counter_address + of_layer(layer, chip.rows)),
+                    self.counter_address.eq(self.counter_address + of_layer(layer, chip.counter_rows)),
                     self.weight_address.eq(self.weight_address + 1),
                 ]
         with m.Elif(read_ready):
@@ -197,10 +193,10 @@ class Scan(wiring.Component):
 
         read_word = Signal(word_layout(chip))
         m.d.comb += [
-            read_word.position.eq(read_position),
+            read_word.position.eq(delayed(m, read_position, chip.read_latency - 1)),
             *(read_word[name].eq(self.data[name]) for name, _ in data_layout(chip)),
         ]
-        if not self.registered:
+        if not chip.fast:
             m.d.comb += [
                 room.eq(~read_valid | self.o.ready),
                 read_ready.eq(self.o.ready),
@@ -209,17 +205,82 @@ class Scan(wiring.Component):
             ]
             return m
 
-        # As many words may be on their way, so that no request waits on what becomes of a word in the same cycle. Two
-        # are two words in three cycles; LBE, which has no counting passes, spends a third.
-        entries = 2 if chip.rule == Rule.GFT else 3
-        m.submodules.queue = queue = Queue(word_layout(chip), entries)
+        # As many words may be on their way as keep it busy, and no request waits on what becomes of one in its cycle.
+        most = chip.read_latency + Queue.latency + 1
+        m.submodules.queue = queue = Queue(word_layout(chip), most)
         connect(m, queue.o, flipped(self.o))
-        under_way = Signal(range(entries + 1))
+        under_way = Signal(range(most + 1))
         m.d.comb += [
-            room.eq(self.flowing | (under_way != entries)),
+            room.eq(under_way != most),
             read_ready.eq(1),
-            queue.i.valid.eq(read_valid),
+            queue.i.valid.eq(delayed(m, read_valid, chip.read_latency - 1)),
             queue.i.payload.eq(read_word),
         ]
         m.d.sync += under_way.eq(under_way + self.read - (self.o.valid & self.o.ready))
+        return m
+
+
+class BlockScan(wiring.Component):
+    """Requests of all words of a layer, those of ``Pc`` rows at a time, in the order of the counters' addresses.
+
+    Members
+    -------
+    ``start`` : In(stream of range(L))
+        A layer; taken once the last block of the one before was requested.
+    ``read`` : Out(1), ``weight_address``, ``weight_bank``, ``counter_address`` : Out
+        Request of the block that begins with that row.
+    ``valid`` : Out(1), ``last`` : Out(1)
+        A block's data are here, the layer's last ones.
+
+    A block every cycle.
+    """
+
+    def __init__(self, chip: ChipConfig):
+        self.chip = chip
+        super().__init__(
+            {
+                "start": In(stream.Signature(range(chip.depth))),
+                "read": Out(1),
+                "weight_address": Out(range(chip.weight_depth)),
+                "weight_bank": Out(range(chip.array_rows)),
+                "counter_address": Out(range(chip.counter_depth)),
+                "valid": Out(1),
+                "last": Out(1),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        chip = self.chip
+        shift = exact_log2(chip.learn_rows)
+        running, last = Signal(), Signal()
+        layer = Signal(range(chip.depth))
+        block = Signal(range(max(chip.counter_rows)))  # of the word's
+        left = Signal(range(max(chip.words)))  # words
+        first = Signal(range(chip.weight_depth))  # address of the word's first block
+        ends_word = block == of_layer(layer, [rows - 1 for rows in chip.counter_rows])
+        m.d.comb += [
+            self.read.eq(running),
+            self.start.ready.eq(~running),
+            self.weight_bank.eq(block << shift),
+            last.eq(running & ends_word & (left == 0)),
+            self.valid.eq(delayed(m, running, chip.read_latency)),
+            self.last.eq(delayed(m, last, chip.read_latency)),
+        ]
+        with m.If(running):
+            m.d.sync += [self.counter_address.eq(self.counter_address + 1), block.eq(block + 1), running.eq(~last)]
+            with m.If(ends_word):
+                m.d.sync += [block.eq(0), left.eq(left - 1), first.eq(first + 1), self.weight_address.eq(first + 1)]
+            with m.Elif(self.weight_bank == chip.array_rows - chip.learn_rows):
+                m.d.sync += self.weight_address.eq(self.weight_address + of_layer(layer, chip.words))
+        with m.Elif(self.start.valid):
+            m.d.sync += [
+                running.eq(1),
+                layer.eq(self.start.payload),
+                block.eq(0),
+                left.eq(of_layer(self.start.payload, [words - 1 for words in chip.words])),
+                first.eq(of_layer(self.start.payload, chip.weight_base)),
+                self.weight_address.eq(of_layer(self.start.payload, chip.weight_base)),
+                self.counter_address.eq(of_layer(self.start.payload, chip.counter_base)),
+            ]
         return m

@@ -8,9 +8,11 @@ from amaranth.lib.wiring import In, Out
 
 from popflip.golden.config import Precision
 
+from .arithmetic import compare_magnitude
 from .config import ChipConfig
-from .popcount import Popcount
+from .popcount import Popcount, add_tree
 from .scan import most_synapses, position_layout, word_layout
+from .stream import delayed
 from .weights import counter_word, weight_word
 
 
@@ -34,18 +36,6 @@ def candidate(chip: ChipConfig, weight: Value, counter: Value) -> Value:
     return ~weight[0] | (weight[1] != negative)
 
 
-def compare(counter: Value, level: Value) -> tuple[Value, Value]:
-    """``|m| > level`` and ``|m| = level``: carry and sum of ``|m| − 1 − level``, without forming ``|m|``.
-
-    With ``x`` the bits of ``m``, inverted if it is negative, ``|m| = x + (m < 0)``; a lowest bit of ``m < 0`` on both
-    sides carries that one in, so that all is one adder.
-    """
-    negative = counter[-1]
-    x = counter ^ negative.replicate(len(counter))
-    total = Cat(negative, x[: len(level)]) + Cat(negative, ~level)
-    return total[-1], total[1:-1].all()
-
-
 class Select(wiring.Component):
     """Finds the threshold of a layer, then passes its words on, marked (golden ``select.select``).
 
@@ -63,18 +53,20 @@ class Select(wiring.Component):
         Bits of the threshold found in a pass; each level tried takes a comparator a lane. By default 1 with N ≤ 8,
         else 2.
 
+    With Pc > 1 passes that count take words by the block of ``Pc`` rows, in any order; only the last one needs one.
+
     Members
     -------
     ``start`` : In(stream of ``layer``, ``k``)
         Taken when it is finished, with the last word of ``o``.
     ``scan`` : Out(stream of range(L))
-        Asks for all words of the layer, once a pass.
+        Asks for all words of the layer, once a pass, with Pc > 1 only in the last one.
     ``i`` : In(stream of :func:`.scan.word_layout`)
         A counter that is 0 is never selected, so pads need no care.
     ``o`` : Out(stream of :func:`selected_layout`)
         The layer's words in scan order, in the last pass.
-    ``counting`` : Out(1)
-        A pass is running in which every word is taken at once.
+    ``blocks`` : Out(stream of range(L)), ``block``, ``block_last`` : In(1), ``block_weights``, ``block_counters`` : In
+        With Pc > 1: asks for all words of the layer by the block, once a pass, and takes them as they come.
     ``found`` : Out(1), ``level`` : Out
         While ``found``, the last pass is running and ``level`` is θ − 1.
 
@@ -95,23 +87,46 @@ class Select(wiring.Component):
                 "scan": Out(stream.Signature(range(chip.depth))),
                 "i": In(stream.Signature(word_layout(chip))),
                 "o": Out(stream.Signature(selected_layout(chip))),
-                "counting": Out(1),
                 "found": Out(1),
                 "level": Out(self.passes * self.digit),
+                **(
+                    {
+                        "blocks": Out(stream.Signature(range(chip.depth))),
+                        "block": In(1),
+                        "block_last": In(1),
+                        "block_weights": In(data.ArrayLayout(weight_word(chip), chip.learn_rows)),
+                        "block_counters": In(data.ArrayLayout(counter_word(chip), chip.learn_rows)),
+                    }
+                    if chip.learn_rows > 1
+                    else {}
+                ),
             }
         )
 
     def elaborate(self, platform) -> Module:
         m = Module()
         chip = self.chip
-        lanes = chip.array_synapses
+        lanes, blocks = chip.array_synapses, chip.learn_rows
         levels = 2**self.digit - 1
         most = most_synapses(chip)
         k = self.start.payload.k
 
         digits = data.View(data.ArrayLayout(self.digit, self.passes), self.level)
         turn = Signal(range(self.passes))  # the digit being found
+        counting = Signal()  # a pass is running in which every word is taken at once
         ties = Signal(range(most + 1))  # still to be selected at the level
+
+        tries = []  # the levels tried
+        for index in range(levels):
+            tried = Signal.like(self.level, name=f"tried{index}")
+            m.d.comb += tried.eq(Cat(digit | Mux(turn == place, index, 0) for place, digit in enumerate(digits)))
+            tries.append(tried)
+
+        def compared(weights, counters, tried) -> tuple[Value, Value]:
+            """Which candidates of a word lie above a level, and which at it."""
+            over, at = zip(*(compare_magnitude(counters[lane], tried) for lane in range(lanes)), strict=True)
+            candidates = Cat(candidate(chip, weights[lane], counters[lane]) for lane in range(lanes))
+            return Cat(over) & candidates, Cat(at) & candidates
 
         # One word, compared. ``above`` is what lies over each level tried, and grows with the ties that are taken.
         # On a compact chip memory holds the word meanwhile, so that a word that is marked takes a cycle more.
@@ -121,36 +136,49 @@ class Select(wiring.Component):
         tied = Signal(lanes)
         m.d.comb += [
             self.i.ready.eq(word_ready if chip.compact else ~word_valid | word_ready),
-            word_load.eq(self.i.valid & (self.counting | ~word_valid if chip.compact else self.i.ready)),
+            word_load.eq(self.i.valid & (counting | ~word_valid if chip.compact else self.i.ready)),
         ]
         with m.If(word_load):
             m.d.sync += [word.eq(self.i.payload), word_valid.eq(1)]
         with m.Elif(word_ready):
             m.d.sync += word_valid.eq(0)
-        weights, counters = self.i.payload.weights, self.i.payload.counters
-        candidates = Cat(candidate(chip, weights[lane], counters[lane]) for lane in range(lanes))
-        for index in range(levels):
-            tried = Signal.like(self.level, name=f"tried{index}")
-            m.d.comb += tried.eq(Cat(digit | Mux(turn == place, index, 0) for place, digit in enumerate(digits)))
-            over, at = zip(*(compare(counters[lane], tried) for lane in range(lanes)), strict=True)
+        for index in range(levels if blocks == 1 else 1):
+            over, at = compared(self.i.payload.weights, self.i.payload.counters, tries[index])
             with m.If(word_load):
-                m.d.sync += above[index].eq(Cat(over) & candidates)
+                m.d.sync += above[index].eq(over)
                 if index == 0:
-                    m.d.sync += tied.eq(Cat(at) & candidates)
+                    m.d.sync += tied.eq(at)
+
+        if blocks > 1:
+            block_weights = delayed(m, self.block_weights, 1)
+            block_counters = delayed(m, self.block_counters, 1)
+            m.d.comb += self.blocks.payload.eq(self.start.payload.layer)
 
         # Counting passes: how many of the k are left after those above each level; negative if there are more.
         left = [Signal(signed(len(k) + 1), name=f"left{index}") for index in range(levels)]
         more = Cat(value[-1] for value in left)
         counts = []
         for index in range(levels):
-            m.submodules[f"popcount{index}"] = popcount = Popcount(lanes)
-            m.d.comb += popcount.i.eq(above[index])
-            counts.append(popcount.o)
-        counted, counted_last = word_valid & self.counting, word.position.last
-        for stage in range(popcount.latency):
-            arrived, arrived_last = Signal(name=f"counted{stage}"), Signal(name=f"last{stage}")
-            m.d.sync += [arrived.eq(counted), arrived_last.eq(counted_last)]
-            counted, counted_last = arrived, arrived_last
+            parts = []
+            for row in range(blocks):
+                m.submodules[f"popcount{index}_{row}"] = popcount = Popcount(lanes)
+                parts.append(popcount.o)
+                if blocks == 1:
+                    m.d.comb += popcount.i.eq(above[index])
+                else:
+                    over, _ = compared(block_weights[row], block_counters[row], tries[index])
+                    m.d.sync += popcount.i.eq(over)
+            count = Signal(range(blocks * lanes + 1), name=f"count{index}")
+            (m.d.comb if blocks == 1 else m.d.sync).__iadd__(count.eq(add_tree(parts)))
+            counts.append(count)
+        if blocks == 1:
+            counted, counted_last = word_valid & counting, word.position.last
+            counting_latency = popcount.latency
+        else:
+            counted, counted_last = self.block, self.block_last
+            counting_latency = 1 + 1 + popcount.latency + 1
+        counted = delayed(m, counted, counting_latency)
+        counted_last = delayed(m, counted_last, counting_latency)
         with m.If(counted):
             m.d.sync += [value.eq(value - count) for value, count in zip(left, counts, strict=True)]
 
@@ -170,7 +198,7 @@ class Select(wiring.Component):
             self.o.payload.counters.eq(held.counters),
             self.o.payload.selected.eq(above[0]),
             self.o.valid.eq(self.found & word_valid & resolved),
-            word_ready.eq(self.counting | (self.o.valid & self.o.ready)),
+            word_ready.eq(counting | (self.o.valid & self.o.ready)),
             self.scan.payload.eq(self.start.payload.layer),
         ]
 
@@ -181,12 +209,13 @@ class Select(wiring.Component):
                 with m.If(self.start.valid):
                     m.next = "PASS"
             with m.State("PASS"):
-                m.d.comb += self.scan.valid.eq(1)
+                asked = self.scan if blocks == 1 else self.blocks
+                m.d.comb += asked.valid.eq(1)
                 m.d.sync += [value.eq(k) for value in left]
-                with m.If(self.scan.ready):
+                with m.If(asked.ready):
                     m.next = "COUNT"
             with m.State("COUNT"):
-                m.d.comb += self.counting.eq(1)
+                m.d.comb += counting.eq(1)
                 with m.If(counted & counted_last):
                     m.next = "DIGIT"
             with m.State("DIGIT"):

@@ -1,10 +1,18 @@
-"""Small parts for Amaranth streams."""
+"""Small parts for Amaranth streams and pipelines."""
 
 from __future__ import annotations
 
 from amaranth.hdl import Array, Module, Mux, ShapeLike, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+
+
+def delayed(m: Module, value, cycles: int):
+    """``value`` as it was ``cycles`` ago, through as many registers."""
+    for _ in range(cycles):
+        before, value = value, Signal.like(value, name="delayed", name_suffix="")
+        m.d.sync += value.eq(before)
+    return value
 
 
 class Queue(wiring.Component):

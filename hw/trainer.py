@@ -19,7 +19,7 @@ LBE swaps all from error on, layer by layer of each sample::
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -31,16 +31,16 @@ from .counters import Counters
 from .error import Error, verdict_layout
 from .forward import Forward, sum_shape
 from .ingest import Ingest, sample_layout
-from .learn import Learn
+from .learn import Learn, LearnStateSignature
 from .samples import Samples
 from .score import Classifiers, Score
 from .slots import Slots
 from .status import RegisterFile, Status
-from .stream import Queue, Unroll
+from .stream import Queue, Unroll, delayed
 from .teach import Teach
 from .trainer_port import TrainerCommand, TrainerSignature
 from .update import Update, UpdateCommand
-from .weights import StateSignature, Weights
+from .weights import Weights
 from .winner import Winner
 
 
@@ -87,10 +87,15 @@ class Trainer(wiring.Component):
         m.submodules.weights = weights = Weights(chip)
         m.submodules.counters = counters = Counters(chip)
         values = registers.values
+        register_write, register_index, register_value = (
+            delayed(m, value, chip.fast) for value in (port.register_write, port.register_index, port.register_value)
+        )
 
         # Samples: ingest, forward -------------------------------------------------------------------------------------
         in_batch = Signal.like(values.batch) if gft else Signal(31)  # samples of this batch that have been started
-        due = (values.batch != 0) & (in_batch == values.batch) if gft else Const(0)
+        due = Signal()  # a cycle behind; samples start no closer
+        if gft:
+            m.d.sync += due.eq((values.batch != 0) & (in_batch == values.batch))
         running = Signal()  # samples go through
         connect(m, flipped(port.samples), ingest.i)
         if chip.slots > 2:
@@ -109,7 +114,8 @@ class Trainer(wiring.Component):
             slots.take.eq(ingest.started),
             weights.array_read.eq(forward.weights_read),
             weights.array_address.eq(forward.weights_address),
-            forward.weights_ready.eq(weights.array_ready),
+            # As weights.array_ready says, but only GFT's learning asks for rows while samples are on the chip.
+            forward.weights_ready.eq(1),
             forward.weights_data.eq(weights.array_data),
             store.write.eq(forward.store),
             store.slot.eq(forward.store_slot),
@@ -118,12 +124,23 @@ class Trainer(wiring.Component):
             store.active.eq(forward.store_active),
             store.near.eq(forward.store_near),
         ]
-        learns = self._learn_by_gft(m) if gft else self._learn_by_lbe(m)  # engines
+        if gft:
+            learning = self._learn_by_gft(m)
+            connect(m, learning.counters, counters.banks)
+            m.d.comb += forward.weights_ready.eq(~learning.weights.read)
+        else:
+            self._learn_by_lbe(m)
 
         # Sequence: nothing is in flight when a command runs -----------------------------------------------------------
         ending = Signal()  # the batch ends …
         starting = Signal()  # … or initial weights are drawn
+        started = Signal()  # in the cycle before
+        m.d.sync += started.eq(starting)
         operation = Signal(UpdateCommand)
+        ended = Signal()  # a batch has
+        m.d.sync += ended.eq(0)
+        if gft:
+            m.d.comb += status.batches.eq(ended)
         m.d.comb += update.command.payload.eq(operation)
         with m.FSM():
             with m.State("RUN"):
@@ -145,8 +162,7 @@ class Trainer(wiring.Component):
             with m.State("UPDATE"):
                 m.d.comb += update.command.valid.eq(1)
                 with m.If(update.command.ready):
-                    if gft:
-                        m.d.comb += status.batches.eq(operation == UpdateCommand.END_BATCH)
+                    m.d.sync += ended.eq(operation == UpdateCommand.END_BATCH)
                     m.next = "RUN"
         with m.If(ending | starting):
             m.d.sync += in_batch.eq(0)
@@ -155,35 +171,34 @@ class Trainer(wiring.Component):
 
         m.d.comb += [
             update.rng_load.eq(registers.write_rng),
-            update.rng_value.eq(port.register_value),
-            update.crc_load.eq(registers.write_signature | starting),
-            update.crc_value.eq(Mux(starting, 0, port.register_value)),
+            update.rng_value.eq(register_value),
+            update.crc_load.eq(registers.write_signature | started),
+            update.crc_value.eq(Mux(started, 0, register_value)),
         ]
 
-        # Weights and counters belong to one engine at a time ----------------------------------------------------------
+        # Weights and counters belong to one engine at a time, but GFT's learning has its own way to the counters ------
         # What is read goes to all of them, so that only requests have to be chosen.
-        host = flipped(port.state)
-        engines = (*learns, update.state, host)
-        owner = Signal(range(len(engines)))
-        with m.If(~running):
-            m.d.comb += owner.eq(len(engines) - 2)
-        with m.Elif(port.idle):
-            m.d.comb += owner.eq(len(engines) - 1)
-        for memory, target in (("weights", weights.row), ("counters", counters.port)):
-            ports = [getattr(engine, memory) for engine in engines]
+        # None of them asks in the first cycle in which it may.
+        host, owner = flipped(port.state), Signal(range(3))
+        m.d.sync += owner.eq(Mux(running, port.idle << 1, 1))
+        learns = learning.weights if gft else update.state.weights
+        for target, ports, chosen in (
+            (weights.row, (learns, update.state.weights, host.weights), owner),
+            (counters.port, (update.state.counters, host.counters), running if gft else owner == 2),
+        ):
             for name, member in ports[0].signature.members.items():
                 if member.flow == Out:
                     m.d.comb += Value.cast(getattr(target, name)).eq(
-                        Array(Value.cast(getattr(engine, name)) for engine in ports)[owner]
+                        Array(Value.cast(getattr(engine, name)) for engine in ports)[chosen]
                     )
                 else:
                     m.d.comb += [getattr(engine, name).eq(getattr(target, name)) for engine in ports]
 
         # Registers and status -----------------------------------------------------------------------------------------
         m.d.comb += [
-            registers.write.eq(port.register_write),
-            registers.index.eq(port.register_index),
-            registers.value.eq(port.register_value),
+            registers.write.eq(register_write),
+            registers.index.eq(register_index),
+            registers.value.eq(register_value),
             status.clear.eq(starting),
             status.flips_layer.eq(update.layer),
             status.flips_count.eq(update.flips),
@@ -199,10 +214,10 @@ class Trainer(wiring.Component):
         ]
         return m
 
-    def _learn_by_gft(self, m: Module) -> tuple[StateSignature, ...]:
+    def _learn_by_gft(self, m: Module) -> LearnStateSignature:
         """Verdicts on last layers; learning while samples go forward, flipping at the end of a batch. Returns what
         learning wants of weights and counters."""
-        chip, port, update, values = self.chip, self.port, self.update, self.registers.values
+        chip, update, values = self.chip, self.update, self.registers.values
         error, slots, status = self.error, self.slots, self.status
         m.submodules.learn = learn = Learn(chip)
         connect(m, self.forward.o, error.i)
@@ -218,14 +233,15 @@ class Trainer(wiring.Component):
 
         # Verdicts: a prediction to the host, or a sample to learn, or nothing.
         verdict, decided = error.o.payload, error.o.valid & error.o.ready
+        predictions = self._predictions(m)
         m.d.comb += [
             *(self.forward.window[layer].eq(values[f"window{layer}"]) for layer in range(chip.depth - 1)),
             error.margin.eq(values.margin),
-            port.predictions.valid.eq(error.o.valid & verdict.sample.infer),
-            port.predictions.payload.eq(verdict.rival),
+            predictions.valid.eq(error.o.valid & verdict.sample.infer),
+            predictions.payload.eq(verdict.rival),
             taught.valid.eq(error.o.valid & verdict.teaches),
             taught.payload.eq(verdict),
-            error.o.ready.eq(Mux(verdict.sample.infer, port.predictions.ready, ~verdict.teaches | taught.ready)),
+            error.o.ready.eq(Mux(verdict.sample.infer, predictions.ready, ~verdict.teaches | taught.ready)),
             slots.free.eq(decided & ~verdict.teaches),
             slots.free_slot.eq(verdict.sample.slot),
             slots.free_also.eq(learn.done),
@@ -241,11 +257,11 @@ class Trainer(wiring.Component):
             update.flip_p256.eq(values.flip_p256),
             update.shift.eq(values.shift),
         ]
-        return (learn.state,)
+        return learn.state
 
-    def _learn_by_lbe(self, m: Module) -> tuple[StateSignature, ...]:
+    def _learn_by_lbe(self, m: Module) -> None:
         """Verdicts on every layer; the winners' rows are taught at once, by update, so nothing else wants weights."""
-        chip, port, update, values = self.chip, self.port, self.update, self.registers.values
+        chip, update, values = self.chip, self.update, self.registers.values
         error, slots, status = self.error, self.slots, self.status
         m.submodules.sums = sums = Unroll(sum_shape(chip), chip.array_rows, sample_layout(chip))
         m.submodules.classifiers = classifiers = Classifiers(chip)
@@ -296,12 +312,13 @@ class Trainer(wiring.Component):
         # Verdicts: the last one of a sample that is only asked waits until its prediction is taken.
         verdict = error.o.payload
         predicts = verdict.sample.infer & teach.last_layer
+        predictions = self._predictions(m)
         m.d.comb += [
-            port.predictions.valid.eq(error.o.valid & predicts),
-            port.predictions.payload.eq(verdict.rival),
-            teach.i.valid.eq(error.o.valid & (~predicts | port.predictions.ready)),
+            predictions.valid.eq(error.o.valid & predicts),
+            predictions.payload.eq(verdict.rival),
+            teach.i.valid.eq(error.o.valid & (~predicts | predictions.ready)),
             teach.i.payload.eq(verdict),
-            error.o.ready.eq(teach.i.ready & (~predicts | port.predictions.ready)),
+            error.o.ready.eq(teach.i.ready & (~predicts | predictions.ready)),
             slots.free.eq(teach.done),
             slots.free_slot.eq(verdict.sample.slot),
             status.samples.eq(teach.done & ~verdict.sample.infer),
@@ -311,4 +328,12 @@ class Trainer(wiring.Component):
             status.cycles.learn_busy.eq(update.teaching),
             status.cycles.learn_stall.eq(teach.waiting & ~update.teaching),
         ]
-        return ()
+
+    def _predictions(self, m: Module):
+        """The stream predictions go into."""
+        if not self.chip.fast:
+            return self.port.predictions
+        # The array does not wait for the link in the same cycle.
+        m.submodules.predicted = predicted = Queue(range(self.chip.classes), 2)
+        connect(m, predicted.o, flipped(self.port.predictions))
+        return predicted.i

@@ -33,10 +33,11 @@ from .layers import of_layer
 from .mask import Mask, draws
 from .prng import Prng
 from .reinforce import lesson_layout
-from .scan import Scan, most_synapses
+from .scan import BlockScan, Scan, most_synapses
 from .score import ClassifierSignature
-from .select import Select
+from .select import Select, selected_layout
 from .signature import FlipSignature
+from .stream import Queue
 from .weights import StateSignature
 
 
@@ -172,12 +173,6 @@ class Update(wiring.Component):
             scan.data.counters.eq(self.state.counters.read_data),
             scan.hold.eq(self.state.counters.write if chip.compact else 0),
         ]
-        if gft:
-            self._end_batch(m, scan, flip, layer, finished, initialising)
-        else:
-            self._teach(m, scan, flip, initialising)
-        with m.If(initialising):
-            m.d.comb += [scan.o.ready.eq(initialise.i.ready), finished.eq(initialise.start.ready)]
 
         # Masks and initial state are never drawn at once, so only one of them is ever ready.
         m.d.comb += [
@@ -197,7 +192,14 @@ class Update(wiring.Component):
             state.weights.read_bank.eq(scan.weight_bank),
             state.counters.read.eq(scan.read),
             state.counters.read_address.eq(scan.counter_address),
+            state.counters.read_bank.eq(scan.counter_bank),
         ]
+        if gft:
+            self._end_batch(m, scan, flip, layer, finished, initialising)
+        else:
+            self._teach(m, scan, flip, initialising)
+        with m.If(initialising):
+            m.d.comb += [scan.o.ready.eq(initialise.i.ready), finished.eq(initialise.start.ready)]
         for write in (flip.write, initialise.write):
             with m.If(initialising if write is initialise.write else ~initialising):
                 m.d.comb += [
@@ -207,6 +209,7 @@ class Update(wiring.Component):
                     state.weights.write_data.eq(write.weights),
                     state.counters.write.eq(write.write),
                     state.counters.write_address.eq(write.counter_address),
+                    state.counters.write_bank.eq(write.counter_bank),
                 ]
         # GFT: flip's are 0 while it does not run, as initialise wants them.
         counters = flip.write.counters.as_value()
@@ -218,8 +221,14 @@ class Update(wiring.Component):
 
     def _end_batch(self, m: Module, scan: Scan, flip: Flip, layer: Value, finished: Value, initialising: Value) -> None:
         """GFT: select and flip."""
-        m.submodules.select = select = Select(self.chip)
-        connect(m, select.o, flip.i)
+        chip, state = self.chip, self.state
+        m.submodules.select = select = Select(chip)
+        if chip.fast:  # ties and masks do not wait for each other in the same cycle
+            m.submodules.selected = selected = Queue(selected_layout(chip), 2)
+            connect(m, select.o, selected.i)
+            connect(m, selected.o, flip.i)
+        else:
+            connect(m, select.o, flip.i)
         m.d.comb += [
             flip.shift.eq(self.shift),
             flip.start.payload.eq(layer),
@@ -229,11 +238,27 @@ class Update(wiring.Component):
             select.i.payload.eq(scan.o.payload),
             select.i.valid.eq(scan.o.valid & ~initialising),
             scan.o.ready.eq(select.i.ready),
-            scan.flowing.eq(select.counting),
-            scan.data.weights.eq(self.state.weights.read_data),
+            scan.data.weights.eq(state.weights.read_data),
         ]
         with m.If(~initialising):
             m.d.comb += scan.start.valid.eq(select.scan.valid)
+        if chip.learn_rows > 1:
+            m.submodules.blocks = blocks = BlockScan(chip)
+            connect(m, select.blocks, blocks.start)
+            m.d.comb += [
+                select.block.eq(blocks.valid),
+                select.block_last.eq(blocks.last),
+                select.block_weights.eq(state.weights.read_rows),
+                select.block_counters.eq(state.counters.read_rows),
+            ]
+            with m.If(blocks.read):
+                m.d.comb += [
+                    state.weights.read.eq(1),
+                    state.weights.read_address.eq(blocks.weight_address),
+                    state.weights.read_bank.eq(blocks.weight_bank),
+                    state.counters.read.eq(1),
+                    state.counters.read_address.eq(blocks.counter_address),
+                ]
         with m.FSM():
             with m.State("LAYER"), m.If(self.command.valid & ~initialising):
                 m.d.comb += [

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Const, Module, Signal, Value, signed
+from amaranth.hdl import Array, Cat, Const, Module, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from .config import ChipConfig
-
+from .stream import delayed
 
 WIDEST_DEPTH = 256  # words of an iCE40's block RAM where it is widest
 
@@ -23,11 +24,15 @@ def counter_word(chip: ChipConfig) -> data.ArrayLayout:
     return data.ArrayLayout(signed(chip.counter_bits), chip.array_synapses)
 
 
-class WeightRowSignature(wiring.Signature):
-    """One row's words of weights: a read request answered in the next cycle, and a write.
+def rows_of(chip: ChipConfig, word: data.ArrayLayout) -> dict:
+    """With Pc > 1: member ``read_rows``, words of ``Pc`` rows, one a bank of counters, the one asked for among them."""
+    return {"read_rows": In(data.ArrayLayout(word, chip.learn_rows))} if chip.learn_rows > 1 else {}
 
-    ``read`` is taken in the cycle it is high; ``read_data`` is valid in the next, and stays until the next request of
-    anyone.
+
+class WeightRowSignature(wiring.Signature):
+    """One row's words of weights: a read request, answered :attr:`.ChipConfig.read_latency` cycles later, and a write.
+
+    ``read`` is taken in the cycle it is high; ``read_data`` stays until the data of the next request of anyone.
     ``bank`` is the row modulo ``P``, ``address`` as in :class:`ChipConfig`. A write lands at the end of its cycle; a
     read of the same word in that cycle returns the old value.
     """
@@ -40,6 +45,7 @@ class WeightRowSignature(wiring.Signature):
                 "read_address": Out(address),
                 "read_bank": Out(bank),
                 "read_data": In(weight_word(chip)),
+                **rows_of(chip, weight_word(chip)),
                 "write": Out(1),
                 "write_address": Out(address),
                 "write_bank": Out(bank),
@@ -48,8 +54,8 @@ class WeightRowSignature(wiring.Signature):
         )
 
 
-class CounterSignature(wiring.Signature):
-    """Words of counters: a read request answered in the next cycle, and a write. As :class:`WeightRowSignature`."""
+class CounterBankSignature(wiring.Signature):
+    """A bank's words of counters: a read request and a write, as :class:`WeightRowSignature`."""
 
     def __init__(self, chip: ChipConfig):
         address = range(chip.counter_depth)
@@ -61,6 +67,28 @@ class CounterSignature(wiring.Signature):
                 "write": Out(1),
                 "write_address": Out(address),
                 "write_data": Out(counter_word(chip)),
+            }
+        )
+
+
+class CounterBanksSignature(wiring.Signature):
+    """``bank0`` … : all banks of counters at once."""
+
+    def __init__(self, chip: ChipConfig):
+        super().__init__({f"bank{index}": Out(CounterBankSignature(chip)) for index in range(chip.learn_rows)})
+
+
+class CounterSignature(wiring.Signature):
+    """Words of counters: a read request and a write, as :class:`WeightRowSignature`. ``bank`` is the row mod ``Pc``."""
+
+    def __init__(self, chip: ChipConfig):
+        bank = range(chip.learn_rows)
+        super().__init__(
+            {
+                **CounterBankSignature(chip).members,
+                "read_bank": Out(bank),
+                "write_bank": Out(bank),
+                **rows_of(chip, counter_word(chip)),
             }
         )
 
@@ -84,9 +112,7 @@ class Weights(wiring.Component):
     ``array_read`` : In(1), ``array_address`` : In(range(depth)), ``array_ready`` : Out(1)
         Request of all banks at one address; taken in a cycle with ``array_ready``.
     ``array_data`` : Out(P × N weights)
-        Valid in the cycle after a request was taken.
-
-    Latency 1 cycle; one request a cycle.
+        Valid :attr:`.ChipConfig.read_latency` cycles after a request was taken. One request a cycle.
     """
 
     def __init__(self, chip: ChipConfig):
@@ -116,27 +142,36 @@ class Weights(wiring.Component):
         with m.If(self.row.read):
             m.d.comb += address.eq(self.row.read_address)
 
-        reads = self.array_read | self.row.read
+        asked = delayed(m, self.array_read | self.row.read, chip.read_latency > 1)
+        address = delayed(m, address, chip.read_latency > 1)
+        write_address = delayed(m, self.row.write_address, chip.read_latency > 1)
+        write_data = delayed(m, self.row.write_data.as_value(), chip.read_latency > 1)
         for index, bank in enumerate(self.banks):
             m.submodules[f"bank{index}"] = bank
             write, read = bank.write_port(), bank.read_port()
             m.d.comb += [
-                read.en.eq(reads),
+                read.en.eq(asked),
                 read.addr.eq(address),
-                self.array_data[index].as_value().eq(read.data),
-                write.en.eq(self.row.write & (self.row.write_bank == index)),
-                write.addr.eq(self.row.write_address),
-                write.data.eq(self.row.write_data.as_value()),
+                self.array_data[index].as_value().eq(delayed(m, read.data, chip.read_latency > 1)),
+                write.en.eq(delayed(m, self.row.write & (self.row.write_bank == index), chip.read_latency > 1)),
+                write.addr.eq(write_address),
+                write.data.eq(write_data),
             ]
         if chip.compact:
-            self._pieces(m, reads, address)
+            self._pieces(m, asked, address)
 
         bank_of_data = Signal(range(chip.array_rows))
         with m.If(self.row.read):
             m.d.sync += bank_of_data.eq(self.row.read_bank)
-        m.d.comb += self.row.read_data.eq(
-            Array(self.array_data[index].as_value() for index in range(chip.array_rows))[bank_of_data]
-        )
+        bank_of_data = delayed(m, bank_of_data, chip.read_latency - 1)
+        words, place = [self.array_data[index].as_value() for index in range(chip.array_rows)], bank_of_data
+        if chip.learn_rows > 1:
+            # The rows that come together, and then the one of them: a large multiplexer once, not twice.
+            together = exact_log2(chip.learn_rows)
+            groups = [Cat(words[first : first + chip.learn_rows]) for first in range(0, len(words), chip.learn_rows)]
+            m.d.comb += self.row.read_rows.eq(Array(groups)[bank_of_data >> together])
+            words, place = [row.as_value() for row in self.row.read_rows], bank_of_data[:together]
+        m.d.comb += self.row.read_data.eq(Array(words)[place])
         return m
 
     def _pieces(self, m: Module, reads: Value, address: Value) -> None:

@@ -87,7 +87,7 @@ class TrainerModel:
         chip, draw = self.chip, random.Random(self.seed)
         weight, counter = chip.weight_bits * chip.array_synapses, chip.counter_bits * chip.array_synapses
         self.weights = [draw.getrandbits(weight) for _ in range(chip.weight_depth * chip.array_rows)]
-        self.counters = [draw.getrandbits(counter) for _ in range(chip.counter_depth)]
+        self.counters = [draw.getrandbits(counter) for _ in range(chip.counter_depth * chip.learn_rows)]
         self.status = [draw.getrandbits(32) for _ in status_words(chip)]
 
     def sample(self, inputs: bytes, label: int | None) -> int:

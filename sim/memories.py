@@ -1,12 +1,14 @@
 """Memories around a component under test, in Python, and what lies in them, laid out as :mod:`popflip.hw.config` says.
 
-A read port answers as a synchronous memory does: a request in a cycle, its data in the next, held until the next
-request. What is not defined is random: data before the first request, lanes past a layer's neurons.
+A read port answers as a synchronous memory does: a request in a cycle, its data in the next or, told so, later, held
+until those of the next request. What is not defined is random: data before the first request, lanes past a layer's
+neurons.
 """
 
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -68,11 +70,14 @@ def weight_banks(chip: ChipConfig, weights: Sequence[NDArray[np.int8]]) -> list[
 
 def counter_words(
     chip: ChipConfig, counters: Sequence[NDArray[np.int16]]
-) -> dict[tuple[int, int, int], tuple[int, int]]:
-    """Address and bits of each word of counters by its layer, row and number, in that order."""
+) -> dict[tuple[int, int, int], tuple[tuple[int, int], int]]:
+    """Bank and address, and bits, of each word of counters by its layer, row and number, in that order."""
     return {
         (layer, row, word): (
-            chip.counter_base[layer] + word * chip.rows[layer] + row,
+            (
+                row % chip.learn_rows,
+                chip.counter_base[layer] + word * chip.counter_rows[layer] + row // chip.learn_rows,
+            ),
             fields(values[start : start + chip.array_synapses], chip.counter_bits),
         )
         for layer, m in enumerate(counters)
@@ -146,8 +151,9 @@ class ActivationMemory:
 class ReadPort(EachCycle):
     """A read port: ``read(*address)`` gives a value for each port of ``data``.
 
-    ``requests`` lists the addresses asked for. A request in a cycle in which port ``ready`` is low is not taken, and
-    the data in the next cycle are somebody else's; ``ready`` is driven here, high with probability ``grant``.
+    ``requests`` lists the addresses asked for; data come ``latency`` cycles later. A request in a cycle in which port
+    ``ready`` is low is not taken, and the data in their place are somebody else's; ``ready`` is driven here, high with
+    probability ``grant``.
     """
 
     def __init__(
@@ -158,6 +164,7 @@ class ReadPort(EachCycle):
         data: Sequence[str],
         read: Callable[..., Sequence[int]],
         *,
+        latency: int = 1,
         ready: str = "",
         grant: float = 1,
         seed: int = 1,
@@ -166,28 +173,31 @@ class ReadPort(EachCycle):
         self._enable, self._address, self._data, self._read = enable, address, data, read
         self._ready, self._grant, self._granted = ready, grant, True
         self._random = random.Random(f"{seed} {part.name} {enable}")
-        self._answer: Sequence[int] | None = None
+        # What to do about the data in the next cycles: leave them, set them, or (``()``) make them somebody else's.
+        self._answers: deque[Sequence[int] | None] = deque([None] * latency)
         for port in data:
             part.scramble(port, self._random)
         super().__init__(part)
 
     def drive(self) -> None:
-        if not self._granted:
+        answer = self._answers.popleft()
+        if answer is not None and not answer:
             for port in self._data:
                 self.part.scramble(port, self._random)
-        elif self._answer is not None:
-            for port, value in zip(self._data, self._answer, strict=True):
+        elif answer is not None:
+            for port, value in zip(self._data, answer, strict=True):
                 self.part.set(port, value)
-        self._answer = None
         if self._ready:
             self._granted = self._random.random() < self._grant
             self.part.set(self._ready, self._granted)
 
     def look(self) -> None:
+        answer: Sequence[int] | None = None if self._granted else ()
         if self._granted and self.part.get(self._enable):
             address = tuple(self.part.get(port) for port in self._address)
             self.requests.append(address)
-            self._answer = self._read(*address)
+            answer = self._read(*address)
+        self._answers.append(answer)
 
 
 class WritePort(EachCycle):

@@ -27,6 +27,7 @@ async def check(part: Part, chip: dict) -> None:
         ("counters__read_address",),
         ("counters__read_data",),
         lambda address: [counters[address]],
+        latency=config.read_latency,
     )
     ports = ("counters__write_address", "counters__write_data")
     writes = WritePort(part, "counters__write", ports, lambda address, word: counters.update({address: word}))

@@ -44,20 +44,28 @@ class Trainer(EachCycle):
         self.commands = part.sink("trainer__command", 1, stall=stall, seed=seed)
         weights, counters = "trainer__state__weights__", "trainer__state__counters__"
         place = ["read_address", "read_bank"], ["write_address", "write_bank"]
-        ReadPort(part, f"{weights}read", [weights + port for port in place[0]], [f"{weights}read_data"], self._weight)
+        ReadPort(
+            part,
+            f"{weights}read",
+            [weights + port for port in place[0]],
+            [f"{weights}read_data"],
+            self._weight,
+            latency=chip.read_latency,
+        )
         WritePort(part, f"{weights}write", [weights + port for port in (*place[1], "write_data")], self._write_weight)
         ReadPort(
             part,
             f"{counters}read",
-            [f"{counters}read_address"],
+            [counters + port for port in place[0]],
             [f"{counters}read_data"],
-            lambda address: (self.model.counters[address],),
+            lambda address, bank: (self.model.counters[address * chip.learn_rows + bank],),
+            latency=chip.read_latency,
         )
         WritePort(
             part,
             f"{counters}write",
-            [f"{counters}write_address", f"{counters}write_data"],
-            self.model.counters.__setitem__,
+            [counters + port for port in (*place[1], "write_data")],
+            self._write_counters,
         )
         self._strobes = ["trainer__register_write"] + [
             f"{memory}{strobe}" for memory in (weights, counters) for strobe in ("read", "write")
@@ -69,6 +77,9 @@ class Trainer(EachCycle):
 
     def _write_weight(self, address: int, bank: int, word: int) -> None:
         self.model.weights[address * self.chip.array_rows + bank] = word
+
+    def _write_counters(self, address: int, bank: int, word: int) -> None:
+        self.model.counters[address * self.chip.learn_rows + bank] = word
 
     def drive(self) -> None:
         answered = len(self.predictions.monitor.items) == self.predictions._sent

@@ -24,7 +24,7 @@ from popflip.sim.runner import parameters
 from popflip.sim.streams import unpack
 from popflip.sim.words import Word, config_of, difference, lanes, layer_words, positions, random_layer
 
-ADDRESSES = ("weight_address", "weight_bank", "counter_address")
+ADDRESSES = ("weight_address", "weight_bank", "counter_address", "counter_bank")
 
 
 class Quiet(EachCycle):

@@ -113,6 +113,7 @@ class Bench:
             ("weights_address",),
             ("weights_data",),
             lambda address: [fields((bank[address] for bank in self.settler.banks), width)],
+            latency=self.chip.read_latency,
             ready="weights_ready",
             grant=grant,
         )

@@ -16,7 +16,7 @@ from popflip.sim.runner import parameters
 from popflip.sim.streams import unpack
 from popflip.sim.words import Word, config_of, difference, layer_words, positions
 
-ADDRESSES = ("weight_address", "weight_bank", "counter_address")
+ADDRESSES = ("weight_address", "weight_bank", "counter_address", "counter_bank")
 
 
 class Words(EachCycle):

@@ -1,6 +1,7 @@
 """Testbench of the learning engine between memories in Python."""
 
 import random
+from functools import partial
 
 import cocotb
 import numpy as np
@@ -31,7 +32,7 @@ from popflip.sim.streams import PATIENCE, pack
 class Finished(EachCycle):
     """Slots in the order in which their samples were learned, and how many words of counters had been written then."""
 
-    def __init__(self, part: Part, writes: WritePort):
+    def __init__(self, part: Part, writes: list[WritePort]):
         self.slots: list[int] = []
         self.written: list[int] = []
         self._writes = writes
@@ -40,7 +41,7 @@ class Finished(EachCycle):
     def look(self) -> None:
         if self.part.get("done"):
             self.slots.append(self.part.get("done_slot"))
-            self.written.append(self._writes.count)
+            self.written.append(sum(port.count for port in self._writes))
 
 
 class Bench:
@@ -52,7 +53,7 @@ class Bench:
         self.activations = ActivationMemory(self.chip, seed=1)
         self.lists: list[list[dict[str, int]]] = [[]] * self.chip.slots
         self.banks: list[list[int]] = []
-        self.counters: list[int] = []
+        self.counters: dict[tuple[int, int], int] = {}
         self.source = part.source("i", verdict_layout(self.chip), stall=stall, seed=1)
         self.activity = Activity(part)
         word = input_word(self.chip)
@@ -76,21 +77,29 @@ class Bench:
             ("state__weights__read_bank", "state__weights__read_address"),
             ("state__weights__read_data",),
             lambda bank, address: [self.banks[bank][address]],
+            latency=self.chip.read_latency,
         )
-        ReadPort(
-            part,
-            "state__counters__read",
-            ("state__counters__read_address",),
-            ("state__counters__read_data",),
-            lambda address: [self.counters[address]],
-        )
-        written = ("state__counters__write_address", "state__counters__write_data")
-        self.writes = WritePort(part, "state__counters__write", written, self._write_counters)
+        self.writes = []
+        for bank in range(self.chip.learn_rows):
+            port = f"state__counters__bank{bank}__"
+            ReadPort(
+                part,
+                f"{port}read",
+                (f"{port}read_address",),
+                (f"{port}read_data",),
+                partial(self._read_counters, bank),
+                latency=self.chip.read_latency,
+            )
+            written = (f"{port}write_address", f"{port}write_data")
+            self.writes.append(WritePort(part, f"{port}write", written, partial(self._write_counters, bank)))
         WritePort(part, "state__weights__write", (), self._refuse)
         self.finished = Finished(part, self.writes)
 
-    def _write_counters(self, address: int, bits: int) -> None:
-        self.counters[address] = bits
+    def _read_counters(self, bank: int, address: int) -> list[int]:
+        return [self.counters[bank, address]]
+
+    def _write_counters(self, bank: int, address: int, bits: int) -> None:
+        self.counters[bank, address] = bits
 
     def _refuse(self) -> None:
         raise AssertionError(f"{self.part.name}: learning wrote a weight")
@@ -109,9 +118,9 @@ class Bench:
         window = [int(rng.choice([0, 1, 3, chip.v_max, chip.v_max])) for _ in range(chip.depth - 1)]
         deltas = backward(weights, v, output_delta(pairs[:, 0], pairs[:, 1], chip.classes), window, chip.dclip)
         self.banks = weight_banks(chip, weights)
-        self.counters = [0] * chip.counter_depth
-        for address, bits in counter_words(chip, counters).values():
-            self.counters[address] = bits
+        self.counters = {}
+        for place, bits in counter_words(chip, counters).values():
+            self.counters[place] = bits
         for layer, delta in enumerate(deltas):
             a = with_bias(activation(v[layer - 1]) if layer else x)
             counters[layer] = accumulate(counters[layer], delta, a, chip.mmax)
@@ -151,16 +160,23 @@ class Bench:
         words = 0  # visited: rows with an error × words of inputs
         for layer, delta in enumerate(deltas):
             inputs = np.array([len(listed) if layer == 0 else chip.words[layer] for listed in lists])
-            words += int((np.count_nonzero(delta, axis=1) * inputs).sum())
-        for (layer, row, word), (address, expected) in counter_words(chip, counters).items():
-            got = self.counters[address]
+            taught = np.count_nonzero(delta, axis=1)
+            if layer == 0:  # in all banks at once
+                taught = np.max(
+                    [np.count_nonzero(delta[:, b :: chip.learn_rows], 1) for b in range(chip.learn_rows)], 0
+                )
+            words += int((taught * inputs).sum())
+        for (layer, row, word), (place, expected) in counter_words(chip, counters).items():
+            got = self.counters[place]
             assert got == expected, (
                 f"layer {layer}, row {row}, word {word}: counters {got:#x}, expected {expected:#x} (seed {seed})"
             )
         taken = self.activity.busy - busy
         assert taken == words, f"busy for {taken} cycles, expected {words}"
         assert self.finished.slots[finished:] == slots, "slots are not freed in the order their samples came"
-        assert self.finished.written[-1] == self.writes.count, "a sample was done before its counters were written"
+        assert self.finished.written[-1] == sum(port.count for port in self.writes), (
+            "a sample was done before its counters were written"
+        )
 
 
 async def check(part: Part, chip: dict, stall: float) -> None:

@@ -23,16 +23,23 @@ async def check(part: Part, chip: dict, stall: float) -> None:
     weights, counters = weight_word(config), counter_word(config)
     shape = data_layout(config)
 
-    def content(weight_address: int, weight_bank: int, counter_address: int, word: int) -> dict:
-        w, m = (weight_address * config.array_rows + weight_bank + 1) * SCATTER, (counter_address + 1) * SCATTER
+    def content(weight_address: int, weight_bank: int, counter_address: int, counter_bank: int, word: int) -> dict:
+        w = (weight_address * config.array_rows + weight_bank + 1) * SCATTER
+        m = (counter_address * config.learn_rows + counter_bank + 1) * SCATTER
         held = {"counters": unpack(counters, m % (1 << counters.size))}
         if config.rule == Rule.LBE:
             return held | {"inputs": (word + 1) * SCATTER % (1 << config.array_synapses)}
         return held | {"weights": unpack(weights, w % (1 << weights.size))}
 
-    addresses = ("weight_address", "weight_bank", "counter_address")
-    requests = ReadPort(part, "read", (*addresses, "word"), ("data",), lambda *place: [pack(shape, content(*place))])
-    part.set("flowing", stall == 0)
+    addresses = ("weight_address", "weight_bank", "counter_address", "counter_bank")
+    requests = ReadPort(
+        part,
+        "read",
+        (*addresses, "word"),
+        ("data",),
+        lambda *place: [pack(shape, content(*place))],
+        latency=config.read_latency,
+    )
     starts = part.source("start", place_layout(config), stall=stall, seed=1)
     sink = part.sink("o", word_layout(config), stall=stall, seed=2)
     places: list[tuple[int, int | None]] = [(layer, None) for layer in range(config.depth)]

@@ -83,10 +83,12 @@ class Driver:
         """A word of weights or counters, as numbers."""
         self.port(f"state__{memory}__read").value = 1
         self.port(f"state__{memory}__read_address").value = address
-        if memory == "weights":
-            self.port("state__weights__read_bank").value = bank
+        if memory == "weights" or self.chip.learn_rows > 1:
+            self.port(f"state__{memory}__read_bank").value = bank
         await FallingEdge(self.dut.clk)
         self.port(f"state__{memory}__read").value = 0
+        for _ in range(1, self.chip.read_latency):
+            await FallingEdge(self.dut.clk)
         await ReadOnly()
         values = unpack(shape, int(self.port(f"state__{memory}__read_data").value))
         await FallingEdge(self.dut.clk)
@@ -106,8 +108,9 @@ class Driver:
                     place = slice(word * lanes, (word + 1) * lanes)
                     address = chip.weight_base[layer] + group * words + word
                     weights[row, place] = await self.read("weights", weight_word(chip), address, bank)
-                    address = chip.counter_base[layer] + word * rows + row
-                    counters[row, place] = await self.read("counters", counter_word(chip), address)
+                    address = chip.counter_base[layer] + word * chip.counter_rows[layer] + row // chip.learn_rows
+                    bank_of_row = row % chip.learn_rows
+                    counters[row, place] = await self.read("counters", counter_word(chip), address, bank_of_row)
             assert not weights[:, synapses:].any() and not counters[:, synapses:].any(), "a pad is not zero"
             # One bit: 1 is +1. Two: two's complement.
             weights = 2 * weights - 1 if chip.weight_bits == 1 else (weights & 1) - (weights & 2)

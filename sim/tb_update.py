@@ -1,6 +1,8 @@
 """Testbench of all that changes weights and counters, on memories in Python: ends of batches, rows that are taught, and
 initial states."""
 
+from collections import deque
+
 import cocotb
 import numpy as np
 
@@ -16,7 +18,15 @@ from popflip.hw.ingest import input_word
 from popflip.hw.reinforce import lesson_layout
 from popflip.hw.update import UpdateCommand
 from popflip.hw.weights import counter_word, weight_word
-from popflip.sim.memories import ActivationMemory, ClassifierPort, ReadPort, chip_of, classifier_columns, input_list
+from popflip.sim.memories import (
+    ActivationMemory,
+    ClassifierPort,
+    ReadPort,
+    chip_of,
+    classifier_columns,
+    fields,
+    input_list,
+)
 from popflip.sim.parts import EachCycle, Part, each_part
 from popflip.sim.runner import parameters
 from popflip.sim.streams import PATIENCE, pack
@@ -28,14 +38,16 @@ Image = dict[tuple[str, int, int], int]
 
 
 def image(chip: ChipConfig, state: State) -> Image:
-    """A state in memory, pads included; words of rows that do not exist are not in it."""
+    """A state in memory, pads included; of rows that do not exist it holds zero counters, and no weights."""
     words: Image = {}
     for layer, (w, m) in enumerate(zip(state.weights, state.counters, strict=True)):
         for word in layer_words(chip, layer, w, m):
             position = word["position"]
             place = "weights", position["weight_bank"], position["weight_address"]
             words[place] = pack(weight_word(chip), word["weights"])
-            words["counters", 0, position["counter_address"]] = pack(counter_word(chip), word["counters"])
+            words["counters", position["counter_bank"], position["counter_address"]] = pack(
+                counter_word(chip), word["counters"]
+            )
     return words
 
 
@@ -69,16 +81,15 @@ class Bench(EachCycle):
         self.flips = [0] * config.depth
         self.busy = dict.fromkeys(self.BUSY, 0)
         self._running = self._finished = False
-        self._answer: dict[str, int] = {}
+        self._answers: deque[dict[str, int]] = deque({} for _ in range(config.read_latency))
         for strobe in ("rng_load", "crc_load", "command__valid", "lessons__valid"):
             part.set(strobe, 0)
         super().__init__(part)
 
     def drive(self) -> None:
         self.part.set("k", self.k[self.part.get("layer")])
-        for port, value in self._answer.items():
+        for port, value in self._answers.popleft().items():
             self.part.set(port, value)
-        self._answer = {}
 
     def look(self) -> None:
         get = self.part.get
@@ -87,18 +98,30 @@ class Bench(EachCycle):
         for name in busy:
             self.busy[name] += 1
         assert len(busy) <= 1, f"{' and '.join(busy)} at once"
+        answer = {}
         for name in ("weights", "counters"):
             for access in ("read", "write"):
                 if get(f"state__{name}__{access}"):
                     assert self._running or get("lessons__valid"), f"{name}: {access} while nothing runs"
-                    bank = get(f"state__{name}__{access}_bank") if name == "weights" else 0
+                    bank = get(f"state__{name}__{access}_bank")
                     place = name, bank, get(f"state__{name}__{access}_address")
                     if access == "read":
-                        self._answer[f"state__{name}__read_data"] = self.memory[place]
+                        answer[f"state__{name}__read_data"] = self.memory.get(place, 0)
+                        self._read_rows(answer, *place)
                     else:
                         self.memory[place] = get(f"state__{name}__write_data")
         assert self._running or not get("classifiers__write"), "classifiers: written while no command runs"
+        self._answers.append(answer)
         self._finished = bool(self._running and get("command__ready"))
+
+    def _read_rows(self, answer: dict[str, int], name: str, bank: int, address: int) -> None:
+        """With banks of counters: the words of as many rows at once."""
+        count = self.config.learn_rows
+        if count > 1:
+            width = (weight_word if name == "weights" else counter_word)(self.config).size
+            first = bank - bank % count
+            words = (self.memory.get((name, first + row, address), 0) for row in range(count))
+            answer[f"state__{name}__read_rows"] = fields(words, width)
 
     async def load(self, rng: int, crc: int) -> None:
         """Set the registers."""

@@ -18,7 +18,8 @@ async def check(part: Part, chip: dict) -> None:
     width, rows = weight_word(config).size, config.array_rows
     draw = random.Random(parameters()["seed"])
     banks = [[0] * config.weight_depth for _ in range(rows)]
-    array_data = row_data = None  # what the last request asked for
+    array_data = row_data = None  # what the last request asked for …
+    shown = [(None, None)] * config.read_latency  # … and what was asked for in the cycles before
     waiting = None  # the array's request that has not been taken
     for cycle in range(CYCLES):
         row_read, write = draw.random() < 0.3, draw.random() < 0.5
@@ -38,13 +39,15 @@ async def check(part: Part, chip: dict) -> None:
         part.set("array_address", draw.randrange(config.weight_depth) if waiting is None else waiting)
         await part.settled()
         assert part.get("array_ready") == (not row_read), f"cycle {cycle}: ready"
-        assert array_data is None or part.get("array_data") == array_data, f"cycle {cycle}: data of the array's request"
-        assert row_data is None or part.get("row__read_data") == row_data, f"cycle {cycle}: data of the row's request"
+        of_array, of_row = shown.pop(0)
+        assert of_array is None or part.get("array_data") == of_array, f"cycle {cycle}: data of the array's request"
+        assert of_row is None or part.get("row__read_data") == of_row, f"cycle {cycle}: data of the row's request"
         if row_read:
             array_data, row_data = None, banks[bank][address]
         elif waiting is not None:
             array_data, row_data = fields((words[waiting] for words in banks), width), None
             waiting = None
+        shown.append((array_data, row_data))
         if write:
             banks[write_bank][write_address] = value
         await part.next_cycle()

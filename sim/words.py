@@ -54,7 +54,8 @@ def positions(chip: ChipConfig, layer: int, single: int | None = None) -> list[d
         {
             "weight_address": chip.weight_base[layer] + row // banks * words + word,
             "weight_bank": row % banks,
-            "counter_address": chip.counter_base[layer] + word * rows + row,
+            "counter_address": chip.counter_base[layer] + word * chip.counter_rows[layer] + row // chip.learn_rows,
+            "counter_bank": row % chip.learn_rows,
             "piece": word % pieces,
             "last_of_mask": int(word % pieces == pieces - 1 or word == words - 1),
             "last_of_row": int(word == words - 1),

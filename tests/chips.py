@@ -23,9 +23,10 @@ def chip(
     mmax: int = 127,
     dclip: int = 1,
     slots: int = 4,
+    learn_rows: int = 1,
 ) -> ChipConfig:
     """A chip of ``layers`` whose array takes ``rows`` × ``lanes`` synapses."""
-    return ChipConfig(layers, precision, mmax, dclip, rows, lanes, slots)
+    return ChipConfig(layers, precision, mmax, dclip, rows, lanes, slots, learn_rows=learn_rows)
 
 
 def lbe_chip(*layers: int, classes: int, rows: int = 2, lanes: int = 8, mmax: int = 127, slots: int = 4) -> ChipConfig:

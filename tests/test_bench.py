@@ -71,7 +71,7 @@ def test_a_row_fits_its_columns(utilisation):
     assert row[11:] == ("124.0", "81.7%", "85.0%", "19.1%", "forward", "1.24")
 
 
-@pytest.mark.parametrize("name", ["golden_speed", "software"])
+@pytest.mark.parametrize("name", ["golden_speed", "software", "mnist_cycles"])
 def test_what_needs_mnist_says_why_it_is_skipped(name):
     ran = subprocess.run([sys.executable, BENCH / f"{name}.py"], env={}, capture_output=True, text=True, check=True)
     assert ran.stdout == "skipped: MNIST is needed; say where it is with --data-dir D or POPFLIP_DATA=D, for D/mnist/\n"
@@ -157,3 +157,11 @@ def test_software_refuses_nonsense():
         [sys.executable, BENCH / "software.py", "--data-dir", "D", "--samples", "0"], capture_output=True, text=True
     )
     assert (ran.returncode, ran.stderr) == (1, "software: --samples: 0 is less than 1\n")
+
+
+# Cycles of a run of MNIST ---------------------------------------------------------------------------------------------
+
+
+def test_the_mean_of_a_line_by_hand():
+    """From 10 to 4 in 2, then at 4 for 6 more."""
+    assert script("mnist_cycles").mean([(1, 10), (3, 4), (9, 4)]) == (14 + 24) / 8

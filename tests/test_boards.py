@@ -39,7 +39,7 @@ def test_pins_of_the_link():
 @pytest.mark.parametrize(("name", "fit"), [(name, fit) for name in NAMES for fit in constraints.board(name).fits])
 def test_what_fits_is_a_chip_and_a_link(name, fit):
     board = constraints.board(name)
-    chip = ChipConfig.of(PRESETS[fit.preset].config, fit.rows, fit.synapses, fit.slots)
+    chip = ChipConfig.of(PRESETS[fit.preset].config, fit.rows, fit.synapses, fit.slots, learn_rows=fit.learn_rows)
     platform = board.platform()
     top = board.top(chip, platform, fit.clock_hz)
     assert top.chip.identity.clock_hz == round(top.clock.hz)

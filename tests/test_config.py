@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from popflip.golden.config import PRESETS, Config, ConfigError, LbeConfig, Precision, Rule
+from popflip.hw.config import ChipConfig
 
 GOOD = {"layers": (64, 33, 10), "k0": (20, 5), "window": (6,)}
 
@@ -123,3 +124,23 @@ def test_presets_are_the_published_tasks():
     for preset in PRESETS.values():
         pixels = {"digits": 64, "mnist": 784}[preset.dataset]
         assert preset.config.inputs == pixels * len(preset.thresholds)
+
+
+# The chip -------------------------------------------------------------------------------------------------------------
+
+
+def test_banks_of_counters_by_hand():
+    """13 rows of 2 words and 10 rows of 1 word, in 4 banks: a word has 4 and 3 rows in each."""
+    chip = ChipConfig((20, 13, 10), Precision.TERNARY, 127, 1, 8, 16, learn_rows=4)
+    assert chip.counter_rows == (4, 3)
+    assert chip.counter_base == (0, 8)
+    assert chip.counter_depth == 8 + 3
+
+
+@pytest.mark.parametrize(
+    ("rows", "synapses", "learn_rows", "most"), [(4, 16, 3, 4), (4, 16, 8, 4), (16, 8, 16, 8), (1, 8, 0, 1)]
+)
+def test_rows_learned_at_once_that_do_not_fit(rows, synapses, learn_rows, most):
+    with pytest.raises(ConfigError) as error:
+        ChipConfig((20, 10), Precision.BINARY, 127, 1, rows, synapses, learn_rows=learn_rows)
+    assert str(error.value) == f"learn rows: {learn_rows} is not a power of two from 1 to {most}"

@@ -21,6 +21,7 @@ from popflip.sim.parts import SideBySide
 CHIPS = {
     "narrow": chip(5, 3, rows=1, lanes=4),
     "wide": chip(13, 9, 260, rows=4, lanes=8, mmax=9),
+    "banks": chip(40, 20, 4, rows=8, lanes=16, learn_rows=4),
     "lbe": lbe_chip(32, 20, 4, classes=5, lanes=64),
     "storing": replace(chip(21, 9, 10), store_samples=512),
     "storing_few": replace(chip(5, 3, rows=1, lanes=4), store_samples=4),

@@ -20,6 +20,12 @@ CHIPS = {
     "wide": {
         "one_word": chip(70, 31, 3, rows=2, lanes=64, mmax=31, dclip=3),
     },
+    "banks": {
+        "one_layer": chip(13, 3, rows=2, lanes=4, mmax=3, learn_rows=2),
+        "two_banks": chip(21, 12, 9, 7, 4, rows=4, lanes=8, dclip=3, learn_rows=2),
+        "a_lane_each": chip(40, 33, 6, rows=8, lanes=8, precision=BINARY, learn_rows=8),
+        "two_lanes_each": chip(70, 31, 3, rows=16, lanes=16, learn_rows=8),
+    },
 }
 
 

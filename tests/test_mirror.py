@@ -29,6 +29,7 @@ WITHOUT = {
     "integers": ("hw testbench", "how NumPy keeps integers exact; hardware has the bits it needs"),
     # Parameters and lists: no hardware of their own
     "config": ("testbench", "parameters"),
+    "arithmetic": ("golden testbench", "expressions; Python has them, and tests/test_arithmetic.py tries all values"),
     "registers": (
         "golden testbench test",
         "lists; hw/status.py is their hardware, held to them by tests/test_status.py",

@@ -149,7 +149,7 @@ def accumulate_proof(module: ModuleType) -> tuple[Module, list[Value]]:
 
 
 def test_counters_saturate(tmp_path):
-    assert prove(*accumulate_proof(accumulate), accumulate.Accumulate.latency + 1, tmp_path) == Verdict.PROVEN
+    assert prove(*accumulate_proof(accumulate), accumulate.Accumulate(SMALL).latency + 1, tmp_path) == Verdict.PROVEN
 
 
 @pytest.mark.parametrize(

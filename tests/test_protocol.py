@@ -242,16 +242,20 @@ def test_words_hold_what_the_layout_says(config, lanes):
         np.testing.assert_array_equal(decode_counters(chip, encoded[1][0], layer), state.counters[layer])
 
 
-@pytest.mark.parametrize("config", [CONFIG, BINARY, LBE])
-def test_places(config):
-    chip = ChipConfig.of(config, 4, 8)
+@pytest.mark.parametrize(
+    ("config", "learn_rows"), [*((config, rows) for config in (CONFIG, BINARY) for rows in (1, 2, 4)), (LBE, 1)]
+)
+def test_places(config, learn_rows):
+    chip = ChipConfig.of(config, 4, 8, learn_rows=learn_rows)
     for layer in range(chip.depth):
         weights, counters = weight_places(chip, layer), counter_places(chip, layer)
         for row in range(chip.rows[layer]):
             for word in range(chip.words[layer]):
                 bank, address = row % 4, chip.weight_base[layer] + row // 4 * chip.words[layer] + word
                 assert weights[row, word] == address * 4 + bank
-                assert counters[row, word] == chip.counter_base[layer] + word * chip.rows[layer] + row
+                bank, address = row % learn_rows, chip.counter_base[layer] + row // learn_rows
+                address += word * -(-chip.rows[layer] // learn_rows)
+                assert counters[row, word] == address * learn_rows + bank
 
 
 # Device ---------------------------------------------------------------------------------------------------------------

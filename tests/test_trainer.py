@@ -319,6 +319,11 @@ RTL = {
         {"array_rows": 2, "array_synapses": 64},
         False,
     ),
+    "ternary, banks of counters": (
+        Config(layers=(70, 33, 5), k0=(200, 20), window=(7,), margin=9, shift=3, batch=10, epochs=1, seed=6),
+        {"array_rows": 8, "array_synapses": 16, "learn_rows": 8},
+        True,
+    ),
 }
 
 

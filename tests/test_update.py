@@ -23,6 +23,10 @@ CHIPS = {
         "lbe_full_words": lbe_chip(95, 33, 5, classes=11, lanes=32, mmax=63),
         "lbe_two_parts": lbe_chip(130, 9, classes=2, rows=16, lanes=64, mmax=1),
     },
+    "banks": {
+        "narrow": chip(37, 6, 3, rows=4, lanes=4, precision=BINARY, learn_rows=2),
+        "wide": chip(70, 19, 10, rows=16, lanes=16, learn_rows=8),
+    },
 }
 GFT_CASES = [
     {"spread": 0.1, "selected": 0.1, "flip_p256": 128, "shift": 4},

@@ -24,6 +24,7 @@ from amaranth.utils import ceil_log2
 
 from ..config import ChipConfig
 from ..registers import CYCLE_COUNTERS, registers, status_words
+from ..stream import delayed
 from ..trainer_port import TrainerCommand, TrainerSignature
 from .buffer import ENTRY_HEADER, BufferReadSignature, counter_bytes, weight_bytes
 from .frames import ANSWER_HEADER, MAX_LENGTH, REFUSAL_BYTES, Command, Identity, Result, commands_of
@@ -36,7 +37,7 @@ NUMBER_BYTES = 2  # of a sample in the store
 
 def train_latency(chip: ChipConfig, samples: int) -> int:
     """Cycles from the last byte of a TRAIN request to the first one offered to the trainer: all labels are checked."""
-    return 12 + chip.label_bytes * (samples + 1)
+    return 13 + chip.label_bytes * (samples + 1)
 
 
 def replay_latency(chip: ChipConfig, samples: int) -> int:
@@ -96,7 +97,12 @@ class Controller(wiring.Component):
         number = Signal(range(len(rom.numbers)))
         label = Signal(8 * chip.label_bytes)
         second = Signal()  # of two label bytes
+        wrong = Signal()  # the label, or the register's number, that was looked at last
         below, above = Signal(), Signal()  # the value so far, against its register's range
+
+        # In fast chips what follows from command, address and count is a cycle behind. No state changes them and looks
+        # at what follows in the next cycle, or the next but one.
+        behind = "sync" if chip.fast else "comb"
 
         def chosen(values: dict[Command, int], default: int = 0) -> Signal:
             """The current command's constant."""
@@ -104,9 +110,9 @@ class Controller(wiring.Component):
             with m.Switch(command):
                 for value in set(values.values()) - {default}:
                     with m.Case(*(key for key in values if values[key] == value)):
-                        m.d.comb += signal.eq(value)
+                        m.d[behind] += signal.eq(value)
                 with m.Default():
-                    m.d.comb += signal.eq(default)
+                    m.d[behind] += signal.eq(default)
             return signal
 
         def one_of(*commands: Command) -> Value:
@@ -116,6 +122,8 @@ class Controller(wiring.Component):
         item = chosen(sizes.item, default=self.identity.buffer_bytes - 1)  # longer than any frame: takes no items
         unit = chosen(sizes.unit)
         reads = chosen({key: format.reads for key, format in commands.items()})
+        range_words = chosen({key: len(words) for key, words in rom.ranges.items()})
+        range_start = chosen({key: words.start for key, words in rom.ranges.items()})
         waits = chosen({key: format.waits for key, format in commands.items()})
 
         # Bytes of a prologue, sample or word: `left` runs from their number minus 1 to 0, then starts again.
@@ -137,11 +145,12 @@ class Controller(wiring.Component):
         # What follows the loaded bytes is not sent, so the widest source may stay behind the others.
         shift, load = Signal(), Signal()
         loaded = Signal.like(word)
-        m.d.comb += loaded.eq(counters.read_data.as_value())
+        weight_data = delayed(m, weights.read_data.as_value(), chip.fast)
+        m.d.comb += loaded.eq(delayed(m, counters.read_data.as_value(), chip.fast))
         shows_status = one_of(Command.STATUS, Command.CYCLES, Command.SIGNATURE)
         with m.Switch(command):
             with m.Case(Command.READ_WEIGHTS):
-                m.d.comb += loaded[: len(weights.read_data.as_value())].eq(weights.read_data.as_value())
+                m.d.comb += loaded[: len(weight_data)].eq(weight_data)
             with m.Case(Command.IDENTIFY):
                 m.d.comb += loaded[:8].eq(Mux(result == Result.OK, constant.data, expected))
             with m.Case(Command.STATUS, Command.CYCLES, Command.SIGNATURE):
@@ -153,10 +162,16 @@ class Controller(wiring.Component):
 
         memory_words = chosen(sizes.memory)
         length = Signal(range(2 ** len(count) * max(sizes.answer.values())))
-        m.d.comb += length.eq(0)
+        end = Signal(range(2 * (max(places, self.identity.buffer_bytes) + 1)))  # address behind the last word
+        m.d[behind] += [length.eq(0), end.eq(address + count)]
+        bad_address, bad_length = Signal(), Signal()
+        m.d[behind] += [
+            bad_address.eq(one_of(*sizes.memory) & (far | (end > memory_words))),
+            bad_length.eq(length > MAX_LENGTH),
+        ]
         for size in set(sizes.answer.values()):
             with m.If(one_of(*(key for key in sizes.answer if sizes.answer[key] == size))):
-                m.d.comb += length.eq(count * size)
+                m.d[behind] += length.eq(count * size)
 
         m.d.comb += [
             header.payload.sequence.eq(sequence),
@@ -171,8 +186,8 @@ class Controller(wiring.Component):
             *_split(address, weights.read_bank, weights.read_address),
             *_split(address, weights.write_bank, weights.write_address),
             weights.write_data.eq(word[-8 * weight_bytes(chip) :]),
-            counters.read_address.eq(address),
-            counters.write_address.eq(address),
+            *_split(address, counters.read_bank, counters.read_address),
+            *_split(address, counters.write_bank, counters.write_address),
             counters.write_data.eq(word[-8 * counter_bytes(chip) :]),
             constant.addr.eq(address),
         ]
@@ -206,7 +221,7 @@ class Controller(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += reader.mark.eq(1)
-                m.d.sync += [phase.eq(0), second.eq(0)]
+                m.d.sync += [phase.eq(0), second.eq(0), wrong.eq(0)]
                 with m.If(reader.available):
                     m.next = "HEADER"
 
@@ -250,9 +265,9 @@ class Controller(wiring.Component):
                 many, start = word[-48:-32], word[-32:]
                 m.d.comb += reader.mark.eq(1)
                 m.d.sync += [address.eq(start), far.eq(start[len(address) :].any())]
-                m.d.sync += count.eq(chosen({key: len(words) for key, words in rom.ranges.items()}))
+                m.d.sync += count.eq(range_words)
                 with m.If(one_of(*rom.ranges)):
-                    m.d.sync += address.eq(chosen({key: words.start for key, words in rom.ranges.items()}))
+                    m.d.sync += address.eq(range_start)
                 with m.If(one_of(Command.READ_WEIGHTS, Command.READ_COUNTERS)):
                     m.d.sync += count.eq(many)
                     with m.If(many[len(count) :].any()):
@@ -260,10 +275,11 @@ class Controller(wiring.Component):
                 m.next = "ITEM"
 
             with m.State("ITEM"):
-                m.d.comb += constant.addr.eq(Cat(left[:2], reader.data))
                 m.d.sync += [number.eq(reader.data), below.eq(0), above.eq(0)]
-                with m.If(remaining == 0):
-                    m.next = "ACCEPT"
+                with m.If(wrong):
+                    refuse(Result.BAD_LABEL)
+                with m.Elif(remaining == 0):
+                    m.next = "WEIGH"
                 with m.Elif(remaining < item):
                     refuse(Result.BAD_LENGTH)
                 with m.Elif(one_of(*sizes.labelled)):
@@ -272,10 +288,9 @@ class Controller(wiring.Component):
                         m.d.sync += label.eq(Cat(label[8:], reader.data))
                         m.next = "LABEL_CHECK"
                     else:
-                        with m.If(reader.data < chip.classes):
-                            m.d.comb += [reader.step.eq(item), more.eq(1)]
-                        with m.Else():
-                            refuse(Result.BAD_LABEL)
+                        # Refused in the next cycle, so that the next byte's address does not wait for this one.
+                        m.d.comb += [reader.step.eq(item), more.eq(1)]
+                        m.d.sync += wrong.eq(reader.data >= chip.classes)
                 if chip.store_samples:
                     with m.Elif(stored):
                         m.d.comb += reader.step.eq(1)
@@ -283,11 +298,9 @@ class Controller(wiring.Component):
                         with m.If(reader.data[ceil_log2(chip.store_samples) :].any()):
                             refuse(Result.BAD_ADDRESS)
                 with m.Elif(command == Command.CONFIGURE):
-                    with m.If(reader.data < len(rom.numbers)):
-                        m.d.comb += reader.step.eq(1)
-                        m.next = "RANGE"
-                    with m.Else():
-                        refuse(Result.BAD_REGISTER)
+                    m.d.comb += reader.step.eq(1)
+                    m.d.sync += wrong.eq(reader.data >= len(rom.numbers))
+                    m.next = "LIMITS"
                 with m.Else():
                     m.d.comb += [reader.step.eq(item), more.eq(1)]
 
@@ -300,11 +313,15 @@ class Controller(wiring.Component):
 
             if chip.label_bytes == 2:
                 with m.State("LABEL_CHECK"):
-                    with m.If(Cat(label[8:], reader.data) < chip.classes):
-                        m.d.comb += [reader.step.eq(item - 1), more.eq(1)]
-                        m.next = "ITEM"
-                    with m.Else():
-                        refuse(Result.BAD_LABEL)
+                    m.d.comb += [reader.step.eq(item - 1), more.eq(1)]
+                    m.d.sync += wrong.eq(Cat(label[8:], reader.data) >= chip.classes)
+                    m.next = "ITEM"
+
+            with m.State("LIMITS"):
+                m.d.comb += constant.addr.eq(Cat(left[:2], number))
+                m.next = "RANGE"
+                with m.If(wrong):
+                    refuse(Result.BAD_REGISTER)
 
             with m.State("RANGE"):
                 # The lowest byte comes first, so each byte outweighs what was found before it.
@@ -319,18 +336,22 @@ class Controller(wiring.Component):
                 m.d.sync += [below.eq(is_below), above.eq(is_above)]
                 m.d.comb += [reader.step.eq(1), next_byte.eq(1)]
                 with m.If(last):
-                    with m.If(is_below | is_above):
-                        refuse(Result.BAD_VALUE)
-                    with m.Else():
-                        m.d.comb += more.eq(1)
-                        m.next = "ITEM"
+                    m.next = "IN_RANGE"
+
+            with m.State("IN_RANGE"):
+                with m.If(below | above):
+                    refuse(Result.BAD_VALUE)
+                with m.Else():
+                    m.d.comb += more.eq(1)
+                    m.next = "ITEM"
+
+            with m.State("WEIGH"):  # the last item counts, and what follows from that is known a cycle later
+                m.next = "ACCEPT"
 
             with m.State("ACCEPT"):
-                end = Signal(range(2 * (max(places, self.identity.buffer_bytes) + 1)))
-                m.d.comb += end.eq(address + count)
-                with m.If(one_of(*sizes.memory) & (far | (end > memory_words))):
+                with m.If(bad_address):
                     refuse(Result.BAD_ADDRESS)
-                with m.Elif(length > MAX_LENGTH):
+                with m.Elif(bad_length):
                     refuse(Result.BAD_LENGTH)
                 with m.Elif((command == Command.RESET) & (word[-8 * VALUE_BYTES :] == 0)):
                     refuse(Result.BAD_VALUE)
@@ -354,6 +375,9 @@ class Controller(wiring.Component):
                 # From here on it is a request to read one byte, the expected number.
                 m.d.comb += reader.step.eq(remaining)
                 m.d.sync += [command.eq(Command.IDENTIFY), count.eq(REFUSAL_BYTES), left.eq(0)]
+                m.next = "REFUSED"
+
+            with m.State("REFUSED"):  # what follows from the command and the number of items is there a cycle later
                 m.next = "ANSWER"
 
             # Second pass: into the chip -----------------------------------------------------------------------------
@@ -451,7 +475,15 @@ class Controller(wiring.Component):
                     trainer.status_read.eq(1),
                     less.eq(1),
                 ]
-                m.next = "LOAD"
+                m.next = "WAIT" if chip.fast else "LOAD"
+
+            if chip.fast:
+                waited = Signal(range(chip.read_latency))
+                with m.State("WAIT"):
+                    m.d.sync += waited.eq(waited + 1)
+                    with m.If(waited == chip.read_latency - 1):
+                        m.d.sync += waited.eq(0)
+                        m.next = "LOAD"
 
             with m.State("LOAD"), m.If(trainer.status_valid | ~shows_status):
                 m.d.comb += [load.eq(1), forward.eq(1)]
@@ -509,7 +541,7 @@ class _Sizes:
 
     def __init__(self, chip: ChipConfig):
         self.weight_words = chip.weight_depth * chip.array_rows
-        self.counter_words = chip.counter_depth
+        self.counter_words = chip.counter_depth * chip.learn_rows
         self.memory = {
             Command.READ_WEIGHTS: self.weight_words,
             Command.WRITE_WEIGHTS: self.weight_words,

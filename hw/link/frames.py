@@ -28,7 +28,7 @@ from ..config import ChipConfig
 from .buffer import BufferWriteSignature
 from .crc import Crc32
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 SYNC = 0xA5
 HEADER_BYTES = 6
 CHECKED_BYTES = 4  # between SYNC and the check
@@ -170,7 +170,7 @@ _COUNT = Field("count", "u16", "words")
 _LABEL = Field("label", "label", "class")
 _INPUTS = Field("inputs", "inputs", "bit `i` of byte `q` is input `8q + i`; bits past the last input are ignored")
 _WEIGHTS = Field("weights", "weight word", "`N` weights; word `a` is in bank `a mod P` at address `a div P`")
-_COUNTERS = Field("counters", "counter word", "`N` counters")
+_COUNTERS = Field("counters", "counter word", "`N` counters; word `a` is in bank `a mod Pc` at address `a div Pc`")
 _WORD = Field("word", "u32", "one a status word")
 
 COMMANDS: dict[Command, CommandFormat] = {
@@ -274,13 +274,14 @@ class Identity:
     array_rows: int
     array_synapses: int
     classes: int
+    learn_rows: int
     buffer_bytes: int
     store_samples: int
     clock_hz: int
     build_hash: bytes
     layers: tuple[int, ...]
 
-    FORMAT = "<4B5H3I8sB"
+    FORMAT = "<4B6H3I8sB"
     FIELDS = (
         Field("protocol", "u8", "version of this page"),
         Field("rule", "u8", ", ".join(f"{index} {rule}" for index, rule in enumerate(RULES))),
@@ -291,6 +292,7 @@ class Identity:
         Field("array_rows", "u16", "rows a cycle, `P`"),
         Field("array_synapses", "u16", "synapses a cycle, `N`"),
         Field("classes", "u16", "classes"),
+        Field("learn_rows", "u16", "rows a cycle in learning, `Pc`"),
         Field("buffer_bytes", "u32", "packet buffer: how much may be unanswered"),
         Field("store_samples", "u32", "training samples the store holds; 0: there is none"),
         Field("clock_hz", "u32", "clock; 0: simulated"),
@@ -312,6 +314,7 @@ class Identity:
             array_rows=chip.array_rows,
             array_synapses=chip.array_synapses,
             classes=chip.classes,
+            learn_rows=chip.learn_rows,
             buffer_bytes=buffer_bytes,
             store_samples=chip.store_samples,
             clock_hz=clock_hz,
@@ -348,6 +351,7 @@ class Identity:
             rule=RULES[self.rule],
             classes=self.classes,
             store_samples=self.store_samples,
+            learn_rows=self.learn_rows,
         )
 
 

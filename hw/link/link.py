@@ -7,6 +7,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..config import ChipConfig
+from ..stream import Queue
 from ..trainer_port import TrainerSignature
 from .buffer import PacketBuffer, longest_payload
 from .controller import Controller
@@ -48,7 +49,12 @@ class Link(wiring.Component):
         wiring.connect(m, receiver.buffer, buffer.writer)
         wiring.connect(m, controller.reader, buffer.reader)
         wiring.connect(m, controller.header, sender.header)
-        wiring.connect(m, controller.payload, sender.payload)
+        if self.chip.fast:  # what is sent does not wait for where it comes from, nor the other way round
+            m.submodules.payload = payload = Queue(8, 2)
+            wiring.connect(m, controller.payload, payload.i)
+            wiring.connect(m, payload.o, sender.payload)
+        else:
+            wiring.connect(m, controller.payload, sender.payload)
         wiring.connect(m, controller.trainer, wiring.flipped(self.trainer))
         wiring.connect(m, sender.tx, wiring.flipped(self.tx))
         return m

@@ -1,0 +1,99 @@
+"""Cycles a sample of the MNIST preset on a simulated chip, from its own counters, at points spread over the run.
+
+    python bench/mnist_cycles.py [--data-dir D] [--clock MHZ] [64x16x8 …]
+
+The golden model learns up to each point; there the chip takes its state over, learns some batches, every bit of which
+is compared, and has its cycles counted. The mean over the run takes cycles between two points as a line. Reads
+``D/mnist/`` or ``$POPFLIP_DATA/mnist/`` and downloads nothing. A geometry is rows × synapses of the MAC array × rows
+learned at once. Cycles are exact: the same command prints the same numbers everywhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+from popflip.golden.config import ConfigError
+from popflip.host.device import GoldenDevice, open_device
+from popflip.host.experiment import Experiment, prepare
+from popflip.host.run import train
+from popflip.host.settings import Settings
+
+GEOMETRIES = ((64, 16, 8),)
+POINTS = (0, 4, 10, 20, 40, 58, 100, 160, 240, 340, 480, 640, 800, 876)  # batches learned before
+BATCHES = 2  # measured at each
+INFERENCES = 4000
+COLUMNS = ("total", "forward_busy", "forward_stall", "learn_busy", "learn_stall", "select", "flip")
+
+
+def mean(points: list[tuple[float, float]]) -> float:
+    """Mean of a function over its range, from places and values: straight lines between them."""
+    area = sum((b - a) * (y + z) / 2 for (a, y), (b, z) in pairwise(points))
+    return area / (points[-1][0] - points[0][0])
+
+
+def measure(experiment: Experiment, geometry: tuple[int, int, int]) -> tuple[float, float]:
+    """Cycles of a training sample, the mean over the run, and of an inference; a line for each point is printed."""
+    rows, synapses, learn_rows = geometry
+    totals = []
+    with (
+        GoldenDevice(experiment.config) as golden,
+        open_device("sim", experiment.config, rows, synapses, announce=to_stderr, learn_rows=learn_rows) as chip,
+    ):
+        golden.reset()
+        for point in POINTS:
+            if golden.status().batches < point:
+                train(golden, experiment.x_train, experiment.y_train, point)
+            chip.load(golden.state(), golden.status())
+            run = train(chip, experiment.x_train, experiment.y_train, point + BATCHES, golden=golden)
+            assert run.cycles is not None
+            taught = sum(result.errors for result in run.history) / run.samples
+            cells = [f"{run.cycles[name] / run.samples:.1f}" for name in COLUMNS]
+            print(" ".join(cell.rjust(13) for cell in (str(point), f"{taught:.1%}", *cells)), flush=True)
+            totals.append((point + BATCHES / 2, run.cycles["total"] / run.samples))
+        before = chip.status().cycles["total"]
+        chip.infer(experiment.x_test[:INFERENCES])
+        inference = (chip.status().cycles["total"] - before) / INFERENCES
+    return mean(totals), inference
+
+
+def to_stderr(line: str) -> None:
+    """Say what is being waited for, without getting into the table."""
+    print(line, file=sys.stderr)
+
+
+def geometry(text: str) -> tuple[int, int, int]:
+    """``64x16x8``: rows, synapses, rows learned at once."""
+    rows, synapses, learn_rows = map(int, text.replace("×", "x").split("x"))
+    return rows, synapses, learn_rows
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Cycles a sample over a run of MNIST (simulated chip).")
+    parser.add_argument("geometries", nargs="*", type=geometry, metavar="PxNxPc")
+    parser.add_argument("--data-dir", type=Path, help="folder with mnist/ in it, instead of $POPFLIP_DATA")
+    parser.add_argument("--clock", type=float, metavar="MHZ", help="clock, for samples a second")
+    options = parser.parse_args()
+    if options.data_dir is None and not os.environ.get("POPFLIP_DATA"):
+        print("skipped: MNIST is needed; say where it is with --data-dir D or POPFLIP_DATA=D, for D/mnist/")
+        return 0
+    experiment = prepare(Settings(preset="mnist", data_dir=options.data_dir))
+    for rows, synapses, learn_rows in options.geometries or GEOMETRIES:
+        print(f"{rows} × {synapses}, {learn_rows} rows learned at once; cycles a sample")
+        print(" ".join(name.rjust(13) for name in ("after batches", "taught", *COLUMNS)))
+        training, inference = measure(experiment, (rows, synapses, learn_rows))
+        print(f"mean over the run: {training:.1f} cycles a training sample, {inference:.1f} an inference")
+        if options.clock:
+            speeds = (f"{options.clock * 1e3 / cycles:.0f} k" for cycles in (training, inference))
+            print("at {:g} MHz: {} training samples, {} inferences a second".format(options.clock, *speeds))
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except ConfigError as error:
+        sys.exit(f"mnist_cycles: {error}")
