@@ -24,7 +24,7 @@ def delta_shape(chip: ChipConfig):
 
 
 def update_layout(chip: ChipConfig) -> data.StructLayout:
-    """A row's word to be updated: where its counters are, δ of the row, its inputs."""
+    """A row's word to be updated: where its counters are, δ of the row, which is not 0, its inputs."""
     return data.StructLayout(
         {"address": range(chip.counter_depth), "delta": delta_shape(chip), "lanes": lane_layout(chip)}
     )

@@ -75,7 +75,7 @@ class Counters(wiring.Component):
         address = Signal(range(SPRAM_WORDS))
         m.d.comb += [
             write_data.eq(Mux(bank.write, bank.write_data.as_value(), port.write_data.as_value())),
-            address.eq(Mux(port.write, port.write_address, port.read_address)),
+            address.eq(Mux(port.read, port.read_address, port.write_address)),
         ]
         with m.If(bank.read | bank.write):
             m.d.comb += address.eq(Mux(bank.write, bank.write_address, bank.read_address))

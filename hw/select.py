@@ -67,6 +67,8 @@ class Select(wiring.Component):
         The layer's words in scan order, in the last pass.
     ``blocks`` : Out(stream of range(L)), ``block``, ``block_last`` : In(1), ``block_weights``, ``block_counters`` : In
         With Pc > 1: asks for all words of the layer by the block, once a pass, and takes them as they come.
+    ``counting`` : Out(1)
+        A pass is running in which every word is taken at once.
     ``found`` : Out(1), ``level`` : Out
         While ``found``, the last pass is running and ``level`` is θ − 1.
 
@@ -87,6 +89,7 @@ class Select(wiring.Component):
                 "scan": Out(stream.Signature(range(chip.depth))),
                 "i": In(stream.Signature(word_layout(chip))),
                 "o": Out(stream.Signature(selected_layout(chip))),
+                "counting": Out(1),
                 "found": Out(1),
                 "level": Out(self.passes * self.digit),
                 **(
@@ -113,7 +116,7 @@ class Select(wiring.Component):
 
         digits = data.View(data.ArrayLayout(self.digit, self.passes), self.level)
         turn = Signal(range(self.passes))  # the digit being found
-        counting = Signal()  # a pass is running in which every word is taken at once
+        counting = self.counting
         ties = Signal(range(most + 1))  # still to be selected at the level
 
         tries = []  # the levels tried

@@ -171,7 +171,6 @@ class Update(wiring.Component):
             initialise.i.payload.eq(scan.o.payload.position),
             initialise.i.valid.eq(scan.o.valid & initialising),
             scan.data.counters.eq(self.state.counters.read_data),
-            scan.hold.eq(self.state.counters.write if chip.compact else 0),
         ]
 
         # Masks and initial state are never drawn at once, so only one of them is ever ready.
@@ -238,6 +237,7 @@ class Update(wiring.Component):
             select.i.payload.eq(scan.o.payload),
             select.i.valid.eq(scan.o.valid & ~initialising),
             scan.o.ready.eq(select.i.ready),
+            scan.flowing.eq(select.counting),
             scan.data.weights.eq(state.weights.read_data),
         ]
         with m.If(~initialising):

@@ -15,6 +15,7 @@ from popflip.hw.ingest import input_word
 from popflip.sim.memories import (
     ActivationMemory,
     ReadPort,
+    SinglePort,
     WritePort,
     chip_of,
     counter_words,
