@@ -67,7 +67,7 @@ class ChipConfig(Network):
         most = min(self.array_rows, self.array_synapses) if self.rule == Rule.GFT else 1
         _power_of_two("learn rows", self.learn_rows, 1, most)
         if self.compact and (self.rule != Rule.GFT or self.fast or self.learn_rows > 1):
-            raise ConfigError("compact: is for rule gft, synapses of 8 or less, and one row learned a cycle")
+            raise ConfigError("compact: is for rule gft, 8 synapses a cycle or less, and one row learned in it")
         if self.compact and self.array_rows > self.array_synapses:
             raise ConfigError(f"compact: {self.array_rows} rows a cycle are more than {self.array_synapses} synapses")
 

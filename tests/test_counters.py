@@ -22,6 +22,7 @@ def test_equals_lists(testbench):
     run_on_chips(testbench, Counters, CHIPS, "tb_counters", seed=1)
 
 
+@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
 @pytest.mark.parametrize(
     ("layers", "mmax", "words"),
     [((1023, 129, 2), 127, "16546 words of 64 bits"), ((20, 5), 255, "15 words of 72 bits")],
