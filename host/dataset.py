@@ -274,8 +274,8 @@ def tiled(data: DataSet, name: str) -> DataSet:
     """
     assert data.image is not None
     (height, width), (tile_height, tile_width) = data.image, TILE
-    order = np.arange(height * width).reshape(height // tile_height, tile_height, width // tile_width, tile_width)
-    order = order.swapaxes(1, 2).reshape(-1)
+    pixels = np.arange(height * width).reshape(height // tile_height, tile_height, width // tile_width, tile_width)
+    order = pixels.swapaxes(1, 2).reshape(-1)
     return replace(
         data,
         name=name,

@@ -113,8 +113,8 @@ class Settings:
         _text,
         WHAT,
         "NAME|FILE",
-        "digits, mnist, mnist-tiles, prototypes[:classes=10,bits=1000,flip=0.44,train=10000,test=2000,seed=1] (made up; "
-        "say what differs), or your own .csv (class in the last column) or .npz (x, y).",
+        "digits, mnist, mnist-tiles, prototypes[:classes=10,bits=1000,flip=0.44,train=10000,test=2000,seed=1] ("
+        "made up; say what differs), or your own .csv (class in the last column) or .npz (x, y).",
     )
     data_dir: Path | None = _setting(
         _path, WHAT, "DIR", "Folder with mnist/ in it, instead of $POPFLIP_DATA or a download."
