@@ -13,14 +13,14 @@ from .accumulate import accumulate
 from .backward import backward
 from .config import AnyConfig, Config, LbeConfig, Rule
 from .error import output_delta, output_error
-from .flip import flip
+from .flip import Flipped, flip
 from .forward import activation, fires, forward, lbe_forward, predict, with_bias
 from .integers import pack, unpack
 from .prng import Prefetched, Xorshift32
 from .reinforce import reinforce
 from .score import predict as predict_score
 from .score import score, triggers
-from .select import select
+from .select import Selection, select
 from .signature import FlipSignature
 from .weights import LbeState, State, initial, signs
 from .winner import winners
@@ -107,6 +107,16 @@ class GftTrainer(Trainer):
 
     def _learn(self, x: NDArray[np.uint8], y: NDArray[np.integer]) -> None:
         config, state = self.config, self.state
+        teaches, v, deltas = self._errors(x, y)
+        for layer, delta in enumerate(deltas):
+            a = with_bias(activation(v[layer - 1]) if layer else x[teaches])
+            state.counters[layer] = accumulate(state.counters[layer], delta, a, config.mmax)
+
+    def _errors(
+        self, x: NDArray[np.uint8], y: NDArray[np.integer]
+    ) -> tuple[NDArray[np.bool_], list[NDArray[np.int32]], list[NDArray[np.int32]]]:
+        """Which samples teach, bool ``[n]``, and of these the sums and errors of each layer ``[teaching, R]``."""
+        config, state = self.config, self.state
         v = forward(state.weights, x)
         teaches, rival = output_error(v[-1], y, config.margin)
         self.samples += len(x)
@@ -115,10 +125,7 @@ class GftTrainer(Trainer):
 
         v = [sums[teaches] for sums in v]
         delta_out = output_delta(y[teaches], rival[teaches], config.classes)
-        deltas = backward(state.weights, v, delta_out, config.window, config.dclip)
-        for layer, delta in enumerate(deltas):
-            a = with_bias(activation(v[layer - 1]) if layer else x[teaches])
-            state.counters[layer] = accumulate(state.counters[layer], delta, a, config.mmax)
+        return teaches, v, backward(state.weights, v, delta_out, config.window, config.dclip)
 
     def end_batch(self, k: Sequence[int]) -> None:
         """Flip at most ``k[l]`` synapses of each layer ``l`` and decay the counters."""
@@ -126,13 +133,17 @@ class GftTrainer(Trainer):
             raise ValueError(f"k: {len(k)} given, expected {self.config.depth} (one per layer)")
         state, prng = self.state, Xorshift32(self.state.rng)
         for layer, (w, m) in enumerate(zip(state.weights, state.counters, strict=True)):
-            selected = select(m, w, k[layer]).mask
-            flipped = flip(w, m, selected, self.config, prng, self.config.word_base[layer])
+            selection = select(m, w, k[layer])
+            flipped = flip(w, m, selection.mask, self.config, prng, self.config.word_base[layer])
+            self._flipping(layer, selection, flipped)
             state.weights[layer], state.counters[layer] = flipped.weights, flipped.counters
             self.flips[layer] += flipped.flips
             self._signature.update(flipped.records)
         state.rng = prng.state
         self.batches += 1
+
+    def _flipping(self, layer: int, selection: Selection, flipped: Flipped) -> None:
+        """For those who watch: what ``layer`` selected and flipped, before its state changes."""
 
     def _predict(self, x: NDArray[np.uint8]) -> NDArray[np.int64]:
         return predict(forward(self.state.weights, x)[-1])

@@ -34,6 +34,9 @@ from .popcount import Popcount
 from .stream import Queue, delayed, group_layout
 from .weights import weight_word
 
+SPREAD = 8
+"""Rows of the array that share a register of lanes in fast chips."""
+
 RESULT_GROUPS = 2
 """Groups of sums that may wait for whoever compares them. On a compact chip none: one is issued if it will be taken."""
 
@@ -70,12 +73,18 @@ def active(chip: ChipConfig, v: Value) -> Value:
     return v > 0 if chip.rule == Rule.GFT else ~v[-1]
 
 
+def lane_copies(chip: ChipConfig) -> int:
+    """Registers the lanes come from: in fast chips one for each :data:`SPREAD` rows, which lie all over the chip."""
+    return max(1, chip.array_rows // SPREAD) if chip.read_latency > 1 else 1
+
+
 class MacArray(wiring.Component):
     """``v[p] = Σ_b lane[b] · w[p][b]`` for ``P`` rows.
 
     Members
     -------
-    ``lanes`` : In(lane_layout), ``weights`` : In(P × N weights)
+    ``lanes`` : In(copies × lane_layout), ``weights`` : In(P × N weights)
+        As many equal copies as :func:`lane_copies`.
     ``o`` : Out(P × signed)
 
     Latency :attr:`latency` cycles; a result every cycle.
@@ -87,7 +96,7 @@ class MacArray(wiring.Component):
         self.product_shape = signed(chip.array_synapses.bit_length() + 1)
         super().__init__(
             {
-                "lanes": In(lane_layout(chip)),
+                "lanes": In(data.ArrayLayout(lane_layout(chip), lane_copies(chip))),
                 "weights": In(data.ArrayLayout(weight_word(chip), chip.array_rows)),
                 "o": Out(data.ArrayLayout(self.product_shape, chip.array_rows)),
             }
@@ -97,13 +106,15 @@ class MacArray(wiring.Component):
         m = Module()
         chip = self.chip
         lanes = chip.array_synapses
-        enable, positive = self.lanes.enable, self.lanes.positive
+        copies = [self.lanes[copy] for copy in range(lane_copies(chip))]
 
         if chip.weight_bits == 1:
             # Every enabled lane is +1 or −1, in every row alike: v = 2·popcount(plus) − popcount(enable).
             m.submodules.enabled = enabled = Popcount(lanes)
-            m.d.comb += enabled.i.eq(enable)
+            m.d.comb += enabled.i.eq(copies[0].enable)
         for row in range(chip.array_rows):
+            of_row = copies[row * len(copies) // chip.array_rows]
+            enable, positive = of_row.enable, of_row.positive
             word = self.weights[row].as_value()
             m.submodules[f"plus{row}"] = plus = Popcount(lanes)
             if chip.weight_bits == 1:
@@ -358,8 +369,16 @@ class Forward(wiring.Component):
         s2 = Signal(tag_layout)
         s2_lanes = Signal(lane_layout(chip))
         m.d.sync += [s2.eq(s1), s2.valid.eq(self.busy), s2_lanes.eq(s1_lanes)]
-        s2, s2_lanes = delayed(m, s2, chip.read_latency - 1), delayed(m, s2_lanes, chip.read_latency - 1)
-        m.d.comb += [self.mac.lanes.eq(s2_lanes), self.mac.weights.eq(self.weights_data)]
+        s2 = delayed(m, s2, chip.read_latency - 1)
+        m.d.comb += self.mac.weights.eq(self.weights_data)
+        if chip.read_latency == 1:
+            m.d.comb += self.mac.lanes[0].eq(s2_lanes)
+        else:
+            s2_lanes = delayed(m, s2_lanes, chip.read_latency - 2)
+            for copy in range(lane_copies(chip)):
+                spread = Signal(lane_layout(chip), name=f"spread{copy}")  # synthesis keeps them apart by this name
+                m.d.sync += spread.eq(s2_lanes)
+                m.d.comb += self.mac.lanes[copy].eq(spread)
         tag = delayed(m, s2, self.mac.latency)
 
         # Σ over the words of the row ----------------------------------------------------------------------------------

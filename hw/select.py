@@ -36,6 +36,16 @@ def candidate(chip: ChipConfig, weight: Value, counter: Value) -> Value:
     return ~weight[0] | (weight[1] != negative)
 
 
+def digit_bits(chip: ChipConfig) -> int:
+    """Bits of a threshold found in a pass, if not told otherwise: each level tried takes a comparator a lane."""
+    return 2 if chip.fast else 1
+
+
+def passes(chip: ChipConfig, digit: int) -> int:
+    """Passes that find a threshold, ``digit`` bits at a time."""
+    return -(-chip.mmax.bit_length() // digit)
+
+
 class Select(wiring.Component):
     """Finds the threshold of a layer, then passes its words on, marked (golden ``select.select``).
 
@@ -50,8 +60,7 @@ class Select(wiring.Component):
     Parameters
     ----------
     digit : int
-        Bits of the threshold found in a pass; each level tried takes a comparator a lane. By default 1 with N ≤ 8,
-        else 2.
+        Bits of the threshold found in a pass, by default :func:`digit_bits`.
 
     With Pc > 1 passes that count take words by the block of ``Pc`` rows, in any order; only the last one needs one.
 
@@ -77,8 +86,8 @@ class Select(wiring.Component):
 
     def __init__(self, chip: ChipConfig, *, digit: int | None = None):
         self.chip = chip
-        self.digit = (1 if chip.array_synapses <= 8 else 2) if digit is None else digit
-        self.passes = -(-chip.mmax.bit_length() // self.digit)
+        self.digit = digit_bits(chip) if digit is None else digit
+        self.passes = passes(chip, self.digit)
         super().__init__(
             {
                 "start": In(

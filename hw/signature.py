@@ -35,6 +35,12 @@ def crc_step(m: Module, remainder: ValueLike, bits: ValueLike):
     return Cat(state)
 
 
+def bits_a_cycle(chip: ChipConfig) -> int:
+    """Bits of a record added in a cycle, if not told otherwise; four times as many by LBE, where most words that are
+    written have flips."""
+    return (8 if chip.fast else 4) * (4 if chip.rule == Rule.LBE else 1)
+
+
 class FlipSignature(wiring.Component):
     """``crc ← crc32(record, crc)`` for each record: index, then mask, 32 bits each, little-endian (golden
     ``signature.FlipSignature``). Not ``amaranth.lib.crc``, which cannot continue from a CRC that is loaded.
@@ -42,8 +48,7 @@ class FlipSignature(wiring.Component):
     Parameters
     ----------
     bits : int
-        Bits taken in a cycle, a power of two up to 32. By default 4 with N ≤ 8, else 8; LBE, where most words that are
-        written have flips, four times as many.
+        Bits taken in a cycle, a power of two up to 32; by default :func:`bits_a_cycle`.
 
     Members
     -------
@@ -58,8 +63,7 @@ class FlipSignature(wiring.Component):
     """
 
     def __init__(self, chip: ChipConfig, *, bits: int | None = None):
-        default = (4 if chip.array_synapses <= 8 else 8) * (4 if chip.rule == Rule.LBE else 1)
-        self.bits = default if bits is None else bits
+        self.bits = bits_a_cycle(chip) if bits is None else bits
         super().__init__(
             {
                 "i": In(stream.Signature(record_layout(chip))),

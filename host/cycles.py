@@ -1,0 +1,176 @@
+"""How many cycles a chip takes for a run, from the work the golden model counted (:mod:`.work`). Rule GFT.
+
+Four of the chip's six cycle counters follow from the work exactly: what forward and learn are busy for, select and
+flip. Between them lies waiting: what the pipelines need to fill and drain, and slots that are all taken. That comes
+from a model of a sample's way, with the engines' latencies as constants::
+
+    slot free ─▶ bytes in ─▶ first layer ─▶ … ─▶ last layer ─▶ verdict ─┬───────────▶ slot free
+                             (the array, two samples in turn)           └─▶ learn ──▶ slot free
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from popflip.golden.config import WORD
+from popflip.hw.config import ChipConfig
+from popflip.hw.select import digit_bits, passes
+from popflip.hw.signature import INDEX_BITS, bits_a_cycle
+
+from .work import Changes, Work
+
+RECEIVED = 3  # from a sample's last byte to the array
+LATENCY = 8  # from a word's weights to what becomes of its sum
+VERDICT = 4  # from the last class's sum to the verdict
+FLIP_FILL = {False: 3, True: 7}  # cycles before the first word and after the last one, by whether the chip is fast
+DRAWN_AHEAD = 1  # cycles of a layer's first mask that pass before its first word comes
+SETTLED = 4  # words after which what waited is felt no more
+
+
+@dataclass(frozen=True)
+class Cycles:
+    """Cycles of a run on one chip; :attr:`total` is modelled, the others are exact."""
+
+    samples: int
+    forward_busy: int
+    learn_busy: int
+    select: int
+    flip: int
+    total: int
+
+    @property
+    def ideal(self) -> float:
+        """Cycles a sample, were the engine with more to do never to wait."""
+        return max(self.forward_busy, self.learn_busy) / self.samples
+
+
+def of_work(chip: ChipConfig, work: Work) -> Cycles:
+    """The cycles of ``work`` on ``chip``."""
+    forward, learn = forward_cycles(chip, work), learn_cycles(chip, work)
+    select = select_cycles(chip)
+    flips = [
+        sum(flip_cycles(chip, work, layer, changes) for layer, changes in enumerate(batch)) for batch in work.batches
+    ]
+    return Cycles(
+        samples=work.samples,
+        forward_busy=int(forward.sum()),
+        learn_busy=int(learn.sum()),
+        select=select * len(flips),
+        flip=sum(flips),
+        total=_total(chip, work, forward, learn) + select * len(flips) + sum(flips),
+    )
+
+
+def forward_cycles(chip: ChipConfig, work: Work) -> NDArray[np.int64]:
+    """Words issued to the array, ``[samples, L]``: a group of ``P`` rows at a time, all words of the layers above."""
+    above = [groups * words for groups, words in zip(chip.groups[1:], chip.words[1:], strict=True)]
+    first = work.words[chip.array_synapses] * chip.groups[0]
+    return np.column_stack([first, *(np.full(len(first), cycles) for cycles in above)])
+
+
+def learn_cycles(chip: ChipConfig, work: Work) -> NDArray[np.int64]:
+    """Words of counters taken in one visit each, ``[teaching, L]``: rows that learn times words with a one."""
+    first = work.first[chip.learn_rows] * work.words[chip.array_synapses][work.taught]
+    return np.column_stack([first, work.above * np.array(chip.words[1:], np.int64)])
+
+
+def select_cycles(chip: ChipConfig) -> int:
+    """Cycles of the passes that find all layers' thresholds: the same in each batch."""
+    turns = passes(chip, digit_bits(chip))
+    banked = chip.learn_rows > 1
+    fill = 4 + banked + 2 * chip.fast + chip.read_latency
+    return sum(2 + turns * (rows * words + fill) for rows, words in zip(chip.counter_rows, chip.words, strict=True))
+
+
+def flip_cycles(chip: ChipConfig, work: Work, layer: int, changes: Changes) -> int:
+    """Cycles of the pass that flips ``layer``: a word each, and what words wait for: masks, records and ties."""
+    words, rows, lanes = chip.words[layer], chip.rows[layer], chip.array_synapses
+    record = (INDEX_BITS + WORD) // bits_a_cycle(chip)
+    # Where something waits: the word after one whose flips are added up, and words whose ties are marked one by one.
+    row, mask = np.divmod(changes.records.astype(np.int64), chip.mask_words[layer])
+    last = np.minimum((mask + 1) * WORD // lanes - 1 if lanes < WORD else mask * WORD // lanes, words - 1)
+    records, ties = (np.zeros(rows * words + 1, np.int64) for _ in range(2))
+    np.add.at(records, row * words + last + 1, record)
+    if lanes > WORD:  # the 32-synapse words of one that has a record are walked through, those without one too
+        parts = np.minimum(lanes // WORD, chip.mask_words[layer] - last * lanes // WORD)
+        place, first, count = np.unique(row * words + last + 1, return_index=True, return_counts=True)
+        records[place] += parts[first] - count
+    np.add.at(ties, changes.ties[:, 0] * words + changes.ties[:, 1] // lanes, 1)
+
+    lowest = work.config.flip_p256 & -work.config.flip_p256
+    draws = 8 - min(7, lowest.bit_length() - 1)  # cycles of a mask
+    every = max(1, WORD // lanes)  # words that share a mask
+    steady = draws == 1 and lanes <= WORD
+    places = np.flatnonzero(records + ties) if steady else np.arange(rows * words + 1)
+    # ``taken``, ``taken_before`` : by flip; ``passed`` : by select, into a queue of two in fast chips.
+    taken, taken_before, passed, place = 0, -1, -1, 0
+    for event in places.tolist():
+        if event > place:  # nothing waits in between, so all goes on at a word a cycle
+            skip = max(0, event - place - SETTLED) if steady else 0
+            taken, taken_before, passed = taken + skip, taken_before + skip, passed + skip
+            place += skip
+        for index in range(place, min(event, rows * words - 1) + 1):
+            waits, marks = int(records[index]), int(ties[index])
+            drawn = 1
+            if not steady and index % words % every == 0:
+                parts = max(1, lanes // WORD)
+                left = chip.mask_words[layer] - index % words * parts
+                drawn = draws * min(parts, left) - (0 if index else DRAWN_AHEAD)
+            if chip.fast:
+                passed = max(passed + 1 + marks, taken_before + 1)
+                earliest = passed + 1
+            else:
+                earliest = taken + 1 + marks
+            taken_before, taken = taken, max(taken + drawn, taken + 1 + waits, earliest)
+            place = index + 1
+    return taken + rows * words - place + int(records[-1]) + FLIP_FILL[chip.fast]
+
+
+def _total(chip: ChipConfig, work: Work, forward: NDArray, learn: NDArray) -> int:
+    """Cycles of all samples, batch by batch, without select and flip."""
+    size = work.config.batch
+    learning = (learn.sum(axis=1) + learn_waits(chip, work)).tolist()
+    taught, layers = work.taught.tolist(), forward.tolist()
+    total = begin = 0
+    for first in range(0, work.samples, size):
+        part = taught[first : first + size]
+        end = begin + sum(part)
+        total += _batch(chip, layers[first : first + size], part, learning[begin:end])
+        begin = end
+    return total
+
+
+def _batch(chip: ChipConfig, forward: list[list[int]], taught: list[bool], learning: list[int]) -> int:
+    """Cycles from the first byte of a batch to the end of its last sample."""
+    latency = chip.read_latency + LATENCY
+    slots = [0] * chip.slots  # when each is free: a heap
+    contexts = [0, 0]
+    received = array = learned = end = 0
+    learns = iter(learning)
+    for index, layers in enumerate(forward):
+        received = max(received, heapq.heappop(slots)) + chip.sample_bytes
+        ready = max(received + RECEIVED, contexts[index & 1])
+        for cycles in layers:
+            array = max(array, ready) + cycles
+            ready = array + latency
+        contexts[index & 1] = array
+        verdict = ready + chip.classes + VERDICT
+        if taught[index]:
+            verdict = learned = max(learned, verdict) + next(learns)
+        heapq.heappush(slots, verdict)
+        end = max(end, verdict)
+    return end
+
+
+def learn_waits(chip: ChipConfig, work: Work) -> NDArray[np.int64]:
+    """Cycles in which a sample that is being learned takes no word, ``[teaching]``: a word's errors leave one by one,
+    or in the time of a bank's lanes, before the next word's may."""
+    words = sum(chip.words[1:])
+    rows = work.first[1] + work.above[:, :-1].sum(axis=1)
+    if chip.learn_rows > 1:
+        return np.full(len(rows), 2 + words * chip.array_synapses // chip.learn_rows)
+    return rows + (6 * words if chip.fast else 2 * words + 4)
