@@ -16,7 +16,7 @@ from amaranth.vendor import LatticeICE40Platform
 
 from popflip.golden.config import PRESETS, ConfigError, Precision
 from popflip.hw.config import MAX_STORE_SAMPLES, ChipConfig
-from popflip.hw.link.store import BlockBytes, Memories, samples_in
+from popflip.hw.link.store import BlockBytes, Memories, SpramBytes, samples_in
 from popflip.hw.link.uart import BAUD
 from popflip.hw.pll import Ecp5Pll, Ice40Pll, find_pll
 from popflip.hw.top import BoardTop
@@ -26,9 +26,9 @@ from popflip.hw.top import BoardTop
 class Fit:
     """A network that fits a board, and what it was routed with.
 
-    ``preset`` (a name of :data:`popflip.golden.config.PRESETS`), ``rows``, ``synapses``, ``slots``, ``learn_rows``:
-    as :class:`ChipConfig`. ``clock_hz``: one that routing meets; a PLL makes it of the board's if they differ.
-    ``seed`` and ``router``: of place and route; an empty ``router`` is the family's.
+    ``preset`` (a name of :data:`popflip.golden.config.PRESETS`), ``rows``, ``synapses``, ``slots``, ``learn_rows``,
+    ``compact``: as :class:`ChipConfig`. ``clock_hz``: one that routing meets; a PLL makes it of the board's if they
+    differ. ``seed`` and ``router``: of place and route; an empty ``router`` is the family's.
     """
 
     preset: str
@@ -39,6 +39,7 @@ class Fit:
     learn_rows: int = 1
     seed: int = 1
     router: str = ""
+    compact: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,15 @@ class Board:
     store_memory: Memories = BlockBytes
     pll: type[Ice40Pll] | type[Ecp5Pll] | None = None
 
+    @property
+    def single_port(self) -> bool:
+        """Whether it has the single-port RAM that compact chips keep their counters in."""
+        return self.store_memory is SpramBytes
+
     def store_samples(self, chip: ChipConfig) -> int:
         """How many training samples of ``chip`` the board keeps, if not told otherwise."""
+        if chip.compact and self.single_port:
+            return 0
         return min(samples_in(chip, self.store_bytes), MAX_STORE_SAMPLES)
 
     def fit(self, preset: str | None = None, rule: str | None = None) -> Fit:

@@ -5,7 +5,8 @@ FT2232H.
 from amaranth_boards.icebreaker import ICEBreakerPlatform
 
 from popflip.constraints import Board, Fit
-from popflip.hw.link.store import SPRAM_BYTES, SPRAMS, SpramBytes
+from popflip.hw.link.store import SpramBytes
+from popflip.hw.spram import SPRAM_BYTES, SPRAMS
 
 BOARD = Board(
     summary="iCEBreaker (iCE40 UP5K)",
@@ -13,6 +14,7 @@ BOARD = Board(
     fits=(
         Fit("digits-small", rows=2, synapses=8, slots=2, clock_hz=12e6),  # with 4 rows, or more slots, cells run out
         Fit("digits-lbe-small", rows=4, synapses=8, slots=2, clock_hz=12e6, router="router1"),
+        Fit("mnist-small", rows=4, synapses=8, slots=2, clock_hz=24.375e6, seed=2, compact=True),
     ),
     buffer=512,
     store_bytes=SPRAMS * SPRAM_BYTES,

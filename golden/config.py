@@ -336,6 +336,21 @@ PRESETS: dict[str, Preset] = {
             shift=5,
         ),
     ),
+    "mnist-small": Preset(
+        "MNIST, pixels in tiles, 784-128-10 binary: fits an iCE40 UP5K, about 94.5 %",
+        "mnist-tiles",
+        (128,),
+        Config(
+            layers=(784, 128, 10),
+            precision=Precision.BINARY,
+            batch=1024,
+            epochs=15,
+            k0=(201, 10),
+            margin=23,
+            window=(10,),
+            shift=5,
+        ),
+    ),
     "mnist-wide": Preset(
         "MNIST, images moved at random, 784-480-10 ternary: fits the block RAM of an ECP5 85F, about 97.5 %",
         "mnist",

@@ -168,7 +168,12 @@ def chip_for(board: Board, fit: Fit, settings: Settings) -> ChipConfig:
     # The fit's own suits its own array.
     own = fit.learn_rows if (array_rows, synapses) == (fit.rows, fit.synapses) else 1
     learn_rows = own if settings.learn_rows is None else settings.learn_rows
-    chip = ChipConfig.of(config, array_rows, synapses, fit.slots, learn_rows=learn_rows)
+    compact = fit.compact if settings.compact is None else settings.compact
+    chip = ChipConfig.of(config, array_rows, synapses, fit.slots, learn_rows=learn_rows, compact=compact)
+    if chip.compact and not board.single_port:
+        raise ConfigError(f"--compact: {board.summary} has no single-port RAM for its counters; leave it out")
+    if chip.compact and settings.store:
+        raise ConfigError(f"--store: counters lie in the single-port RAM of {board.summary}; leave it out")
     return replace(chip, store_samples=board.store_samples(chip) if settings.store is None else settings.store)
 
 

@@ -82,13 +82,16 @@ def _fail(message: object, code: int) -> int:
 
 # Options from the list of settings ------------------------------------------------------------------------------------
 
-NETWORK = ("preset", "rule", "layers", "precision", "mmax", "dclip", "rows", "synapses", "learn_rows", "store")
+NETWORK = (
+    *("preset", "rule", "layers", "precision", "mmax", "dclip"),
+    *("rows", "synapses", "learn_rows", "store", "compact"),
+)
 RUN = (
     *("preset", "dataset", "data_dir", "thresholds", "levels", "test_split", "augment"),
     *("layers", "precision", "mmax", "dclip"),
     *("rule", "batch", "epochs", "k0", "margin", "group", "reinforce_p256", "window", "shift", "flip_p256", "seed"),
     "limit_batches",
-    *("device", "rows", "synapses", "learn_rows", "store", "replay", "baud", "waves"),
+    *("device", "rows", "synapses", "learn_rows", "store", "compact", "replay", "baud", "waves"),
 )
 
 
@@ -217,7 +220,7 @@ def verify(settings: Settings) -> None:
 
 
 @app.command()
-@with_settings(("dataset", "data_dir", "device", "rows", "synapses", "learn_rows", "store", "baud", "waves"))
+@with_settings(("dataset", "data_dir", "device", "rows", "synapses", "learn_rows", "store", "compact", "baud", "waves"))
 def infer(
     settings: Settings,
     model: Annotated[Path, typer.Option(metavar="F.npz", help="A network saved by popflip train --save.")],
@@ -401,7 +404,10 @@ def _chip(settings: Settings, config: AnyConfig):
     rows = DEFAULT_ROWS if settings.rows is None else settings.rows
     synapses = DEFAULT_SYNAPSES if settings.synapses is None else settings.synapses
     learn_rows = 1 if settings.learn_rows is None else settings.learn_rows
-    return ChipConfig.of(config, rows, synapses, store_samples=settings.store or 0, learn_rows=learn_rows)
+    compact = bool(settings.compact)
+    return ChipConfig.of(
+        config, rows, synapses, store_samples=settings.store or 0, learn_rows=learn_rows, compact=compact
+    )
 
 
 def _open(settings: Settings, name: str, config: AnyConfig) -> Device:
@@ -418,6 +424,7 @@ def _open(settings: Settings, name: str, config: AnyConfig) -> Device:
         chip.learn_rows,
         chip.store_samples,
         settings.baud,
+        chip.compact,
     )
 
 

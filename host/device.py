@@ -167,11 +167,13 @@ def open_device(
     learn_rows: int = 1,
     store: int = 0,
     baud: int | None = None,
+    compact: bool = False,
 ) -> Device:
     """Open ``golden``, ``sim`` or a serial port, at ``baud`` if its board was built for another than the usual one.
 
-    The simulated chip takes ``rows`` × ``synapses`` a cycle, teaches ``learn_rows``, can keep ``store`` samples, and
-    records its signals in ``waves``; ``announce`` is called with a line of text before it is built.
+    The simulated chip takes ``rows`` × ``synapses`` a cycle, teaches ``learn_rows``, can keep ``store`` samples, is
+    ``compact`` or not, and records its signals in ``waves``; ``announce`` is called with a line of text before it is
+    built.
     """
     if waves is not None and name != "sim":
         raise DeviceError(f"--waves: only the simulated chip has signals to record, {name} does not")
@@ -185,7 +187,7 @@ def open_device(
         from popflip.hw.config import ChipConfig
         from popflip.sim.chip import SimulatedChip
 
-        shape = ChipConfig.of(config, rows, synapses, store_samples=store, learn_rows=learn_rows)
+        shape = ChipConfig.of(config, rows, synapses, store_samples=store, learn_rows=learn_rows, compact=compact)
         chip = SimulatedChip(shape, waves, announce)
         return ChipDevice(chip, config, "the simulated chip")
     from .chip_device import BAUD, SerialTransport

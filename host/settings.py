@@ -113,8 +113,8 @@ class Settings:
         _text,
         WHAT,
         "NAME|FILE",
-        "digits, mnist, prototypes[:classes=10,bits=1000,flip=0.44,train=10000,test=2000,seed=1] (made up; say what "
-        "differs), or your own .csv (class in the last column) or .npz (x, y).",
+        "digits, mnist, mnist-tiles, prototypes[:classes=10,bits=1000,flip=0.44,train=10000,test=2000,seed=1] ("
+        "made up; say what differs), or your own .csv (class in the last column) or .npz (x, y).",
     )
     data_dir: Path | None = _setting(
         _path, WHAT, "DIR", "Folder with mnist/ in it, instead of $POPFLIP_DATA or a download."
@@ -189,6 +189,12 @@ class Settings:
     )
     replay: bool | None = _setting(
         _boolean, WHERE, "", "Send training samples once, then their numbers (where the chip's store holds them)."
+    )
+    compact: bool | None = _setting(
+        _boolean,
+        WHERE,
+        "",
+        "Rule gft: a chip for an iCE40 UP5K full of weights; counters in its single-port RAM.",
     )
     baud: int | None = _setting(_positive, WHERE, "N", "Speed of a board's link (1000000).")
     learn_rows: int | None = _setting(

@@ -7,7 +7,7 @@ A read, an add and a write, one word of ``N`` synapses a cycle.
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -24,7 +24,7 @@ def delta_shape(chip: ChipConfig):
 
 
 def update_layout(chip: ChipConfig) -> data.StructLayout:
-    """A row's word to be updated: where its counters are, δ of the row, its inputs."""
+    """A row's word to be updated: where its counters are, δ of the row, which is not 0, its inputs."""
     return data.StructLayout(
         {"address": range(chip.counter_depth), "delta": delta_shape(chip), "lanes": lane_layout(chip)}
     )
@@ -36,18 +36,19 @@ class Accumulate(wiring.Component):
     Members
     -------
     ``valid`` : In(1), ``i`` : In(update_layout)
-        An update a cycle, never refused. The same address must not come again before :attr:`latency` cycles have
-        passed.
+        An update a cycle, with ``compact`` never two in a row, never refused. The same address must not come again
+        before :attr:`latency` cycles have passed.
     ``counters`` : Out(CounterBankSignature)
     ``busy`` : Out(1)
         An update has been taken and not been written yet.
 
-    Latency :attr:`latency` cycles from update to written counters: a read, an addition, a write.
+    Latency :attr:`latency` cycles from update to written counters: a read, an addition, a write. With ``compact`` that
+    many at most, one more than it takes: a write lets a read go first.
     """
 
     def __init__(self, chip: ChipConfig):
         self.chip = chip
-        self.latency = chip.read_latency + 2
+        self.latency = chip.read_latency + 2 + chip.compact
         super().__init__(
             {
                 "valid": In(1),
@@ -72,11 +73,27 @@ class Accumulate(wiring.Component):
             reading, update = delayed(m, reading, 1), delayed(m, update, 1)
             busy |= reading
 
-        m.d.sync += [self.counters.write.eq(reading), self.counters.write_address.eq(update.address)]
-        for lane in range(chip.array_synapses):
-            step = Mux(update.lanes.positive[lane], update.delta, -update.delta)
-            moved = Signal(signed(max(chip.counter_bits, delta_shape(chip).width) + 2), name=f"moved{lane}")
-            m.d.comb += moved.eq(self.counters.read_data[lane] + Mux(update.lanes.enable[lane], step, 0))
-            m.d.sync += self.counters.write_data[lane].eq(clip(moved, -chip.mmax, chip.mmax))
-        m.d.comb += self.busy.eq(busy | self.counters.write)
+        waiting = Signal()  # a sum is, for a cycle without a read
+        if chip.compact:
+            m.d.sync += waiting.eq(reading | (waiting & self.valid))
+            m.d.comb += self.counters.write.eq(waiting & ~self.valid)
+        else:
+            m.d.sync += self.counters.write.eq(reading)
+        with m.If(reading if chip.compact else 1):
+            m.d.sync += self.counters.write_address.eq(update.address)
+            for lane in range(chip.array_synapses):
+                counter, enable = self.counters.read_data[lane], update.lanes.enable[lane]
+                if chip.dclip == 1:  # δ is +1 or −1: whoever is at the limit stays, and no sum is wider
+                    down = Signal(name=f"down{lane}")
+                    m.d.comb += down.eq(update.lanes.positive[lane] == update.delta[-1])
+                    moves = enable & (counter != Mux(down, -chip.mmax, chip.mmax))
+                    m.d.sync += self.counters.write_data[lane].eq(
+                        counter + Cat(moves, (moves & down).replicate(chip.counter_bits - 1)).as_signed()
+                    )
+                    continue
+                step = Mux(update.lanes.positive[lane], update.delta, -update.delta)
+                moved = Signal(signed(max(chip.counter_bits, delta_shape(chip).width) + 2), name=f"moved{lane}")
+                m.d.comb += moved.eq(counter + Mux(enable, step, 0))
+                m.d.sync += self.counters.write_data[lane].eq(clip(moved, -chip.mmax, chip.mmax))
+        m.d.comb += self.busy.eq(busy | waiting | self.counters.write)
         return m

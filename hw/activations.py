@@ -44,6 +44,23 @@ class ActivationReadSignature(wiring.Signature):
         )
 
 
+class ActivationWriteSignature(wiring.Signature):
+    """Writing ``P`` neurons at the end of a cycle in which ``write`` is high."""
+
+    def __init__(self, chip: ChipConfig):
+        rows = chip.array_rows
+        super().__init__(
+            {
+                "write": Out(1),
+                "slot": Out(range(chip.slots)),
+                "word": Out(range(max(1, activation_words(chip)))),
+                "part": Out(range(max(1, chip.array_synapses // rows))),
+                "active": Out(rows),
+                "near": Out(rows),
+            }
+        )
+
+
 class Activations(wiring.Component):
     """Memory of the hidden activations of the samples on the chip, written ``P`` neurons and read ``N`` at a time.
 

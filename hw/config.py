@@ -38,7 +38,9 @@ class ChipConfig(Network):
     says it (GFT). ``store_samples``, a power of two, is how many training samples the chip can keep and train again by
     their numbers; 0: none. ``learn_rows`` (``Pc``, rows; GFT) is how many rows' counters take a word of votes in one
     cycle in the first layer, where most of them are, and are counted in one at the end of a batch: a power of two, no
-    more than ``P`` and ``N``.
+    more than ``P`` and ``N``. ``compact`` (GFT, N ≤ 8) is for an iCE40 UP5K whose block memory is just enough for the
+    weights: counters lie in its single-port RAMs, which read or write a word in a cycle, not both, and what is known of
+    samples in one memory with one port to read it.
     """
 
     layers: tuple[int, ...]
@@ -52,6 +54,7 @@ class ChipConfig(Network):
     classes: int = 0
     store_samples: int = 0
     learn_rows: int = 1
+    compact: bool = False
 
     def __post_init__(self) -> None:
         if not self.classes and self.rule == Rule.GFT:
@@ -63,6 +66,10 @@ class ChipConfig(Network):
             _power_of_two("store", self.store_samples, 1, MAX_STORE_SAMPLES)
         most = min(self.array_rows, self.array_synapses) if self.rule == Rule.GFT else 1
         _power_of_two("learn rows", self.learn_rows, 1, most)
+        if self.compact and (self.rule != Rule.GFT or self.fast or self.learn_rows > 1):
+            raise ConfigError("compact: is for rule gft, 8 synapses a cycle or less, and one row learned in it")
+        if self.compact and self.array_rows > self.array_synapses:
+            raise ConfigError(f"compact: {self.array_rows} rows a cycle are more than {self.array_synapses} synapses")
 
     @classmethod
     def of(
@@ -70,11 +77,12 @@ class ChipConfig(Network):
         config: AnyConfig,
         array_rows: int = 4,
         array_synapses: int = 32,
-        slots: int = 8,
+        slots: int | None = None,
         store_samples: int = 0,
         learn_rows: int = 1,
+        compact: bool = False,
     ) -> ChipConfig:
-        """The chip that runs ``config``."""
+        """The chip that runs ``config``; with 8 ``slots``, or 2 if it is ``compact``, unless told otherwise."""
         return cls(
             layers=config.layers,
             precision=config.precision,
@@ -82,11 +90,12 @@ class ChipConfig(Network):
             dclip=getattr(config, "dclip", 1),
             array_rows=array_rows,
             array_synapses=array_synapses,
-            slots=slots,
+            slots=slots or (2 if compact else 8),
             rule=config.rule,
             classes=config.classes,
             store_samples=store_samples,
             learn_rows=learn_rows,
+            compact=compact,
         )
 
     # Bits -------------------------------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ class Flip(wiring.Component):
     ``mask_start`` : Out(stream of range(L)), ``mask`` : In(stream of max(N, 32))
         Asks for their random masks (:class:`.mask.Mask`), and takes them.
     ``write`` : Out(WriteSignature)
-        A word that was taken, in the same cycle. Counters are 0 in all others.
+        A word that was taken, in the same cycle. Counters are 0 in all others (GFT: while nothing is started).
     ``records`` : Out(stream of :func:`.signature.record_layout`)
         Each 32-synapse word in which something flipped. No word is taken before the records of the one before are.
 
@@ -99,7 +99,7 @@ class Flip(wiring.Component):
         flipped = Signal(lanes)
         mask = self.mask.payload.word_select(position.piece, lanes)
         if gft:
-            self._select_and_decay(m, take, flipped, mask)
+            self._select_and_decay(m, flipped, mask)
         else:
             m.submodules.reinforce = reinforce = Reinforce(chip)
             ends = of_layer(layer, [chip.real_lanes(index, words - 1) for index, words in enumerate(chip.words)])
@@ -177,7 +177,7 @@ class Flip(wiring.Component):
                 m.next = "IDLE"
         return m
 
-    def _select_and_decay(self, m: Module, take: Value, flipped: Value, mask: Value) -> None:
+    def _select_and_decay(self, m: Module, flipped: Value, mask: Value) -> None:
         """GFT: what is written, and which lanes flip."""
         chip, lanes, word = self.chip, self.chip.array_synapses, self.i.payload
         shift = Signal(range(chip.counter_bits))
@@ -185,7 +185,7 @@ class Flip(wiring.Component):
         m.d.comb += [
             shift.eq(Mux(self.shift == chip.counter_bits, chip.counter_bits - 1, self.shift)),
             flipped.eq(word.selected & mask),
-            cleared.eq(flipped | ~take.replicate(lanes)),
+            cleared.eq(flipped | ~self.start.valid.replicate(lanes)),
         ]
         weights, counters = [], []
         for lane in range(lanes):

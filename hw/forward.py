@@ -38,7 +38,7 @@ SPREAD = 8
 """Rows of the array that share a register of lanes in fast chips."""
 
 RESULT_GROUPS = 2
-"""Groups of sums that may wait for whoever compares them."""
+"""Groups of sums that may wait for whoever compares them. On a compact chip none: one is issued if it will be taken."""
 
 
 def lane_layout(chip: ChipConfig) -> data.StructLayout:
@@ -144,6 +144,8 @@ class Forward(wiring.Component):
     ``settled`` : In(L)
         LBE. Bit ``l``, for a cycle: weights of layer ``l`` are what the sample last sent through it left.
     ``inputs`` : Out(InputReadSignature), ``activations`` : Out(ActivationReadSignature)
+    ``hold`` : In(1)
+        Neither is asked in this cycle.
     ``weights_read``, ``weights_address``, ``weights_ready``, ``weights_data``
         The array side of :class:`popflip.hw.weights.Weights`. A request that is not ready is held, and with it S0 and
         S1.
@@ -173,6 +175,7 @@ class Forward(wiring.Component):
                 ),
                 "inputs": Out(InputReadSignature(chip)),
                 "activations": Out(ActivationReadSignature(chip)),
+                "hold": In(1),
                 "weights_read": Out(1),
                 "weights_address": Out(range(chip.weight_depth)),
                 "weights_ready": In(1),
@@ -254,7 +257,9 @@ class Forward(wiring.Component):
         issue = Signal()
         gives_results = last_layer if gft else Const(1)
         result_issued = issue & ends_row & gives_results
-        m.d.comb += issue.eq(running & s1_free & ~(gives_results & ends_row & (groups_out == RESULT_GROUPS)))
+        # What takes sums goes on doing so while none come.
+        full = (groups_out != 0) | ~self.o.ready if chip.compact else groups_out == RESULT_GROUPS
+        m.d.comb += issue.eq(running & s1_free & ~self.hold & ~(gives_results & ends_row & full))
         m.d.sync += groups_out.eq(groups_out + result_issued - (self.o.valid & self.o.ready))
 
         with m.If(issue):
@@ -319,7 +324,6 @@ class Forward(wiring.Component):
                 "valid": 1,
                 "context": 1,
                 "layer": range(depth),
-                "group": range(max(chip.groups)),
                 "starts_row": 1,
                 "ends_row": 1,
                 "ends_layer": 1,
@@ -335,7 +339,6 @@ class Forward(wiring.Component):
                 s1.valid.eq(issue),
                 s1.context.eq(current),
                 s1.layer.eq(layer),
-                s1.group.eq(group),
                 s1.starts_row.eq(word == 0),
                 s1.ends_row.eq(ends_row),
                 s1.ends_layer.eq(ends_layer),
@@ -387,6 +390,9 @@ class Forward(wiring.Component):
                 m.d.sync += v[row].eq(Mux(tag.starts_row, 0, v[row]) + self.mac.o[row])
 
         # Hidden layers: activation and window -------------------------------------------------------------------------
+        done_group = Signal(range(max(chip.groups)))  # groups leave in the order in which they were issued
+        with m.If(done.valid):
+            m.d.sync += done_group.eq(Mux(done.ends_layer, 0, done_group + 1))
         done_last_layer = done.layer == depth - 1
         finished = context[done.context]
         if depth > 1:
@@ -395,9 +401,9 @@ class Forward(wiring.Component):
                 near = Cat(~compare_magnitude(v[row], window)[0] for row in range(rows))
                 m.d.sync += self.store_near.eq(near)
             group_word = (
-                (done.group << (rows // lanes).bit_length() - 1)
+                (done_group << (rows // lanes).bit_length() - 1)
                 if rows >= lanes
-                else (done.group >> (lanes // rows).bit_length() - 1)
+                else (done_group >> (lanes // rows).bit_length() - 1)
             )
             base = of_layer(
                 done.layer, [activation_base(chip, index + 1) if index < depth - 1 else 0 for index in range(depth)]
@@ -406,7 +412,7 @@ class Forward(wiring.Component):
                 self.store.eq(done.valid & ~done_last_layer),
                 self.store_slot.eq(finished.sample.slot),
                 self.store_word.eq(base + group_word),
-                self.store_part.eq(done.group),
+                self.store_part.eq(done_group),
                 self.store_active.eq(Cat(active(chip, v[row]) for row in range(rows))),
             ]
             stored = Signal()
@@ -429,15 +435,18 @@ class Forward(wiring.Component):
         # Sums to be compared ------------------------------------------------------------------------------------------
         finals = [(count - 1) % rows for count in chip.rows]  # last row of a layer's last group
         final = finals[-1] if gft else of_layer(done.layer, finals)
-        m.submodules.results = results = Queue(result_layout(chip), RESULT_GROUPS)
+        results = self.o
+        if not chip.compact:
+            m.submodules.results = queue = Queue(result_layout(chip), RESULT_GROUPS)
+            wiring.connect(m, queue.o, wiring.flipped(self.o))
+            results = queue.i
         m.d.comb += [
-            results.i.valid.eq(done.valid & (done_last_layer if gft else 1)),
-            results.i.payload.items.as_value().eq(v.as_value()),
-            results.i.payload.final.eq(Mux(done.ends_layer, final, rows - 1)),
-            results.i.payload.last.eq(done.ends_layer),
-            results.i.payload.tag.eq(finished.sample),
+            results.valid.eq(done.valid & (done_last_layer if gft else 1)),
+            results.payload.items.as_value().eq(v.as_value()),
+            results.payload.final.eq(Mux(done.ends_layer, final, rows - 1)),
+            results.payload.last.eq(done.ends_layer),
+            results.payload.tag.eq(finished.sample),
         ]
         with m.If(done.valid & done_last_layer & done.ends_layer):
             m.d.sync += finished.valid.eq(0)
-        wiring.connect(m, results.o, wiring.flipped(self.o))
         return m

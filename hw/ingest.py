@@ -10,7 +10,7 @@ from __future__ import annotations
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import ceil_log2
 
 from popflip.golden.config import Rule
@@ -49,6 +49,21 @@ class InputReadSignature(wiring.Signature):
         )
 
 
+class InputWriteSignature(wiring.Signature):
+    """Writing an entry of a sample's list, in a cycle with ``write`` and ``ready``."""
+
+    def __init__(self, chip: ChipConfig):
+        super().__init__(
+            {
+                "write": Out(1),
+                "ready": In(1),
+                "slot": Out(range(chip.slots)),
+                "position": Out(range(chip.words[0])),
+                "data": Out(input_word(chip)),
+            }
+        )
+
+
 class Ingest(wiring.Component):
     """Packs bytes into N-synapse words, keeps those that count, and passes the sample on once it is whole.
 
@@ -68,6 +83,8 @@ class Ingest(wiring.Component):
         A whole sample.
     ``forward``, ``learn`` : In(InputReadSignature)
         The two readers of the lists.
+    ``list`` : Out(InputWriteSignature)
+        On a compact chip, instead of these: lists lie elsewhere.
 
     A byte every :attr:`cycles_per_byte` cycles (N = 4: 2, else 1); a sample is passed on :attr:`latency` cycles after
     its last byte (2, or 3 where the bias has a chunk of bytes of its own; N = 4: 3 or 5).
@@ -87,8 +104,11 @@ class Ingest(wiring.Component):
                 "slot": In(range(chip.slots)),
                 "started": Out(1),
                 "o": Out(stream.Signature(sample_layout(chip))),
-                "forward": In(InputReadSignature(chip)),
-                "learn": In(InputReadSignature(chip)),
+                **(
+                    {"list": Out(InputWriteSignature(chip))}
+                    if chip.compact
+                    else {"forward": In(InputReadSignature(chip)), "learn": In(InputReadSignature(chip))}
+                ),
             }
         )
 
@@ -104,16 +124,26 @@ class Ingest(wiring.Component):
         # Lists --------------------------------------------------------------------------------------------------------
         position = Signal(range(chip.words[0] + 1))
         slot = Signal(range(chip.slots))
-        stride = ceil_log2(chip.words[0])  # a power of two apart, so that an address is a concatenation
-        m.submodules.lists = lists = Memory(shape=input_word(chip), depth=chip.slots << stride, init=[])
-        write = lists.write_port()
-        for port in (self.forward, self.learn):
-            read = lists.read_port()
+        entry = InputWriteSignature(chip).create()
+        if chip.compact:
+            connect(m, entry, flipped(self.list))
+        else:
+            stride = ceil_log2(chip.words[0])  # a power of two apart, so that an address is a concatenation
+            m.submodules.lists = lists = Memory(shape=input_word(chip), depth=chip.slots << stride, init=[])
+            write = lists.write_port()
             m.d.comb += [
-                read.en.eq(port.en),
-                read.addr.eq(Cat(port.position[:stride], port.slot)),
-                port.data.eq(read.data),
+                entry.ready.eq(1),
+                write.en.eq(entry.write),
+                write.addr.eq(Cat(entry.position[:stride], entry.slot)),
+                write.data.eq(entry.data),
             ]
+            for port in (self.forward, self.learn):
+                read = lists.read_port()
+                m.d.comb += [
+                    read.en.eq(port.en),
+                    read.addr.eq(Cat(port.position[:stride], port.slot)),
+                    port.data.eq(read.data),
+                ]
 
         # Bytes to chunks ----------------------------------------------------------------------------------------------
         chunk = Signal(chunk_bits)
@@ -165,20 +195,21 @@ class Ingest(wiring.Component):
         word = Signal(lanes)
         index = Signal(range(chip.words[0] + chunk_words))
         part = Signal(range(chunk_words))
-        busy = full | bias_chunk
+        busy = (full | bias_chunk) & entry.ready
         last_part = part == chunk_words - 1
         keep = word.any() if chip.rule == Rule.GFT else index < chip.words[0]
         m.d.comb += [
             word.eq(bits.word_select(part, lanes)),
-            retire.eq(full & last_part),
-            write.en.eq(busy & keep),
-            write.addr.eq(Cat(position[:stride], slot)),
-            write.data.bits.eq(word),
-            write.data.index.eq(index),
+            retire.eq(full & last_part & entry.ready),
+            entry.write.eq((full | bias_chunk) & keep),
+            entry.slot.eq(slot),
+            entry.position.eq(position),
+            entry.data.bits.eq(word),
+            entry.data.index.eq(index),
         ]
         whole = Signal()
         if bias_alone:
-            m.d.comb += whole.eq(bias_chunk & last_part)
+            m.d.comb += whole.eq(bias_chunk & last_part & entry.ready)
             with m.If(retire & final):
                 m.d.sync += bias_chunk.eq(1)
             with m.If(whole):

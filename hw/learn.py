@@ -178,6 +178,7 @@ class Learn(wiring.Component):
     ``done`` : Out(1), ``done_slot`` : Out(range(slots))
         A sample has been learned, and its slot is free.
     ``inputs`` : Out(InputReadSignature), ``activations`` : Out(ActivationReadSignature)
+        With ``compact`` data are used in the cycle after a request, and none is made in the cycle of a weight read.
     ``state`` : Out(LearnStateSignature)
         Its weight reads take the banks from the MAC array for a cycle each; it never writes weights.
     ``busy`` : Out(1)
@@ -185,8 +186,8 @@ class Learn(wiring.Component):
     ``waiting`` : Out(1)
         A sample is here, or offered, and none is taken.
 
-    A sample takes Σ_l (rows with δ ≠ 0) × (words) cycles, and about 12 a layer to fill and drain. In the first layer it
-    is the rows of the bank that has most of them.
+    A sample takes Σ_l (rows with δ ≠ 0) × (words) cycles, twice as many with ``compact``, and about 12 a layer to
+    fill and drain. In the first layer it is the rows of the bank that has most of them.
     """
 
     def __init__(self, chip: ChipConfig):
@@ -256,6 +257,9 @@ class Learn(wiring.Component):
 
         fetched_moves = fetched & (~word_valid | word_done)
         ask = fetching & (~fetched | fetched_moves)
+        if chip.compact:  # with the memory's only port: not before there is a place for the word, and not while the
+            # array is made to wait with a word of its own
+            ask = fetching & ~fetched & (~word_valid | word_done) & ~self.state.weights.read
         if not banked:
             m.d.comb += [
                 self.inputs.en.eq(ask & first_layer),
@@ -313,8 +317,11 @@ class Learn(wiring.Component):
         spaced = Signal(init=1)  # … by the banks, which takes a word's errors a time that is known
         errors_left = Signal(init=1)  # the errors of the word before have left, so the next ones may be completed
         l0 = Signal()
+        held = Signal()  # the row before is being written
+        if chip.compact:
+            m.d.sync += held.eq(l0)
         m.d.comb += [
-            l0.eq(sweeping & word_valid & row_here & (first_layer | ~last_row | (errors_left & spaced))),
+            l0.eq(sweeping & word_valid & row_here & ~held & (first_layer | ~last_row | (errors_left & spaced))),
             word_done.eq(l0 & last_row),
             pull.en.eq(l0),
             pull.addr.eq(Cat(position[:index_bits], reading)),
@@ -324,7 +331,7 @@ class Learn(wiring.Component):
 
         # L1: the row is here, its counters and weights are asked for; in fast chips a cycle later ---------------------
         stage_layout = data.StructLayout(
-            {"valid": 1, "above": 1, "starts_word": 1, "ends_word": 1, "layer": range(depth), "word": word_layout}
+            {"valid": 1, "above": 1, "starts_word": 1, "ends_word": 1, "layer": range(depth)}
         )
         l1 = Signal(stage_layout)
         m.d.sync += [
@@ -333,20 +340,23 @@ class Learn(wiring.Component):
             l1.starts_word.eq(first_row),
             l1.ends_word.eq(last_row),
             l1.layer.eq(layer),
-            l1.word.eq(word),
         ]
+        l1_word = word  # where no other one comes as soon as that
+        if not chip.compact:
+            l1_word = Signal(word_layout)
+            m.d.sync += l1_word.eq(word)
         row = pull.data
         late = int(chip.fast)
         on_their_way = [l1]  # what has left the list, and may end a word
         for _ in range(late):
-            l1, row = delayed(m, l1, 1), delayed(m, row, 1)
+            l1, l1_word, row = (delayed(m, value, 1) for value in (l1, l1_word, row))
             on_their_way.append(l1)
         for bank, accumulate in enumerate(accumulates):
             m.d.comb += [
                 accumulate.valid.eq(l1.valid & (row.row[:bank_bits] == bank)),
-                accumulate.i.address.eq(l1.word.base + (row.row >> bank_bits)),
+                accumulate.i.address.eq(l1_word.base + (row.row >> bank_bits)),
                 accumulate.i.delta.eq(row.delta),
-                accumulate.i.lanes.eq(l1.word.lanes),
+                accumulate.i.lanes.eq(l1_word.lanes),
             ]
 
         # L2: e += δ·w, above the first layer --------------------------------------------------------------------------
@@ -358,7 +368,7 @@ class Learn(wiring.Component):
                 self.state.weights.read.eq(l1.above),
                 self.state.weights.read_bank.eq(row.row[:array_bits]),
                 self.state.weights.read_address.eq(
-                    l1.word.index
+                    l1_word.index
                     + of_layer(
                         l1.layer,
                         [
@@ -368,9 +378,9 @@ class Learn(wiring.Component):
                     )
                 ),
             ]
-            l2, l2_delta = l1, row.delta
+            l2, l2_word, l2_delta = l1, l1_word, row.delta
             for _ in range(chip.read_latency + late):
-                l2, l2_delta = delayed(m, l2, 1), delayed(m, l2_delta, 1)
+                l2, l2_word, l2_delta = (delayed(m, value, 1) for value in (l2, l2_word, l2_delta))
                 on_their_way.append(l2)
             m.d.comb += [
                 backward.valid.eq(l2.above),
@@ -378,8 +388,8 @@ class Learn(wiring.Component):
                 backward.weights.eq(delayed(m, self.state.weights.read_data, late)),
                 backward.starts_word.eq(l2.starts_word),
                 backward.ends_word.eq(l2.ends_word),
-                backward.word.eq(l2.word.index),
-                backward.taught.eq(l2.word.taught),
+                backward.word.eq(l2_word.index),
+                backward.taught.eq(l2_word.taught),
                 backward.o.ready.eq(1),
             ]
             ends = [stage.above & stage.ends_word for stage in on_their_way]

@@ -49,8 +49,9 @@ def registers(chip: ChipConfig) -> tuple[Register, ...]:
 def _gft_registers(chip: ChipConfig) -> tuple[Register, ...]:
     difference = 2 * chip.v_max
     hidden = range(chip.depth - 1)
+    batch = 2 ** (16 if chip.compact else 31) - 1
     return (
-        Register("batch", 0, 2**31 - 1, 0, "samples in a batch; the chip ends a batch by itself after them; 0: never"),
+        Register("batch", 0, batch, 0, "samples in a batch; the chip ends a batch by itself after them; 0: never"),
         Register("margin", -difference - 1, difference, 0, "a sample teaches while v_t − v_rival ≤ margin"),
         Register("flip_p256", 1, 256, 128, "a selected synapse flips with probability flip_p256 / 256"),
         Register("shift", 0, chip.counter_bits, 0, "counters lose m >> shift at the end of a batch; 0: all of it"),

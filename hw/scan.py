@@ -88,6 +88,9 @@ class Scan(wiring.Component):
     ``data`` : In(:func:`data_layout`)
         What was asked for, :attr:`.ChipConfig.read_latency` cycles later, until the data of the next request.
     ``o`` : Out(stream of :func:`word_layout`)
+    ``flowing`` : In(1)
+        On a compact chip: words are taken in the cycle in which they are offered. If not, each is requested after the
+        one before it was taken, so that it may be written in that cycle.
 
     Latency :attr:`latency` cycles from a start to its first word; then a word every cycle. In fast chips words pass a
     queue, which takes what becomes of them out of the path of requests.
@@ -107,6 +110,7 @@ class Scan(wiring.Component):
                 "word": Out(range(max(chip.words))),
                 "data": In(data_layout(chip)),
                 "o": Out(stream.Signature(word_layout(chip))),
+                "flowing": In(1),
             }
         )
 
@@ -195,7 +199,7 @@ class Scan(wiring.Component):
         ]
         if not chip.fast:
             m.d.comb += [
-                room.eq(~read_valid | self.o.ready),
+                room.eq(~read_valid | (self.flowing if chip.compact else self.o.ready)),
                 read_ready.eq(self.o.ready),
                 self.o.valid.eq(read_valid),
                 self.o.payload.eq(read_word),

@@ -76,6 +76,8 @@ class Select(wiring.Component):
         The layer's words in scan order, in the last pass.
     ``blocks`` : Out(stream of range(L)), ``block``, ``block_last`` : In(1), ``block_weights``, ``block_counters`` : In
         With Pc > 1: asks for all words of the layer by the block, once a pass, and takes them as they come.
+    ``counting`` : Out(1)
+        A pass is running in which every word is taken at once.
     ``found`` : Out(1), ``level`` : Out
         While ``found``, the last pass is running and ``level`` is θ − 1.
 
@@ -96,6 +98,7 @@ class Select(wiring.Component):
                 "scan": Out(stream.Signature(range(chip.depth))),
                 "i": In(stream.Signature(word_layout(chip))),
                 "o": Out(stream.Signature(selected_layout(chip))),
+                "counting": Out(1),
                 "found": Out(1),
                 "level": Out(self.passes * self.digit),
                 **(
@@ -122,7 +125,7 @@ class Select(wiring.Component):
 
         digits = data.View(data.ArrayLayout(self.digit, self.passes), self.level)
         turn = Signal(range(self.passes))  # the digit being found
-        counting = Signal()  # a pass is running in which every word is taken at once
+        counting = self.counting
         ties = Signal(range(most + 1))  # still to be selected at the level
 
         tries = []  # the levels tried
@@ -138,13 +141,14 @@ class Select(wiring.Component):
             return Cat(over) & candidates, Cat(at) & candidates
 
         # One word, compared. ``above`` is what lies over each level tried, and grows with the ties that are taken.
+        # On a compact chip memory holds the word meanwhile, so that a word that is marked takes a cycle more.
         word = Signal(word_layout(chip))
         word_valid, word_ready, word_load = Signal(), Signal(), Signal()
         above = [Signal(lanes, name=f"above{index}") for index in range(levels)]
         tied = Signal(lanes)
         m.d.comb += [
-            self.i.ready.eq(~word_valid | word_ready),
-            word_load.eq(self.i.valid & self.i.ready),
+            self.i.ready.eq(word_ready if chip.compact else ~word_valid | word_ready),
+            word_load.eq(self.i.valid & (counting | ~word_valid if chip.compact else self.i.ready)),
         ]
         with m.If(word_load):
             m.d.sync += [word.eq(self.i.payload), word_valid.eq(1)]
@@ -191,14 +195,19 @@ class Select(wiring.Component):
             m.d.sync += [value.eq(value - count) for value, count in zip(left, counts, strict=True)]
 
         # The last pass: ties join the selected one a cycle, until none are left of the word or of the number wanted.
-        resolved = ~tied.any() | (ties == 0)
+        taking = Signal()
+        spent = Signal()  # none are left of it; ready by the time the first word comes
+        m.d.sync += spent.eq(ties == taking)
+        resolved = ~tied.any() | spent
         rest = tied & (tied - 1)[:lanes]
-        with m.If(self.found & word_valid & ~resolved):
+        m.d.comb += taking.eq(self.found & word_valid & ~resolved)
+        with m.If(taking):
             m.d.sync += [tied.eq(rest), above[0].eq(above[0] | (tied ^ rest)), ties.eq(ties - 1)]
+        held = self.i.payload if chip.compact else word
         m.d.comb += [
-            self.o.payload.position.eq(word.position),
-            self.o.payload.weights.eq(word.weights),
-            self.o.payload.counters.eq(word.counters),
+            self.o.payload.position.eq(held.position),
+            self.o.payload.weights.eq(held.weights),
+            self.o.payload.counters.eq(held.counters),
             self.o.payload.selected.eq(above[0]),
             self.o.valid.eq(self.found & word_valid & resolved),
             word_ready.eq(counting | (self.o.valid & self.o.ready)),

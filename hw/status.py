@@ -10,6 +10,8 @@ from amaranth.lib.wiring import In, Out
 from .config import ChipConfig
 from .registers import CYCLE_COUNTERS, registers, status_words
 
+HALF = 16  # bits of a count that are added to at a time, which is how wide a small block of memory is
+
 HELD_ELSEWHERE = ("rng", "signature")
 """Registers that belong to another component; a write to them is passed on as a strobe."""
 
@@ -69,8 +71,8 @@ class RegisterFile(wiring.Component):
 class Status(wiring.Component):
     """Counts what happens, and shows it word by word.
 
-    The counts lie in a memory, and a walk adds to one of them a cycle what has happened to it since its last turn: a
-    32-bit counter for each would take as much logic as the learning engine of a small chip.
+    The counts lie in a memory, and a walk adds to one of them, a half a cycle, what has happened to it since its last
+    turn: a 32-bit counter for each would take as much logic as the learning engine of a small chip.
 
     Members
     -------
@@ -94,7 +96,7 @@ class Status(wiring.Component):
     def __init__(self, chip: ChipConfig):
         self.chip = chip
         self.words = status_words(chip)
-        self.latency = len(self.words) + 2
+        self.latency = 2 * len(self.words) + 3
         super().__init__(
             {
                 "clear": In(1),
@@ -127,43 +129,49 @@ class Status(wiring.Component):
             },
             **{counter.name: self.cycles[counter.name] for counter in CYCLE_COUNTERS},
         }
-        m.submodules.memory = memory = Memory(shape=32, depth=count, init=[])
+        m.submodules.memory = memory = Memory(shape=HALF, depth=2 * count, init=[])
         write, read = memory.write_port(), memory.read_port()
 
-        # The walk: the next word is read while the one before it is added to and written.
-        ahead, turn = Signal(range(count)), Signal(range(count))
+        # The walk: the next half is read while the one before it is added to and written, lower halves first.
+        ahead, turn = Signal(range(2 * count)), Signal(range(2 * count))
+        upper, number = turn[0], turn[1:]
         m.d.comb += read.addr.eq(ahead)
-        m.d.sync += [ahead.eq(Mux(ahead == count - 1, 0, ahead + 1)), turn.eq(ahead)]
-        clearing = Signal(range(count + 2), init=count + 1)  # words still to be zeroed
+        m.d.sync += [ahead.eq(Mux(ahead == 2 * count - 1, 0, ahead + 1)), turn.eq(ahead)]
+        clearing = Signal(range(2 * count + 2), init=2 * count + 1)  # halves still to be zeroed
         with m.If(self.clear):
-            m.d.sync += clearing.eq(count)
+            m.d.sync += clearing.eq(2 * count)
         with m.Elif(clearing != 0):
             m.d.sync += clearing.eq(clearing - 1)
 
         happened = []  # to each word since its last turn, this cycle not counted
-        for number, word in enumerate(self.words):
+        for index, word in enumerate(self.words):
             if word.name not in steps:
                 happened.append(Const(0))
                 continue
             step = steps[word.name]
-            since = Signal(range((2 ** len(step) - 1) * count + 1), name=f"{word.name}_since")
-            m.d.sync += since.eq(Mux(self.clear, 0, Mux(turn == number, 0, since) + step))
+            since = Signal(range((2 ** len(step) - 1) * 2 * count + 1), name=f"{word.name}_since")
+            m.d.sync += since.eq(Mux(self.clear, 0, Mux(turn == 2 * index, 0, since) + step))
             happened.append(since)
-        total = Signal(32)
+        carry = Signal()  # into the upper half
+        total = Signal(HALF + 1)
         m.d.comb += [
-            total.eq(Mux(clearing != 0, 0, read.data) + Array(happened)[turn]),
+            total.eq(Mux(clearing != 0, 0, read.data) + Mux(upper, carry, Array(happened)[number])),
             write.addr.eq(turn),
             write.data.eq(Mux(self.clear, 0, total)),
             write.en.eq(1),
         ]
+        m.d.sync += carry.eq(total[-1] & ~self.clear)
 
         # A word is shown at its turn.
-        asked = Signal()
-        numbers = {word.name: number for number, word in enumerate(self.words)}
+        asked, half_shown = Signal(), Signal()
+        numbers = {word.name: index for index, word in enumerate(self.words)}
+        m.d.sync += half_shown.eq(0)
         with m.If(self.read):
             m.d.sync += [asked.eq(1), self.valid.eq(0)]
-        with m.Elif(asked & (turn == self.index)):
-            m.d.sync += [asked.eq(0), self.valid.eq(1), self.value.eq(total)]
+        with m.Elif(asked & ~upper & (number == self.index)):
+            m.d.sync += [asked.eq(0), half_shown.eq(1), self.value[:HALF].eq(total)]
+        with m.If(half_shown):
+            m.d.sync += [self.valid.eq(1), self.value[HALF:].eq(total)]
             with m.If(self.index == numbers["signature"]):
                 m.d.sync += self.value.eq(self.crc)
             with m.If(self.index == numbers["rng"]):

@@ -32,6 +32,7 @@ from .error import Error, verdict_layout
 from .forward import Forward, sum_shape
 from .ingest import Ingest, sample_layout
 from .learn import Learn, LearnStateSignature
+from .samples import Samples
 from .score import Classifiers, Score
 from .slots import Slots
 from .status import RegisterFile, Status
@@ -69,9 +70,18 @@ class Trainer(wiring.Component):
         m.submodules.status = status = self.status = Status(chip)
         m.submodules.slots = slots = self.slots = Slots(chip)
         m.submodules.ingest = ingest = self.ingest = Ingest(chip)
-        m.submodules.arrived = arrived = Queue(sample_layout(chip), chip.slots)
         m.submodules.forward = forward = self.forward = Forward(chip)
-        m.submodules.activations = activations = self.activations = Activations(chip)
+        if chip.compact:
+            m.submodules.samples = memory = Samples(chip)
+            connect(m, ingest.list, memory.list)
+            self.inputs = memory.forward_inputs, memory.learn_inputs
+            self.activations = memory.forward_activations, memory.learn_activations
+            store = memory.store
+        else:
+            m.submodules.activations = memory = Activations(chip)
+            self.inputs = ingest.forward, ingest.learn
+            self.activations = memory.forward, memory.learn
+            store = memory
         m.submodules.error = self.error = Error(chip)
         m.submodules.update = update = self.update = Update(chip)
         m.submodules.weights = weights = Weights(chip)
@@ -82,16 +92,20 @@ class Trainer(wiring.Component):
         )
 
         # Samples: ingest, forward -------------------------------------------------------------------------------------
-        in_batch = Signal(31)  # samples of this batch that have been started
+        in_batch = Signal.like(values.batch) if gft else Signal(31)  # samples of this batch that have been started
         due = Signal()  # a cycle behind; samples start no closer
         if gft:
             m.d.sync += due.eq((values.batch != 0) & (in_batch == values.batch))
         running = Signal()  # samples go through
         connect(m, flipped(port.samples), ingest.i)
-        connect(m, ingest.o, arrived.i)
-        connect(m, arrived.o, forward.i)
-        connect(m, forward.inputs, ingest.forward)
-        connect(m, forward.activations, activations.forward)
+        if chip.slots > 2:
+            m.submodules.arrived = arrived = Queue(sample_layout(chip), chip.slots)
+            connect(m, ingest.o, arrived.i)
+            connect(m, arrived.o, forward.i)
+        else:  # one sample comes while forward has the other
+            connect(m, ingest.o, forward.i)
+        connect(m, forward.inputs, self.inputs[0])
+        connect(m, forward.activations, self.activations[0])
         m.d.comb += [
             ingest.label.eq(port.sample_label),
             ingest.infer.eq(port.sample_infer),
@@ -103,12 +117,12 @@ class Trainer(wiring.Component):
             # As weights.array_ready says, but only GFT's learning asks for rows while samples are on the chip.
             forward.weights_ready.eq(1),
             forward.weights_data.eq(weights.array_data),
-            activations.write.eq(forward.store),
-            activations.slot.eq(forward.store_slot),
-            activations.word.eq(forward.store_word),
-            activations.part.eq(forward.store_part),
-            activations.active.eq(forward.store_active),
-            activations.near.eq(forward.store_near),
+            store.write.eq(forward.store),
+            store.slot.eq(forward.store_slot),
+            store.word.eq(forward.store_word),
+            store.part.eq(forward.store_part),
+            store.active.eq(forward.store_active),
+            store.near.eq(forward.store_near),
         ]
         if gft:
             learning = self._learn_by_gft(m)
@@ -205,12 +219,17 @@ class Trainer(wiring.Component):
         learning wants of weights and counters."""
         chip, update, values = self.chip, self.update, self.registers.values
         error, slots, status = self.error, self.slots, self.status
-        m.submodules.taught = taught = Queue(verdict_layout(chip), chip.slots)
         m.submodules.learn = learn = Learn(chip)
         connect(m, self.forward.o, error.i)
-        connect(m, taught.o, learn.i)
-        connect(m, learn.inputs, self.ingest.learn)
-        connect(m, learn.activations, self.activations.learn)
+        taught = learn.i
+        if chip.slots > 2:  # else there is none that could come behind the one that waits
+            m.submodules.taught = queue = Queue(verdict_layout(chip), chip.slots)
+            connect(m, queue.o, learn.i)
+            taught = queue.i
+        connect(m, learn.inputs, self.inputs[1])
+        connect(m, learn.activations, self.activations[1])
+        if chip.compact:
+            m.d.comb += self.forward.hold.eq(learn.inputs.en | learn.activations.en)
 
         # Verdicts: a prediction to the host, or a sample to learn, or nothing.
         verdict, decided = error.o.payload, error.o.valid & error.o.ready
@@ -220,9 +239,9 @@ class Trainer(wiring.Component):
             error.margin.eq(values.margin),
             predictions.valid.eq(error.o.valid & verdict.sample.infer),
             predictions.payload.eq(verdict.rival),
-            taught.i.valid.eq(error.o.valid & verdict.teaches),
-            taught.i.payload.eq(verdict),
-            error.o.ready.eq(Mux(verdict.sample.infer, predictions.ready, taught.i.ready)),
+            taught.valid.eq(error.o.valid & verdict.teaches),
+            taught.payload.eq(verdict),
+            error.o.ready.eq(Mux(verdict.sample.infer, predictions.ready, ~verdict.teaches | taught.ready)),
             slots.free.eq(decided & ~verdict.teaches),
             slots.free_slot.eq(verdict.sample.slot),
             slots.free_also.eq(learn.done),
@@ -252,8 +271,8 @@ class Trainer(wiring.Component):
         connect(m, self.forward.o, sums.i)
         connect(m, score.o, error.i)
         connect(m, teach.o, update.lessons)
-        connect(m, update.inputs, self.ingest.learn)
-        connect(m, update.activations, self.activations.learn)
+        connect(m, update.inputs, self.inputs[1])
+        connect(m, update.activations, self.activations[1])
 
         def of_each(name: str, layer: Value) -> Value:
             return Array(values[f"{name}{number}"] for number in range(chip.depth))[layer]

@@ -237,6 +237,7 @@ class Update(wiring.Component):
             select.i.payload.eq(scan.o.payload),
             select.i.valid.eq(scan.o.valid & ~initialising),
             scan.o.ready.eq(select.i.ready),
+            scan.flowing.eq(select.counting),
             scan.data.weights.eq(state.weights.read_data),
         ]
         with m.If(~initialising):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Module, Signal, signed
+from amaranth.hdl import Array, Cat, Const, Module, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -10,6 +10,8 @@ from amaranth.utils import exact_log2
 
 from .config import ChipConfig
 from .stream import delayed
+
+WIDEST_DEPTH = 256  # words of an iCE40's block RAM where it is widest
 
 
 def weight_word(chip: ChipConfig) -> data.ArrayLayout:
@@ -116,7 +118,8 @@ class Weights(wiring.Component):
     def __init__(self, chip: ChipConfig):
         self.chip = chip
         width = chip.weight_bits * chip.array_synapses
-        self.banks = [Memory(shape=width, depth=chip.weight_depth, init=[]) for _ in range(chip.array_rows)]
+        banks = 0 if chip.compact else chip.array_rows
+        self.banks = [Memory(shape=width, depth=chip.weight_depth, init=[]) for _ in range(banks)]
         super().__init__(
             {
                 "row": In(WeightRowSignature(chip)),
@@ -154,6 +157,8 @@ class Weights(wiring.Component):
                 write.addr.eq(write_address),
                 write.data.eq(write_data),
             ]
+        if chip.compact:
+            self._pieces(m, asked, address)
 
         bank_of_data = Signal(range(chip.array_rows))
         with m.If(self.row.read):
@@ -168,3 +173,44 @@ class Weights(wiring.Component):
             words, place = [row.as_value() for row in self.row.read_rows], bank_of_data[:together]
         m.d.comb += self.row.read_data.eq(Array(words)[place])
         return m
+
+    def _pieces(self, m: Module, reads: Value, address: Value) -> None:
+        """The banks side by side in memories of a power of two of words, each of them as many block RAMs of one shape,
+        until what is left is no deeper than the widest of those: no RAM is partly empty, and there is little to choose
+        from behind them."""
+        chip, row = self.chip, self.row
+        width = chip.weight_bits * chip.array_synapses
+        sizes, left = [], chip.weight_depth
+        while left:
+            sizes.append(left if left <= WIDEST_DEPTH else 1 << left.bit_length() - 1)
+            left -= sizes[-1]
+        words, base = [], 0
+        for index, size in enumerate(sizes):
+            memory = Memory(shape=width * chip.array_rows, depth=size, init=[])
+            m.submodules[f"piece{index}"] = memory
+            write, read = memory.write_port(granularity=width), memory.read_port()
+            last = index == len(sizes) - 1
+            m.d.comb += [
+                # Pieces come largest first, so that an address within one is the lowest bits of the whole.
+                read.en.eq(reads),
+                read.addr.eq(address),
+                write.addr.eq(row.write_address),
+                write.data.eq(row.write_data.as_value().replicate(chip.array_rows)),
+            ]
+            here = _within(row.write_address, base, None if last else base + size)
+            with m.If(row.write & here):
+                m.d.comb += write.en.eq(1 << row.write_bank)
+            words.append((read.data, base))
+            base += size
+        place = Signal.like(address)
+        with m.If(reads):
+            m.d.sync += place.eq(address)
+        m.d.comb += self.array_data.as_value().eq(words[0][0])
+        for word, base in words[1:]:
+            with m.If(place >= base):
+                m.d.comb += self.array_data.as_value().eq(word)
+
+
+def _within(address: Value, low: int, high: int | None) -> Value:
+    inside = address >= low if low else Const(1)
+    return inside if high is None else inside & (address < high)

@@ -200,6 +200,24 @@ class ReadPort(EachCycle):
         self._answers.append(answer)
 
 
+class SinglePort(EachCycle):
+    """Asserts that ``read`` and ``write`` are never high in one cycle, and makes what was read random after a write."""
+
+    def __init__(self, part: Part, read: str, write: str, data: str):
+        self._read, self._write, self._data = read, write, data
+        self._random = random.Random(f"{part.name} {read}")
+        self._spoiled = False
+        super().__init__(part)
+
+    def drive(self) -> None:
+        if self._spoiled:
+            self.part.scramble(self._data, self._random)
+
+    def look(self) -> None:
+        self._spoiled = bool(self.part.get(self._write))
+        assert not (self._spoiled and self.part.get(self._read)), f"{self._read} and {self._write} in one cycle"
+
+
 class WritePort(EachCycle):
     """A write port: ``write(*values of ports)`` at the end of a cycle in which ``enable`` is high."""
 

@@ -28,10 +28,15 @@ ADDRESSES = ("weight_address", "weight_bank", "counter_address", "counter_bank")
 
 
 class Quiet(EachCycle):
-    """Counters are 0 in cycles without a write."""
+    """Counters are 0 in cycles without a write, GFT: while nothing is started."""
+
+    def __init__(self, part: Part, told: str):
+        self._told = told
+        super().__init__(part)
 
     def look(self) -> None:
-        assert self.part.get("write__write") or self.part.get("write__counters") == 0, "counters without a write"
+        told = self.part.get(self._told)
+        assert told or self.part.get("write__counters") == 0, "counters without a write"
 
 
 def mask_words(masks: list[int], row_words: int, width: int) -> list[int]:
@@ -123,7 +128,7 @@ async def check(part: Part, chip: dict, stall: float) -> None:
 
     ports = [f"write__{name}" for name in (*ADDRESSES, "weights", "counters")]
     WritePort(part, "write__write", ports, write)
-    Quiet(part)
+    Quiet(part, "write__write" if lbe else "start__valid")
     rng, prng = np.random.default_rng(options["seed"]), Xorshift32(options["seed"])
     seen = 0
     for case in options["cases"][config.rule]:

@@ -37,6 +37,26 @@ class SlotGiver(EachCycle):
             self.taken.append(self._offered)
 
 
+class ListMemory(EachCycle):
+    """Where a compact chip's lists lie, by slot and position. Not ready in a share of ``stall`` of the cycles."""
+
+    def __init__(self, part: Part, chip, stall: float, seed: int):
+        self.entries: dict[tuple[int, int], dict[str, int]] = {}
+        self._chip, self._stall, self._random = chip, stall, random.Random(f"{seed} list")
+        self._ready = False
+        super().__init__(part)
+
+    def drive(self) -> None:
+        self._ready = self._random.random() >= self._stall
+        self.part.set("list__ready", self._ready)
+
+    def look(self) -> None:
+        get = self.part.get
+        if self._ready and get("list__write"):
+            place = get("list__slot"), get("list__position")
+            self.entries[place] = unpack(input_word(self._chip), get("list__data"))
+
+
 async def read_list(part: Part, reader: str, chip, slot: int, words: int, draw: random.Random) -> list[dict[str, int]]:
     """A sample's list as ``reader`` gets it; each entry is held for a random while."""
     entries = []
@@ -64,7 +84,8 @@ async def check(part: Part, chip: dict, stall: float) -> None:
     source = part.source("i", 8, stall=stall, seed=seed)
     sink = part.sink("o", sample_layout(config), stall=stall, seed=seed)
     slots = SlotGiver(part, config.slots, 1 - stall, seed)
-    for reader in READERS:
+    memory = ListMemory(part, config, stall, seed) if config.compact else None
+    for reader in () if memory else READERS:
         part.set(f"{reader}__en", 0)
     questions = [{"label": draw.randrange(config.classes), "infer": draw.randrange(2)} for _ in range(samples)]
 
@@ -86,8 +107,12 @@ async def check(part: Part, chip: dict, stall: float) -> None:
             expected[-1]["bits"] ^= 1
         slot = slots.taken[sample]
         assert token == {**question, "slot": slot, "words": len(expected)}, f"sample {sample}: {token}"
-        for reader in READERS:
-            got = await read_list(part, reader, config, slot, len(expected), draw)
+        for reader in ("list",) if memory else READERS:
+            if memory:
+                got = [memory.entries.pop((slot, position)) for position in range(len(expected))]
+                assert not memory.entries, f"sample {sample}: more than its words is written"
+            else:
+                got = await read_list(part, reader, config, slot, len(expected), draw)
             assert got == expected, f"sample {sample}, {reader}: {got}, expected {expected}"
         slots.free.add(slot)
 

@@ -15,6 +15,7 @@ from popflip.hw.ingest import input_word
 from popflip.sim.memories import (
     ActivationMemory,
     ReadPort,
+    SinglePort,
     WritePort,
     chip_of,
     counter_words,
@@ -42,6 +43,28 @@ class Finished(EachCycle):
         if self.part.get("done"):
             self.slots.append(self.part.get("done_slot"))
             self.written.append(sum(port.count for port in self._writes))
+
+
+class OneMemory(EachCycle):
+    """A compact chip: samples are read by one port, which the array has too, so that what was read is gone after a
+    cycle; and the array, which waits while a row of weights is read, needs what it has read meanwhile."""
+
+    def __init__(self, part: Part):
+        self._random = random.Random(part.name)
+        self._read = False
+        super().__init__(part)
+
+    def drive(self) -> None:
+        if not self._read:
+            for port in ("inputs__data", "activations__active", "activations__near"):
+                self.part.scramble(port, self._random)
+
+    def look(self) -> None:
+        get = self.part.get
+        asks = get("inputs__en") + get("activations__en")
+        self._read = bool(asks)
+        assert asks <= 1, "inputs and activations in one cycle"
+        assert not (asks and get("state__weights__read")), "a sample is read while the array waits for weights"
 
 
 class Bench:
@@ -92,6 +115,10 @@ class Bench:
             )
             written = (f"{port}write_address", f"{port}write_data")
             self.writes.append(WritePort(part, f"{port}write", written, partial(self._write_counters, bank)))
+            if self.chip.compact:
+                SinglePort(part, f"{port}read", f"{port}write", f"{port}read_data")
+        if self.chip.compact:
+            OneMemory(part)
         WritePort(part, "state__weights__write", (), self._refuse)
         self.finished = Finished(part, self.writes)
 

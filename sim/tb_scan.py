@@ -40,6 +40,7 @@ async def check(part: Part, chip: dict, stall: float) -> None:
         lambda *place: [pack(shape, content(*place))],
         latency=config.read_latency,
     )
+    part.set("flowing", stall == 0)
     starts = part.source("start", place_layout(config), stall=stall, seed=1)
     sink = part.sink("o", word_layout(config), stall=stall, seed=2)
     places: list[tuple[int, int | None]] = [(layer, None) for layer in range(config.depth)]

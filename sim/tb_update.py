@@ -33,6 +33,7 @@ from popflip.sim.streams import PATIENCE, pack
 from popflip.sim.words import config_of, layer_words, random_layer
 
 CRC = 0x12345678  # before
+SPOILT = 0xB5AD4ECEDA1CE2A9  # what single-port RAM shows after a write
 Image = dict[tuple[str, int, int], int]
 """Bits of words, by memory, bank and address."""
 
@@ -110,6 +111,9 @@ class Bench(EachCycle):
                         self._read_rows(answer, *place)
                     else:
                         self.memory[place] = get(f"state__{name}__write_data")
+        if self.config.compact and get("state__counters__write"):
+            assert not get("state__counters__read"), "counters: read and write in one cycle"
+            answer["state__counters__read_data"] = SPOILT % (1 << counter_word(self.config).size)
         assert self._running or not get("classifiers__write"), "classifiers: written while no command runs"
         self._answers.append(answer)
         self._finished = bool(self._running and get("command__ready"))

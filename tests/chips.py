@@ -24,9 +24,10 @@ def chip(
     dclip: int = 1,
     slots: int = 4,
     learn_rows: int = 1,
+    compact: bool = False,
 ) -> ChipConfig:
     """A chip of ``layers`` whose array takes ``rows`` × ``lanes`` synapses."""
-    return ChipConfig(layers, precision, mmax, dclip, rows, lanes, slots, learn_rows=learn_rows)
+    return ChipConfig(layers, precision, mmax, dclip, rows, lanes, slots, learn_rows=learn_rows, compact=compact)
 
 
 def lbe_chip(*layers: int, classes: int, rows: int = 2, lanes: int = 8, mmax: int = 127, slots: int = 4) -> ChipConfig:

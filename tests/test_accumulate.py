@@ -105,6 +105,8 @@ CHIPS = {
     "two_bits": chip(7, 5, lanes=4, mmax=1),
     "saturates_at_once": chip(17, 4, lanes=8, mmax=2, dclip=3),
     "eight_bits": chip(9, 6, lanes=32, dclip=3),
+    "compact": chip(9, 6, lanes=8, compact=True),
+    "compact_wide_steps": chip(9, 6, lanes=4, mmax=31, dclip=3, compact=True),
     "sixteen_bits": chip(9, 6, lanes=8, mmax=32_767, dclip=32_767),
 }
 

@@ -8,7 +8,9 @@ from itertools import product
 import pytest
 
 from popflip import constraints
-from popflip.golden.config import PRESETS, ConfigError, Precision
+from popflip.golden.config import ConfigError, Precision
+from popflip.host.build import chip_for
+from popflip.host.settings import Settings
 from popflip.hw.config import ChipConfig
 from popflip.hw.link.store import SpramBytes, stride
 from popflip.hw.link.uart import divisor
@@ -56,7 +58,8 @@ def test_no_tool_is_asked_for_that_only_loading_needs():
 @pytest.mark.parametrize(("name", "fit"), [(name, fit) for name in NAMES for fit in constraints.board(name).fits])
 def test_what_fits_is_a_chip_and_a_link(name, fit):
     board = constraints.board(name)
-    chip = ChipConfig.of(PRESETS[fit.preset].config, fit.rows, fit.synapses, fit.slots, learn_rows=fit.learn_rows)
+    chip = chip_for(board, fit, Settings(preset=fit.preset))
+    assert (chip.slots, chip.learn_rows, chip.compact) == (fit.slots, fit.learn_rows, fit.compact)
     platform = board.platform()
     top = board.top(chip, platform, fit.clock_hz)
     assert top.chip.identity.clock_hz == round(top.clock.hz)
@@ -68,10 +71,11 @@ def test_what_fits_is_a_chip_and_a_link(name, fit):
 
 def test_the_fit_is_the_presets_or_the_rules_or_the_first():
     board = constraints.board("icebreaker")
-    assert [fit.preset for fit in board.fits] == ["digits-small", "digits-lbe-small"]
-    first, second = board.fits
+    assert [fit.preset for fit in board.fits] == ["digits-small", "digits-lbe-small", "mnist-small"]
+    first, second, third = board.fits
     assert board.fit() == board.fit("digits") == board.fit("digits-small", "gft") == board.fit(rule="gft") == first
     assert board.fit("digits-lbe-small") == board.fit("mnist-lbe") == board.fit(rule="lbe") == second
+    assert board.fit("mnist-small") == third
     assert board.fit("no such preset") == first  # whoever reads the preset complains
 
 
@@ -91,9 +95,22 @@ def test_the_store_is_the_boards_and_as_large_as_its_memory(name):
 def test_an_icebreaker_keeps_all_digits_in_single_port_ram():
     board = constraints.board("icebreaker")
     assert board.store_memory is SpramBytes
-    for fit in board.fits:
-        chip = ChipConfig.of(PRESETS[fit.preset].config, fit.rows, fit.synapses, fit.slots)
-        assert board.store_samples(chip) >= 1437
+    for preset in ("digits-small", "digits-lbe-small"):
+        assert chip_for(board, board.fit(preset), Settings(preset=preset)).store_samples >= 1437
+
+
+def test_a_compact_chip_has_the_single_port_ram_for_its_counters():
+    board = constraints.board("icebreaker")
+    fit = board.fit("mnist-small")
+    assert chip_for(board, fit, Settings(preset="mnist-small")).store_samples == 0
+    assert chip_for(board, fit, Settings(preset="mnist-small", store=0)).compact
+    with pytest.raises(ConfigError) as error:
+        chip_for(board, fit, Settings(preset="mnist-small", store=1024))
+    assert str(error.value) == ("--store: counters lie in the single-port RAM of iCEBreaker (iCE40 UP5K); leave it out")
+    board = constraints.board("ulx3s_85f")
+    with pytest.raises(ConfigError) as error:
+        chip_for(board, board.fit(), Settings(synapses=8, compact=True))
+    assert str(error.value) == "--compact: ULX3S 85F (ECP5) has no single-port RAM for its counters; leave it out"
 
 
 def test_unknown_board_is_one_line():

@@ -144,3 +144,28 @@ def test_rows_learned_at_once_that_do_not_fit(rows, synapses, learn_rows, most):
     with pytest.raises(ConfigError) as error:
         ChipConfig((20, 10), Precision.BINARY, 127, 1, rows, synapses, learn_rows=learn_rows)
     assert str(error.value) == f"learn rows: {learn_rows} is not a power of two from 1 to {most}"
+
+
+FEW = "compact: is for rule gft, 8 synapses a cycle or less, and one row learned in it"
+
+
+@pytest.mark.parametrize(
+    ("geometry", "message"),
+    [
+        ({"array_synapses": 16}, FEW),
+        ({"learn_rows": 2}, FEW),
+        ({"rule": Rule.LBE, "classes": 3}, FEW),
+        ({"array_rows": 16}, "compact: 16 rows a cycle are more than 8 synapses"),
+    ],
+)
+def test_what_no_compact_chip_does_is_one_line(geometry, message):
+    fields = {"array_rows": 4, "array_synapses": 8, **geometry}
+    with pytest.raises(ConfigError) as error:
+        ChipConfig((20, 10), Precision.BINARY, 127, 1, slots=2, compact=True, **fields)
+    assert str(error.value) == message
+
+
+def test_a_compact_chip_has_two_slots():
+    config = PRESETS["mnist-small"].config
+    assert (ChipConfig.of(config).slots, ChipConfig.of(config, 4, 8, compact=True).slots) == (8, 2)
+    assert ChipConfig.of(config, 4, 8, 4, compact=True).slots == 4

@@ -12,7 +12,17 @@ import numpy as np
 import pytest
 
 from popflip.host import dataset
-from popflip.host.dataset import SUMMARIES, DataError, Prototypes, load, load_file, quantile_thresholds, thermometer
+from popflip.host.dataset import (
+    SUMMARIES,
+    DataError,
+    DataSet,
+    Prototypes,
+    load,
+    load_file,
+    quantile_thresholds,
+    thermometer,
+    tiled,
+)
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -139,6 +149,18 @@ def test_mnist_is_read_from_the_folder_given(mnist_like):
     assert data.train_classes.tolist() == [0, 1, 2, 1, 0]
     assert data.test_values.tolist() == np.arange(100, 112).reshape(3, 4).tolist()
     assert data.test_classes.tolist() == [2, 1, 0]
+
+
+def test_tiles_are_neighbours_side_by_side():
+    """Of an image of 4 × 6 there are three tiles of 4 × 2; a second row of tiles follows the first."""
+    tile = [0, 1, 6, 7, 12, 13, 18, 19]  # of the first one
+    tiles = [pixel + 2 * number for number in range(3) for pixel in tile]
+    for height, order in ((4, tiles), (8, [*tiles, *(24 + pixel for pixel in tiles)])):
+        values = np.arange(2 * height * 6).reshape(2, height * 6)
+        data = tiled(DataSet("images", values, np.array([0, 1]), values[:1], np.array([0]), (height, 6)), "tiles")
+        assert data.train_values.tolist() == [order, [height * 6 + pixel for pixel in order]]
+        assert data.test_values.tolist() == [order]
+        assert (data.name, data.image, data.train_classes.tolist()) == ("tiles", None, [0, 1])
 
 
 def test_mnist_is_read_from_the_environment_s_folder(mnist_like, monkeypatch):
@@ -300,9 +322,8 @@ def test_npz_that_is_none_is_refused(tmp_path):
 
 
 def test_an_unknown_data_set_lists_what_there_is():
-    with pytest.raises(
-        DataError, match=r"^dataset: 'fashion' is not one of digits, mnist, prototypes, nor a \.csv or \.npz file$"
-    ):
+    known = "digits, mnist, mnist-tiles, prototypes"
+    with pytest.raises(DataError, match=rf"^dataset: 'fashion' is not one of {known}, nor a \.csv or \.npz file$"):
         load("fashion")
 
 

@@ -86,6 +86,10 @@ CHIPS = {
         "ternary": chip(21, 12, 9, 7, 4, rows=4, lanes=8),
         "all_rows_at_once": chip(9, 40, 33, 6, precision=BINARY, rows=32, lanes=8),
     },
+    "compact": {
+        "binary": chip(33, 20, 10, precision=BINARY, rows=4, lanes=8, slots=2, compact=True),
+        "as_many_rows": chip(24, 12, 9, 9, rows=4, lanes=4, compact=True),
+    },
     "wide": {
         "bias_alone": chip(64, 33, 11, precision=BINARY, rows=8, lanes=32),
         "one_word": chip(70, 31, 3, rows=2, lanes=64),

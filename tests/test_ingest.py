@@ -12,6 +12,8 @@ CHIPS = {
     "half_bytes": chip(13, 3, lanes=4),
     "half_bytes_bias_alone": chip(16, 3, lanes=4, slots=2),
     "bytes_bias_alone": chip(24, 3, lanes=8),
+    "compact": chip(45, 3, lanes=8, slots=2, compact=True),
+    "compact_half_bytes_bias_alone": chip(16, 3, lanes=4, slots=2, compact=True),
     "odd": chip(45, 300, lanes=32),
     "whole_bytes_odd_word": chip(40, 3, lanes=32),
     "wide_bias_alone": chip(128, 3, lanes=64, slots=8),

@@ -17,6 +17,10 @@ CHIPS = {
         "ternary": chip(21, 12, 9, 7, 4, rows=4, lanes=8, dclip=3),
         "all_rows_at_once": chip(9, 40, 33, 6, precision=BINARY, rows=32, lanes=8, mmax=2),
     },
+    "compact": {
+        "binary": chip(33, 20, 4, precision=BINARY, rows=4, lanes=8, slots=2, compact=True),
+        "ternary": chip(21, 12, 9, 4, rows=4, lanes=4, dclip=3, compact=True),
+    },
     "wide": {
         "one_word": chip(70, 31, 3, rows=2, lanes=64, mmax=31, dclip=3),
     },

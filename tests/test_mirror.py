@@ -42,6 +42,10 @@ WITHOUT = {
         "golden testbench test",
         "a hash of sources; tests/test_protocol.py compares it with the chip's answer",
     ),
+    "spram": (
+        "golden testbench test",
+        "a vendor part and its model; in sim/tb_store.py and sim/tb_counters.py, tested by tests/test_store.py",
+    ),
     "layers": (
         "golden testbench test",
         "a lookup and a constant factor; in sim/tb_scan.py for every layer, row and word",
@@ -51,6 +55,7 @@ WITHOUT = {
     "counters": ("golden", "a memory; golden/weights.py holds the state"),
     "ingest": ("golden", "a sample's bytes as a list of words; golden takes arrays of bits"),
     "popcount": ("golden", "golden/forward.py multiplies matrices"),
+    "samples": ("golden", "a memory; golden has arrays"),
     "scan": ("golden", "the order of NumPy's arrays"),
     "slots": ("golden", "samples on the chip at once; golden takes one after another"),
     "status": ("golden", "golden/trainer.py counts as it goes"),

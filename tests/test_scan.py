@@ -10,6 +10,7 @@ from popflip.hw.scan import Scan
 CHIPS = {
     "width_one": chip(1, 2, rows=1, lanes=4),
     "part_of_a_group": chip(33, 6, 3, precision=BINARY, rows=4, lanes=8),
+    "compact": chip(33, 6, 3, precision=BINARY, rows=4, lanes=8, compact=True),
     "one_group": chip(31, 5, 2, rows=8, lanes=16),
     "wide": chip(130, 7, 3, precision=BINARY, rows=2, lanes=64),
     "lbe_width_one": lbe_chip(1, 1, 3, classes=2, rows=1, lanes=4),

@@ -95,6 +95,7 @@ def test_the_largest_counter(counter):
 CHIPS = {
     "narrow": chip(37, 4, 3, rows=1, lanes=4, mmax=5),
     "binary": chip(33, 5, precision=BINARY, rows=4, lanes=8, mmax=63),
+    "compact": chip(33, 5, 3, precision=BINARY, rows=4, lanes=8, compact=True),
     "wide": chip(70, 4, rows=2, lanes=32),
 }
 

@@ -10,7 +10,8 @@ from amaranth_boards.icebreaker import ICEBreakerPlatform
 from chips import chip
 
 from popflip.golden.config import ConfigError
-from popflip.hw.link.store import SPRAM_BYTES, SPRAMS, BlockBytes, Spram, SpramBytes, samples_in, stride
+from popflip.hw.link.store import BlockBytes, SpramBytes, samples_in, stride
+from popflip.hw.spram import SPRAM_BYTES, SPRAMS, Spram
 from popflip.sim.parts import SideBySide
 
 CONTENT = random.Random(5).randbytes(24)

@@ -309,6 +309,29 @@ RTL = {
         {"array_rows": 4, "array_synapses": 32},
         True,
     ),
+    "binary, compact": (
+        Config(
+            layers=(33, 20, 5),
+            precision=Precision.BINARY,
+            k0=(60, 12),
+            window=(5,),
+            margin=8,
+            shift=2,
+            mmax=9,
+            batch=10,
+            epochs=1,
+            seed=7,
+        ),
+        {"array_rows": 4, "array_synapses": 8, "compact": True},
+        True,
+    ),
+    "ternary, compact, three layers": (
+        Config(
+            layers=(20, 9, 7, 4), k0=(30, 11, 9), window=(5, 4), margin=6, dclip=2, shift=3, batch=8, epochs=1, seed=3
+        ),
+        {"array_rows": 2, "array_synapses": 4, "compact": True},
+        False,
+    ),
     "lbe, three layers": (
         LbeConfig((37, 13, 8, 5), 3, group=(4, 3, 9), margin=(5, 4, 3), reinforce_p256=77, mmax=3, seed=5),
         {"array_rows": 4, "array_synapses": 8, "slots": 4},

@@ -23,6 +23,10 @@ CHIPS = {
         "lbe_full_words": lbe_chip(95, 33, 5, classes=11, lanes=32, mmax=63),
         "lbe_two_parts": lbe_chip(130, 9, classes=2, rows=16, lanes=64, mmax=1),
     },
+    "compact": {
+        "binary": chip(33, 6, 3, precision=BINARY, rows=4, lanes=8, compact=True),
+        "ternary": chip(37, 4, 3, 2, rows=1, lanes=4, mmax=5, compact=True),
+    },
     "banks": {
         "narrow": chip(37, 6, 3, rows=4, lanes=4, precision=BINARY, learn_rows=2),
         "wide": chip(70, 19, 10, rows=16, lanes=16, learn_rows=8),

@@ -179,6 +179,8 @@ def test_a_copy_is_its_own():
 CHIPS = {
     "one_bank": chip(5, 3, precision=BINARY, rows=1, lanes=4),
     "ternary": chip(17, 9, 3, rows=4, lanes=8),
+    "pieces": chip(250, 40, 10, precision=BINARY, rows=4, lanes=8, compact=True),  # 256 words and 82
+    "three_pieces": chip(600, 40, 3, rows=4, lanes=8, compact=True),  # 512, 256 and 7
     "more_banks_than_rows": chip(70, 5, 3, precision=BINARY, rows=8, lanes=64),
 }
 

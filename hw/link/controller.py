@@ -79,7 +79,9 @@ class Controller(wiring.Component):
         sizes, commands = _Sizes(chip), commands_of(chip)
         rom = _Rom(chip, self.identity)
 
-        m.submodules.rom = memory = Memory(shape=16, depth=len(rom.content), init=rom.content)
+        # On a compact chip there is no block RAM to spare for it.
+        attributes = {"rom_style": "logic"} if chip.compact else {}
+        m.submodules.rom = memory = Memory(shape=16, depth=len(rom.content), init=rom.content, attrs=attributes)
         constant = memory.read_port()
 
         command = Signal(4, decoder=Command)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -20,10 +20,7 @@ from amaranth.utils import ceil_log2
 from popflip.golden.config import ConfigError
 
 from ..config import ChipConfig
-
-SPRAM_WORDS = 2**14
-SPRAM_BYTES = 2 * SPRAM_WORDS  # of one
-SPRAMS = 4  # on an iCE40 UP5K
+from ..spram import SPRAM_BYTES, SPRAM_WORDS, SPRAMS, Spram
 
 
 def stride(chip: ChipConfig) -> int:
@@ -102,62 +99,6 @@ class SpramBytes(wiring.Component):
             ]
             halves += [spram.read_data[:8], spram.read_data[8:]]
         m.d.comb += port.read_data.eq(data.ArrayLayout(8, len(halves))(Cat(halves))[place])
-        return m
-
-
-class Spram(wiring.Component):
-    """``SB_SPRAM256KA``: 16 k words of 16 bits, which lib.memory cannot ask for since it gives every memory a content.
-
-    Without a platform it is the same as block memory.
-
-    Members
-    -------
-    ``address`` : In(14), ``select`` : In(1)
-        Reads, or with ``write`` writes. What was read stays until the next ``select``; after a write it is undefined.
-    ``write`` : In(1), ``write_data`` : In(16), ``mask`` : In(4)
-        A bit of ``mask`` for every four of ``write_data``.
-    ``read_data`` : Out(16)
-    """
-
-    def __init__(self):
-        super().__init__(
-            {
-                "address": In(range(SPRAM_WORDS)),
-                "select": In(1),
-                "write": In(1),
-                "write_data": In(16),
-                "mask": In(4),
-                "read_data": Out(16),
-            }
-        )
-
-    def elaborate(self, platform) -> Module:
-        m = Module()
-        if platform is not None:
-            m.submodules.ram = Instance(
-                "SB_SPRAM256KA",
-                i_CLOCK=ClockSignal(),
-                i_ADDRESS=self.address,
-                i_CHIPSELECT=self.select,
-                i_WREN=self.write,
-                i_DATAIN=self.write_data,
-                i_MASKWREN=self.mask,
-                i_STANDBY=Const(0),
-                i_SLEEP=Const(0),
-                i_POWEROFF=Const(1),  # low is off
-                o_DATAOUT=self.read_data,
-            )
-            return m
-        m.submodules.memory = memory = Memory(shape=data.ArrayLayout(4, 4), depth=SPRAM_WORDS, init=[])
-        write, read = memory.write_port(granularity=1), memory.read_port()
-        m.d.comb += [
-            write.addr.eq(self.address),
-            write.data.as_value().eq(self.write_data),
-            write.en.eq((self.select & self.write).replicate(4) & self.mask),
-            read.addr.eq(self.address),
-            read.en.eq(self.select & ~self.write),
-            self.read_data.eq(read.data),
-        ]
         return m
 
 
