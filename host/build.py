@@ -191,6 +191,16 @@ def prepare(board: Board, platform: Platform, chip: ChipConfig, fit: Fit) -> Bui
     )
 
 
+def synthesis(board: Board, chip: ChipConfig, fit: Fit) -> dict[str, int]:
+    """How many cells of each type synthesis makes of ``chip``; nothing is placed."""
+    platform = board.platform()
+    with tempfile.TemporaryDirectory(prefix="popflip-") as folder:
+        plan = prepare(board, platform, chip, fit)
+        plan.extract(folder)
+        _Tools(_family(platform)).run(commands(plan)[0], Path(folder))
+        return json.loads(_text(Path(folder, "cells.json")))["design"]["num_cells_by_type"]
+
+
 def commands(plan: BuildPlan) -> list[list[str]]:
     """What to run, in order: a tool and its arguments."""
     return json.loads(plan.files[f"build_{DESIGN}.json"])["commands"]
