@@ -263,7 +263,7 @@ def check_fits(used: dict[str, tuple[int, int]], board: Board) -> None:
 def uses(family: Family, used: dict[str, tuple[int, int]], statistics: dict[str, Any]) -> dict[str, dict[str, int]]:
     """Cells used, and there, by their names in the report."""
     cells = statistics["design"]["num_cells_by_type"]
-    table = {name: used[cell] for name, cell in family.uses.items()}
+    table = {name: used[cell] for name, cell in family.uses.items() if cell in used}  # an HX has no large memories
     for name, prefix in family.counts.items():
         count = sum(number for cell, number in cells.items() if cell.startswith(prefix))
         table[name] = (count, table[family.of][1])
