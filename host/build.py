@@ -199,6 +199,16 @@ def prepare(board: Board, platform: Platform, chip: ChipConfig, fit: Fit) -> Bui
     )
 
 
+def synthesis(board: Board, chip: ChipConfig, fit: Fit) -> dict[str, int]:
+    """How many cells of each type synthesis makes of ``chip``; nothing is placed."""
+    platform = board.platform()
+    with tempfile.TemporaryDirectory(prefix="popflip-") as folder:
+        plan = prepare(board, platform, chip, fit)
+        plan.extract(folder)
+        _Tools(_family(platform)).run(commands(plan)[0], Path(folder))
+        return json.loads(_text(Path(folder, "cells.json")))["design"]["num_cells_by_type"]
+
+
 def commands(plan: BuildPlan) -> list[list[str]]:
     """What to run, in order: a tool and its arguments."""
     return json.loads(plan.files[f"build_{DESIGN}.json"])["commands"]
@@ -266,7 +276,7 @@ def check_fits(used: dict[str, tuple[int, int]], board: Board) -> None:
 def uses(family: Family, used: dict[str, tuple[int, int]], statistics: dict[str, Any]) -> dict[str, dict[str, int]]:
     """Cells used, and there, by their names in the report."""
     cells = statistics["design"]["num_cells_by_type"]
-    table = {name: used[cell] for name, cell in family.uses.items()}
+    table = {name: used[cell] for name, cell in family.uses.items() if cell in used}  # an HX has no large memories
     for name, prefix in family.counts.items():
         count = sum(number for cell, number in cells.items() if cell.startswith(prefix))
         table[name] = (count, table[family.of][1])

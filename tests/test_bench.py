@@ -11,7 +11,9 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from amaranth.sim import Simulator
 
+from popflip import constraints
 from popflip.host.device import GoldenDevice
 from popflip.host.experiment import prepare
 from popflip.host.run import accuracy, train
@@ -165,3 +167,54 @@ def test_software_refuses_nonsense():
 def test_the_mean_of_a_line_by_hand():
     """From 10 to 4 in 2, then at 4 for 6 more."""
     assert script("mnist_cycles").mean([(1, 10), (3, 4), (9, 4)]) == (14 + 24) / 8
+
+
+# Popcounts ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tree", range(4))
+@pytest.mark.parametrize("width", [1, 2, 3, 8, 13, 32])
+def test_trees_that_are_compared_count(tree, width):
+    popcount = script("popcount")
+    _, group, leaf = popcount.TREES[tree]
+    counted = popcount.Counted(width, group(width), leaf)
+    values = [0, 2**width - 1, *np.random.Generator(np.random.PCG64(1)).integers(0, 2**width, 50).tolist()]
+
+    async def drive(context):
+        for value in values:
+            context.set(counted.i, value)
+            await context.tick().repeat(3)
+            assert context.get(counted.o) == value.bit_count()
+
+    simulator = Simulator(counted)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(drive)
+    simulator.run()
+
+
+# One table ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_table_has_a_row_for_every_fit():
+    ran = subprocess.run([sys.executable, BENCH / "table.py"], capture_output=True, text=True, check=True)
+    lines = ran.stdout.splitlines()
+    fits = [(name, fit) for name, board in constraints.boards().items() for fit in board.fits]
+    for row, (name, fit) in zip(lines[1:], fits, strict=False):
+        assert row.split()[0] == name
+        assert row.split()[3] == f"{fit.rows}×{fit.synapses}×{fit.learn_rows}"
+    assert lines[1 + len(fits)].startswith("array: rows × synapses")
+    assert sum(text.startswith("published") for text in lines) == 1
+    assert lines[-1].startswith("model: ")
+
+
+def test_the_estimate_is_its_model(monkeypatch):
+    """By hand: 85.6 + 12 · (44 + 1000 · c) µA at 1.219 V, and 12 MHz / 600 cycles = 20,000 samples a second."""
+    monkeypatch.syspath_prepend(BENCH)
+    table = script("table")
+    numbers = {"uses": {"logic_cells": {"used": 1000}}, "clock_hz": 12e6, "cycles_a_sample": 600.0}
+    monkeypatch.setattr(table, "kept", lambda board, preset: numbers if preset == "digits-small" else None)
+    first, model = table.estimate()
+    assert table.microamperes(1000, 12, 0.012) == 85.6 + 12 * (44 + 12)
+    assert first.startswith("ESTIMATE, not measured: icebreaker digits-small, ")
+    assert first.endswith(": 0.9 to 3.1 mW, 0.05 to 0.16 µJ a training sample")
+    assert model.startswith("model: 85.6 µA + 44 µA/MHz + 0.012 ")

@@ -50,6 +50,13 @@ def test_uses_of_an_ice40():
     }
 
 
+def test_memories_that_a_part_has_none_of_are_left_out():
+    """An HX8K has no single-port RAM, and place and route says nothing of it."""
+    used = builds.utilisation(recorded("ice40.tim"))
+    del used["ICESTORM_SPRAM"]
+    assert "sprams" not in builds.uses(ICE40, used, json.loads(recorded("ice40_cells.json")))
+
+
 def test_uses_of_an_ecp5():
     assert builds.uses(ECP5, builds.utilisation(recorded("ecp5.tim")), {"design": {"num_cells_by_type": {}}}) == {
         "luts": {"used": 13627, "available": 83640},

@@ -1,0 +1,245 @@
+"""What each board's chip takes and how fast it is, kept in ``tests/baselines`` to be compared with.
+
+    python bench/baselines.py board build/icebreaker.json …    one file a board and preset, from reports of a build
+    python bench/baselines.py small                            the one that tests compare: compares
+    python bench/baselines.py small --renew                    … writes it anew
+
+* A board's file: cells, memories and clocks out of the report; cycles a sample of a simulated chip of the very same
+  geometry, its own count: at evenly spaced points of golden's run it takes over golden's state, learns the next step (a
+  batch, or LBE's 256 samples, ends of batches included) and has to come to the same bits; cycles an inference; golden's
+  accuracy, a number for each of the first seeds.
+* The small one: the fit of the iCE40-HX8K board, cells as synthesis counts them and the cycles of
+  the first batches. Both are exact, and the same on every machine, since tools are pinned.
+
+MNIST is read from ``--data-dir D`` or ``$POPFLIP_DATA``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from popflip import constraints
+from popflip.constraints import Fit
+from popflip.golden.config import PRESETS, AnyConfig, ConfigError
+from popflip.host import build
+from popflip.host.chip_device import ChipDevice
+from popflip.host.device import GoldenDevice
+from popflip.host.experiment import Experiment, prepare
+from popflip.host.run import accuracy, compare, sample_order, steps, train
+from popflip.host.settings import Settings
+from popflip.hw.config import ChipConfig
+from popflip.sim.chip import SimulatedChip
+
+FOLDER = Path(__file__).parents[1] / "tests" / "baselines"
+SMALL_BOARD, SMALL_BATCHES = "ice40_hx8k_b_evn", 4
+RENEW = "python bench/baselines.py small --renew writes it anew"
+POINTS = 8
+SEEDS = 3
+INFERENCES = 1000
+COUNTED = ("total", "forward_busy", "learn_busy", "select", "flip")
+
+
+def chip_of(fit: Fit, config: AnyConfig) -> ChipConfig:
+    """The chip of ``fit``, without a store: that takes no part in what is measured."""
+    return ChipConfig.of(config, fit.rows, fit.synapses, fit.slots, learn_rows=fit.learn_rows)
+
+
+def simulated(fit: Fit, config: AnyConfig) -> ChipDevice:
+    """A simulated chip of the geometry of ``fit``."""
+    return ChipDevice(SimulatedChip(chip_of(fit, config), None, to_stderr), config, "the simulated chip")
+
+
+def to_stderr(line: str) -> None:
+    """Say what is being waited for."""
+    print(line, file=sys.stderr, flush=True)
+
+
+# A board ----------------------------------------------------------------------------------------------------------
+
+
+def learned(experiment: Experiment, fit: Fit, points: int) -> dict[str, Any]:
+    """Cycles of a training sample and of an inference, and accuracy, of the run with the preset's seed."""
+    config, x, y = experiment.config, experiment.x_train, experiment.y_train
+    total = config.batches(len(y))
+    count = sum(1 for _ in sample_order(len(y), config))
+    looked_at = {count * (2 * point + 1) // (2 * points) for point in range(points)}
+    samples = cycles = 0
+    with GoldenDevice(config) as golden, simulated(fit, config) as chip:
+        golden.reset()
+        for number, (index, step) in enumerate(steps(len(y), config, 0, total)):
+            k = config.schedule(index, total)
+            if number in looked_at:
+                chip.load(golden.state(), golden.status())
+                before = chip.status().cycles
+                chip.train(x[step], y[step])
+                chip.end_batch(k)
+                after = chip.status()
+                assert before is not None and after.cycles is not None
+                cycles += after.cycles["total"] - before["total"]
+                samples += len(step)
+            golden.train(x[step], y[step])
+            golden.end_batch(k)
+            if number in looked_at:
+                compare(chip, golden, after)
+        tested = experiment.x_test[:INFERENCES]
+        before = chip.status().cycles
+        chip.infer(tested)
+        after = chip.status()
+        assert before is not None and after.cycles is not None
+        return {
+            "cycles_a_sample": round(cycles / samples, 1),
+            "cycles_an_inference": round((after.cycles["total"] - before["total"]) / len(tested), 1),
+            "accuracy": accuracy(golden.infer(experiment.x_test), experiment.y_test),
+        }
+
+
+def seeded(experiment: Experiment, seed: int) -> float:
+    """Golden's accuracy with another seed."""
+    with GoldenDevice(replace(experiment.config, seed=seed)) as golden:
+        golden.reset()
+        train(golden, experiment.x_train, experiment.y_train)
+        return accuracy(golden.infer(experiment.x_test), experiment.y_test)
+
+
+def fit_of(report: dict[str, Any]) -> Fit:
+    """The fit a report of ``popflip build`` is of. :class:`ConfigError` if it is none of the board's."""
+    for fit in constraints.board(report["board"]).fits:
+        if geometry(fit) == {name: report[name] for name in geometry(fit)}:
+            return fit
+    raise ConfigError(f"{report['board']}: the report is of no fit of constraints/{report['board']}.py")
+
+
+def geometry(fit: Fit) -> dict[str, Any]:
+    """What a fit fixes, by the names of a report."""
+    config = PRESETS[fit.preset].config
+    return {
+        "rule": str(config.rule),
+        "layers": list(config.layers),
+        "precision": str(config.precision),
+        "rows": fit.rows,
+        "synapses": fit.synapses,
+        "learn_rows": fit.learn_rows,
+        "slots": fit.slots,
+        "clock_hz": fit.clock_hz,
+    }
+
+
+@cache
+def run_of(fit: Fit, points: int, seeds: int, data_dir: Path | None) -> dict[str, Any]:
+    """Cycles and accuracies of ``fit``; once for boards that share one, whose clocks play no part."""
+    experiment = prepare(Settings(preset=fit.preset, data_dir=data_dir))
+    run = learned(experiment, fit, points)
+    others = [seeded(experiment, seed) for seed in range(1, seeds + 1) if seed != experiment.config.seed]
+    return {**run, "accuracy": [run["accuracy"], *others]}
+
+
+def measured(report: dict[str, Any], points: int, seeds: int, data_dir: Path | None) -> dict[str, Any]:
+    """What a board's file holds."""
+    fit = fit_of(report)
+    run = run_of(replace(fit, clock_hz=0, seed=0, router=""), points, seeds, data_dir)
+    config = PRESETS[fit.preset].config
+    synapses = sum(rows * count for rows, count in zip(config.rows, config.synapses, strict=True))
+    chip = chip_of(fit, config)
+    return {
+        "board": report["board"],
+        "preset": fit.preset,
+        **geometry(fit),
+        "store_samples": report["store_samples"],
+        "command": f"popflip build --board {report['board']} --preset {fit.preset}",
+        "uses": report["uses"],
+        "fmax_mhz": min(clock["fmax_mhz"] for clock in report["clocks"].values()),
+        "sha256": report["sha256"],
+        "points": points,
+        **run,
+        "state_bits": synapses * (chip.weight_bits + chip.counter_bits),
+    }
+
+
+# The small one ----------------------------------------------------------------------------------------------------
+
+
+def small_cycles() -> dict[str, int]:
+    """Cycles of the first batches on the simulated chip, which has to equal golden after each."""
+    fit = constraints.board(SMALL_BOARD).fits[0]
+    experiment = prepare(Settings(preset=fit.preset))
+    with GoldenDevice(experiment.config) as golden, simulated(fit, experiment.config) as chip:
+        golden.reset()
+        chip.reset()
+        run = train(chip, experiment.x_train, experiment.y_train, SMALL_BATCHES, golden=golden)
+    assert run.cycles is not None and run.verified == SMALL_BATCHES
+    return {name: run.cycles[name] for name in COUNTED}
+
+
+def small_cells() -> dict[str, int]:
+    """Cells and memories that synthesis makes of it."""
+    board = constraints.board(SMALL_BOARD)
+    fit = board.fits[0]
+    cells = build.synthesis(board, build.chip_for(board, fit, Settings(preset=fit.preset)), fit)
+    kinds = {"luts": "SB_LUT4", "flip_flops": "SB_DFF", "block_rams": "SB_RAM40", "sprams": "SB_SPRAM"}
+    return {
+        name: sum(number for cell, number in cells.items() if cell.startswith(prefix)) for name, prefix in kinds.items()
+    }
+
+
+def differences(kept: dict[str, int], now: dict[str, int]) -> list[str]:
+    """A line if a number differs, with all that do; none otherwise."""
+    changed = [f"{name} {kept.get(name)} → {now[name]}" for name in now if now[name] != kept.get(name)]
+    return [f"{', '.join(changed)}; {RENEW}"] if changed else []
+
+
+def small(renew: bool) -> Iterator[str]:
+    """Compare, or write anew; lines of what differs."""
+    path = FOLDER / "small.json"
+    now = {"cells": small_cells(), "cycles": small_cycles()}
+    if renew:
+        fit = constraints.board(SMALL_BOARD).fits[0]
+        save(path, {"board": SMALL_BOARD, "preset": fit.preset, "batches": SMALL_BATCHES, **now})
+    else:
+        kept = json.loads(path.read_text())
+        for name, numbers in now.items():
+            yield from (f"{name}: {line}" for line in differences(kept[name], numbers))
+
+
+def save(path: Path, content: dict[str, Any]) -> None:
+    """Write a file."""
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(path)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Cells, memories, clocks and cycles of each board, kept.")
+    parser.add_argument("what", choices=("board", "small"))
+    parser.add_argument("reports", nargs="*", type=Path, metavar="REPORT", help="of popflip build")
+    parser.add_argument("--renew", action="store_true", help="small: write, do not compare")
+    parser.add_argument("--points", type=int, default=POINTS, help=f"steps in which cycles are counted ({POINTS})")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help=f"runs of golden for the accuracy ({SEEDS})")
+    parser.add_argument("--data-dir", type=Path, help="folder with mnist/ in it, instead of $POPFLIP_DATA")
+    options = parser.parse_args(arguments)
+    if options.what == "small":
+        lines = list(small(options.renew))
+        print("\n".join(lines) if lines else "as in tests/baselines/small.json")
+        return 1 if lines else 0
+    if not options.reports:
+        raise ConfigError("board: give reports of popflip build, as build/icebreaker.json")
+    for path in options.reports:
+        try:
+            report = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{path}: {error}") from None
+        content = measured(report, options.points, options.seeds, options.data_dir)
+        save(FOLDER / f"{content['board']}-{content['preset']}.json", content)
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:] or ["small"]))
+    except ConfigError as error:
+        sys.exit(f"baselines: {error}")

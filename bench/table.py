@@ -1,0 +1,142 @@
+"""Every board and network that fits it in one table: cells, memories, clock, speed, accuracy.
+
+    python bench/table.py
+
+Numbers are those kept in ``tests/baselines``, each measured by the two commands below the table; a fit of which none
+are kept yet has dashes. Samples a second are cycles at the clock used: the limit of the chip, not of its link.
+Accuracy is golden's, which the chip equals in every bit: the mean of the seeds in the file.
+
+Below them what others published (bench/software.py), and an ESTIMATE of what the UP5K takes, from a model it states.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from popflip import constraints
+from popflip.golden.config import PRESETS
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from software import PUBLISHED
+
+FOLDER = Path(__file__).parents[1] / "tests" / "baselines"
+COLUMNS = (
+    ("board", -17),
+    ("network", -22),
+    ("array", 9),
+    ("LUTs", 6),
+    ("block RAMs", 10),
+    ("SPRAM", 5),
+    ("MHz reached", 11),
+    ("used", 4),
+    ("cycles/sample", 13),
+    ("trained/s", 9),
+    ("inferred/s", 10),
+    ("accuracy", 8),
+    ("kbit of state", 13),
+)
+
+STATIC_UA, CLOCK_UA_PER_MHZ, VOLTS = 85.6, 44.0, 1.219
+CELL_UA_PER_MHZ = (0.012, 0.163)
+"""Currents of a UP5K's core, µA, from what github.com/tinyvision-ai-inc/ice40_power measured at 12 MHz: a blank design
+85.6; with a clock and a counter of 32 cells 613.5, which is 44 a MHz; cells of counters, most of which stand still:
+(641.3 − 613.5) for 196; cells of a multiplier that is busy in every cycle: (996 − 645) for 180."""
+
+
+def line(cells: Sequence[str]) -> str:
+    """Cells in the table's columns; a width below 0 is a column of text."""
+    return " ".join(
+        f"{cell:<{-width}}" if width < 0 else f"{cell:>{width}}"
+        for cell, (_, width) in zip(cells, COLUMNS, strict=True)
+    ).rstrip()
+
+
+def kept(board: str, preset: str) -> dict[str, Any] | None:
+    """The numbers of a board and preset, or None where there are none yet."""
+    path = FOLDER / f"{board}-{preset}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def rate(numbers: dict[str, Any], cycles: str) -> float:
+    """Samples a second at the clock used."""
+    return numbers["clock_hz"] / numbers[cycles]
+
+
+def cells(numbers: dict[str, Any]) -> list[str]:
+    """A row's cells behind the array."""
+    uses = {name: str(use["used"]) for name, use in numbers["uses"].items()}
+    return [
+        uses["luts"],
+        uses["block_rams"],
+        uses.get("sprams", "–"),
+        f"{numbers['fmax_mhz']:.1f}",
+        f"{numbers['clock_hz'] / 1e6:g}",
+        f"{numbers['cycles_a_sample']:.1f}",
+        f"{rate(numbers, 'cycles_a_sample'):.0f}",
+        f"{rate(numbers, 'cycles_an_inference'):.0f}",
+        f"{sum(numbers['accuracy']) / len(numbers['accuracy']):.2%}",
+        f"{numbers['state_bits'] / 1000:.1f}",
+    ]
+
+
+def table() -> Iterator[str]:
+    """A row for each fit of each board."""
+    yield line([name for name, _ in COLUMNS])
+    for name, board in constraints.boards().items():
+        for fit in board.fits:
+            config = PRESETS[fit.preset].config
+            network = f"{'-'.join(map(str, config.layers))} {config.precision}"
+            numbers = kept(name, fit.preset)
+            row = cells(numbers) if numbers else ["–"] * (len(COLUMNS) - 3)
+            yield line([name, network, f"{fit.rows}×{fit.synapses}×{fit.learn_rows}", *row])
+    yield "array: rows × synapses a cycle × rows whose counters learn at once. Commands:"
+    yield "popflip build --board BOARD --preset PRESET --output build"
+    yield "python bench/baselines.py board build/BOARD.json"
+
+
+def published() -> Iterator[str]:
+    """Rows of others; MNIST, as they measured it."""
+    yield "published, trained on the FPGA, MNIST (accuracy, trained/s, inferred/s):"
+    for name, numbers, reference in PUBLISHED:
+        yield f"{name}: {', '.join(number or '–' for number in numbers)}; {reference}"
+
+
+def microamperes(logic_cells: int, mhz: float, cell: float) -> float:
+    """The core's current by the model: static, a part a MHz, a part a MHz and cell."""
+    return STATIC_UA + mhz * (CLOCK_UA_PER_MHZ + logic_cells * cell)
+
+
+def estimate() -> Iterator[str]:
+    """What an iCEBreaker's UP5K may take, for each of its fits that has numbers."""
+    for fit in constraints.board("icebreaker").fits:
+        numbers = kept("icebreaker", fit.preset)
+        if numbers is None:
+            continue
+        logic, mhz = numbers["uses"]["logic_cells"]["used"], numbers["clock_hz"] / 1e6
+        low, high = (VOLTS * microamperes(logic, mhz, cell) / 1000 for cell in CELL_UA_PER_MHZ)
+        speed = rate(numbers, "cycles_a_sample")
+        yield (
+            f"ESTIMATE, not measured: icebreaker {fit.preset}, the UP5K's core without memories, pins and board: "
+            f"{low:.1f} to {high:.1f} mW, {1000 * low / speed:.2f} to {1000 * high / speed:.2f} µJ a training sample"
+        )
+    yield (
+        f"model: {STATIC_UA:g} µA + {CLOCK_UA_PER_MHZ:g} µA/MHz + {CELL_UA_PER_MHZ[0]:g} (cells that hardly switch) to "
+        f"{CELL_UA_PER_MHZ[1]:g} (cells of a busy multiplier) µA/MHz a cell, at {VOLTS:g} V; currents measured by "
+        "github.com/tinyvision-ai-inc/ice40_power"
+    )
+
+
+def main() -> int:
+    for part in (table, published, estimate):
+        for text in part():
+            print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
