@@ -47,6 +47,7 @@ def chip_of(row: dict[str, Any]) -> ChipConfig:
         rule=Rule(row["rule"]),
         classes=10,
         learn_rows=row["learn_rows"],
+        compact=row.get("compact", False),
     )
 
 
@@ -77,7 +78,7 @@ def synthesised(row: dict[str, Any]) -> dict[str, Any]:
 
 def fit(rows: list[dict[str, Any]]) -> np.ndarray:
     """Cells apiece, none negative, with the least squares of relative errors."""
-    counts = np.array([resources.counts(chip_of(row)) for row in rows], float)
+    counts = np.array([resources.counts(chip_of(row), FAMILIES[row["family"]]) for row in rows], float)
     cells = np.array([row["cells"] for row in rows], float)
     return nnls(counts / cells[:, None], np.ones(len(cells)))[0]
 
@@ -107,7 +108,7 @@ def main() -> int:
             mine = [row for row in rows if row["family"] == family and row["rule"] == "gft"]
             print(family, ", ".join(f"{each:.4g}" for each in fit(mine)))
             without = [
-                (fit(mine[:i] + mine[i + 1 :]) @ resources.counts(chip_of(row))) / row["cells"] - 1
+                (fit(mine[:i] + mine[i + 1 :]) @ resources.counts(chip_of(row), FAMILIES[family])) / row["cells"] - 1
                 for i, row in enumerate(mine)
             ]
             print("  left out of the fit:", ", ".join(f"{error:+.1%}" for error in without))

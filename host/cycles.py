@@ -103,6 +103,7 @@ def flip_cycles(chip: ChipConfig, work: Work, layer: int, changes: Changes) -> i
     lowest = work.config.flip_p256 & -work.config.flip_p256
     draws = 8 - min(7, lowest.bit_length() - 1)  # cycles of a mask
     every = max(1, WORD // lanes)  # words that share a mask
+    period = 3 if chip.compact else 1  # of words: where the memory has one port each is read, looked at and written
     steady = draws == 1 and lanes <= WORD
     places = np.flatnonzero(records + ties) if steady else np.arange(rows * words + 1)
     # ``taken``, ``taken_before`` : by flip; ``passed`` : by select, into a queue of two in fast chips.
@@ -110,39 +111,44 @@ def flip_cycles(chip: ChipConfig, work: Work, layer: int, changes: Changes) -> i
     for event in places.tolist():
         if event > place:  # nothing waits in between, so all goes on at a word a cycle
             skip = max(0, event - place - SETTLED) if steady else 0
-            taken, taken_before, passed = taken + skip, taken_before + skip, passed + skip
+            taken, taken_before, passed = (time + period * skip for time in (taken, taken_before, passed))
             place += skip
         for index in range(place, min(event, rows * words - 1) + 1):
             waits, marks = int(records[index]), int(ties[index])
-            drawn = 1
+            drawn = period
             if not steady and index % words % every == 0:
                 left = chip.mask_words[layer] - index % words * lanes // WORD
-                drawn = draws * min(max(1, lanes // WORD), left) if index else 1  # while thresholds are found
+                mask = draws * min(max(1, lanes // WORD), left) if index else 1  # while thresholds are found
+                drawn = max(period, mask)
             if chip.fast:
                 passed = max(passed + 1 + marks, taken_before + 1)
                 earliest = passed + 1
             else:
-                earliest = taken + 1 + marks
+                earliest = taken + period + marks
             taken_before, taken = taken, max(taken + drawn, taken + 1 + waits, earliest)
             place = index + 1
-    return taken + rows * words - place + int(records[-1]) + FLIP_FILL[chip.fast]
+    fill = FLIP_FILL[chip.fast] - 2 * chip.compact
+    return taken + period * (rows * words - place) + int(records[-1]) + fill
 
 
 def _total(chip: ChipConfig, work: Work, forward: NDArray, learn: NDArray) -> int:
     """Cycles of all samples, batch by batch, without select and flip."""
     size = work.config.batch
-    learning = (learn.sum(axis=1) + learn_waits(chip, work)).tolist()
+    learning = (learn.sum(axis=1) * (1 + chip.compact) + learn_waits(chip, work)).tolist()
+    reads = learn[:, 1:].sum(axis=1).tolist()  # of weights by learn, for which the array waits
     taught, layers = work.taught.tolist(), forward.tolist()
     total = begin = 0
     for first in range(0, work.samples, size):
         part = taught[first : first + size]
         end = begin + sum(part)
-        total += _batch(chip, layers[first : first + size], part, learning[begin:end])
+        total += _batch(chip, layers[first : first + size], part, learning[begin:end], reads[begin:end])
         begin = end
     return total
 
 
-def _batch(chip: ChipConfig, forward: list[list[int]], taught: list[bool], learning: list[int]) -> int:
+def _batch(
+    chip: ChipConfig, forward: list[list[int]], taught: list[bool], learning: list[int], reads: list[int]
+) -> int:
     """Cycles from the first byte of a batch to the end of its last sample."""
     latency = chip.read_latency + LATENCY
     last = chip.depth - 1
@@ -150,7 +156,7 @@ def _batch(chip: ChipConfig, forward: list[list[int]], taught: list[bool], learn
     sample: list[int | None] = [None, None]  # that goes forward in each context, the layer it waits for, since when
     layer, ready = [0, 0], [0, 0]
     received = array = learned = end = loaded = current = turn = 0
-    learns = iter(learning)
+    learns, waits = iter(learning), iter(reads)
     while loaded < len(forward) or sample != [None, None]:
         context = loaded & 1
         if loaded < len(forward) and sample[context] is None and slots:
@@ -174,6 +180,7 @@ def _batch(chip: ChipConfig, forward: list[list[int]], taught: list[bool], learn
         verdict = array + latency + chip.classes + VERDICT
         if taught[index]:
             verdict = learned = max(learned, verdict) + next(learns)
+            array += next(waits)
         heapq.heappush(slots, verdict)
         end = max(end, verdict)
     return end

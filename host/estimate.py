@@ -93,7 +93,7 @@ def of(board: Board, fit: Fit, chip: ChipConfig, work: Work) -> Estimate:
         work=work,
         cells=resources.cells(chip, resources.device(board).family),
         block_rams=resources.block_rams(chip, board.buffer, resources.device(board).family),
-        single_port=0,
+        single_port=resources.single_port(chip),
     )
 
 

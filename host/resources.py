@@ -19,6 +19,9 @@ from popflip.hw.activations import activation_words
 from popflip.hw.config import ChipConfig
 from popflip.hw.forward import sum_shape
 from popflip.hw.score import neurons
+from popflip.hw.spram import SPRAMS
+from popflip.hw.status import HALF
+from popflip.hw.weights import WIDEST_DEPTH
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,13 @@ class BlockRams:
             return 0
         return block.readers * min(self._columns(part, block, *shape) for shape in self.shapes)
 
+    def choices(self, block: Block) -> int:
+        """Bits of data that are chosen from one block RAM more, where a memory is deeper than one."""
+        if not self.needed(block):
+            return 0
+        _, words = min(self.shapes, key=lambda shape: self._columns(-(-block.width // block.pieces), block, *shape))
+        return block.readers * block.width * (ceil(block.depth / words) - 1)
+
     def _columns(self, part: int, block: Block, bits: int, words: int) -> int:
         full, rest = divmod(block.width, bits)
         if block.pieces > 1 and part < bits:  # whole pieces in each
@@ -69,12 +79,12 @@ class Family:
 
 ICE40 = Family(
     BlockRams(((16, 256), (8, 512), (4, 1024), (2, 2048))),
-    cells=(2380.3, 0.0, 16.62, 16.15, 12.88, 14.77, 32.49),
+    cells=(2933.0, 6.262, 6.901, 12.99, 0.0, 29.86, 16.58, 84.03, 0.3302),
     full=0.98,
 )
 ECP5 = Family(
     BlockRams(((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)), lut_ram=20, rom=False),
-    cells=(2461.8, 5.723, 7.763, 9.755, 13.11, 2.013, 37.63),
+    cells=(4906.0, 3.2, 0.0, 15.34, 6.85, 0.9961, 11.39, 0.0, 1.361),
     full=0.6,
 )
 
@@ -111,6 +121,8 @@ def memories(chip: ChipConfig, buffer_bytes: int) -> list[Block]:
     """All memories of a chip and its link, but for the store."""
     rows, lanes, slots = chip.array_rows, chip.array_synapses, chip.slots
     word = chip.weight_bits * lanes
+    if chip.compact:
+        return _compact_memories(chip, buffer_bytes)
     blocks = [
         *(Block(f"weights {bank}", word, chip.weight_depth) for bank in range(rows)),
         *(Block(f"counters {b}", chip.counter_bits * lanes, chip.counter_depth) for b in range(chip.learn_rows)),
@@ -143,20 +155,46 @@ def memories(chip: ChipConfig, buffer_bytes: int) -> list[Block]:
     return [*blocks, Block("rows", ceil_log2(max(chip.rows)) + row, 2 << ceil_log2(listed))]
 
 
+def _compact_memories(chip: ChipConfig, buffer_bytes: int) -> list[Block]:
+    """Those of a compact chip, in block RAM: its counters are in single-port RAM, its constants in logic."""
+    rows, lanes = chip.array_rows, chip.array_synapses
+    width = max(2 * lanes, lanes + (chip.words[0] - 1).bit_length())
+    listed = max([2, *chip.rows[:-1]])
+    blocks, left = [], chip.weight_depth
+    while left:
+        depth = left if left <= WIDEST_DEPTH else 1 << left.bit_length() - 1
+        blocks.append(Block("weights", chip.weight_bits * lanes * rows, depth))
+        left -= depth
+    return [
+        *blocks,
+        Block("samples", -(-width // (2 * rows)) * 2 * rows, chip.slots << ceil_log2(chip.words[0] + activation_words(chip))),
+        Block("status", HALF, 2 * (10 + chip.depth)),
+        Block("packet buffer", 8, buffer_bytes),
+        Block("rows", ceil_log2(max(chip.rows)) + delta_shape(chip).width, 2 << ceil_log2(listed)),
+    ]
+
+
 def block_rams(chip: ChipConfig, buffer_bytes: int, family: Family) -> int:
     """Block RAMs of a chip and its link."""
     ram = family.block_ram
-    return sum(ram.needed(block) for block in memories(chip, buffer_bytes)) + ram.rom
+    return sum(ram.needed(block) for block in memories(chip, buffer_bytes)) + (ram.rom and not chip.compact)
+
+
+def single_port(chip: ChipConfig) -> int:
+    """Single-port RAMs of a chip: all of a compact one's counters are in them."""
+    return SPRAMS if chip.compact else 0
 
 
 def cells(chip: ChipConfig, family: Family) -> int:
     """Logic cells or LUTs of a chip and its link: what place and route counts once it has packed."""
-    return round(sum(each * count for each, count in zip(family.cells, counts(chip), strict=True)))
+    return round(sum(each * count for each, count in zip(family.cells, counts(chip, family), strict=True)))
 
 
-def counts(chip: ChipConfig) -> tuple[int, ...]:
+def counts(chip: ChipConfig, family: Family) -> tuple[int, ...]:
     """What a chip has most of: itself, bits of weights multiplied in a cycle, bits of sums, bits of counters that take
-    votes in a cycle; in fast chips bits of a word read, and of counters again; bits of addresses, a layer each."""
+    votes in a cycle; in fast chips bits of a word read, and of counters again; bits of addresses, a layer each; what
+    only chips have that are not compact, queues and words kept while memory reads the next; bits chosen between block
+    RAMs."""
     votes = chip.learn_rows * chip.array_synapses * chip.counter_bits
     word = chip.array_synapses * (chip.weight_bits + chip.counter_bits)
     words = sum(rows * words for rows, words in zip(chip.rows, chip.words, strict=True))
@@ -169,4 +207,6 @@ def counts(chip: ChipConfig) -> tuple[int, ...]:
         chip.fast * word,
         chip.fast * votes,
         address * chip.depth,
+        not chip.compact,
+        sum(family.block_ram.choices(block) for block in memories(chip, 0)),
     )

@@ -25,6 +25,7 @@ CHIPS = [
     pytest.param({"flip_p256": 36}, {"rows": 8, "synapses": 64, "learn_rows": 2}, id="words of several masks"),
     pytest.param({"layers": (256, 40, 24, 10)}, {"rows": 4, "synapses": 8, "learn_rows": 2}, id="three layers, banks"),
     pytest.param({"precision": "binary", "mmax": 9}, {"rows": 8, "synapses": 16, "learn_rows": 4}, id="banks"),
+    pytest.param({"precision": "binary"}, {"rows": 4, "synapses": 8, "compact": True}, id="compact"),
 ]
 
 
@@ -40,7 +41,8 @@ def test_cycles_are_those_of_the_chip(settings, array):
     with open_device("sim", experiment.config, **array) as device:
         device.reset()
         counted = train(device, experiment.learned, experiment.y_train, BATCHES).cycles
-        cycles = of_work(device.chip, work)
+    others = {name: value for name, value in array.items() if name not in ("rows", "synapses")}
+    cycles = of_work(ChipConfig.of(experiment.config, array["rows"], array["synapses"], **others), work)
     assert counted is not None
     for name in ("forward_busy", "learn_busy", "select", "flip"):
         assert (name, getattr(cycles, name)) == (name, counted[name])

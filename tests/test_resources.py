@@ -17,16 +17,16 @@ MEASURED = json.loads(Path(__file__).parent.parent.joinpath("bench", "syntheses.
 
 
 @pytest.mark.parametrize("row", MEASURED, ids=lambda row: f"{row['family']} {row['layers']} {row['rows']}")
-def test_within_a_tenth_of_what_the_tools_count(row):
+def test_near_what_the_tools_count(row):
     precision, rule = Precision(row["precision"]), Rule(row["rule"])
     chip = ChipConfig(
         tuple(row["layers"]), precision, row["mmax"], 1, row["rows"], row["synapses"], row["slots"], rule, 10,
-        learn_rows=row["learn_rows"],
+        learn_rows=row["learn_rows"], compact=row.get("compact", False),
     )  # fmt: skip
     family, buffer = FAMILIES[row["family"]]
     assert abs(block_rams(chip, buffer, family) - row["block_rams"]) <= row["block_rams"] / 10
     if rule == Rule.GFT:
-        assert abs(cells(chip, family) - row["cells"]) <= row["cells"] / 10
+        assert abs(cells(chip, family) - row["cells"]) <= row["cells"] / 25
 
 
 @pytest.mark.parametrize(
