@@ -160,6 +160,7 @@ def _compact_memories(chip: ChipConfig, buffer_bytes: int) -> list[Block]:
     rows, lanes = chip.array_rows, chip.array_synapses
     width = max(2 * lanes, lanes + (chip.words[0] - 1).bit_length())
     listed = max([2, *chip.rows[:-1]])
+    samples = chip.slots << ceil_log2(chip.words[0] + activation_words(chip))
     blocks, left = [], chip.weight_depth
     while left:
         depth = left if left <= WIDEST_DEPTH else 1 << left.bit_length() - 1
@@ -167,7 +168,11 @@ def _compact_memories(chip: ChipConfig, buffer_bytes: int) -> list[Block]:
         left -= depth
     return [
         *blocks,
-        Block("samples", -(-width // (2 * rows)) * 2 * rows, chip.slots << ceil_log2(chip.words[0] + activation_words(chip))),
+        Block(
+            "samples",
+            -(-width // (2 * rows)) * 2 * rows,
+            chip.slots << ceil_log2(chip.words[0] + activation_words(chip)),
+        ),
         Block("status", HALF, 2 * (10 + chip.depth)),
         Block("packet buffer", 8, buffer_bytes),
         Block("rows", ceil_log2(max(chip.rows)) + delta_shape(chip).width, 2 << ceil_log2(listed)),
