@@ -25,7 +25,7 @@ from popflip.hw.signature import INDEX_BITS, bits_a_cycle
 from .work import Changes, Work
 
 RECEIVED = 3  # from a sample's last byte to the array
-LATENCY = 8  # from a word's weights to what becomes of its sum
+LATENCY = {False: 8, True: 9}  # from a word's weights to what becomes of its sum, by whether the chip is fast
 VERDICT = 4  # from the last class's sum to the verdict
 FLIP_FILL = {False: 3, True: 7}  # cycles before the first word and after the last one, by whether the chip is fast
 SETTLED = 4  # words after which what waited is felt no more
@@ -150,7 +150,7 @@ def _batch(
     chip: ChipConfig, forward: list[list[int]], taught: list[bool], learning: list[int], reads: list[int]
 ) -> int:
     """Cycles from the first byte of a batch to the end of its last sample."""
-    latency = chip.read_latency + LATENCY
+    latency = chip.read_latency + LATENCY[chip.fast]
     last = chip.depth - 1
     slots = [0] * chip.slots  # when each is free: a heap
     sample: list[int | None] = [None, None]  # that goes forward in each context, the layer it waits for, since when

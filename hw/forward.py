@@ -34,9 +34,6 @@ from .popcount import Popcount
 from .stream import Queue, delayed, group_layout
 from .weights import weight_word
 
-SPREAD = 8
-"""Rows of the array that share a register of lanes in fast chips."""
-
 RESULT_GROUPS = 2
 """Groups of sums that may wait for whoever compares them. On a compact chip none: one is issued if it will be taken."""
 
@@ -73,30 +70,26 @@ def active(chip: ChipConfig, v: Value) -> Value:
     return v > 0 if chip.rule == Rule.GFT else ~v[-1]
 
 
-def lane_copies(chip: ChipConfig) -> int:
-    """Registers the lanes come from: in fast chips one for each :data:`SPREAD` rows, which lie all over the chip."""
-    return max(1, chip.array_rows // SPREAD) if chip.read_latency > 1 else 1
-
-
 class MacArray(wiring.Component):
     """``v[p] = Σ_b lane[b] · w[p][b]`` for ``P`` rows.
 
     Members
     -------
-    ``lanes`` : In(copies × lane_layout), ``weights`` : In(P × N weights)
-        As many equal copies as :func:`lane_copies`.
+    ``lanes`` : In(lane_layout), ``weights`` : In(P × N weights)
     ``o`` : Out(P × signed)
 
-    Latency :attr:`latency` cycles; a result every cycle.
+    Latency :attr:`latency` cycles; a result every cycle. In fast chips products are registered before they are
+    counted: a lane goes to all rows, which lie all over the chip, and that way takes a cycle.
     """
 
     def __init__(self, chip: ChipConfig):
         self.chip = chip
-        self.latency = popcount.latency(chip.array_synapses) + 1
+        self.spread = int(chip.read_latency > 1)  # cycles for lanes to reach all rows
+        self.latency = self.spread + popcount.latency(chip.array_synapses) + 1
         self.product_shape = signed(chip.array_synapses.bit_length() + 1)
         super().__init__(
             {
-                "lanes": In(data.ArrayLayout(lane_layout(chip), lane_copies(chip))),
+                "lanes": In(lane_layout(chip)),
                 "weights": In(data.ArrayLayout(weight_word(chip), chip.array_rows)),
                 "o": Out(data.ArrayLayout(self.product_shape, chip.array_rows)),
             }
@@ -106,26 +99,24 @@ class MacArray(wiring.Component):
         m = Module()
         chip = self.chip
         lanes = chip.array_synapses
-        copies = [self.lanes[copy] for copy in range(lane_copies(chip))]
+        enable, positive = self.lanes.enable, self.lanes.positive
 
         if chip.weight_bits == 1:
             # Every enabled lane is +1 or −1, in every row alike: v = 2·popcount(plus) − popcount(enable).
             m.submodules.enabled = enabled = Popcount(lanes)
-            m.d.comb += enabled.i.eq(copies[0].enable)
+            m.d.comb += enabled.i.eq(delayed(m, enable, self.spread))
         for row in range(chip.array_rows):
-            of_row = copies[row * len(copies) // chip.array_rows]
-            enable, positive = of_row.enable, of_row.positive
             word = self.weights[row].as_value()
             m.submodules[f"plus{row}"] = plus = Popcount(lanes)
             if chip.weight_bits == 1:
-                m.d.comb += plus.i.eq(enable & ~(word ^ positive))
+                m.d.comb += plus.i.eq(delayed(m, enable & ~(word ^ positive), self.spread))
                 m.d.sync += self.o[row].eq((plus.o << 1) - enabled.o)
             else:
                 nonzero, negative = word[0::2], word[1::2]
                 m.submodules[f"minus{row}"] = minus = Popcount(lanes)
                 m.d.comb += [
-                    plus.i.eq(enable & nonzero & (negative ^ positive)),
-                    minus.i.eq(enable & nonzero & ~(negative ^ positive)),
+                    plus.i.eq(delayed(m, enable & nonzero & (negative ^ positive), self.spread)),
+                    minus.i.eq(delayed(m, enable & nonzero & ~(negative ^ positive), self.spread)),
                 ]
                 m.d.sync += self.o[row].eq(plus.o - minus.o)
         return m
@@ -370,15 +361,10 @@ class Forward(wiring.Component):
         s2_lanes = Signal(lane_layout(chip))
         m.d.sync += [s2.eq(s1), s2.valid.eq(self.busy), s2_lanes.eq(s1_lanes)]
         s2 = delayed(m, s2, chip.read_latency - 1)
-        m.d.comb += self.mac.weights.eq(self.weights_data)
-        if chip.read_latency == 1:
-            m.d.comb += self.mac.lanes[0].eq(s2_lanes)
-        else:
-            s2_lanes = delayed(m, s2_lanes, chip.read_latency - 2)
-            for copy in range(lane_copies(chip)):
-                spread = Signal(lane_layout(chip), name=f"spread{copy}")  # synthesis keeps them apart by this name
-                m.d.sync += spread.eq(s2_lanes)
-                m.d.comb += self.mac.lanes[copy].eq(spread)
+        m.d.comb += [
+            self.mac.weights.eq(self.weights_data),
+            self.mac.lanes.eq(delayed(m, s2_lanes, chip.read_latency - 1)),
+        ]
         tag = delayed(m, s2, self.mac.latency)
 
         # Σ over the words of the row ----------------------------------------------------------------------------------

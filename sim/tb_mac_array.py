@@ -6,7 +6,7 @@ import cocotb
 import numpy as np
 
 from popflip.golden.integers import matmul
-from popflip.hw.forward import MacArray, lane_copies
+from popflip.hw.forward import MacArray
 from popflip.sim.memories import chip_of, fields, weight_bits
 from popflip.sim.parts import Part, each_part
 from popflip.sim.runner import parameters
@@ -28,7 +28,7 @@ async def check(part: Part, chip: dict) -> None:
         w = rng.choice(np.array(values, np.int8), (rows, lanes)) if cycle % 3 else np.full((rows, lanes), 1, np.int8)
         positive = (inputs > 0) | (inputs == 0) & (rng.random(lanes) < 0.5)  # does not matter where not enabled
         word = fields(inputs != 0, 1) | fields(positive, 1) << lanes
-        part.set("lanes", fields([word] * lane_copies(config), 2 * lanes))
+        part.set("lanes", word)
         part.set("weights", fields((weight_bits(config, row) for row in w), lanes * config.weight_bits))
         await part.settled()
         if len(products) == array.latency:
