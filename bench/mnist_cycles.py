@@ -1,6 +1,6 @@
-"""Cycles a sample of the MNIST preset on a simulated chip, from its own counters, at points spread over the run.
+"""Cycles a sample of an MNIST preset on a simulated chip, from its own counters, at points spread over the run.
 
-    python bench/mnist_cycles.py [--data-dir D] [--clock MHZ] [64x16x8 …]
+    python bench/mnist_cycles.py [--preset mnist-tiles] [--data-dir D] [--clock MHZ] [64x16x8 …]
 
 The golden model learns up to each point; there the chip takes its state over, learns some batches, every bit of which
 is compared, and has its cycles counted. The mean over the run takes cycles between two points as a line. Reads
@@ -23,7 +23,7 @@ from popflip.host.run import train
 from popflip.host.settings import Settings
 
 GEOMETRIES = ((64, 16, 8),)
-POINTS = (0, 4, 10, 20, 40, 58, 100, 160, 240, 340, 480, 640, 800, 876)  # batches learned before
+POINTS = (0, 5, 11, 23, 46, 67, 114, 182, 273, 387, 546, 729, 911, 1000)  # thousandths of the run learned before
 BATCHES = 2  # measured at each
 INFERENCES = 4000
 COLUMNS = ("total", "forward_busy", "forward_stall", "learn_busy", "learn_stall", "select", "flip")
@@ -39,12 +39,13 @@ def measure(experiment: Experiment, geometry: tuple[int, int, int]) -> tuple[flo
     """Cycles of a training sample, the mean over the run, and of an inference; a line for each point is printed."""
     rows, synapses, learn_rows = geometry
     totals = []
+    last = experiment.config.batches(len(experiment.y_train)) - BATCHES
     with (
         GoldenDevice(experiment.config) as golden,
         open_device("sim", experiment.config, rows, synapses, announce=to_stderr, learn_rows=learn_rows) as chip,
     ):
         golden.reset()
-        for point in POINTS:
+        for point in (last * thousandths // 1000 for thousandths in POINTS):
             if golden.status().batches < point:
                 train(golden, experiment.x_train, experiment.y_train, point)
             chip.load(golden.state(), golden.status())
@@ -76,11 +77,12 @@ def main() -> int:
     parser.add_argument("geometries", nargs="*", type=geometry, metavar="PxNxPc")
     parser.add_argument("--data-dir", type=Path, help="folder with mnist/ in it, instead of $POPFLIP_DATA")
     parser.add_argument("--clock", type=float, metavar="MHZ", help="clock, for samples a second")
+    parser.add_argument("--preset", default="mnist-tiles", help="one of popflip info (mnist-tiles)")
     options = parser.parse_args()
     if options.data_dir is None and not os.environ.get("POPFLIP_DATA"):
         print("skipped: MNIST is needed; say where it is with --data-dir D or POPFLIP_DATA=D, for D/mnist/")
         return 0
-    experiment = prepare(Settings(preset="mnist", data_dir=options.data_dir))
+    experiment = prepare(Settings(preset=options.preset, data_dir=options.data_dir))
     for rows, synapses, learn_rows in options.geometries or GEOMETRIES:
         print(f"{rows} × {synapses}, {learn_rows} rows learned at once; cycles a sample")
         print(" ".join(name.rjust(13) for name in ("after batches", "taught", *COLUMNS)))

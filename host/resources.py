@@ -168,11 +168,7 @@ def _compact_memories(chip: ChipConfig, buffer_bytes: int) -> list[Block]:
         left -= depth
     return [
         *blocks,
-        Block(
-            "samples",
-            -(-width // (2 * rows)) * 2 * rows,
-            chip.slots << ceil_log2(chip.words[0] + activation_words(chip)),
-        ),
+        Block("samples", -(-width // (2 * rows)) * 2 * rows, samples),
         Block("status", HALF, 2 * (10 + chip.depth)),
         Block("packet buffer", 8, buffer_bytes),
         Block("rows", ceil_log2(max(chip.rows)) + delta_shape(chip).width, 2 << ceil_log2(listed)),
