@@ -237,13 +237,13 @@ def report(data: Experiment, budget: Budget) -> Iterator[str]:
     yield from (f"[{number}] {reference}" for number, (_, _, reference) in enumerate(PUBLISHED, 1))
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Popflip's golden model beside other learners (MNIST, one thread).")
     parser.add_argument("--data-dir", type=Path, help="folder with mnist/ in it, instead of $POPFLIP_DATA")
     parser.add_argument("--epochs", type=int, help="epochs at most (those of the MNIST preset)")
     parser.add_argument("--seconds", type=float, default=60, help="no learner begins an epoch after so many (60)")
     parser.add_argument("--samples", type=int, help="learn the first so many training images only (all)")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.data_dir is None and not os.environ.get("POPFLIP_DATA"):
         print("skipped: MNIST is needed; say where it is with --data-dir D or POPFLIP_DATA=D, for D/mnist/")
         return 0

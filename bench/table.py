@@ -1,16 +1,18 @@
 """Every board and network that fits it in one table: cells, memories, clock, speed, accuracy.
 
-    python bench/table.py
+    python bench/table.py [--software]
 
 Numbers are those kept in ``tests/baselines``, each measured by the two commands below the table; a fit of which none
 are kept yet has dashes. Samples a second are cycles at the clock used: the limit of the chip, not of its link.
 Accuracy is golden's, which the chip equals in every bit: the mean of the seeds in the file.
 
-Below them what others published (bench/software.py), and an ESTIMATE of what the UP5K takes, from a model it states.
+Below them what others published; with ``--software`` beside what software comes to on this machine now
+(bench/software.py, which needs MNIST and some minutes). Last an ESTIMATE of what the UP5K takes, from a model it states.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from popflip import constraints
-from popflip.golden.config import PRESETS
+from popflip.golden.config import PRESETS, ConfigError
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from software import PUBLISHED
+import software
 
 FOLDER = Path(__file__).parents[1] / "tests" / "baselines"
 COLUMNS = (
@@ -102,7 +104,7 @@ def table() -> Iterator[str]:
 def published() -> Iterator[str]:
     """Rows of others; MNIST, as they measured it."""
     yield "published, trained on the FPGA, MNIST (accuracy, trained/s, inferred/s):"
-    for name, numbers, reference in PUBLISHED:
+    for name, numbers, reference in software.PUBLISHED:
         yield f"{name}: {', '.join(number or '–' for number in numbers)}; {reference}"
 
 
@@ -132,11 +134,23 @@ def estimate() -> Iterator[str]:
 
 
 def main() -> int:
-    for part in (table, published, estimate):
-        for text in part():
-            print(text)
+    parser = argparse.ArgumentParser(description="Every board and network that fits it, beside others.")
+    parser.add_argument(
+        "--software", action="store_true", help="run bench/software.py too, with MNIST in $POPFLIP_DATA"
+    )
+    with_software = parser.parse_args().software
+    for text in table():
+        print(text)
+    if with_software:
+        software.main([])
+    else:
+        print("\n".join(published()))
+    print("\n".join(estimate()))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except ConfigError as error:
+        sys.exit(f"table: {error}")
