@@ -7,7 +7,7 @@ are kept yet has dashes. Samples a second are cycles at the clock used: the limi
 Accuracy is golden's, which the chip equals in every bit: the mean of the seeds in the file.
 
 Below them what others published; with ``--software`` beside what software comes to on this machine now
-(bench/software.py, which needs MNIST and some minutes). Last an ESTIMATE of what the UP5K takes, from a model it states.
+(bench/software.py; needs MNIST and some minutes). Last an ESTIMATE of what the UP5K takes, by a model it states.
 """
 
 from __future__ import annotations
