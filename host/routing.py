@@ -1,8 +1,8 @@
 """Routing that ends: whether a router, by its log, goes round in circles.
 
 Where nearly everything is taken, either router of nextpnr may move the same few wires for ever. What it has left to do
-is in each report it makes, so that a log says by itself when it was stuck: the same build stops at the same place on every
-machine.
+is in each report it makes, so that a log says by itself when it was stuck: the same build stops at the same place on
+every machine.
 """
 
 from __future__ import annotations
