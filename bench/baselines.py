@@ -48,7 +48,7 @@ COUNTED = ("total", "forward_busy", "learn_busy", "select", "flip")
 
 def chip_of(fit: Fit, config: AnyConfig) -> ChipConfig:
     """The chip of ``fit``, without a store: that takes no part in what is measured."""
-    return ChipConfig.of(config, fit.rows, fit.synapses, fit.slots, learn_rows=fit.learn_rows)
+    return ChipConfig.of(config, fit.rows, fit.synapses, fit.slots, learn_rows=fit.learn_rows, compact=fit.compact)
 
 
 def simulated(fit: Fit, config: AnyConfig) -> ChipDevice:
