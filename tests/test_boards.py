@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import product
 
@@ -48,6 +49,19 @@ def test_an_oscillator_that_is_at_no_pll_s_pad_gets_a_pll_in_the_fabric():
     plan = platform.prepare(board.top(chip, platform, 48e6), "popflip", emit_src=False)
     design = plan.files["popflip.il"]
     assert "SB_PLL40_CORE" in design and "SB_PLL40_PAD" not in design
+
+
+def test_a_pll_lies_where_its_board_needs_it():
+    """nextpnr: "failed to route HPBX0000 to X3/Y25/LDCC3.CLKI"."""
+    sites = {}
+    for name in ("colorlight_i5", "ulx3s_85f"):
+        board = constraints.board(name)
+        platform = board.platform()
+        plan = platform.prepare(
+            board.top(ChipConfig((1, 2), Precision.BINARY, 1, 1, 1, 4, 2), platform, 50e6), "popflip"
+        )
+        sites[name] = re.findall(r'attribute \\BEL "(.*)"', plan.files["popflip.il"])
+    assert sites == {"colorlight_i5": ["X70/Y49/EHXPLL_LR"], "ulx3s_85f": []}
 
 
 def test_no_tool_is_asked_for_that_only_loading_needs():
