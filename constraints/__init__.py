@@ -10,8 +10,10 @@ import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from amaranth.build import Platform
+from amaranth.hdl import Module, Signal
 from amaranth.vendor import LatticeICE40Platform
 
 from popflip.golden.config import PRESETS, ConfigError, Precision
@@ -20,6 +22,16 @@ from popflip.hw.link.store import BlockBytes, Memories, SpramBytes, samples_in
 from popflip.hw.link.uart import BAUD
 from popflip.hw.pll import Ecp5Pll, Ice40Pll, find_pll
 from popflip.hw.top import BoardTop
+
+
+class RightPll(Ecp5Pll):
+    """The right one of a 25F. From the left one nextpnr finds no way to the gate of the clock, of any network."""
+
+    def instance(self, pin: Any, out: Signal, locked: Signal) -> Module:
+        """As of any other, but at a site of its own."""
+        m = super().instance(pin, out, locked)
+        m.submodules.pll.attrs["BEL"] = "X70/Y49/EHXPLL_LR"
+        return m
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ from amaranth.build import Attrs, Clock, Pins, Resource
 from amaranth.vendor import LatticeECP5Platform
 from amaranth_boards.resources import UARTResource
 
-from popflip.constraints import Board, Fit
-from popflip.hw.pll import Ecp5Pll
+from popflip.constraints import Board, Fit, RightPll
 
 
 class Platform(LatticeECP5Platform):
@@ -23,18 +22,12 @@ class Platform(LatticeECP5Platform):
     connectors = ()
 
 
-class Pll(Ecp5Pll):
-    """The one on the right. From the left one nextpnr finds no way to the gate of the clock, of any network."""
-
-    SITE = "X70/Y49/EHXPLL_LR"
-
-
 BOARD = Board(
     summary="Colorlight i5 (ECP5 25F)",
     platform=Platform,
-    fits=(Fit("mnist-25f", rows=16, synapses=16, clock_hz=50e6, learn_rows=4),),
+    fits=(Fit("mnist-25f", rows=16, synapses=16, clock_hz=60e6, learn_rows=4),),
     buffer=2048,
     program="openFPGALoader --board colorlight-i5 {bitstream}",
     port="/dev/ttyACM0",
-    pll=Pll,
+    pll=RightPll,
 )

@@ -8,7 +8,7 @@ from amaranth.build import Attrs
 from amaranth_boards.orangecrab_r0_2 import OrangeCrabR0_2_25FPlatform
 from amaranth_boards.resources import UARTResource
 
-from popflip.constraints import Board, Fit
+from popflip.constraints import Board, Fit, RightPll
 
 
 class Platform(OrangeCrabR0_2_25FPlatform):
@@ -31,8 +31,9 @@ class Platform(OrangeCrabR0_2_25FPlatform):
 BOARD = Board(
     summary="OrangeCrab r0.2 25F (ECP5)",
     platform=Platform,
-    fits=(Fit("mnist-25f", rows=16, synapses=16, clock_hz=48e6, learn_rows=4),),
+    fits=(Fit("mnist-25f", rows=16, synapses=16, clock_hz=72e6, learn_rows=4),),
     buffer=2048,
     program="dfu-util --device 1209:5af0 --alt 0 --download {bitstream}",
     port="/dev/ttyUSB0",
+    pll=RightPll,
 )

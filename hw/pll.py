@@ -106,9 +106,6 @@ class Ecp5Pll:
     VCO_HZ = (400e6, 800e6)
     OUTPUT_HZ = (3.125e6, 400e6)
 
-    SITE = ""
-    """Where it lies, in nextpnr's words; empty: where nextpnr puts it."""
-
     @property
     def phase_hz(self) -> float:
         """Frequency at the phase detector."""
@@ -181,7 +178,6 @@ class Ecp5Pll:
             o_CLKOP=primary,
             o_LOCK=locked,
             **(secondary if self.secondary else {}),
-            **({"a_BEL": self.SITE} if self.SITE else {}),
         )
         return m
 
