@@ -118,8 +118,8 @@ def flip_cycles(chip: ChipConfig, work: Work, layer: int, changes: Changes) -> i
             drawn = period
             if not steady and index % words % every == 0:
                 left = chip.mask_words[layer] - index % words * lanes // WORD
-                mask = draws * min(max(1, lanes // WORD), left) if index else 1  # while thresholds are found
-                drawn = max(period, mask)
+                made = draws * min(max(1, lanes // WORD), left) if index else 1  # while thresholds are found
+                drawn = max(period, made)
             if chip.fast:
                 passed = max(passed + 1 + marks, taken_before + 1)
                 earliest = passed + 1
