@@ -5,6 +5,7 @@ Run by ``make proof``; not part of the default run of the tests.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import ModuleType
 
 import pytest
@@ -14,6 +15,7 @@ from chips import chip
 from formal import Verdict, inputs_of, missing_tools, mutant, opened, prove
 
 from popflip.hw import accumulate, prng, slots, stream
+from popflip.hw.config import ChipConfig
 
 pytestmark = [
     pytest.mark.proof,
@@ -97,73 +99,80 @@ def test_queue_proof_finds_a_fault(tmp_path, old, new):
 # Accumulate -----------------------------------------------------------------------------------------------------------
 
 SMALL = chip(6, 3, rows=1, lanes=4, mmax=5, dclip=2)
+SINGLE = replace(SMALL, mmax=2, dclip=1)  # δ is +1 or −1, and sums are made another way
 
 
-def step_by_step(counter, delta, enable, positive):
+def step_by_step(shape, counter, delta, enable, positive):
     """``clip(m + δ·a)`` by its meaning: |δ| steps of one towards the sign of ``δ·a``, none of which leaves ±MMAX."""
     up = (delta > 0) == positive
-    for step in range(SMALL.dclip):
+    for step in range(shape.dclip):
         moves = enable & (abs(delta) > step)
         moved = Mux(
-            up, Mux(counter == SMALL.mmax, counter, counter + 1), Mux(counter == -SMALL.mmax, counter, counter - 1)
+            up, Mux(counter == shape.mmax, counter, counter + 1), Mux(counter == -shape.mmax, counter, counter - 1)
         )
         counter = Mux(moves, moved, counter)
     return counter
 
 
-def accumulate_proof(module: ModuleType) -> tuple[Module, list[Value]]:
+def accumulate_proof(module: ModuleType, shape: ChipConfig) -> tuple[Module, list[Value]]:
     """After any sequence of updates the word of counters at any address is what they add up to one by one, saturating,
     and within ±MMAX, for updates that come to one address no oftener than every ``latency`` cycles.
     """
     m = Module()
-    dut = module.Accumulate(SMALL)
+    dut = module.Accumulate(shape)
     opened(m, dut)
-    counter = signed(SMALL.counter_bits)
-    watched = Signal(range(SMALL.counter_depth))  # the solver's choice of an address
+    counter = signed(shape.counter_bits)
+    watched = Signal(range(shape.counter_depth))  # the solver's choice of an address
     held(m, watched)
     taken = dut.valid & (dut.i.address == watched)
     recent = Signal(dut.latency - 1)  # bit c: taken c + 1 cycles ago
     m.d.sync += recent.eq((recent << 1) | taken)
     with m.If(recent.any()):
         m.d.comb += Assume(~taken)
-    m.d.comb += Assume((dut.i.delta >= -SMALL.dclip) & (dut.i.delta <= SMALL.dclip))
+    m.d.comb += Assume((dut.i.delta >= -shape.dclip) & (dut.i.delta <= shape.dclip))
+    m.d.comb += Assume((dut.i.delta != 0) | (shape.dclip > 1))  # rows without an error are not on the list
 
     reads, stored_before = Signal(), Signal.like(dut.counters.read_data.as_value())
     elsewhere = Signal.like(stored_before)  # what other addresses hold
     stored, expected = (
-        Signal(data.ArrayLayout(counter, SMALL.array_synapses), name=name) for name in ("stored", "expected")
+        Signal(data.ArrayLayout(counter, shape.array_synapses), name=name) for name in ("stored", "expected")
     )
     m.d.sync += [reads.eq(dut.counters.read & (dut.counters.read_address == watched)), stored_before.eq(stored)]
     m.d.comb += dut.counters.read_data.as_value().eq(Mux(reads, stored_before, elsewhere))
     with m.If(dut.counters.write & (dut.counters.write_address == watched)):
         m.d.sync += stored.eq(dut.counters.write_data)
-    for lane in range(SMALL.array_synapses):
+    for lane in range(shape.array_synapses):
         enable, positive = dut.i.lanes.enable[lane], dut.i.lanes.positive[lane]
         with m.If(taken):
-            m.d.sync += expected[lane].eq(step_by_step(expected[lane], dut.i.delta, enable, positive))
-        m.d.comb += Assert((stored[lane] >= -SMALL.mmax) & (stored[lane] <= SMALL.mmax))
-        m.d.comb += Assert((expected[lane] >= -SMALL.mmax) & (expected[lane] <= SMALL.mmax))
+            m.d.sync += expected[lane].eq(step_by_step(shape, expected[lane], dut.i.delta, enable, positive))
+        m.d.comb += Assert((stored[lane] >= -shape.mmax) & (stored[lane] <= shape.mmax))
+        m.d.comb += Assert((expected[lane] >= -shape.mmax) & (expected[lane] <= shape.mmax))
     m.d.comb += Assert(recent.any() | (stored == expected))
     m.d.comb += Assert(~recent.any() | dut.busy)
     return m, [watched, elsewhere, dut.valid, dut.i.as_value()]
 
 
-def test_counters_saturate(tmp_path):
-    assert prove(*accumulate_proof(accumulate), accumulate.Accumulate(SMALL).latency + 1, tmp_path) == Verdict.PROVEN
+@pytest.mark.parametrize("shape", [SMALL, SINGLE], ids=["steps", "single"])
+def test_counters_saturate(tmp_path, shape):
+    latency = accumulate.Accumulate(shape).latency
+    assert prove(*accumulate_proof(accumulate, shape), latency + 1, tmp_path) == Verdict.PROVEN
 
 
 @pytest.mark.parametrize(
-    ("old", "new"),
+    ("shape", "old", "new"),
     [
-        ("moved > chip.mmax", "moved > chip.mmax + 1"),
-        ("moved < -chip.mmax, -chip.mmax", "moved < -chip.mmax, -chip.mmax - 1"),
-        ("update.lanes.positive[lane]", "update.lanes.enable[lane]"),
-        ("reading.eq(self.valid)", "reading.eq(self.valid & (self.i.delta != -1))"),
+        (SMALL, "clip(moved, -chip.mmax, chip.mmax)", "clip(moved, -chip.mmax, chip.mmax + 1)"),
+        (SMALL, "clip(moved, -chip.mmax, chip.mmax)", "clip(moved, -chip.mmax - 1, chip.mmax)"),
+        (SMALL, "Mux(update.lanes.positive[lane], update", "Mux(update.lanes.enable[lane], update"),
+        (SMALL, "reading.eq(self.valid)", "reading.eq(self.valid & (self.i.delta != -1))"),
+        (SINGLE, "Mux(down, -chip.mmax, chip.mmax)", "Mux(down, -chip.mmax, chip.mmax + 1)"),
+        (SINGLE, "Mux(down, -chip.mmax, chip.mmax)", "Mux(down, -chip.mmax - 1, chip.mmax)"),
+        (SINGLE, "positive[lane] == update.delta", "enable[lane] == update.delta"),
     ],
-    ids=["too high", "too low", "input of no sign", "lost update"],
+    ids=["too high", "too low", "input of no sign", "lost update", "single high", "single low", "single of no sign"],
 )
-def test_accumulate_proof_finds_a_fault(tmp_path, old, new):
-    assert prove(*accumulate_proof(mutant(accumulate, old, new)), 16, tmp_path) == Verdict.DISPROVED
+def test_accumulate_proof_finds_a_fault(tmp_path, shape, old, new):
+    assert prove(*accumulate_proof(mutant(accumulate, old, new), shape), 16, tmp_path) == Verdict.DISPROVED
 
 
 # Slots ----------------------------------------------------------------------------------------------------------------
