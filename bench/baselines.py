@@ -32,10 +32,14 @@ from popflip.host import build
 from popflip.host.chip_device import ChipDevice
 from popflip.host.device import GoldenDevice
 from popflip.host.experiment import Experiment, prepare
-from popflip.host.run import accuracy, compare, sample_order, steps, train
+from popflip.host.run import accuracy, train
 from popflip.host.settings import Settings
 from popflip.hw.config import ChipConfig
 from popflip.sim.chip import SimulatedChip
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from rules import cycles_per_sample, state_bits, to_stderr
 
 FOLDER = Path(__file__).parents[1] / "tests" / "baselines"
 SMALL_BOARD, SMALL_BATCHES = "ice40_hx8k_b_evn", 4
@@ -56,46 +60,21 @@ def simulated(fit: Fit, config: AnyConfig) -> ChipDevice:
     return ChipDevice(SimulatedChip(chip_of(fit, config), None, to_stderr), config, "the simulated chip")
 
 
-def to_stderr(line: str) -> None:
-    """Say what is being waited for."""
-    print(line, file=sys.stderr, flush=True)
-
-
 # A board ----------------------------------------------------------------------------------------------------------
 
 
 def learned(experiment: Experiment, fit: Fit, points: int) -> dict[str, Any]:
     """Cycles of a training sample and of an inference, and accuracy, of the run with the preset's seed."""
-    config, x, y = experiment.config, experiment.x_train, experiment.y_train
-    total = config.batches(len(y))
-    count = sum(1 for _ in sample_order(len(y), config))
-    looked_at = {count * (2 * point + 1) // (2 * points) for point in range(points)}
-    samples = cycles = 0
-    with GoldenDevice(config) as golden, simulated(fit, config) as chip:
-        golden.reset()
-        for number, (index, step) in enumerate(steps(len(y), config, 0, total)):
-            k = config.schedule(index, total)
-            if number in looked_at:
-                chip.load(golden.state(), golden.status())
-                before = chip.status().cycles
-                chip.train(x[step], y[step])
-                chip.end_batch(k)
-                after = chip.status()
-                assert before is not None and after.cycles is not None
-                cycles += after.cycles["total"] - before["total"]
-                samples += len(step)
-            golden.train(x[step], y[step])
-            golden.end_batch(k)
-            if number in looked_at:
-                compare(chip, golden, after)
+    with GoldenDevice(experiment.config) as golden, simulated(fit, experiment.config) as chip:
+        cycles = cycles_per_sample(experiment, golden, chip, points)
         tested = experiment.x_test[:INFERENCES]
         before = chip.status().cycles
         chip.infer(tested)
-        after = chip.status()
-        assert before is not None and after.cycles is not None
+        after = chip.status().cycles
+        assert before is not None and after is not None
         return {
-            "cycles_a_sample": round(cycles / samples, 1),
-            "cycles_an_inference": round((after.cycles["total"] - before["total"]) / len(tested), 1),
+            "cycles_a_sample": round(cycles, 1),
+            "cycles_an_inference": round((after["total"] - before["total"]) / len(tested), 1),
             "accuracy": accuracy(golden.infer(experiment.x_test), experiment.y_test),
         }
 
@@ -145,8 +124,6 @@ def measured(report: dict[str, Any], points: int, seeds: int, data_dir: Path | N
     fit = fit_of(report)
     run = run_of(replace(fit, clock_hz=0, seed=0, router=""), points, seeds, data_dir)
     config = PRESETS[fit.preset].config
-    synapses = sum(rows * count for rows, count in zip(config.rows, config.synapses, strict=True))
-    chip = chip_of(fit, config)
     return {
         "board": report["board"],
         "preset": fit.preset,
@@ -158,7 +135,7 @@ def measured(report: dict[str, Any], points: int, seeds: int, data_dir: Path | N
         "sha256": report["sha256"],
         "points": points,
         **run,
-        "state_bits": synapses * (chip.weight_bits + chip.counter_bits),
+        "state_bits": state_bits(config),
     }
 
 

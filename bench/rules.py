@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from popflip.golden.config import PRESETS, AnyConfig, ConfigError, Precision, Rule
-from popflip.host.device import DEFAULT_ROWS, DEFAULT_SYNAPSES, open_device
+from popflip.host.device import DEFAULT_ROWS, DEFAULT_SYNAPSES, Device, open_device
 from popflip.host.experiment import Experiment, prepare
 from popflip.host.run import accuracy, compare, sample_order, steps
 from popflip.host.settings import Settings
@@ -84,33 +84,29 @@ def learn(experiment: Experiment, seeds: int) -> Learned:
     return Learned(right / seeds, taught / seeds)
 
 
-def cycles_per_sample(experiment: Experiment, rows: int, columns: int, points: int) -> float:
-    """Cycles a sample takes the simulated chip, the mean of some steps of golden's run."""
+def cycles_per_sample(experiment: Experiment, golden: Device, chip: Device, points: int) -> float:
+    """Cycles a sample takes ``chip``, the mean of ``points`` steps of the run that ``golden`` makes from end to end."""
     config, x, y = experiment.config, experiment.x_train, experiment.y_train
     total = config.batches(len(y))
     count = sum(1 for _ in sample_order(len(y), config))
     looked_at = {count * (2 * point + 1) // (2 * points) for point in range(points)}
     samples = cycles = 0
-    with (
-        open_device("golden", config) as golden,
-        open_device("sim", config, rows, columns, announce=to_stderr) as chip,
-    ):
-        golden.reset()
-        for number, (index, step) in enumerate(steps(len(y), config, 0, total)):
-            k = config.schedule(index, total)
-            if number in looked_at:
-                chip.load(golden.state(), golden.status())
-                before = chip.status().cycles
-                chip.train(x[step], y[step])
-                chip.end_batch(k)
-                after = chip.status()
-                assert before is not None and after.cycles is not None
-                cycles += after.cycles["total"] - before["total"]
-                samples += len(step)
-            golden.train(x[step], y[step])
-            golden.end_batch(k)
-            if number in looked_at:
-                compare(chip, golden, after)
+    golden.reset()
+    for number, (index, step) in enumerate(steps(len(y), config, 0, total)):
+        k = config.schedule(index, total)
+        if number in looked_at:
+            chip.load(golden.state(), golden.status())
+            before = chip.status().cycles
+            chip.train(x[step], y[step])
+            chip.end_batch(k)
+            after = chip.status()
+            assert before is not None and after.cycles is not None
+            cycles += after.cycles["total"] - before["total"]
+            samples += len(step)
+        golden.train(x[step], y[step])
+        golden.end_batch(k)
+        if number in looked_at:
+            compare(chip, golden, after)
     return cycles / samples
 
 
@@ -178,7 +174,9 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{preset}: left out: {error}")
             continue
         learned = learn(experiment, options.seeds)
-        cycles = cycles_per_sample(experiment, options.rows, options.synapses, options.points)
+        config, array = experiment.config, (options.rows, options.synapses)
+        with open_device("golden", config) as golden, open_device("sim", config, *array, announce=to_stderr) as chip:
+            cycles = cycles_per_sample(experiment, golden, chip, options.points)
         print(line(row(preset, experiment.config, learned, cycles)), flush=True)
     if options.builds:
         print("\n".join(builds(options.builds)))

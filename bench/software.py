@@ -34,7 +34,10 @@ from popflip.host.device import GoldenDevice  # noqa: E402
 from popflip.host.experiment import Experiment, prepare  # noqa: E402
 from popflip.host.run import accuracy, train  # noqa: E402
 from popflip.host.settings import Settings  # noqa: E402
-from popflip.hw.config import ChipConfig  # noqa: E402
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from rules import state_bits  # noqa: E402
 
 COLUMNS = (("learner", -51), ("epochs", 6), ("accuracy", 8), ("trained/s", 9), ("inferred/s", 10), ("state", 11))
 CLAUSES, THRESHOLD, SPECIFICITY = 1000, 1000, 10.0  # of the Tsetlin machine; T and s about what its papers use on MNIST
@@ -125,8 +128,6 @@ def popflip(data: Experiment, budget: Budget) -> Result:
         epochs, seconds = budget.run(epoch)
         inference = timed(lambda: predictions.append(device.infer(data.x_test)))
         trained = device.status().samples
-    chip = ChipConfig.of(config)
-    synapses = sum(rows * count for rows, count in zip(config.rows, config.synapses, strict=True))
     return Result(
         name=f"popflip golden, {'-'.join(map(str, config.layers))} {config.precision}",
         epochs=epochs,
@@ -135,7 +136,7 @@ def popflip(data: Experiment, budget: Budget) -> Result:
         seconds=seconds,
         inferred=len(data.y_test),
         inference_seconds=inference,
-        state=synapses * (chip.weight_bits + chip.counter_bits),
+        state=state_bits(config),
     )
 
 
