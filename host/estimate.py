@@ -31,37 +31,34 @@ ENOUGH = 1.02
 
 
 @dataclass(frozen=True)
+class Use:
+    """So many of ``available`` on the FPGA are ``used``; with more than ``most`` place and route does not end."""
+
+    name: str
+    used: int
+    available: int
+    most: int
+
+
+@dataclass(frozen=True)
 class Estimate:
-    """A chip on a board. ``cells``, ``block_rams``, ``single_port``: used. ``work`` is the run it was counted for."""
+    """A chip on a board. ``work`` is the run it was counted for."""
 
     chip: ChipConfig
     board: Board
     clock_hz: float
     cycles: Cycles
     work: Work
-    cells: int
-    block_rams: int
-    single_port: int
 
     @property
-    def device(self) -> resources.Device:
-        """The board's FPGA."""
-        return resources.device(self.board)
+    def uses(self) -> list[Use]:
+        """What it takes of the board's FPGA."""
+        return uses(self.board, self.chip)
 
     @property
-    def shortage(self) -> str:
-        """What there is too little of; empty if it fits."""
-        there = self.device
-        short = [
-            f"{used} of {available} {name}"
-            for used, available, name in (
-                (self.cells, int(there.family.full * there.cells), there.cell_name),
-                (self.block_rams, there.block_rams, "block RAMs"),
-                (self.single_port, there.single_port, "single-port RAMs"),
-            )
-            if used > available
-        ]
-        return ", ".join(short)
+    def cells(self) -> int:
+        """Logic cells or LUTs."""
+        return self.uses[0].used
 
     @property
     def per_sample(self) -> float:
@@ -83,32 +80,32 @@ class Estimate:
         return "forward: the MAC array; more --rows, or fewer --synapses where words are skipped"
 
 
+def uses(board: Board, chip: ChipConfig) -> list[Use]:
+    """What ``chip`` takes of what the board's FPGA has: logic first, and what both have none of left out."""
+    device = resources.device(board)
+    family = device.family
+    found = [
+        Use(device.cell_name, resources.cells(chip, family), device.cells, int(family.full * device.cells)),
+        Use("block RAMs", resources.block_rams(chip, board.buffer, family), device.block_rams, device.block_rams),
+        Use("single-port RAMs", resources.single_port(chip), device.single_port, device.single_port),
+    ]
+    return [use for use in found if use.used or use is not found[-1]]
+
+
+def shortage(found: list[Use]) -> str:
+    """What there is too little of; empty if all fits."""
+    return ", ".join(f"{use.used} of {use.most} {use.name}" for use in found if use.used > use.most)
+
+
 def of(board: Board, fit: Fit, chip: ChipConfig, work: Work) -> Estimate:
     """The estimate of one chip."""
-    return Estimate(
-        chip=chip,
-        board=board,
-        clock_hz=fit.clock_hz,
-        cycles=of_work(chip, work),
-        work=work,
-        cells=resources.cells(chip, resources.device(board).family),
-        block_rams=resources.block_rams(chip, board.buffer, resources.device(board).family),
-        single_port=resources.single_port(chip),
-    )
+    return Estimate(chip, board, fit.clock_hz, of_work(chip, work), work)
 
 
 def better(board: Board, fit: Fit, chip: ChipConfig, work: Work) -> list[Estimate]:
     """Geometries that fit the board, fastest first, by a part of the run; of those equally fast the smaller one."""
     part = work.part(SAMPLED_BATCHES)
-    device = resources.device(board)
-    family = device.family
-    found = []
-    for candidate in _geometries(chip):
-        if resources.cells(candidate, family) > family.full * device.cells:
-            continue
-        if resources.block_rams(candidate, board.buffer, family) > device.block_rams:
-            continue
-        found.append(of(board, fit, candidate, part))
+    found = [of(board, fit, candidate, part) for candidate in _geometries(chip) if not shortage(uses(board, candidate))]
     frontier: list[Estimate] = []
     for estimate in sorted(found, key=lambda estimate: (estimate.cells, estimate.per_sample)):
         if not frontier or estimate.per_sample * ENOUGH < frontier[-1].per_sample:
@@ -119,8 +116,11 @@ def better(board: Board, fit: Fit, chip: ChipConfig, work: Work) -> list[Estimat
 def _geometries(chip: ChipConfig) -> Iterator[ChipConfig]:
     rows = [1 << bit for bit in range(MOST_ROWS.bit_length()) if 1 << bit < 2 * max(chip.rows)]
     for array_rows, synapses, banks in product(rows, WIDTHS, BANKS):
-        if banks <= min(array_rows, synapses) and synapses < 2 * max(chip.synapses):
-            yield replace(chip, array_rows=array_rows, array_synapses=synapses, learn_rows=banks, store_samples=0)
+        if synapses < 2 * max(chip.synapses):
+            try:
+                yield replace(chip, array_rows=array_rows, array_synapses=synapses, learn_rows=banks, store_samples=0)
+            except ConfigError:  # no such chip: more banks than rows, or a compact one that is large
+                continue
 
 
 def chosen(found: list[Estimate], board: Board) -> ChipConfig:
@@ -138,7 +138,7 @@ def ranking(found: list[Estimate]) -> list[str]:
         lines.append(
             f"  --rows {chip.array_rows} --synapses {chip.array_synapses} --learn-rows {chip.learn_rows}: "
             f"{estimate.per_sample:.0f} cycles a sample, {estimate.clock_hz / estimate.per_sample:,.0f} samples/s, "
-            f"{estimate.cells} {estimate.device.cell_name}, {estimate.block_rams} block RAMs"
+            + ", ".join(f"{use.used} {use.name}" for use in estimate.uses)
         )
     return lines
 
@@ -153,7 +153,7 @@ def check(experiment: Experiment) -> None:
 
 def rows(estimate: Estimate) -> list[tuple[str, str]]:
     """Names and values of the table shown."""
-    chip, cycles, device = estimate.chip, estimate.cycles, estimate.device
+    chip, cycles = estimate.chip, estimate.cycles
     share = 100 / cycles.total
     parts = ("forward_busy", "learn_busy", "select", "flip")
     samples = estimate.clock_hz / estimate.per_sample
@@ -178,11 +178,8 @@ def rows(estimate: Estimate) -> list[tuple[str, str]]:
             f"link, {estimate.board.baud} baud",
             f"{link:,.0f} samples/s" + (": the limit, unless replayed" if link < samples else ""),
         ),
-        (device.cell_name, f"{estimate.cells} of {device.cells}"),
-        ("block RAMs", f"{estimate.block_rams} of {device.block_rams}"),
+        *((use.name, f"{use.used} of {use.available}") for use in estimate.uses),
     ]
-    if estimate.single_port:
-        table.append(("single-port RAMs", f"{estimate.single_port} of {device.single_port}"))
-    if estimate.shortage:
-        table.append(("does not fit", f"needs {estimate.shortage}"))
+    if short := shortage(estimate.uses):
+        table.append(("does not fit", f"needs {short}"))
     return table

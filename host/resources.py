@@ -19,7 +19,7 @@ from popflip.hw.activations import activation_words
 from popflip.hw.config import ChipConfig
 from popflip.hw.forward import sum_shape
 from popflip.hw.score import neurons
-from popflip.hw.spram import SPRAMS
+from popflip.hw.spram import SPRAM_BITS, SPRAM_WORDS, SPRAMS
 from popflip.hw.status import HALF
 from popflip.hw.weights import WIDEST_DEPTH
 
@@ -182,8 +182,13 @@ def block_rams(chip: ChipConfig, buffer_bytes: int, family: Family) -> int:
 
 
 def single_port(chip: ChipConfig) -> int:
-    """Single-port RAMs of a chip: all of a compact one's counters are in them."""
-    return SPRAMS if chip.compact else 0
+    """Single-port RAMs of a chip: the counters of a compact one lie side by side in them. None is deeper than one; what
+    would be needs all of them once more.
+    """
+    if not chip.compact:
+        return 0
+    beside = ceil(chip.counter_bits * chip.array_synapses / SPRAM_BITS)
+    return beside if chip.counter_depth <= SPRAM_WORDS else SPRAMS * ceil(chip.counter_depth / SPRAM_WORDS)
 
 
 def cells(chip: ChipConfig, family: Family) -> int:

@@ -57,7 +57,7 @@ def test_flags_win_over_what_fits_the_board(capsys):
 def test_auto_takes_the_fastest_that_fits(capsys, digits):
     board, fit, chip, work = digits
     found = estimate.better(board, fit, chip, work)
-    assert all(not each.shortage for each in found)
+    assert all(not estimate.shortage(each.uses) for each in found)
     assert all(fast.per_sample < slow.per_sample and fast.cells > slow.cells for fast, slow in pairwise(found))
     said = table(capsys, "--board", "icebreaker", "--auto")
     best = found[0].chip
@@ -86,3 +86,14 @@ def test_each_limit_has_its_words(digits):
     assert wide.limit.startswith("learn: ")
     huge = estimate.of(board, fit, replace(chip, array_rows=32, array_synapses=64, learn_rows=32), work)
     assert huge.limit.startswith("the byte a cycle ")
+
+
+def test_a_compact_chip_has_other_geometries_and_single_port_ram(digits):
+    board, fit, chip, work = digits
+    compact = replace(chip, compact=True, slots=2)
+    found = estimate.better(board, fit, compact, work)
+    shapes = {(each.chip.array_rows, each.chip.array_synapses) for each in found}
+    assert shapes and all(rows <= synapses <= 8 for rows, synapses in shapes)
+    assert all([use.name for use in each.uses][-1] == "single-port RAMs" for each in found)
+    deep = replace(compact, layers=(784, 512, 10), array_rows=4, array_synapses=4)
+    assert "single-port RAMs" in estimate.shortage(estimate.uses(board, deep))
