@@ -67,7 +67,7 @@ def of_work(chip: ChipConfig, work: Work) -> Cycles:
 
 def forward_cycles(chip: ChipConfig, work: Work) -> NDArray[np.int64]:
     """Words issued to the array, ``[samples, L]``: a group of ``P`` rows at a time, all words of the layers above."""
-    above = [groups * words for groups, words in zip(chip.groups[1:], chip.words[1:], strict=True)]
+    above = [groups * words for groups, words in zip(chip.groups[1:], chip.array_words[1:], strict=True)]
     first = work.words[chip.array_synapses] * chip.groups[0]
     return np.column_stack([first, *(np.full(len(first), cycles) for cycles in above)])
 
@@ -177,7 +177,7 @@ def _batch(
             continue
         turn = 1 - turn
         sample[current], ready[current] = None, array
-        verdict = array + latency + chip.classes + VERDICT
+        verdict = array + latency + chip.fold.bit_length() - 1 + chip.classes + VERDICT
         if taught[index]:
             verdict = learned = max(learned, verdict) + next(learns)
             array += next(waits)

@@ -124,7 +124,7 @@ def memories(chip: ChipConfig, buffer_bytes: int) -> list[Block]:
     if chip.compact:
         return _compact_memories(chip, buffer_bytes)
     blocks = [
-        *(Block(f"weights {bank}", word, chip.weight_depth) for bank in range(rows)),
+        *(Block(f"weights {bank}", word, chip.array_depth) for bank in range(rows)),
         *(Block(f"counters {b}", chip.counter_bits * lanes, chip.counter_depth) for b in range(chip.learn_rows)),
         Block("inputs", lanes + (chip.words[0] - 1).bit_length(), slots << ceil_log2(chip.words[0]), readers=2),
         Block("status", 32, 10 + chip.depth),
@@ -132,13 +132,10 @@ def memories(chip: ChipConfig, buffer_bytes: int) -> list[Block]:
     ]
     hidden = activation_words(chip)
     if hidden:
-        width = max(rows, lanes)
-        depth = slots << ceil_log2(max(1, hidden >> ceil_log2(width // lanes)))
-        planes = 2 if chip.rule == Rule.GFT else 1
-        blocks += [
-            Block("activations", width, depth, pieces=width // rows),
-            Block("activations, for learning", planes * width, depth, pieces=width // rows),
-        ]
+        for planes, words in ((1, chip.fold), (2 if chip.rule == Rule.GFT else 1, 1)):
+            width = max(rows, words * lanes)
+            depth = slots << ceil_log2(max(1, hidden >> ceil_log2(width // lanes)))
+            blocks.append(Block("activations", planes * width, depth, pieces=width // rows))
     if chip.rule == Rule.LBE:
         blocks += [
             Block("classifiers", chip.classes, neurons(chip)),

@@ -10,7 +10,9 @@ Layer ``l`` has ``R = rows[l]`` rows of ``W = words[l]`` words of ``N`` synapses
 ``g·N + b``; lanes past the bias are pads, which hold zero bits.
 
 * Weights lie in ``P`` banks. Row ``o`` is in bank ``o mod P`` at address ``weight_base[l] + (o div P)·W + g``, so that
-  one address, counting up, feeds ``P`` rows.
+  one address, counting up, feeds ``P`` rows. A last layer of few rows is folded (:attr:`ChipConfig.fold`): what is at
+  that place for all others lies in another bank, so that the array takes ``fold`` words of each row in one cycle
+  (:class:`popflip.hw.weights.Weights`).
 * Counters lie in as many banks as learning takes rows in a cycle, ``Pc``. Row ``o`` is in bank ``o mod Pc`` at address
   ``counter_base[l] + g·⌈R/Pc⌉ + o div Pc``: learning visits the rows of one word after another, so an address is a sum,
   never a product. Words of rows that are not there, in the last of them, hold zero bits.
@@ -20,6 +22,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import accumulate
+
+from amaranth.utils import ceil_log2
 
 from popflip.golden.config import WORD, AnyConfig, ConfigError, Network, Precision, Rule
 
@@ -166,14 +170,34 @@ class ChipConfig(Network):
         return tuple(-(-rows // self.array_rows) for rows in self.rows)
 
     @property
+    def fold(self) -> int:
+        """Words of a last layer's row that the array takes in one cycle, a power of two: 1, or more in fast chips of
+        GFT whose ``P`` rows are more than that layer needs. It is then ``P/fold`` rows × ``fold·N`` synapses."""
+        if not self.fast or self.rule != Rule.GFT or self.depth == 1:
+            return 1
+        rows = max(1 << ceil_log2(self.rows[-1]), self.learn_rows)
+        return max(1, min(self.array_rows // rows, 1 << ceil_log2(self.words[-1])))
+
+    @property
+    def array_words(self) -> tuple[int, ...]:
+        """Words of a row of each layer as the array takes them: ``fold`` at once of the last."""
+        return (*self.words[:-1], -(-self.words[-1] // self.fold))
+
+    @property
     def weight_base(self) -> tuple[int, ...]:
-        """First weight address of each layer."""
-        return _bases(groups * words for groups, words in zip(self.groups, self.words, strict=True))
+        """First weight address of each layer; that of a folded one is a multiple of ``fold``."""
+        *others, last = _bases(groups * words for groups, words in zip(self.groups, self.words, strict=True))
+        return (*others, -(-last // self.fold) * self.fold)
 
     @property
     def weight_depth(self) -> int:
+        """Weight addresses of each of the ``P`` banks."""
+        return self.weight_base[-1] + self.groups[-1] * self.words[-1]
+
+    @property
+    def array_depth(self) -> int:
         """Words in each of the ``P`` weight banks."""
-        return sum(groups * words for groups, words in zip(self.groups, self.words, strict=True))
+        return self.weight_base[-1] + self.groups[-1] * self.array_words[-1]
 
     @property
     def counter_rows(self) -> tuple[int, ...]:

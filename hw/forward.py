@@ -11,6 +11,9 @@
 A layer needs the one below to be whole, and the pipeline is several cycles long, so two samples go through in turn:
 while one drains, the other's words fill the array. The last layers leave in the order the samples came.
 
+A last layer has few rows, ten for digits, and would leave most of a large array idle. There the array is folded: ``F``
+parts of its rows each take another word of the same rows, and their sums are added up (:attr:`.ChipConfig.fold`).
+
 LBE (arXiv 2412.00119) has no bias, inputs of ±1 in the first layer too, an activation of +1 at ``v = 0``, and wants the
 sums of every layer, all of a sample before those of the next. A layer's weights change with every sample, so it waits
 until they are settled.
@@ -21,6 +24,7 @@ from __future__ import annotations
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from popflip.golden.config import Rule
 
@@ -45,10 +49,12 @@ def lane_layout(chip: ChipConfig) -> data.StructLayout:
 
 def hidden_lanes(chip: ChipConfig, layer, last_word, active):
     """The inputs of a layer that is not fed with 0 and 1: ±1 for a neuron, +1 for the bias, 0 for pads
-    (``lane_layout``)."""
-    full = (1 << chip.array_synapses) - 1
-    enable = of_layer(layer, [chip.real_lanes(index, chip.words[index] - 1) for index in range(chip.depth)])
-    bias = of_layer(layer, [chip.bias << chip.layers[index] % chip.array_synapses for index in range(chip.depth)])
+    (``lane_layout``; with more lanes if ``active`` has)."""
+    lanes = len(active)
+    full = (1 << lanes) - 1
+    real = [synapses % lanes or lanes for synapses in chip.synapses]  # lanes of a layer's last word
+    enable = of_layer(layer, [(1 << count) - 1 for count in real])
+    bias = of_layer(layer, [chip.bias << count - 1 for count in real])
     return Cat(Mux(last_word, enable, full), Mux(last_word, active | bias, active))
 
 
@@ -75,7 +81,8 @@ class MacArray(wiring.Component):
 
     Members
     -------
-    ``lanes`` : In(lane_layout), ``weights`` : In(P × N weights)
+    ``lanes`` : In(F × lane_layout), ``weights`` : In(P × N weights)
+        The first ``P/F`` rows take the first ``lanes``, and so on.
     ``o`` : Out(P × signed)
 
     Latency :attr:`latency` cycles; a result every cycle. In fast chips products are registered before they are
@@ -89,7 +96,7 @@ class MacArray(wiring.Component):
         self.product_shape = signed(chip.array_synapses.bit_length() + 1)
         super().__init__(
             {
-                "lanes": In(lane_layout(chip)),
+                "lanes": In(data.ArrayLayout(lane_layout(chip), chip.fold)),
                 "weights": In(data.ArrayLayout(weight_word(chip), chip.array_rows)),
                 "o": Out(data.ArrayLayout(self.product_shape, chip.array_rows)),
             }
@@ -99,18 +106,23 @@ class MacArray(wiring.Component):
         m = Module()
         chip = self.chip
         lanes = chip.array_synapses
-        enable, positive = self.lanes.enable, self.lanes.positive
+        parts = [self.lanes[part] for part in range(chip.fold)]
 
         if chip.weight_bits == 1:
             # Every enabled lane is +1 or −1, in every row alike: v = 2·popcount(plus) − popcount(enable).
-            m.submodules.enabled = enabled = Popcount(lanes)
-            m.d.comb += enabled.i.eq(delayed(m, enable, self.spread))
+            counts = []
+            for number, part in enumerate(parts):
+                m.submodules[f"enabled{number}"] = enabled = Popcount(lanes)
+                m.d.comb += enabled.i.eq(delayed(m, part.enable, self.spread))
+                counts.append(enabled.o)
         for row in range(chip.array_rows):
+            number = row * chip.fold // chip.array_rows
+            enable, positive = parts[number].enable, parts[number].positive
             word = self.weights[row].as_value()
             m.submodules[f"plus{row}"] = plus = Popcount(lanes)
             if chip.weight_bits == 1:
                 m.d.comb += plus.i.eq(delayed(m, enable & ~(word ^ positive), self.spread))
-                m.d.sync += self.o[row].eq((plus.o << 1) - enabled.o)
+                m.d.sync += self.o[row].eq((plus.o << 1) - counts[number])
             else:
                 nonzero, negative = word[0::2], word[1::2]
                 m.submodules[f"minus{row}"] = minus = Popcount(lanes)
@@ -146,15 +158,16 @@ class Forward(wiring.Component):
     ``waiting`` : Out(1)
         A sample is here, or offered, and the array takes nothing.
 
-    A sample takes Σ_l groups[l] × words[l] cycles of the array (first-layer words without a one are not there), and
-    two samples hide each other's latency where a layer takes at least :attr:`latency` cycles.
+    A sample takes Σ_l groups[l] × array_words[l] cycles of the array (first-layer words without a one are not there),
+    and two samples hide each other's latency where a layer takes at least :attr:`latency` cycles; in fast chips the
+    last one need not.
     """
 
     def __init__(self, chip: ChipConfig):
         self.chip = chip
         self.mac = MacArray(chip)
         # S0 to S1 to S2, the array, the sum over words, activations
-        self.latency = 1 + chip.read_latency + self.mac.latency + 2
+        self.latency = 1 + chip.read_latency + self.mac.latency + 2 + exact_log2(chip.fold)
         super().__init__(
             {
                 "i": In(stream.Signature(sample_layout(chip))),
@@ -165,10 +178,10 @@ class Forward(wiring.Component):
                     else {"settled": In(chip.depth)}
                 ),
                 "inputs": Out(InputReadSignature(chip)),
-                "activations": Out(ActivationReadSignature(chip)),
+                "activations": Out(ActivationReadSignature(chip, chip.fold)),
                 "hold": In(1),
                 "weights_read": Out(1),
-                "weights_address": Out(range(chip.weight_depth)),
+                "weights_address": Out(range(chip.array_depth)),
                 "weights_ready": In(1),
                 "weights_data": In(data.ArrayLayout(weight_word(chip), chip.array_rows)),
                 "store": Out(1),
@@ -191,14 +204,14 @@ class Forward(wiring.Component):
 
         # Two samples in turn ------------------------------------------------------------------------------------------
         places = {
-            "last_word": range(max(chip.words)),
+            "last_word": range(max(chip.array_words)),
             "last_group": range(max(chip.groups)),
-            "address": range(chip.weight_depth),  # of the first word
+            "address": range(chip.array_depth),  # of the first word
         }
 
         def look_up(layer, listed) -> dict[str, Value]:
             """A layer's :data:`places`; ``listed`` words are in the first one's list."""
-            last_words = of_layer(layer, [words - 1 for words in chip.words])
+            last_words = of_layer(layer, [words - 1 for words in chip.array_words])
             return {
                 "last_word": Mux(layer == 0, listed - 1, last_words),
                 "last_group": of_layer(layer, [groups - 1 for groups in chip.groups]),
@@ -207,13 +220,16 @@ class Forward(wiring.Component):
 
         context_layout = data.StructLayout(
             {
-                "valid": 1,  # a sample is here, until its last sums have left
+                "valid": 1,  # a sample is here, until its last sums have left, or `hands_on`: until all is issued
                 "ready": 1,  # `layer` may be issued: the layer below is whole
                 "layer": range(depth),
                 "sample": sample_layout(chip),
                 **(places if chip.fast else {}),  # of `layer`, looked up beforehand
             }
         )
+        # A last layer may be shorter than the pipeline, so its sample makes room for the next one once it is issued.
+        # Its sums are still under way; no other ones of the same context are before their hidden layers have left it.
+        hands_on = chip.fast and gft and depth > 1
         context = Array(Signal(context_layout, name=f"context{index}") for index in range(2))
         load = Signal()  # the context the next sample goes into; they alternate
         turn = Signal()  # the context whose last layer is to be issued next; they alternate too
@@ -234,11 +250,11 @@ class Forward(wiring.Component):
         running = Signal()  # a layer of a sample is being issued …
         current = Signal()  # … of this context
         layer = Signal(range(depth))
-        word = Signal(range(max(chip.words)))  # of the row, or of the sample's list in the first layer
+        word = Signal(range(max(chip.array_words)))  # of the row, or of the sample's list in the first layer
         word_last = Signal.like(word)
         group = Signal(range(max(chip.groups)))
         group_last = Signal.like(group)
-        row_address = Signal(range(chip.weight_depth))  # of the group's first word
+        row_address = Signal(range(chip.array_depth))  # of the group's first word
 
         groups_out = Signal(range(RESULT_GROUPS + 1))  # groups of sums issued that have not left `o`
         last_layer = layer == depth - 1
@@ -256,7 +272,7 @@ class Forward(wiring.Component):
         with m.If(issue):
             m.d.sync += word.eq(Mux(ends_row, 0, word + 1))
             with m.If(ends_row):
-                m.d.sync += [group.eq(group + 1), row_address.eq(row_address + of_layer(layer, chip.words))]
+                m.d.sync += [group.eq(group + 1), row_address.eq(row_address + of_layer(layer, chip.array_words))]
 
         # What to issue next: the other sample where it can go, else the same one, else nothing.
         if gft:
@@ -297,16 +313,23 @@ class Forward(wiring.Component):
                 if not gft:
                     m.d.sync += unsettled.eq((unsettled & ~self.settled) | (1 << next_layer))
 
+        if hands_on:
+            leaving = Array(Signal(sample_layout(chip), name=f"leaving{index}") for index in range(2))
+            with m.If(issue & last_layer):
+                m.d.sync += leaving[current].eq(context[current].sample)
+                with m.If(ends_layer):
+                    m.d.sync += context[current].valid.eq(0)
+
         slot = context[current].sample.slot
+        base = of_layer(layer, [activation_base(chip, index) if index else 0 for index in range(depth)])
+        fold_bits = exact_log2(chip.fold)
         m.d.comb += [
             self.inputs.en.eq(issue & (layer == 0)),
             self.inputs.slot.eq(slot),
             self.inputs.position.eq(word),
             self.activations.en.eq(issue & (layer != 0)),
             self.activations.slot.eq(slot),
-            self.activations.word.eq(
-                of_layer(layer, [activation_base(chip, index) if index else 0 for index in range(depth)]) + word
-            ),
+            self.activations.word.eq(base + (Mux(last_layer, word << fold_bits, word) if fold_bits else word)),
         ]
 
         # S1: the inputs are here, the weights are asked for -----------------------------------------------------------
@@ -338,17 +361,20 @@ class Forward(wiring.Component):
             ]
 
         first_layer = s1.layer == 0
-        s1_lanes = Signal(lane_layout(chip))
+        s1_lanes = Signal(data.ArrayLayout(lane_layout(chip), chip.fold))
         if not gft:
             signs = Mux(first_layer, self.inputs.data.bits, self.activations.active)
-            m.d.comb += s1_lanes.as_value().eq(hidden_lanes(chip, s1.layer, s1.ends_row, signs))
+            m.d.comb += s1_lanes[0].as_value().eq(hidden_lanes(chip, s1.layer, s1.ends_row, signs))
         else:
-            m.d.comb += s1_lanes.enable.eq(self.inputs.data.bits)
-            m.d.comb += s1_lanes.positive.eq(self.inputs.data.bits)
-            if depth > 1:
-                hidden = hidden_lanes(chip, s1.layer, s1.ends_row, self.activations.active)
+            for part in s1_lanes:
+                m.d.comb += [part.enable.eq(self.inputs.data.bits), part.positive.eq(self.inputs.data.bits)]
+            if depth > 1 and not fold_bits:
                 with m.If(~first_layer):
-                    m.d.comb += s1_lanes.as_value().eq(hidden)
+                    m.d.comb += (
+                        s1_lanes[0].as_value().eq(hidden_lanes(chip, s1.layer, s1.ends_row, self.activations.active))
+                    )
+            elif depth > 1:
+                self._folded_lanes(m, s1_lanes, s1, issue, word)
         m.d.comb += [
             self.weights_read.eq(s1.valid),
             self.weights_address.eq(s1_row_address + Mux(first_layer, self.inputs.data.index, s1_word)),
@@ -358,7 +384,7 @@ class Forward(wiring.Component):
 
         # S2: the weights are here; from here on nothing waits ---------------------------------------------------------
         s2 = Signal(tag_layout)
-        s2_lanes = Signal(lane_layout(chip))
+        s2_lanes = Signal.like(s1_lanes)
         m.d.sync += [s2.eq(s1), s2.valid.eq(self.busy), s2_lanes.eq(s1_lanes)]
         s2 = delayed(m, s2, chip.read_latency - 1)
         m.d.comb += [
@@ -419,6 +445,11 @@ class Forward(wiring.Component):
                     m.d.sync += [context[stored_context][name].eq(value) for name, value in found.items()]
 
         # Sums to be compared ------------------------------------------------------------------------------------------
+        sums = list(v)
+        for _ in range(fold_bits):
+            half = len(sums) // 2
+            pairs = zip(sums[:half], sums[half:], strict=True)
+            sums = [delayed(m, (low + high)[: len(low)].as_signed(), 1) for low, high in pairs]
         finals = [(count - 1) % rows for count in chip.rows]  # last row of a layer's last group
         final = finals[-1] if gft else of_layer(done.layer, finals)
         results = self.o
@@ -427,12 +458,35 @@ class Forward(wiring.Component):
             wiring.connect(m, queue.o, wiring.flipped(self.o))
             results = queue.i
         m.d.comb += [
-            results.valid.eq(done.valid & (done_last_layer if gft else 1)),
-            results.payload.items.as_value().eq(v.as_value()),
-            results.payload.final.eq(Mux(done.ends_layer, final, rows - 1)),
-            results.payload.last.eq(done.ends_layer),
-            results.payload.tag.eq(finished.sample),
+            results.valid.eq(delayed(m, done.valid & (done_last_layer if gft else 1), fold_bits)),
+            results.payload.items.as_value().eq(Cat(sums)),
+            results.payload.final.eq(Mux(delayed(m, done.ends_layer, fold_bits), final, rows - 1)),
+            results.payload.last.eq(delayed(m, done.ends_layer, fold_bits)),
+            results.payload.tag.eq(leaving[delayed(m, done.context, fold_bits)] if hands_on else finished.sample),
         ]
-        with m.If(done.valid & done_last_layer & done.ends_layer):
-            m.d.sync += finished.valid.eq(0)
+        if not hands_on:
+            with m.If(done.valid & done_last_layer & done.ends_layer):
+                m.d.sync += finished.valid.eq(0)
         return m
+
+    def _folded_lanes(self, m: Module, lanes: data.View, tag: data.View, issue: Value, word: Value) -> None:
+        """What goes to the parts of a folded array in S1: to each its word of the last layer's, to all of them the same
+        of a layer below it."""
+        chip = self.chip
+        width, last = chip.array_synapses, chip.depth - 1
+        active = self.activations.active
+        parts = hidden_lanes(chip, Const(last), tag.ends_row, active)
+        for number, part in enumerate(lanes):
+            with m.If(tag.layer == last):
+                m.d.comb += [
+                    part.enable.eq(parts.word_select(number, width)),
+                    part.positive.eq(parts.word_select(chip.fold + number, width)),
+                ]
+        if chip.depth == 2:
+            return
+        place = Signal(exact_log2(chip.fold))  # of the word asked for among those read
+        with m.If(issue):
+            m.d.sync += place.eq(word)
+        hidden = hidden_lanes(chip, tag.layer, tag.ends_row, active.word_select(place, width))
+        with m.If((tag.layer != 0) & (tag.layer != last)):
+            m.d.comb += [part.as_value().eq(hidden) for part in lanes]

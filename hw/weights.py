@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Const, Module, Signal, Value, signed
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -105,11 +105,17 @@ class Weights(wiring.Component):
 
     A row request wins: while ``row.read`` is high the array's request is not taken and has to be held.
 
+    A last layer that is folded lies in the banks as the array takes it, ``F`` words of a row at once; row requests know
+    nothing of it. With ``R`` the power of two of rows that ``P/F`` banks hold::
+
+        row o, word g:  bank o, address base + g   ─▶   bank o + R·(g mod F), address base + g div F
+
     Members
     -------
     ``row`` : In(WeightRowSignature)
-        Single-row access for learning, selection, flipping and the host.
-    ``array_read`` : In(1), ``array_address`` : In(range(depth)), ``array_ready`` : Out(1)
+        Single-row access for learning, selection, flipping and the host. Of a folded layer's banks from ``R`` on, where
+        no row is, nothing is written and what is read is undefined.
+    ``array_read`` : In(1), ``array_address`` : In(range(array_depth)), ``array_ready`` : Out(1)
         Request of all banks at one address; taken in a cycle with ``array_ready``.
     ``array_data`` : Out(P × N weights)
         Valid :attr:`.ChipConfig.read_latency` cycles after a request was taken. One request a cycle.
@@ -119,12 +125,12 @@ class Weights(wiring.Component):
         self.chip = chip
         width = chip.weight_bits * chip.array_synapses
         banks = 0 if chip.compact else chip.array_rows
-        self.banks = [Memory(shape=width, depth=chip.weight_depth, init=[]) for _ in range(banks)]
+        self.banks = [Memory(shape=width, depth=chip.array_depth, init=[]) for _ in range(banks)]
         super().__init__(
             {
                 "row": In(WeightRowSignature(chip)),
                 "array_read": In(1),
-                "array_address": In(range(chip.weight_depth)),
+                "array_address": In(range(chip.array_depth)),
                 "array_ready": Out(1),
                 "array_data": Out(data.ArrayLayout(weight_word(chip), chip.array_rows)),
             }
@@ -134,17 +140,21 @@ class Weights(wiring.Component):
         m = Module()
         chip = self.chip
 
-        address = Signal(range(chip.weight_depth))
+        address = Signal(range(chip.array_depth))
+        row_address, row_bank, _ = self._place(self.row.read_address, self.row.read_bank)
         m.d.comb += [
             self.array_ready.eq(~self.row.read),
             address.eq(self.array_address),
         ]
         with m.If(self.row.read):
-            m.d.comb += address.eq(self.row.read_address)
+            m.d.comb += address.eq(row_address)
 
         asked = delayed(m, self.array_read | self.row.read, chip.read_latency > 1)
         address = delayed(m, address, chip.read_latency > 1)
-        write_address = delayed(m, self.row.write_address, chip.read_latency > 1)
+        place, write_bank, exists = self._place(self.row.write_address, self.row.write_bank)
+        write_address = Signal(range(chip.array_depth))
+        m.d.comb += write_address.eq(place)
+        write_address = delayed(m, write_address, chip.read_latency > 1)
         write_data = delayed(m, self.row.write_data.as_value(), chip.read_latency > 1)
         for index, bank in enumerate(self.banks):
             m.submodules[f"bank{index}"] = bank
@@ -153,7 +163,7 @@ class Weights(wiring.Component):
                 read.en.eq(asked),
                 read.addr.eq(address),
                 self.array_data[index].as_value().eq(delayed(m, read.data, chip.read_latency > 1)),
-                write.en.eq(delayed(m, self.row.write & (self.row.write_bank == index), chip.read_latency > 1)),
+                write.en.eq(delayed(m, self.row.write & (write_bank == index) & exists, chip.read_latency > 1)),
                 write.addr.eq(write_address),
                 write.data.eq(write_data),
             ]
@@ -162,7 +172,7 @@ class Weights(wiring.Component):
 
         bank_of_data = Signal(range(chip.array_rows))
         with m.If(self.row.read):
-            m.d.sync += bank_of_data.eq(self.row.read_bank)
+            m.d.sync += bank_of_data.eq(row_bank)
         bank_of_data = delayed(m, bank_of_data, chip.read_latency - 1)
         words, place = [self.array_data[index].as_value() for index in range(chip.array_rows)], bank_of_data
         if chip.learn_rows > 1:
@@ -173,6 +183,20 @@ class Weights(wiring.Component):
             words, place = [row.as_value() for row in self.row.read_rows], bank_of_data[:together]
         m.d.comb += self.row.read_data.eq(Array(words)[place])
         return m
+
+    def _place(self, address: Value, bank: Value) -> tuple[Value, Value, Value]:
+        """Where a row's word lies: address, bank, and whether there is such a row."""
+        chip = self.chip
+        base, bits = chip.weight_base[-1], exact_log2(chip.fold)
+        if not bits:
+            return address, bank, Const(1)
+        rows = len(bank) - bits
+        folded = address >= base
+        return (
+            Mux(folded, (address >> bits) + (base - (base >> bits)), address),
+            Mux(folded, Cat(bank[:rows], address[:bits]), bank),
+            ~folded | (bank[rows:] == 0),
+        )
 
     def _pieces(self, m: Module, reads: Value, address: Value) -> None:
         """The banks side by side in memories of a power of two of words, each of them as many block RAMs of one shape,

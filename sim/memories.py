@@ -56,14 +56,22 @@ def weight_bits(chip: ChipConfig, w: NDArray[np.int8]) -> int:
     return fields(w > 0 if chip.weight_bits == 1 else w, chip.weight_bits)
 
 
+def weight_place(chip: ChipConfig, layer: int, row: int, word: int) -> tuple[int, int]:
+    """Bank and address of a row's word of weights."""
+    group, bank = divmod(row, chip.array_rows)
+    if layer == chip.depth - 1:
+        word, part = divmod(word, chip.fold)
+        bank += part * chip.array_rows // chip.fold
+    return bank, chip.weight_base[layer] + group * chip.array_words[layer] + word
+
+
 def weight_banks(chip: ChipConfig, weights: Sequence[NDArray[np.int8]]) -> list[list[int]]:
     """The words of each of the ``P`` banks."""
-    banks = [[0] * chip.weight_depth for _ in range(chip.array_rows)]
+    banks = [[0] * chip.array_depth for _ in range(chip.array_rows)]
     for layer, w in enumerate(weights):
         for row, values in enumerate(w):
-            group, bank = divmod(row, chip.array_rows)
             for word, start in enumerate(range(0, len(values), chip.array_synapses)):
-                address = chip.weight_base[layer] + group * chip.words[layer] + word
+                bank, address = weight_place(chip, layer, row, word)
                 banks[bank][address] = weight_bits(chip, values[start : start + chip.array_synapses])
     return banks
 
@@ -120,10 +128,11 @@ class ActivationMemory:
         rows, lanes = self.chip.array_rows, self.chip.array_synapses
         self._put(slot, (word - word % max(1, rows // lanes)) * lanes + part * rows, rows, active, near)
 
-    def read(self, slot: int, word: int) -> tuple[int, int]:
-        """``active`` and ``near`` of a word."""
+    def read(self, slot: int, word: int, words: int = 1) -> tuple[int, int]:
+        """``active`` and ``near`` of a word, or of the ``words`` that it is one of."""
         lanes = self.chip.array_synapses
-        mask = (1 << lanes) - 1
+        mask = (1 << words * lanes) - 1
+        word -= word % words
         return self._active[slot] >> word * lanes & mask, self._near[slot] >> word * lanes & mask
 
     def put_layer(self, slot: int, layer: int, active: NDArray, near: NDArray) -> None:

@@ -62,7 +62,7 @@ async def check(part: Part, chip: dict) -> None:
                     assert part.get("learn__near") == expected[1], f"cycle {cycle}: near"
         for reader, (from_slot, from_word, reads) in requests.items():
             if reads:
-                held[reader] = memory.read(from_slot, from_word)
+                held[reader] = memory.read(from_slot, from_word, config.fold if reader == "forward" else 1)
         if write:
             memory.write(slot, word, place, active, near)
         await part.next_cycle()

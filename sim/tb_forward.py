@@ -70,7 +70,8 @@ class Settler(EachCycle):
         chip = self._chip
         if self._settled:
             layer, after = self._settled
-            place = slice(chip.weight_base[layer], chip.weight_base[layer] + chip.groups[layer] * chip.words[layer])
+            first = chip.weight_base[layer]
+            place = slice(first, first + chip.groups[layer] * chip.array_words[layer])
             for bank, other in zip(self.banks, after, strict=True):
                 bank[place] = other[place]
         may = self._waiting and self._random.random() >= self._stall
@@ -122,7 +123,7 @@ class Bench:
             "activations__en",
             ("activations__slot", "activations__word"),
             ("activations__active", "activations__near"),
-            self.activations.read,
+            lambda slot, word: self.activations.read(slot, word, self.chip.fold),
         )
         width = weight_word(self.chip).size
         ReadPort(
@@ -194,7 +195,7 @@ class Bench:
             free.add(token["slot"])
 
         words = sum(map(len, lists)) * chip.groups[0]
-        words += samples * sum(g * w for g, w in zip(chip.groups[1:], chip.words[1:], strict=True))
+        words += samples * sum(g * w for g, w in zip(chip.groups[1:], chip.array_words[1:], strict=True))
         taken = self.activity.busy - busy
         assert taken == words, f"busy for {taken} cycles, expected {words}"
         assert not self.part.get("waiting"), "waits, and no sample is there"

@@ -4,6 +4,7 @@ from collections import deque
 
 import cocotb
 import numpy as np
+from numpy.typing import NDArray
 
 from popflip.golden.integers import matmul
 from popflip.hw.forward import MacArray
@@ -12,6 +13,11 @@ from popflip.sim.parts import Part, each_part
 from popflip.sim.runner import parameters
 
 CYCLES = 300
+
+
+def fields_of(words: NDArray) -> list[int]:
+    """A number for each row of bits."""
+    return [fields(word, 1) for word in words]
 
 
 async def check(part: Part, chip: dict) -> None:
@@ -24,17 +30,20 @@ async def check(part: Part, chip: dict) -> None:
     products: deque[int] = deque()
     for cycle in range(CYCLES):
         # Now and then all agree, or all differ: the largest products of either sign.
-        inputs = rng.choice(np.array([-1, 0, 1]), lanes) if cycle % 4 else np.full(lanes, rng.choice([-1, 1]))
+        shape = config.fold, lanes
+        inputs = rng.choice(np.array([-1, 0, 1]), shape) if cycle % 4 else np.full(shape, rng.choice([-1, 1]))
         w = rng.choice(np.array(values, np.int8), (rows, lanes)) if cycle % 3 else np.full((rows, lanes), 1, np.int8)
-        positive = (inputs > 0) | (inputs == 0) & (rng.random(lanes) < 0.5)  # does not matter where not enabled
-        word = fields(inputs != 0, 1) | fields(positive, 1) << lanes
-        part.set("lanes", word)
+        positive = (inputs > 0) | (inputs == 0) & (rng.random(shape) < 0.5)  # does not matter where not enabled
+        words = zip(fields_of(inputs != 0), fields_of(positive), strict=True)
+        part.set("lanes", fields((enable | ones << lanes for enable, ones in words), 2 * lanes))
         part.set("weights", fields((weight_bits(config, row) for row in w), lanes * config.weight_bits))
         await part.settled()
         if len(products) == array.latency:
             expected, got = products.popleft(), part.get("o")
             assert got == expected, f"cycle {cycle}: {got:#x}, expected {expected:#x}"
-        products.append(fields(matmul(w, inputs, bound=lanes), array.product_shape.width))
+        parts = zip(np.split(w, config.fold), inputs, strict=True)
+        product = np.concatenate([matmul(rows_of_part, word, bound=lanes) for rows_of_part, word in parts])
+        products.append(fields(product, array.product_shape.width))
         await part.next_cycle()
 
 

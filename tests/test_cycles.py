@@ -25,6 +25,7 @@ CHIPS = [
     pytest.param({"flip_p256": 36}, {"rows": 8, "synapses": 64, "learn_rows": 2}, id="words of several masks"),
     pytest.param({"layers": (256, 40, 24, 10)}, {"rows": 4, "synapses": 8, "learn_rows": 2}, id="three layers, banks"),
     pytest.param({"precision": "binary", "mmax": 9}, {"rows": 8, "synapses": 16, "learn_rows": 4}, id="banks"),
+    pytest.param({}, {"rows": 32, "synapses": 16, "learn_rows": 4}, id="folded"),
     pytest.param({"precision": "binary"}, {"rows": 4, "synapses": 8, "compact": True}, id="compact"),
 ]
 

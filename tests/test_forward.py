@@ -92,7 +92,14 @@ CHIPS = {
     },
     "wide": {
         "bias_alone": chip(64, 33, 11, precision=BINARY, rows=8, lanes=32),
+        "many_groups": chip(40, 33, 11, rows=2, lanes=32),
         "one_word": chip(70, 31, 3, rows=2, lanes=64),
+    },
+    "folded": {
+        "ternary": chip(24, 70, 3, rows=16, lanes=16),
+        "deep": chip(21, 12, 40, 50, 2, precision=BINARY, rows=8, lanes=16, learn_rows=2),
+        "one_word": chip(5, 7, 2, rows=16, lanes=16),
+        "one_layer": chip(5, 3, rows=16, lanes=16),
     },
     "lbe": {
         "one_layer": lbe_chip(13, 5, classes=3, rows=2, lanes=4),
@@ -110,6 +117,8 @@ MAC_CHIPS = {
     "one_row": chip(5, 2, precision=BINARY, rows=1, lanes=8),
     "ternary": chip(5, 2, rows=8, lanes=32),
     "wide": chip(5, 2, precision=BINARY, rows=4, lanes=64),
+    "folded": chip(5, 70, 3, precision=BINARY, rows=16, lanes=16),
+    "folded_ternary": chip(5, 40, 2, rows=8, lanes=16),
 }
 
 

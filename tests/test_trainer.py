@@ -347,6 +347,26 @@ RTL = {
         {"array_rows": 8, "array_synapses": 16, "learn_rows": 8},
         True,
     ),
+    "ternary, last layer folded": (
+        Config(layers=(24, 41, 50, 4), k0=(70, 90, 9), window=(5, 6), margin=8, shift=3, batch=10, epochs=1, seed=8),
+        {"array_rows": 16, "array_synapses": 16, "learn_rows": 2},
+        True,
+    ),
+    "binary, last layer folded to one word": (
+        Config(
+            layers=(70, 33, 3),
+            precision=Precision.BINARY,
+            k0=(200, 20),
+            window=(7,),
+            margin=9,
+            shift=3,
+            batch=10,
+            epochs=1,
+            seed=9,
+        ),
+        {"array_rows": 32, "array_synapses": 16, "learn_rows": 4},
+        True,
+    ),
 }
 
 
