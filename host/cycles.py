@@ -68,7 +68,7 @@ def of_work(chip: ChipConfig, work: Work) -> Cycles:
 def forward_cycles(chip: ChipConfig, work: Work) -> NDArray[np.int64]:
     """Words issued to the array, ``[samples, L]``: a group of ``P`` rows at a time, all words of the layers above."""
     above = [groups * words for groups, words in zip(chip.groups[1:], chip.array_words[1:], strict=True)]
-    first = work.words[chip.array_synapses] * chip.groups[0]
+    first = np.maximum(work.words[chip.array_synapses] - chip.bias_apart, 1) * chip.groups[0]
     return np.column_stack([first, *(np.full(len(first), cycles) for cycles in above)])
 
 

@@ -179,6 +179,12 @@ class ChipConfig(Network):
         return max(1, min(self.array_rows // rows, 1 << ceil_log2(self.words[-1])))
 
     @property
+    def bias_apart(self) -> bool:
+        """Whether sums of the first layer start from its biases, so that the array need not take a word that holds
+        nothing else: in fast chips, where the inputs fill whole words."""
+        return self.fast and self.bias and self.inputs % self.array_synapses == 0
+
+    @property
     def array_words(self) -> tuple[int, ...]:
         """Words of a row of each layer as the array takes them: ``fold`` at once of the last."""
         return (*self.words[:-1], -(-self.words[-1] // self.fold))

@@ -11,6 +11,9 @@
 A layer needs the one below to be whole, and the pipeline is several cycles long, so two samples go through in turn:
 while one drains, the other's words fill the array. The last layers leave in the order the samples came.
 
+Where biases are apart (:attr:`.ChipConfig.bias_apart`) the first layer's sums start from them, and the word of a list
+that holds nothing else is not issued, or, if it is the only one, with no input enabled.
+
 A last layer has few rows, ten for digits, and would leave most of a large array idle. There the array is folded: ``F``
 parts of its rows each take another word of the same rows, and their sums are added up (:attr:`.ChipConfig.fold`).
 
@@ -36,7 +39,7 @@ from .ingest import InputReadSignature, sample_layout
 from .layers import of_layer
 from .popcount import Popcount
 from .stream import Queue, delayed, group_layout
-from .weights import weight_word
+from .weights import BiasReadSignature, weight_word
 
 RESULT_GROUPS = 2
 """Groups of sums that may wait for whoever compares them. On a compact chip none: one is issued if it will be taken."""
@@ -69,6 +72,11 @@ def result_layout(chip: ChipConfig) -> data.StructLayout:
 def sum_shape(chip: ChipConfig):
     """Shape of a neuron's sum ``v``."""
     return signed(chip.v_max.bit_length() + 1)
+
+
+def bias_value(chip: ChipConfig, weight: Value) -> Value:
+    """What a bias adds to its neuron's sum: its weight."""
+    return Mux(weight, 1, -1) if chip.weight_bits == 1 else weight.as_signed()
 
 
 def active(chip: ChipConfig, v: Value) -> Value:
@@ -152,15 +160,16 @@ class Forward(wiring.Component):
     ``weights_read``, ``weights_address``, ``weights_ready``, ``weights_data``
         The array side of :class:`popflip.hw.weights.Weights`. A request that is not ready is held, and with it S0 and
         S1.
+    ``bias`` : Out(BiasReadSignature), where biases are apart
     ``store_*`` : the write side of :class:`popflip.hw.activations.Activations`.
     ``busy`` : Out(1)
         The array takes a word in this cycle.
     ``waiting`` : Out(1)
         A sample is here, or offered, and the array takes nothing.
 
-    A sample takes Σ_l groups[l] × array_words[l] cycles of the array (first-layer words without a one are not there),
-    and two samples hide each other's latency where a layer takes at least :attr:`latency` cycles; in fast chips the
-    last one need not.
+    A sample takes Σ_l groups[l] × array_words[l] cycles of the array (first-layer words without a one are not there,
+    nor a bias that is apart), and two samples hide each other's latency where a layer takes at least :attr:`latency`
+    cycles; in fast chips the last one need not.
     """
 
     def __init__(self, chip: ChipConfig):
@@ -184,6 +193,7 @@ class Forward(wiring.Component):
                 "weights_address": Out(range(chip.array_depth)),
                 "weights_ready": In(1),
                 "weights_data": In(data.ArrayLayout(weight_word(chip), chip.array_rows)),
+                **({"bias": Out(BiasReadSignature(chip))} if chip.bias_apart else {}),
                 "store": Out(1),
                 "store_slot": Out(range(chip.slots)),
                 "store_word": Out(range(max(1, activation_words(chip)))),
@@ -212,8 +222,11 @@ class Forward(wiring.Component):
         def look_up(layer, listed) -> dict[str, Value]:
             """A layer's :data:`places`; ``listed`` words are in the first one's list."""
             last_words = of_layer(layer, [words - 1 for words in chip.array_words])
+            last_listed = listed - 1
+            if chip.bias_apart:  # the last one listed is the bias
+                last_listed = Mux(listed == 1, 0, listed - 2)
             return {
-                "last_word": Mux(layer == 0, listed - 1, last_words),
+                "last_word": Mux(layer == 0, last_listed, last_words),
                 "last_group": of_layer(layer, [groups - 1 for groups in chip.groups]),
                 "address": of_layer(layer, chip.weight_base),
             }
@@ -341,6 +354,7 @@ class Forward(wiring.Component):
                 "starts_row": 1,
                 "ends_row": 1,
                 "ends_layer": 1,
+                **({"group": range(chip.groups[0])} if chip.bias_apart else {}),
             }
         )
         s1 = Signal(tag_layout)
@@ -356,6 +370,7 @@ class Forward(wiring.Component):
                 s1.starts_row.eq(word == 0),
                 s1.ends_row.eq(ends_row),
                 s1.ends_layer.eq(ends_layer),
+                *([s1.group.eq(group)] if chip.bias_apart else []),
                 s1_word.eq(word),
                 s1_row_address.eq(row_address),
             ]
@@ -366,8 +381,12 @@ class Forward(wiring.Component):
             signs = Mux(first_layer, self.inputs.data.bits, self.activations.active)
             m.d.comb += s1_lanes[0].as_value().eq(hidden_lanes(chip, s1.layer, s1.ends_row, signs))
         else:
+            bits = self.inputs.data.bits
+            enable = bits
+            if chip.bias_apart:
+                enable = bits & (self.inputs.data.index != chip.words[0] - 1).replicate(lanes)
             for part in s1_lanes:
-                m.d.comb += [part.enable.eq(self.inputs.data.bits), part.positive.eq(self.inputs.data.bits)]
+                m.d.comb += [part.enable.eq(enable), part.positive.eq(bits)]
             if depth > 1 and not fold_bits:
                 with m.If(~first_layer):
                     m.d.comb += (
@@ -391,15 +410,23 @@ class Forward(wiring.Component):
             self.mac.weights.eq(self.weights_data),
             self.mac.lanes.eq(delayed(m, s2_lanes, chip.read_latency - 1)),
         ]
-        tag = delayed(m, s2, self.mac.latency)
+        tag_before = delayed(m, s2, self.mac.latency - 1)
+        tag = delayed(m, tag_before, 1)
 
         # Σ over the words of the row ----------------------------------------------------------------------------------
         v = Signal(data.ArrayLayout(sum_shape(chip), rows))
         done = Signal(tag_layout)
         m.d.sync += [done.eq(tag), done.valid.eq(tag.valid & tag.ends_row)]
+        starts: list[Value] = [Const(0)] * rows
+        if chip.bias_apart:
+            m.d.comb += [
+                self.bias.en.eq(tag_before.valid & tag_before.starts_row & (tag_before.layer == 0)),
+                self.bias.group.eq(tag_before.group),
+            ]
+            starts = [Mux(tag.layer == 0, bias_value(chip, bias), 0) for bias in self.bias.data]
         with m.If(tag.valid):
-            for row in range(rows):
-                m.d.sync += v[row].eq(Mux(tag.starts_row, 0, v[row]) + self.mac.o[row])
+            for row, start in enumerate(starts):
+                m.d.sync += v[row].eq(Mux(tag.starts_row, start, v[row]) + self.mac.o[row])
 
         # Hidden layers: activation and window -------------------------------------------------------------------------
         done_group = Signal(range(max(chip.groups)))  # groups leave in the order in which they were issued

@@ -124,6 +124,8 @@ class Trainer(wiring.Component):
             store.active.eq(forward.store_active),
             store.near.eq(forward.store_near),
         ]
+        if chip.bias_apart:
+            connect(m, forward.bias, weights.bias)
         if gft:
             learning = self._learn_by_gft(m)
             connect(m, learning.counters, counters.banks)

@@ -100,6 +100,20 @@ class StateSignature(wiring.Signature):
         super().__init__({"weights": Out(WeightRowSignature(chip)), "counters": Out(CounterSignature(chip))})
 
 
+class BiasReadSignature(wiring.Signature):
+    """Reading the biases of a group of ``P`` rows of the first layer: request in one cycle, data in the next, held
+    until the next request."""
+
+    def __init__(self, chip: ChipConfig):
+        super().__init__(
+            {
+                "en": Out(1),
+                "group": Out(range(chip.groups[0])),
+                "data": In(data.ArrayLayout(chip.weight_bits, chip.array_rows)),
+            }
+        )
+
+
 class Weights(wiring.Component):
     """``P`` banks of weight words, read ``P`` rows a cycle by the MAC array or one row at a time by everyone else.
 
@@ -110,6 +124,9 @@ class Weights(wiring.Component):
 
         row o, word g:  bank o, address base + g   ─▶   bank o + R·(g mod F), address base + g div F
 
+    Biases of the first layer that are apart (:attr:`.ChipConfig.bias_apart`) are kept beside the banks once more, a row
+    of each in turn: sums start from them.
+
     Members
     -------
     ``row`` : In(WeightRowSignature)
@@ -119,6 +136,7 @@ class Weights(wiring.Component):
         Request of all banks at one address; taken in a cycle with ``array_ready``.
     ``array_data`` : Out(P × N weights)
         Valid :attr:`.ChipConfig.read_latency` cycles after a request was taken. One request a cycle.
+    ``bias`` : In(BiasReadSignature), where biases are apart
     """
 
     def __init__(self, chip: ChipConfig):
@@ -133,6 +151,7 @@ class Weights(wiring.Component):
                 "array_address": In(range(chip.array_depth)),
                 "array_ready": Out(1),
                 "array_data": Out(data.ArrayLayout(weight_word(chip), chip.array_rows)),
+                **({"bias": In(BiasReadSignature(chip))} if chip.bias_apart else {}),
             }
         )
 
@@ -169,6 +188,8 @@ class Weights(wiring.Component):
             ]
         if chip.compact:
             self._pieces(m, asked, address)
+        if chip.bias_apart:
+            self._biases(m)
 
         bank_of_data = Signal(range(chip.array_rows))
         with m.If(self.row.read):
@@ -197,6 +218,32 @@ class Weights(wiring.Component):
             Mux(folded, Cat(bank[:rows], address[:bits]), bank),
             ~folded | (bank[rows:] == 0),
         )
+
+    def _biases(self, m: Module) -> None:
+        """Those of the first layer, taken from what is written: each is the first of its row's last word."""
+        chip, row = self.chip, self.row
+        words = chip.words[0]
+        last_words = [chip.weight_base[0] + group * words + words - 1 for group in range(chip.groups[0])]
+        written = delayed(m, Cat(row.write_address == address for address in last_words), 1)
+        group = Signal(range(chip.groups[0]))
+        for index in range(chip.groups[0]):
+            with m.If(written[index]):
+                m.d.comb += group.eq(index)
+        bank = delayed(m, row.write_bank, 1)
+        value = delayed(m, row.write_data.as_value()[: chip.weight_bits], 1)
+        takes = delayed(m, row.write, 1) & written.any()
+        for index in range(chip.array_rows):
+            memory = Memory(shape=chip.weight_bits, depth=chip.groups[0], init=[])
+            m.submodules[f"bias{index}"] = memory
+            write, read = memory.write_port(), memory.read_port()
+            m.d.comb += [
+                write.en.eq(takes & (bank == index)),
+                write.addr.eq(group),
+                write.data.eq(value),
+                read.en.eq(self.bias.en),
+                read.addr.eq(self.bias.group),
+                self.bias.data[index].eq(read.data),
+            ]
 
     def _pieces(self, m: Module, reads: Value, address: Value) -> None:
         """The banks side by side in memories of a power of two of words, each of them as many block RAMs of one shape,

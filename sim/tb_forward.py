@@ -24,6 +24,7 @@ from popflip.sim.memories import (
     random_inputs,
     random_weights,
     weight_banks,
+    weight_bits,
     within_window,
 )
 from popflip.sim.parts import Activity, EachCycle, Part, each_part
@@ -102,6 +103,7 @@ class Bench:
         self.part, self.chip = part, chip_of(chip)
         self.draw = random.Random(f"{part.name} {stall}")
         self.activations = ActivationMemory(self.chip, seed=1)
+        self.biases: list[int] = []
         self.lists: list[list[dict[str, int]]] = [[]] * self.chip.slots
         self.source = part.source("i", sample_layout(self.chip), stall=stall, seed=1)
         # Whoever takes a compact chip's sums goes on doing so while none come.
@@ -136,6 +138,8 @@ class Bench:
             ready="weights_ready",
             grant=grant,
         )
+        if self.chip.bias_apart:
+            ReadPort(part, "bias__en", ("bias__group",), ("bias__data",), lambda group: [self.biases[group]])
         stored = ("store_slot", "store_word", "store_part", "store_active", "store_near")
         WritePort(part, "store", stored, self.activations.write)
 
@@ -158,6 +162,9 @@ class Bench:
                 v[layer][sample, row] += 1
         banks = [weight_banks(chip, layers) for layers in weights]
         self.settler.banks = weight_banks(chip, weights[0])
+        of_first = [weight_bits(chip, row) for row in weights[0][0][:, -1:]]
+        groups = range(0, len(of_first), chip.array_rows)
+        self.biases = [fields(of_first[first : first + chip.array_rows], chip.weight_bits) for first in groups]
         self.part.set("window", fields(window, chip.v_max.bit_length()))
         lists = [input_list(chip, row) for row in x]
         tokens = [
@@ -194,7 +201,7 @@ class Bench:
                     )
             free.add(token["slot"])
 
-        words = sum(map(len, lists)) * chip.groups[0]
+        words = sum(max(1, len(words) - chip.bias_apart) for words in lists) * chip.groups[0]
         words += samples * sum(g * w for g, w in zip(chip.groups[1:], chip.array_words[1:], strict=True))
         taken = self.activity.busy - busy
         assert taken == words, f"busy for {taken} cycles, expected {words}"

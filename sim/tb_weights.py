@@ -32,6 +32,9 @@ async def check(part: Part, chip: dict) -> None:
     array_data = row_data = None  # what the last request asked for …
     shown = [(None, None)] * config.read_latency  # … and what was asked for in the cycles before
     waiting = None  # the array's request that has not been taken
+    biases = [[0] * rows for _ in range(config.groups[0])]  # those that are apart …
+    bias_data = landing = None  # … what was asked for of them, and the one written in the cycle before
+    asks = group = 0
     for cycle in range(CYCLES):
         row_read, write = draw.random() < 0.3, draw.random() < 0.5
         address, bank = draw.randrange(config.weight_depth), draw.randrange(rows)
@@ -48,6 +51,10 @@ async def check(part: Part, chip: dict) -> None:
         part.set("row__write_data", value)
         part.set("array_read", waiting is not None)
         part.set("array_address", draw.randrange(config.array_depth) if waiting is None else waiting)
+        if config.bias_apart:
+            asks, group = draw.random() < 0.5, draw.randrange(config.groups[0])
+            part.set("bias__en", asks)
+            part.set("bias__group", group)
         await part.settled()
         assert part.get("array_ready") == (not row_read), f"cycle {cycle}: ready"
         of_array, of_row = shown.pop(0)
@@ -60,6 +67,14 @@ async def check(part: Part, chip: dict) -> None:
             array_data, row_data = fields((words[waiting] for words in banks), width), None
             waiting = None
         shown.append((array_data, row_data))
+        assert bias_data is None or part.get("bias__data") == bias_data, f"cycle {cycle}: biases"
+        if asks:
+            bias_data = fields(biases[group], config.weight_bits)
+        if landing:
+            biases[landing[0]][landing[1]] = landing[2]
+        of_group, word = divmod(write_address, config.words[0])
+        is_bias = write and of_group < config.groups[0] and word == config.words[0] - 1
+        landing = (of_group, write_bank, value % (1 << config.weight_bits)) if is_bias else None
         there = place(config, write_address, write_bank)
         if write and there:
             banks[there[0]][there[1]] = value

@@ -101,6 +101,11 @@ CHIPS = {
         "one_word": chip(5, 7, 2, rows=16, lanes=16),
         "one_layer": chip(5, 3, rows=16, lanes=16),
     },
+    "biases": {
+        "binary": chip(32, 33, 3, precision=BINARY, rows=2, lanes=32),
+        "folded": chip(48, 40, 3, rows=16, lanes=16),
+        "one_layer": chip(64, 7, rows=4, lanes=16),
+    },
     "lbe": {
         "one_layer": lbe_chip(13, 5, classes=3, rows=2, lanes=4),
         "width_one": lbe_chip(1, 1, 1, 3, classes=2, rows=4, lanes=4),

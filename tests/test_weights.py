@@ -183,6 +183,8 @@ CHIPS = {
     "three_pieces": chip(600, 40, 3, rows=4, lanes=8, compact=True),  # 512, 256 and 7
     "folded": chip(17, 9, 50, 3, rows=16, lanes=16),
     "folded_pairs": chip(70, 40, 9, precision=BINARY, rows=32, lanes=16, learn_rows=8),
+    "biases_apart": chip(32, 21, 3, rows=4, lanes=16),
+    "binary_biases_apart": chip(64, 9, 3, precision=BINARY, rows=2, lanes=64),
     "more_banks_than_rows": chip(70, 5, 3, precision=BINARY, rows=8, lanes=64),
 }
 
