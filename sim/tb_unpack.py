@@ -2,6 +2,8 @@
 
 import random
 from collections import deque
+from collections.abc import Sequence
+from itertools import zip_longest
 
 import cocotb
 import numpy as np
@@ -25,6 +27,14 @@ def sample_bytes(chip, inputs: np.ndarray, draw: random.Random) -> tuple[bytes, 
     return bytes(draw.choice([0, draw.randrange(256), 255]) for _ in range(size)), True
 
 
+def inputs_of(chip, content: bytes, packed: bool) -> np.ndarray:
+    """The inputs ``[K0]`` of a sample that comes as ``content``."""
+    whole = np.frombuffer(content, np.uint8)
+    if packed:
+        [whole] = unpack(whole, np.array([len(content)]), chip.input_bytes)
+    return np.unpackbits(whole, count=chip.inputs, bitorder="little")
+
+
 def places(chip, content: bytes, packed: bool) -> list[dict[str, int]]:
     """What leaves: of a packed sample's bytes those that are not zero, golden says which, and the bias."""
     whole = np.frombuffer(content, np.uint8)
@@ -35,25 +45,28 @@ def places(chip, content: bytes, packed: bool) -> list[dict[str, int]]:
 
 
 class Beside(EachCycle):
-    """What comes with each byte of ``samples``; that a byte is a sample's first one is checked."""
+    """What comes beside each byte of ``samples``, and ``kinds``, other inputs that a sample has throughout."""
 
-    def __init__(self, part: Part, samples: list[tuple[bytes, bool]], seed: int):
+    def __init__(self, part: Part, samples: Sequence[tuple[bytes, bool]], seed: int, kinds: Sequence[dict] = ()):
         self._random = random.Random(f"{seed} beside")
         self._bytes = deque(
-            (packed, place == len(content) - 1, place == 0)
-            for content, packed in samples
+            ({"packed": int(packed), **kind}, place == len(content) - 1)
+            for (content, packed), kind in zip_longest(samples, kinds, fillvalue={})
             for place in range(len(content))
         )
+        self.firsts = 0  # bytes taken that are said to be a sample's first one
         super().__init__(part)
 
     def drive(self) -> None:
-        packed, last, _ = self._bytes[0] if self._bytes else (0, 0, 0)
-        self.part.set("packed", packed)
-        self.part.set("last", last if packed else self._random.randrange(2))
+        kind, last = self._bytes[0] if self._bytes else ({}, False)
+        for port, value in kind.items():
+            self.part.set(port, value)
+        self.part.set("last", last if kind.get("packed") else self._random.randrange(2))
 
     def look(self) -> None:
         if self.part.get("i__valid") and self.part.get("i__ready"):
-            assert self.part.get("first") == self._bytes.popleft()[2]
+            self._bytes.popleft()
+            self.firsts += self.part.get("first")
 
 
 async def check(part: Part, chip: dict, stall: float) -> None:
@@ -64,7 +77,7 @@ async def check(part: Part, chip: dict, stall: float) -> None:
     samples = [sample_bytes(config, inputs, draw) for inputs in x]
     source = part.source("i", 8, stall=stall, seed=seed)
     sink = part.sink("o", place_layout(config), stall=stall, seed=seed)
-    Beside(part, samples, seed)
+    beside = Beside(part, samples, seed)
     for content, _ in samples:
         source.send(*content)
     expected = [places(config, *sample) for sample in samples]
@@ -94,6 +107,7 @@ async def check(part: Part, chip: dict, stall: float) -> None:
             assert last is None or came[0] - last == 2, f"sample {number}: begins {came[0] - last} cycles later"
         last = came[-1]
     assert next(got, None) is None
+    assert beside.firsts == count
 
 
 @cocotb.test()
