@@ -1,8 +1,8 @@
-"""Packing: a sample's bytes without those that are zero. Most of an image's bytes are, and each one that is sent costs a
-link ten bits and the chip a cycle.
+"""Packing: a sample's bytes without those that are zero. Most of an image's bytes are, and each one that is sent costs
+a link ten bits and the chip a cycle.
 
-Bytes go in groups of :data:`GROUP`. A group is a mask, whose bit ``i`` says that byte ``i`` of the group is not zero, and
-those bytes in order. Masks of zero at the end are left out, but for the sample's very first one: ::
+Bytes go in groups of :data:`GROUP`. A group is a mask, whose bit ``i`` says that byte ``i`` of the group is not zero,
+and those bytes in order. Masks of zero at the end are left out, but for the sample's very first one: ::
 
     00 00 07 80 00 00 00 00 | 00 00 00 00 00 00 00 00 | 00 01 00 00 00     as it is
     0c 07 80                | 00                      | 02 01              packed
@@ -18,9 +18,9 @@ GROUP = 8
 
 
 def pack(samples: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """``samples`` ``[n, B]`` bytes: all of them packed, one behind the other, and the bytes of each, ``[n]``, at least 1.
+    """``samples`` ``[n, B]`` bytes: all of them packed, one behind the other, and how many bytes each takes, ``[n]``.
 
-    A sample takes a byte for each that is not zero and at most ``⌈B/8⌉`` more.
+    A sample takes a byte for each that is not zero, and 1 to ``⌈B/8⌉`` more.
     """
     count, width = samples.shape
     groups = -(-width // GROUP)

@@ -137,8 +137,8 @@ class ChipConfig(Network):
 
     @property
     def packs(self) -> bool:
-        """Whether samples may come packed (:mod:`popflip.golden.packing`). Small chips have no cells to spare for it, and
-        LBE takes a sample's every word.
+        """Whether samples may come packed (:mod:`popflip.golden.packing`). Small chips have no cells to spare for it,
+        and LBE takes a sample's every word.
         """
         return self.rule == Rule.GFT and self.fast
 

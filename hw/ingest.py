@@ -100,7 +100,7 @@ class Ingest(wiring.Component):
         On a compact chip, instead of these: lists lie elsewhere.
 
     A byte every :attr:`cycles_per_byte` cycles (N = 4: 2, else 1); a sample is passed on :attr:`latency` cycles after
-    its last byte (2, or 3 where the bias has a chunk of bytes of its own; N = 4: 3 or 5; on a chip that packs always 5).
+    its last byte (2, or 3 where the bias has a chunk of bytes of its own; N = 4: 3 or 5; a chip that packs: 5).
     The next one begins :attr:`gap` cycles after that byte at the earliest.
     """
 
@@ -165,8 +165,8 @@ class Ingest(wiring.Component):
         return entry
 
     def _gather(self, m: Module, entry: wiring.PureInterface) -> None:
-        """Bytes with their places become words. What is under way moves in every cycle: where it might have to wait, the
-        next sample does not begin.
+        """Bytes with their places become words. What is under way moves in every cycle: where it might have to wait,
+        the next sample does not begin.
         """
         chip = self.chip
         lanes = chip.array_synapses

@@ -35,8 +35,8 @@ class Unpack(wiring.Component):
     Members
     -------
     ``i`` : In(stream 8)
-        The bytes of a sample: ``⌈K[0]/8⌉``, or packed as many as there are. Bytes past the last input are left out, bits
-        past it are passed on.
+        The bytes of a sample: ``⌈K[0]/8⌉``, or packed as many as there are. Bytes past the last input are left out,
+        bits past it are passed on.
     ``packed`` : In(1), ``last`` : In(1)
         Whether the sample is packed, and then, whether the byte is its last one; stable with the byte.
     ``first`` : Out(1)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from popflip.golden.config import Config, Precision
-from popflip.host.cycles import of_work
+from popflip.host.cycles import of_work, sent_bytes
 from popflip.host.device import open_device
 from popflip.host.experiment import prepare
 from popflip.host.run import train
@@ -25,6 +25,11 @@ CHIPS = [
     pytest.param({"flip_p256": 36}, {"rows": 8, "synapses": 64, "learn_rows": 2}, id="words of several masks"),
     pytest.param({"layers": (256, 40, 24, 10)}, {"rows": 4, "synapses": 8, "learn_rows": 2}, id="three layers, banks"),
     pytest.param({"precision": "binary", "mmax": 9}, {"rows": 8, "synapses": 16, "learn_rows": 4}, id="banks"),
+    pytest.param(
+        {"precision": "binary", "mmax": 9, "margin": -999},
+        {"rows": 32, "synapses": 16},
+        id="what samples take to come in",
+    ),
     pytest.param({"precision": "binary"}, {"rows": 4, "synapses": 8, "compact": True}, id="compact"),
 ]
 
@@ -75,11 +80,19 @@ def test_a_part_of_the_work_is_of_whole_batches():
     for place, batch in enumerate((1, 4, 7)):
         mine, whole = slice(place * size, (place + 1) * size), slice(batch * size, (batch + 1) * size)
         assert part.words[16][mine].tolist() == work.words[16][whole].tolist()
+        assert part.packed[mine].tolist() == work.packed[whole].tolist()
         assert part.taught[mine].tolist() == work.taught[whole].tolist()
     taken = [slice(starts[batch * size], starts[(batch + 1) * size]) for batch in (1, 4, 7)]
     assert part.first[4].tolist() == [rows for each in taken for rows in work.first[4][each].tolist()]
     assert part.above.tolist() == [rows for each in taken for rows in work.above[each].tolist()]
     assert work.part(9) is work
+
+
+def test_samples_are_sent_in_the_shorter_form():
+    config = Config((160, 8, 4), precision=Precision.BINARY, k0=(3, 1), window=(4,), batch=5)
+    packed = np.array([1, 18, 19, 20, 23])
+    assert sent_bytes(ChipConfig.of(config, 2, 8), packed).tolist() == [21] * 5
+    assert sent_bytes(ChipConfig.of(config, 2, 16), packed).tolist() == [3, 20, 21, 21, 21]
 
 
 def test_more_rows_at_once_are_never_slower():
@@ -96,6 +109,7 @@ def synthetic() -> Work:
     return Work(
         config=config,
         words={width: np.full(10, 64 // width + 1) for width in WIDTHS},
+        packed=np.full(10, 9),
         taught=taught,
         first={banks: np.full(5, -(-20 // banks)) for banks in (1, 2, 4, 8)},
         above=np.full((5, 1), 2),
