@@ -122,9 +122,10 @@ def listed(x: NDArray[np.uint8], width: int) -> NDArray[np.int64]:
 def fullest_bank(learns: NDArray[np.bool_], banks: int) -> NDArray[np.int64]:
     """Rows ``[n, R]`` that learn, of the bank ``row mod banks`` with most of them."""
     samples, rows = learns.shape
-    padded = np.zeros((samples, -(-rows // banks) * banks), np.int64)
+    turns = -(-rows // banks)
+    padded = np.zeros((samples, turns * banks), np.int64)
     padded[:, :rows] = learns
-    return padded.reshape(samples, -1, banks).sum(axis=1).max(axis=1, initial=0)
+    return padded.reshape(samples, turns, banks).sum(axis=1).max(axis=1, initial=0)
 
 
 def of_run(
