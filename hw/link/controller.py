@@ -229,9 +229,9 @@ class Controller(wiring.Component):
         # A packed sample's come from the buffer, as many as its size says: `left` counts them down from that to 1.
         packed, padding = Const(0), final
         if chip.packs:
-            size, high = Signal(8 * chip.size_bytes), Signal()  # `high`: its second byte
-            packed = one_of(*PACKED_COMMANDS)
-            padding, final = final & ~packed, Mux(packed, left == 1, final)
+            following, high = Signal(8 * chip.size_bytes), Signal()  # bytes of the item behind it; `high`: of two
+            packed = chosen(dict.fromkeys(PACKED_COMMANDS, 1))
+            padding, final = final & ~packed, Mux(packed, (left[1:] == 0) & left[0], final)
             m.d.comb += [trainer.sample_packed.eq(packed), trainer.sample_last.eq(final)]
 
         def refuse(reason: Result) -> None:
@@ -309,7 +309,7 @@ class Controller(wiring.Component):
                 if chip.packs:
                     with m.Elif(packed):
                         m.d.comb += reader.step.eq(1)
-                        m.d.sync += size.eq(Cat(size[8:], reader.data))
+                        m.d.sync += following.eq(Cat(following[8:], reader.data))
                         m.next = "SIZE_CHECK" if chip.size_bytes == 1 else "SIZE_HIGH"
                 with m.Elif(one_of(*sizes.labelled)):
                     if chip.label_bytes == 2:
@@ -337,21 +337,21 @@ class Controller(wiring.Component):
                 if chip.size_bytes == 2:
                     with m.State("SIZE_HIGH"):
                         m.d.comb += reader.step.eq(1)
-                        m.d.sync += size.eq(Cat(size[8:], reader.data))
+                        m.d.sync += following.eq(Cat(following[8:], reader.data))
                         m.next = "SIZE_CHECK"
 
                 with m.State("SIZE_CHECK"):
                     trains = command == Command.TRAIN_PACKED
                     m.next = "ITEM"
-                    with m.If((size <= Mux(trains, chip.label_bytes, 0)) | (size > remaining)):
+                    with m.If((following <= Mux(trains, chip.label_bytes, 0)) | (following > remaining)):
                         refuse(Result.BAD_LENGTH)
                     if chip.label_bytes == 2:
                         with m.Elif(trains):
                             m.d.comb += reader.step.eq(1)
-                            m.d.sync += [label.eq(Cat(label[8:], reader.data)), size.eq(size - 1)]
+                            m.d.sync += [label.eq(Cat(label[8:], reader.data)), following.eq(following - 1)]
                             m.next = "LABEL_CHECK"
                     with m.Else():
-                        m.d.comb += [reader.step.eq(size), more.eq(1)]
+                        m.d.comb += [reader.step.eq(following), more.eq(1)]
                         m.d.sync += wrong.eq(trains & (reader.data >= chip.classes))
 
             if chip.store_samples:
@@ -366,7 +366,7 @@ class Controller(wiring.Component):
                     m.d.comb += [reader.step.eq(item - 1), more.eq(1)]
                     if chip.packs:
                         with m.If(packed):
-                            m.d.comb += reader.step.eq(size)
+                            m.d.comb += reader.step.eq(following)
                     m.d.sync += wrong.eq(Cat(label[8:], reader.data) >= chip.classes)
                     m.next = "ITEM"
 
@@ -451,8 +451,8 @@ class Controller(wiring.Component):
                     m.d.comb += [reader.mark.eq(1), reader.step.eq(1)]
                     m.d.sync += left.eq(reader.data)
                     if chip.size_bytes == 2:
-                        m.d.sync += [size.eq(Cat(size[8:], reader.data)), high.eq(~high)]
-                        m.d.sync += left.eq(Cat(size[8:], reader.data))
+                        m.d.sync += [following.eq(Cat(following[8:], reader.data)), high.eq(~high)]
+                        m.d.sync += left.eq(Cat(following[8:], reader.data))
                     with m.If(high == chip.size_bytes - 1):
                         m.next = "LABEL"
                         with m.If(infers):
