@@ -227,11 +227,11 @@ class Controller(wiring.Component):
                 m.d.comb += trainer.sample_label.eq(label[: len(trainer.sample_label) - 1])
 
         # A packed sample's come from the buffer, as many as its size says: `left` counts them down from that to 1.
-        packed, padding = Const(0), final
+        counted, padding = stored, final  # `counted`: labels are, as bytes of the sample
         if chip.packs:
             following, high = Signal(8 * chip.size_bytes), Signal()  # bytes of the item behind it; `high`: of two
             packed = chosen(dict.fromkeys(PACKED_COMMANDS, 1))
-            padding, final = final & ~packed, Mux(packed, (left[1:] == 0) & left[0], final)
+            counted, padding, final = stored | packed, final & ~packed, Mux(packed, (left[1:] == 0) & left[0], final)
             m.d.comb += [trainer.sample_packed.eq(packed), trainer.sample_last.eq(final)]
 
         def refuse(reason: Result) -> None:
@@ -459,7 +459,7 @@ class Controller(wiring.Component):
                             m.next = "FEED"
 
             with m.State("LABEL"):
-                m.d.comb += [reader.mark.eq(1), reader.step.eq(~stored), next_byte.eq(stored | packed)]
+                m.d.comb += [reader.mark.eq(1), reader.step.eq(~stored), next_byte.eq(counted)]
                 m.d.sync += label.eq(Cat(label[8:], offered))
                 if chip.label_bytes == 2:
                     m.d.sync += second.eq(~second)
