@@ -21,7 +21,11 @@ import argparse
 import sys
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from popflip.golden.config import ConfigError
+from popflip.golden.packing import pack
+from popflip.host.cycles import sent_bytes
 from popflip.host.device import open_device
 from popflip.host.experiment import Experiment, prepare
 from popflip.host.run import Run, train
@@ -61,7 +65,7 @@ class Measurement:
     rows: int
     synapses: int
     samples: int
-    sample_bytes: int  # on the link
+    sample_bytes: float  # on the link, the mean
     cycles: dict[str, int]
     filling: int
     seconds: float
@@ -143,6 +147,7 @@ def to_stderr(line: str) -> None:
 def measure(experiment: Experiment, rows: int, synapses: int, batches: int) -> Measurement:
     """The cycles of ``batches`` batches, and how many of them no sample was there for."""
     chip = ChipConfig.of(experiment.config, rows, synapses)
+    packed = pack(np.packbits(experiment.x_train, axis=1, bitorder="little"))[1]
     run, cycles = count(experiment, rows, synapses, batches)
     untaught = replace(experiment, config=replace(experiment.config, margin=-2 * chip.v_max - 1))
     _, without = count(untaught, rows, synapses, batches)
@@ -150,7 +155,7 @@ def measure(experiment: Experiment, rows: int, synapses: int, batches: int) -> M
         rows=rows,
         synapses=synapses,
         samples=run.samples,
-        sample_bytes=chip.input_bytes + chip.label_bytes,
+        sample_bytes=float(sent_bytes(chip, packed).mean()),
         cycles=cycles,
         filling=in_batch(without) - without["forward_busy"] - without["forward_stall"],
         seconds=run.seconds,

@@ -11,6 +11,7 @@ import serial
 from numpy.typing import NDArray
 
 from popflip.golden.config import AnyConfig, LbeConfig, Precision, Rule
+from popflip.golden.packing import pack
 from popflip.golden.prng import first_state
 from popflip.golden.weights import LbeState, State, lbe_initial
 from popflip.hw.config import ChipConfig
@@ -49,6 +50,7 @@ class ChipDevice(Device):
             self._registers = {register.name: number for number, register in enumerate(registers(self.chip))}
             self._limits = {register.name: register.high for register in registers(self.chip)}
             self._classifiers = lbe_initial(config).classifiers if isinstance(config, LbeConfig) else None
+            self._sent = self._bytes = 0  # training samples, and what they took in frames
             self._start = Status(flips=(0,) * config.depth)  # what the status words count on from
             self._seen = dict.fromkeys((word.name for word in status_words(self.chip)), 0)
             self._total = dict(self._seen)
@@ -62,11 +64,13 @@ class ChipDevice(Device):
         self._reset(first_state(self.config.seed), Status(flips=(0,) * self.config.depth))
 
     def train(self, x: NDArray[np.uint8], y: NDArray[np.integer]) -> None:
-        for payload in self._payloads(self._sample_bytes(x, y)):
-            self.link.post(Command.TRAIN, payload)
+        for command, payload in self._training(x, y):
+            self.link.post(command, payload)
 
     def store(self, x: NDArray[np.uint8], y: NDArray[np.integer]) -> None:
         self._write(Command.STORE, self._sample_bytes(x, y))
+        for _ in self._training(x, y):  # what they would take if they were sent
+            pass
         self.link.wait()
 
     def train_stored(self, numbers: NDArray[np.integer]) -> None:
@@ -83,7 +87,8 @@ class ChipDevice(Device):
         self.link.post(Command.END_BATCH)
 
     def infer(self, x: NDArray[np.uint8]) -> NDArray[np.integer]:
-        requests = [self.link.post(Command.INFER, payload) for payload in self._payloads(_input_bytes(x))]
+        frames = self._frames(_input_bytes(x), Command.INFER, Command.INFER_PACKED)
+        requests = [self.link.post(command, payload) for command, payload, _ in frames]
         predictions = b"".join(self.link.answer(request) for request in requests)
         return np.frombuffer(predictions, f"<u{self.chip.label_bytes}").astype(np.int64)
 
@@ -133,7 +138,7 @@ class ChipDevice(Device):
     def link_speed(self) -> LinkSpeed | None:
         if self._baud is None or not self.link.identity.clock_hz:
             return None
-        size = self.chip.sample_bytes
+        size = self._bytes / self._sent if self._sent else self.chip.sample_bytes
         return LinkSpeed(
             clock_hz=self.link.identity.clock_hz,
             baud=self._baud,
@@ -170,20 +175,45 @@ class ChipDevice(Device):
         labels = np.asarray(y).astype(f"<u{size}").view(np.uint8).reshape(len(y), size)
         return np.concatenate([labels, _input_bytes(x)], axis=1)
 
-    def _samples(self, size: int) -> int:
+    def _samples(self, size: float) -> int:
         """Samples of ``size`` bytes in a frame, of which two fit the chip's buffer if one sample is not too large."""
-        return max(1, self.link.payload_bytes // size)
+        return max(1, int(self.link.payload_bytes // size))
 
     @property
     def _numbers(self) -> int:
         """The same of numbers of stored samples."""
         return min(MOST_NUMBERS, self._samples(2))
 
-    def _payloads(self, samples: NDArray[np.uint8]) -> Iterator[bytes]:
-        """Samples, one a row, as payloads of which two fit the chip's buffer."""
-        count = self._samples(samples.shape[1])
-        for first in range(0, len(samples), count):
-            yield samples[first : first + count].tobytes()
+    def _training(self, x: NDArray[np.uint8], y: NDArray[np.integer]) -> Iterator[tuple[Command, bytes]]:
+        """Commands and payloads that train samples; they are counted."""
+        samples = self._sample_bytes(x, y)
+        for command, payload, count in self._frames(samples, Command.TRAIN, Command.TRAIN_PACKED):
+            self._sent += count
+            self._bytes += len(payload)
+            yield command, payload
+
+    def _frames(
+        self, samples: NDArray[np.uint8], command: Command, packed: Command
+    ) -> Iterator[tuple[Command, bytes, int]]:
+        """Samples, one a row, as payloads of which two fit the chip's buffer, with their command and how many they are:
+        packed in frames where they are shorter so, if the chip takes them.
+        """
+        whole, room, size = self._samples(samples.shape[1]), self.link.payload_bytes, samples.shape[1]
+        if not self.chip.packs:
+            for first in range(0, len(samples), whole):
+                part = samples[first : first + whole]
+                yield command, part.tobytes(), len(part)
+            return
+        items, ends = packed_items(samples, size - self.chip.input_bytes, self.chip.size_bytes)
+        first = begin = 0
+        while first < len(samples):
+            last = max(first + 1, int(np.searchsorted(ends, begin + room, "right")))
+            if ends[last - 1] - begin < (last - first) * size:
+                yield packed, items[begin : ends[last - 1]].tobytes(), last - first
+            else:
+                last = min(first + whole, len(samples))
+                yield command, samples[first:last].tobytes(), last - first
+            first, begin = last, int(ends[last - 1])
 
     def _read(self, command: Command, words: int, size: int) -> NDArray[np.uint8]:
         """All ``words`` of a memory, [words, ``size`` bytes]."""
@@ -200,6 +230,26 @@ class ChipDevice(Device):
         count = max(1, (self.link.payload_bytes - 4) // content.shape[1])
         for first in range(0, len(content), count):
             self.link.post(command, struct.pack("<I", first) + content[first : first + count].tobytes())
+
+
+def packed_items(
+    samples: NDArray[np.uint8], label_bytes: int, size_bytes: int
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """``samples`` ``[n, label_bytes + B]`` as items of a packed command, one behind the other: a size of ``size_bytes``
+    bytes, the label, the other bytes packed. And where each item ends, ``[n]``.
+    """
+    packed, sizes = pack(samples[:, label_bytes:])
+    head = size_bytes + label_bytes
+    ends = np.cumsum(sizes + head)
+    starts = ends - sizes - head
+    items = np.empty(ends[-1] if len(ends) else 0, np.uint8)
+    inputs = np.ones(len(items), bool)
+    said = (sizes + label_bytes).astype("<u2").view(np.uint8).reshape(-1, 2)
+    for place, byte in enumerate((*said.T[:size_bytes], *samples.T[:label_bytes])):
+        items[starts + place] = byte
+        inputs[starts + place] = False
+    items[inputs] = packed
+    return items, ends
 
 
 def _compatible(chip: ChipConfig, config: AnyConfig, name: str) -> ChipConfig:

@@ -24,7 +24,7 @@ from popflip.hw.signature import INDEX_BITS, bits_a_cycle
 
 from .work import Changes, Work
 
-RECEIVED = 3  # from a sample's last byte to the array
+RECEIVED = {False: 3, True: 6}  # from a sample's last byte to the array, by whether the chip takes packed samples
 LATENCY = {False: 8, True: 9}  # from a word's weights to what becomes of its sum, by whether the chip is fast
 VERDICT = 4  # from the last class's sum to the verdict
 FLIP_FILL = {False: 3, True: 7}  # cycles before the first word and after the last one, by whether the chip is fast
@@ -63,6 +63,22 @@ def of_work(chip: ChipConfig, work: Work) -> Cycles:
         flip=sum(flips),
         total=_total(chip, work, forward, learn) + select * len(flips) + sum(flips),
     )
+
+
+def sent_bytes(chip: ChipConfig, packed: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Bytes on the link of training samples that are sent, ``[samples]``: as they are, or packed where that is shorter
+    and the chip takes it. ``packed`` : what their inputs come to then, bytes ``[samples]``.
+    """
+    if not chip.packs:
+        return np.full(len(packed), chip.sample_bytes)
+    return np.minimum(chip.size_bytes + chip.label_bytes + packed, chip.sample_bytes)
+
+
+def receive_cycles(chip: ChipConfig, work: Work) -> NDArray[np.int64]:
+    """Cycles from a sample's last byte to the next one's, ``[samples]``: its bytes, and what is checked before any of
+    them goes in, its label and the size of a packed one."""
+    sent = sent_bytes(chip, work.packed)
+    return sent + chip.label_bytes + chip.size_bytes * (sent < chip.sample_bytes)
 
 
 def forward_cycles(chip: ChipConfig, work: Work) -> NDArray[np.int64]:
@@ -136,18 +152,24 @@ def _total(chip: ChipConfig, work: Work, forward: NDArray, learn: NDArray) -> in
     size = work.config.batch
     learning = (learn.sum(axis=1) * (1 + chip.compact) + learn_waits(chip, work)).tolist()
     reads = learn[:, 1:].sum(axis=1).tolist()  # of weights by learn, for which the array waits
-    taught, layers = work.taught.tolist(), forward.tolist()
+    taught, layers, receiving = work.taught.tolist(), forward.tolist(), receive_cycles(chip, work).tolist()
     total = begin = 0
     for first in range(0, work.samples, size):
         part = taught[first : first + size]
         end = begin + sum(part)
-        total += _batch(chip, layers[first : first + size], part, learning[begin:end], reads[begin:end])
+        come = receiving[first : first + size]
+        total += _batch(chip, come, layers[first : first + size], part, learning[begin:end], reads[begin:end])
         begin = end
     return total
 
 
 def _batch(
-    chip: ChipConfig, forward: list[list[int]], taught: list[bool], learning: list[int], reads: list[int]
+    chip: ChipConfig,
+    receiving: list[int],
+    forward: list[list[int]],
+    taught: list[bool],
+    learning: list[int],
+    reads: list[int],
 ) -> int:
     """Cycles from the first byte of a batch to the end of its last sample."""
     latency = chip.read_latency + LATENCY[chip.fast]
@@ -160,9 +182,9 @@ def _batch(
     while loaded < len(forward) or sample != [None, None]:
         context = loaded & 1
         if loaded < len(forward) and sample[context] is None and slots:
-            received = max(received, heapq.heappop(slots)) + chip.sample_bytes
+            received = max(received, heapq.heappop(slots)) + receiving[loaded]
             sample[context], layer[context] = loaded, 0
-            ready[context] = max(ready[context], received + RECEIVED)
+            ready[context] = max(ready[context], received + RECEIVED[chip.packs])
             loaded += 1
             continue
         # The array takes what is ready first; of both, the sample it did not take before. Last layers keep the order.

@@ -17,7 +17,7 @@ from popflip.golden.config import Config, ConfigError
 from popflip.hw.config import ChipConfig
 
 from . import resources
-from .cycles import Cycles, of_work
+from .cycles import Cycles, of_work, sent_bytes
 from .experiment import Experiment
 from .replay import BITS_A_BYTE
 from .work import BANKS, WIDTHS, Work
@@ -66,10 +66,15 @@ class Estimate:
         return self.cycles.total / self.cycles.samples
 
     @property
+    def sample_bytes(self) -> float:
+        """Bytes of a training sample that is sent, the mean."""
+        return float(sent_bytes(self.chip, self.work.packed).mean())
+
+    @property
     def limit(self) -> str:
         """What keeps the chip from being faster."""
         forward, learn, ends = self.cycles.forward_busy, self.cycles.learn_busy, self.cycles.select + self.cycles.flip
-        received = self.chip.sample_bytes * self.cycles.samples
+        received = self.sample_bytes * self.cycles.samples
         most = max(forward, learn, ends, received)
         if most == received:
             return "the byte a cycle that samples come in by"
@@ -157,8 +162,8 @@ def rows(estimate: Estimate) -> list[tuple[str, str]]:
     share = 100 / cycles.total
     parts = ("forward_busy", "learn_busy", "select", "flip")
     samples = estimate.clock_hz / estimate.per_sample
-    link = estimate.board.baud / BITS_A_BYTE / chip.sample_bytes
-    inference = estimate.clock_hz / max(chip.sample_bytes, cycles.forward_busy / cycles.samples)
+    link = estimate.board.baud / BITS_A_BYTE / estimate.sample_bytes
+    inference = estimate.clock_hz / max(estimate.sample_bytes, cycles.forward_busy / cycles.samples)
     table = [
         ("network", f"{'-'.join(map(str, chip.layers))} {chip.precision}"),
         ("array", f"{chip.array_rows} rows × {chip.array_synapses} synapses, {chip.learn_rows} learned at once"),

@@ -382,6 +382,13 @@ parity, 1 stop bit) on boards, and the same bytes into the simulated chip. Numbe
 """
 
 _WORDS = """\
+Chips of rule gft with 16 synapses a cycle or more take packed samples, in which bytes that are zero are left out. Bytes
+of inputs go in groups of 8. A group is a mask, bit `i` set where byte `i` of the group is not zero, and those bytes in
+order. Masks of zero at the end are left out, except that a sample has at least one byte. Any bytes are a sample: bytes
+of inputs that are not reached are zero, those past the last one are ignored. A size has one byte, or two if label, all
+bytes of inputs and their masks may be more than 255. The inputs `00 00 07 80 00 00 00 00 00 01` with label 4 are the
+item `06 04 0c 07 80 02 01`.
+
 A label has one byte, or two if there are more than 256 classes. Words are padded to whole bytes with zeros; the first
 weight or counter is in the lowest bits. A weight has one bit (1: +1, 0: −1) or, ternary, two (two's complement), a
 counter as many as mmax takes and a sign. Which word holds what is in `hw/config.py`. Lanes past the last synapse must

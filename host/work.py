@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from popflip.golden.config import Config
 from popflip.golden.flip import Flipped
+from popflip.golden.packing import pack
 from popflip.golden.select import Selection
 from popflip.golden.trainer import GftTrainer
 from popflip.hw.config import MAX_SYNAPSES, MIN_SYNAPSES
@@ -40,7 +41,8 @@ class Changes:
 class Work:
     """A run, sample by sample.
 
-    ``words`` : words of a sample's inputs that hold a one or the bias, ``[samples]``, by ``N``.
+    ``words`` : words of a sample's inputs that hold a one or the bias, ``[samples]``, by ``N``. ``packed`` : bytes of
+    its inputs if they are packed, ``[samples]``.
     ``taught`` : bool ``[samples]``; of those that are True, in order: ``first`` : rows of the first layer in the bank
     with most of them ``[teaching]``, by ``Pc``; ``above`` : rows of each layer above it ``[teaching, L − 1]``.
     ``batches`` : for each, what each layer's end was.
@@ -48,6 +50,7 @@ class Work:
 
     config: Config
     words: dict[int, NDArray[np.int64]]
+    packed: NDArray[np.int64]
     taught: NDArray[np.bool_]
     first: dict[int, NDArray[np.int64]]
     above: NDArray[np.int64]
@@ -64,6 +67,7 @@ class Work:
         return Work(
             config=self.config,
             words={width: words[samples] for width, words in self.words.items()},
+            packed=self.packed[samples],
             taught=self.taught[samples],
             first={banks: rows[teaching] for banks, rows in self.first.items()},
             above=self.above[teaching],
@@ -82,6 +86,7 @@ class _Watched(GftTrainer):
     def __init__(self, config: Config):
         super().__init__(config)
         self.words: list[list[NDArray]] = []
+        self.packed: list[NDArray] = []
         self.taught: list[NDArray] = []
         self.first: list[list[NDArray]] = []
         self.above: list[NDArray] = []
@@ -91,6 +96,7 @@ class _Watched(GftTrainer):
         teaches, v, deltas = super()._errors(x, y)
         learns = [delta != 0 for delta in deltas]
         self.words.append([listed(x, width) for width in WIDTHS])
+        self.packed.append(pack(np.packbits(x, axis=1, bitorder="little"))[1])
         self.taught.append(teaches)
         self.first.append([fullest_bank(learns[0], banks) for banks in BANKS])
         above = [np.count_nonzero(rows, axis=1) for rows in learns[1:]]
@@ -116,9 +122,10 @@ def listed(x: NDArray[np.uint8], width: int) -> NDArray[np.int64]:
 def fullest_bank(learns: NDArray[np.bool_], banks: int) -> NDArray[np.int64]:
     """Rows ``[n, R]`` that learn, of the bank ``row mod banks`` with most of them."""
     samples, rows = learns.shape
-    padded = np.zeros((samples, -(-rows // banks) * banks), np.int64)
+    turns = -(-rows // banks)
+    padded = np.zeros((samples, turns * banks), np.int64)
     padded[:, :rows] = learns
-    return padded.reshape(samples, -1, banks).sum(axis=1).max(axis=1, initial=0)
+    return padded.reshape(samples, turns, banks).sum(axis=1).max(axis=1, initial=0)
 
 
 def of_run(
@@ -133,6 +140,7 @@ def of_run(
     return Work(
         config=config,
         words={width: np.concatenate([part[place] for part in golden.words]) for place, width in enumerate(WIDTHS)},
+        packed=np.concatenate(golden.packed),
         taught=np.concatenate(golden.taught),
         first={banks: np.concatenate([part[place] for part in golden.first]) for place, banks in enumerate(BANKS)},
         above=np.concatenate(golden.above),

@@ -140,6 +140,23 @@ class ChipConfig(Network):
         return self.label_bytes + self.input_bytes
 
     @property
+    def packs(self) -> bool:
+        """Whether samples may come packed (:mod:`popflip.golden.packing`). Small chips have no cells to spare for it,
+        and LBE takes a sample's every word.
+        """
+        return self.rule == Rule.GFT and self.fast
+
+    @property
+    def packed_bytes(self) -> int:
+        """Most bytes of a packed sample: all of its own, and a mask for each eight."""
+        return self.input_bytes + -(-self.input_bytes // 8)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of what says how long a packed sample is, with its label, on the link."""
+        return 1 if self.label_bytes + self.packed_bytes <= 255 else 2
+
+    @property
     def fast(self) -> bool:
         """Whether registers shorten paths at the cost of cells. Arrays with N ≤ 8 are for small, slow chips."""
         return self.array_synapses > 8

@@ -98,6 +98,8 @@ class Trainer(wiring.Component):
             m.d.sync += due.eq((values.batch != 0) & (in_batch == values.batch))
         running = Signal()  # samples go through
         connect(m, flipped(port.samples), ingest.i)
+        if chip.packs:
+            m.d.comb += [ingest.packed.eq(port.sample_packed), ingest.last.eq(port.sample_last)]
         if chip.slots > 2:
             m.submodules.arrived = arrived = Queue(sample_layout(chip), chip.slots)
             connect(m, ingest.o, arrived.i)

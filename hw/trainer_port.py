@@ -28,6 +28,9 @@ class TrainerSignature(wiring.Signature):
         ``chip.input_bytes`` bytes a sample; bit ``i`` of byte ``q`` is input ``8q + i``, bits past the last one are 0.
     ``sample_label`` : Out(range(classes)), ``sample_infer`` : Out(1)
         The sample's class, and whether it is only classified. Stable from the first byte offered to the last taken.
+    ``sample_packed`` : Out(1), ``sample_last`` : Out(1)
+        Of a chip that packs: whether the bytes are a packed sample's (:mod:`popflip.golden.packing`), stable as these
+        are, and whether the byte offered is a packed sample's last one.
     ``predictions`` : In(stream of range(classes))
         One for each sample sent with ``sample_infer``, in order.
     ``command`` : Out(stream of :class:`TrainerCommand`)
@@ -49,6 +52,7 @@ class TrainerSignature(wiring.Signature):
                 "samples": Out(stream.Signature(8)),
                 "sample_label": Out(range(chip.classes)),
                 "sample_infer": Out(1),
+                **({"sample_packed": Out(1), "sample_last": Out(1)} if chip.packs else {}),
                 "predictions": In(stream.Signature(range(chip.classes))),
                 "command": Out(stream.Signature(TrainerCommand)),
                 "idle": In(1),

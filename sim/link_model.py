@@ -95,6 +95,11 @@ class TrainerModel:
         self.events.append(("sample", inputs.hex(), label))
         return zlib.crc32(inputs) % self.chip.classes
 
+    def packed(self, content: bytes, label: int | None) -> int:
+        """The same of a packed sample."""
+        self.events.append(("packed", content.hex(), label))
+        return zlib.crc32(content) % self.chip.classes
+
     def command(self, command: TrainerCommand) -> None:
         """A command."""
         self.events.append(("command", command.name))
@@ -290,6 +295,37 @@ class LinkModel:
         if len(samples) * size > MAX_LENGTH:
             raise Refused(Result.BAD_LENGTH)
         return lambda: b"".join(self.trainer.sample(sample, None).to_bytes(size, "little") for sample in samples)
+
+    def _packed(self, rest: bytes, label_bytes: int) -> list[tuple[bytes, bytes]]:
+        """The labels and inputs of packed samples."""
+        samples, size_bytes = [], self.chip.size_bytes
+        while rest:
+            if len(rest) < size_bytes + label_bytes + 1:
+                raise Refused(Result.BAD_LENGTH)
+            size, rest = int.from_bytes(rest[:size_bytes], "little"), rest[size_bytes:]
+            if not label_bytes < size <= len(rest):
+                raise Refused(Result.BAD_LENGTH)
+            if label_bytes and self._label(rest) >= self.chip.classes:
+                raise Refused(Result.BAD_LABEL)
+            samples.append((rest[:label_bytes], rest[label_bytes:size]))
+            rest = rest[size:]
+        return samples
+
+    def _train_packed(self, request: bytes, rest: bytes):
+        samples = self._packed(rest, self.chip.label_bytes)
+
+        def apply() -> bytes:
+            for label, content in samples:
+                self.trainer.packed(content, self._label(label))
+            return b""
+
+        return apply
+
+    def _infer_packed(self, request: bytes, rest: bytes):
+        samples, size = self._packed(rest, 0), self.chip.label_bytes
+        if len(samples) * size > MAX_LENGTH:
+            raise Refused(Result.BAD_LENGTH)
+        return lambda: b"".join(self.trainer.packed(content, None).to_bytes(size, "little") for _, content in samples)
 
     def _read(self, request: bytes, rest: bytes, size: int, memory: list[int]):
         count, address = struct.unpack("<HI", request)

@@ -2,14 +2,16 @@
 
 import random
 import struct
+from itertools import accumulate
 
 import cocotb
 
 from popflip.hw.link.buffer import counter_bytes, weight_bytes
-from popflip.hw.link.controller import replay_latency, train_latency
+from popflip.hw.link.controller import packed_latency, replay_latency, train_latency
 from popflip.hw.link.frames import (
     HEADER_BYTES,
     OVERHEAD,
+    PACKED_COMMANDS,
     STORE_COMMANDS,
     Command,
     Identity,
@@ -107,14 +109,17 @@ class Trainer(EachCycle):
 
     def _sample(self) -> None:
         part = self.part
-        kind = part.get("trainer__sample_label"), part.get("trainer__sample_infer")
+        packed = part.get("trainer__sample_packed")
+        kind = part.get("trainer__sample_label"), part.get("trainer__sample_infer"), packed
         assert self._kind in (None, kind), "label or kind changed within a sample"
         self._kind = kind
         if part.get("trainer__samples__ready"):
             self._bytes.append(part.get("trainer__samples__payload"))
-        if len(self._bytes) == self.chip.input_bytes:
-            label, infer = kind
-            prediction = self.model.sample(bytes(self._bytes), None if infer else label)
+        last = part.get("trainer__sample_last") if packed else len(self._bytes) == self.chip.input_bytes
+        if last and part.get("trainer__samples__ready"):
+            label, infer, _ = kind
+            learn = self.model.packed if packed else self.model.sample
+            prediction = learn(bytes(self._bytes), None if infer else label)
             if infer:
                 self.predictions.send(prediction)
             self._bytes.clear()
@@ -138,14 +143,16 @@ class Requests:
         often = [Command.TRAIN, Command.INFER, Command.CONFIGURE] * 2
         if self.chip.store_samples:
             often += [*STORE_COMMANDS] * 2
+        if self.chip.packs:
+            often += [*PACKED_COMMANDS] * 2
         command = draw.choice([*commands_of(self.chip), *often])
         payload = getattr(self, command.name.lower(), lambda: b"")()
         code = int(command)
         fault = draw.choice(["none"] * 8 + ["sequence", "command", "length", "bits", "noise", "cut", "long", "zeros"])
         sequence = expected if fault != "sequence" else draw.randrange(256)
         if fault == "command":
-            unknown = [] if self.chip.store_samples else STORE_COMMANDS
-            code = draw.choice([0, *unknown, 16 + code, 128 + code])
+            unknown = set(Command) - set(commands_of(self.chip))
+            code = draw.choice([0, 18, *unknown, 32 + code, 128 + code])
         if fault == "length":
             payload = draw.choice([payload + b"\0", payload[:-1], payload + draw.randbytes(5), b""])
         if fault == "long":
@@ -196,6 +203,29 @@ class Requests:
 
     def infer(self) -> bytes:
         return self.samples(0)
+
+    def packed(self, label_bytes: int) -> bytes:
+        draw, chip = self.random, self.chip
+        room, content = self.buffer - OVERHEAD, b""
+        for _ in range(draw.randint(0, 8)):
+            label = draw.choice([draw.randrange(chip.classes), chip.classes - 1])
+            if draw.random() < 0.03:
+                label = draw.choice([chip.classes, 256**chip.label_bytes - 1])
+            inputs = draw.randbytes(draw.choice([1, 2, draw.randint(1, chip.packed_bytes + 3)]))
+            size = label_bytes + len(inputs)
+            if draw.random() < 0.05:
+                size = draw.choice([0, label_bytes, size - 1, size + 1, 255, 256**chip.size_bytes - 1])
+            item = size.to_bytes(chip.size_bytes, "little")
+            item += (label % 256**chip.label_bytes).to_bytes(chip.label_bytes, "little")[:label_bytes] + inputs
+            if len(content) + len(item) <= room:
+                content += item
+        return content
+
+    def train_packed(self) -> bytes:
+        return self.packed(self.chip.label_bytes)
+
+    def infer_packed(self) -> bytes:
+        return self.packed(0)
 
     def store(self) -> bytes:
         draw, samples = self.random, self.chip.store_samples
@@ -281,30 +311,40 @@ async def requests(part: Part, chip: dict, identity: str, memory: str = "") -> N
 
 
 async def speed(part: Part, chip: dict, identity: str, memory: str = "") -> None:
-    """A byte of a sample each cycle, and no more than its label's bytes between samples; three cycles more where they
-    come from the store."""
+    """A byte of a sample each cycle, and no more than its label's bytes and a packed one's size between samples; three
+    cycles more where they come from the store."""
     chip = chip_of(chip)
     count = 5
     trainer = Trainer(part, chip, seed=1, stall=0)
     source, sink = part.source("rx", 8, stall=0), part.sink("tx", 8, stall=0)
     samples = count * (bytes(chip.label_bytes) + chip.input_bytes * bytes([1]))
-    requests = [(Command.TRAIN, samples, train_latency(chip, count), 0)]
+    whole = [chip.input_bytes] * count
+    requests = [(Command.TRAIN, samples, whole, train_latency(chip, count), chip.label_bytes)]
+    if chip.packs:
+        sizes = [1, chip.packed_bytes, 3, 1, 2]
+        before = chip.label_bytes + chip.size_bytes
+        items = (
+            (chip.label_bytes + size).to_bytes(chip.size_bytes, "little") + bytes(chip.label_bytes + size)
+            for size in sizes
+        )
+        requests.append((Command.TRAIN_PACKED, b"".join(items), sizes, packed_latency(chip, count), before))
     if chip.store_samples:
         numbers = struct.pack(f"<{count}H", *(7 * index % chip.store_samples for index in range(count)))
-        requests.append((Command.TRAIN_STORED, numbers, replay_latency(chip, count), 3))
-    for sequence, (command, payload, latency, more) in enumerate(requests):
+        requests.append((Command.TRAIN_STORED, numbers, whole, replay_latency(chip, count), chip.label_bytes + 3))
+    for sequence, (command, payload, sizes, latency, between) in enumerate(requests):
         frame = encode(sequence, command, payload)
         source.send(*frame)
         assert decode(bytes(await sink.receive(OVERHEAD))).code == Result.OK
         taken, given, fed = source.monitor.cycles, sink.monitor.cycles, trainer.samples.monitor.cycles
-        taken, given, fed = taken[-len(frame) :], given[-OVERHEAD:], fed[-count * chip.input_bytes :]
+        taken, given, fed = taken[-len(frame) :], given[-OVERHEAD:], fed[-sum(sizes) :]
         assert taken[-1] - taken[0] == len(frame) - 1, "a byte a cycle in"
         assert given[-1] - given[0] == OVERHEAD - 1, "a byte a cycle out"
-        size = chip.input_bytes
-        assert [fed[size * index] - fed[0] for index in range(count)] == [
-            index * (chip.sample_bytes + more) for index in range(count)
+        expected = [
+            number * between + byte
+            for number, end in enumerate(accumulate(sizes))
+            for byte in range(end - sizes[number], end)
         ]
-        assert [fed[size * index + size - 1] - fed[size * index] for index in range(count)] == [size - 1] * count
+        assert [cycle - fed[0] for cycle in fed] == expected, command
         assert fed[0] - taken[-1] == latency, command
 
 

@@ -10,6 +10,7 @@ from popflip.sim.memories import chip_of, input_list, random_inputs
 from popflip.sim.parts import EachCycle, Part, each_part
 from popflip.sim.runner import parameters
 from popflip.sim.streams import unpack
+from popflip.sim.tb_unpack import Beside, inputs_of, sample_bytes
 
 READERS = ("forward", "learn")
 
@@ -89,17 +90,18 @@ async def check(part: Part, chip: dict, stall: float) -> None:
         part.set(f"{reader}__en", 0)
     questions = [{"label": draw.randrange(config.classes), "infer": draw.randrange(2)} for _ in range(samples)]
 
-    async def feed() -> None:
-        for inputs, question in zip(x, questions, strict=True):
-            part.set("label", question["label"])
-            part.set("infer", question["infer"])
+    contents = []
+    for inputs in x:
+        content, packed = sample_bytes(config, inputs, draw) if config.packs else (b"", False)
+        if not packed:
             bits = np.packbits(inputs, bitorder="little")
             if config.inputs % 8:  # what lies beyond the last input does not matter
                 bits[-1] |= draw.getrandbits(8) << config.inputs % 8 & 0xFF
-            source.send(*bits.tolist())
-            await source.drain()
-
-    cocotb.start_soon(feed())
+            content = bits.tobytes()
+        contents.append((content, packed))
+        source.send(*content)
+        inputs[:] = inputs_of(config, content, packed)
+    Beside(part, contents, seed, questions)
     for sample, (inputs, question) in enumerate(zip(x, questions, strict=True)):
         [token] = await sink.receive(1)
         expected = input_list(config, inputs)
@@ -117,13 +119,17 @@ async def check(part: Part, chip: dict, stall: float) -> None:
         slots.free.add(slot)
 
     if stall == 0:
-        size, component = config.input_bytes, Ingest(config)
-        for sample, whole in enumerate(sink.monitor.cycles):
-            cycles = source.monitor.cycles[sample * size : (sample + 1) * size]
-            assert cycles[-1] - cycles[0] == (size - 1) * component.cycles_per_byte, f"sample {sample}: slow"
+        component, taken, gaps, before = Ingest(config), iter(source.monitor.cycles), [], None
+        for sample, (whole, (content, _)) in enumerate(zip(sink.monitor.cycles, contents, strict=True)):
+            cycles = [next(taken) for _ in content]
+            assert cycles[-1] - cycles[0] == (len(cycles) - 1) * component.cycles_per_byte, f"sample {sample}: slow"
             assert whole - cycles[-1] == component.latency, (
                 f"sample {sample}: passed on after {whole - cycles[-1]} cycles"
             )
+            if before is not None:
+                gaps.append(cycles[0] - before)
+            before = cycles[-1]
+        assert min(gaps) == component.gap, f"samples begin {min(gaps)} cycles behind another's last byte"
 
 
 @cocotb.test()

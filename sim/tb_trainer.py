@@ -1,5 +1,6 @@
 """Testbench of the whole trainer: batch after batch, its state equals golden's."""
 
+import random
 from types import SimpleNamespace
 
 import cocotb
@@ -7,6 +8,7 @@ import numpy as np
 from cocotb.triggers import FallingEdge, ReadOnly
 
 from popflip.golden.config import Config, LbeConfig, Rule
+from popflip.golden.packing import pack
 from popflip.golden.prng import first_state
 from popflip.golden.trainer import Trainer
 from popflip.golden.weights import State, first_difference
@@ -19,6 +21,7 @@ from popflip.sim.runner import parameters
 from popflip.sim.streams import StreamSink, StreamSource, start, unpack
 
 PATIENCE = 100_000  # cycles
+_BESIDE = ("sample_label", "sample_infer", "sample_packed", "sample_last")
 CONFIGS = {Rule.GFT: Config, Rule.LBE: LbeConfig}
 
 
@@ -27,12 +30,13 @@ class Driver:
 
     def __init__(self, dut, chip: ChipConfig, stall: float, seed: int):
         self.dut, self.chip = dut, chip
+        self._random = random.Random(f"{seed} packed")
         self.numbers = {register.name: number for number, register in enumerate(registers(chip))}
         self.samples = StreamSource(dut, "port__samples", 8, stall=stall, seed=seed)
         self.commands = StreamSource(dut, "port__command", 1, stall=stall, seed=seed)
         self.predictions = StreamSink(dut, "port__predictions", range(chip.classes), stall=stall, seed=seed)
         strobes = [f"state__{memory}__{access}" for memory in ("weights", "counters") for access in ("read", "write")]
-        for name in ("register_write", "status_read", "status_index", "sample_label", "sample_infer", *strobes):
+        for name in ("register_write", "status_read", "status_index", *_BESIDE, *strobes):
             self.port(name).value = 0
 
     def port(self, name: str):
@@ -64,8 +68,18 @@ class Driver:
     async def sample(self, x: np.ndarray, label: int | None) -> None:
         self.port("sample_label").value = label or 0
         self.port("sample_infer").value = label is None
-        self.samples.send(*np.packbits(x, bitorder="little").tolist())
-        await self.samples.drain()
+        content = np.packbits(x, bitorder="little")
+        packs = self.chip.packs and self._random.random() < 0.5
+        self.port("sample_packed").value = packs
+        if not packs:
+            self.samples.send(*content.tolist())
+            return await self.samples.drain()
+        packed = pack(content[None])[0].tolist()
+        for number, byte in enumerate(packed):
+            self.port("sample_last").value = number == len(packed) - 1
+            self.samples.send(byte)
+            await self.samples.drain()
+        return None
 
     async def status(self) -> dict[str, int]:
         values = {}

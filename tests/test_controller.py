@@ -22,30 +22,36 @@ CHIPS = {
     "narrow": chip(5, 3, rows=1, lanes=4),
     "wide": chip(13, 9, 260, rows=4, lanes=8, mmax=9),
     "banks": chip(40, 20, 4, rows=8, lanes=16, learn_rows=4),
+    "fast_wide": chip(13, 9, 260, rows=4, lanes=16, mmax=9),
     "lbe": lbe_chip(32, 20, 4, classes=5, lanes=64),
     "storing": replace(chip(21, 9, 10), store_samples=512),
     "storing_few": replace(chip(5, 3, rows=1, lanes=4), store_samples=4),
     "storing_wide": replace(chip(13, 9, 260, rows=4, lanes=8, mmax=9), store_samples=16),
 }
+LONG = {"long_sizes": chip(1900, 9, 3, rows=4, lanes=16)}  # of packed samples, two bytes each
 BUFFER = 64
 
 
-def run(testbench, check: str, **parameters) -> None:
-    told = {name: Identity.of(shape, buffer_bytes(shape, BUFFER), 1, b"a build.") for name, shape in CHIPS.items()}
-    content = {name: random.Random(9).randbytes(shape.store_samples * stride(shape)) for name, shape in CHIPS.items()}
+def run(testbench, check: str, chips=CHIPS, **parameters) -> None:
+    told = {name: Identity.of(shape, buffer_bytes(shape, BUFFER), 1, b"a build.") for name, shape in chips.items()}
+    content = {name: random.Random(9).randbytes(shape.store_samples * stride(shape)) for name, shape in chips.items()}
     links = {
-        name: Link(CHIPS[name], identity, partial(BlockBytes, init=content[name])) for name, identity in told.items()
+        name: Link(chips[name], identity, partial(BlockBytes, init=content[name])) for name, identity in told.items()
     }
     parts = {
-        name: {"chip": asdict(CHIPS[name]), "identity": told[name].pack().hex(), "memory": content[name].hex()}
-        for name in CHIPS
+        name: {"chip": asdict(chips[name]), "identity": told[name].pack().hex(), "memory": content[name].hex()}
+        for name in chips
     }
     testbench(SideBySide(links), "popflip.sim.tb_controller", {"parts": parts, "check": check, **parameters})
 
 
-@pytest.mark.parametrize(("seed", "stall"), [(1, 0), (2, 0.5)])
+@pytest.mark.parametrize(("seed", "stall"), [(1, 0), (3, 0.5)])
 def test_answers_and_effects_equal_the_model(testbench, seed, stall):
     run(testbench, "requests", seed=seed, stall=stall, count=500)
+
+
+def test_answers_and_effects_equal_the_model_where_samples_are_long(testbench):
+    run(testbench, "requests", LONG, seed=1, stall=0.1, count=150)
 
 
 def test_speed(testbench):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 
 from popflip.golden.config import Config, Precision
-from popflip.host.cycles import of_work
+from popflip.host.cycles import of_work, sent_bytes
 from popflip.host.device import open_device
-from popflip.host.experiment import prepare
+from popflip.host.experiment import Experiment, prepare
 from popflip.host.run import train
 from popflip.host.settings import Settings
 from popflip.host.work import WIDTHS, Work, fullest_bank, listed, of_run
@@ -33,11 +35,23 @@ CHIPS = [
 @pytest.mark.parametrize(("settings", "array"), CHIPS)
 def test_cycles_are_those_of_the_chip(settings, array):
     """To the last one, but for the total, which holds waiting too: a tenth at most."""
+    compare(prepare(Settings(preset="digits", **settings)), array)
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_cycles_are_those_of_the_chip_where_samples_take_longest_to_come(every):
+    """As they are, or packed, since bytes of inputs are 0 but for every other one. Nothing is learned."""
+    experiment = prepare(Settings(preset="digits", margin=(-999,), batch=4096))
+    x = experiment.x_train * (np.arange(256) // 8 % every == 0)
+    compare(replace(experiment, x_train=x.astype(np.uint8)), {"rows": 64, "synapses": 32})
+
+
+def compare(experiment: Experiment, array: dict[str, Any]) -> None:
+    """The cycle model with a chip whose array and geometry are ``array``."""
     try:
         cxxrtl.compiler()
     except cxxrtl.SimulatorError as missing:
         pytest.skip(str(missing))
-    experiment = prepare(Settings(preset="digits", **settings))
     work = of_run(experiment, BATCHES)
     with open_device("sim", experiment.config, **array) as device:
         device.reset()
@@ -76,11 +90,19 @@ def test_a_part_of_the_work_is_of_whole_batches():
     for place, batch in enumerate((1, 4, 7)):
         mine, whole = slice(place * size, (place + 1) * size), slice(batch * size, (batch + 1) * size)
         assert part.words[16][mine].tolist() == work.words[16][whole].tolist()
+        assert part.packed[mine].tolist() == work.packed[whole].tolist()
         assert part.taught[mine].tolist() == work.taught[whole].tolist()
     taken = [slice(starts[batch * size], starts[(batch + 1) * size]) for batch in (1, 4, 7)]
     assert part.first[4].tolist() == [rows for each in taken for rows in work.first[4][each].tolist()]
     assert part.above.tolist() == [rows for each in taken for rows in work.above[each].tolist()]
     assert work.part(9) is work
+
+
+def test_samples_are_sent_in_the_shorter_form():
+    config = Config((160, 8, 4), precision=Precision.BINARY, k0=(3, 1), window=(4,), batch=5)
+    packed = np.array([1, 18, 19, 20, 23])
+    assert sent_bytes(ChipConfig.of(config, 2, 8), packed).tolist() == [21] * 5
+    assert sent_bytes(ChipConfig.of(config, 2, 16), packed).tolist() == [3, 20, 21, 21, 21]
 
 
 def test_more_rows_at_once_are_never_slower():
@@ -97,6 +119,7 @@ def synthetic() -> Work:
     return Work(
         config=config,
         words={width: np.full(10, 64 // width + 1) for width in WIDTHS},
+        packed=np.full(10, 9),
         taught=taught,
         first={banks: np.full(5, -(-20 // banks)) for banks in (1, 2, 4, 8)},
         above=np.full((5, 1), 2),

@@ -27,6 +27,7 @@ BOARD = "golden knows no board"
 WITHOUT = {
     # Golden alone
     "integers": ("hw testbench", "how NumPy keeps integers exact; hardware has the bits it needs"),
+    "packing": ("hw testbench", "the host packs; hw/unpack.py is the way back"),
     # Parameters and lists: no hardware of their own
     "config": ("testbench", "parameters"),
     "arithmetic": ("golden testbench", "expressions; Python has them, and tests/test_arithmetic.py tries all values"),
@@ -60,6 +61,7 @@ WITHOUT = {
     "slots": ("golden", "samples on the chip at once; golden takes one after another"),
     "status": ("golden", "golden/trainer.py counts as it goes"),
     "stream": ("golden", "queues"),
+    "unpack": ("golden", "golden/packing.py: unpack"),
     # Sequences of stages, which golden has in its trainer, or a part of a stage
     "initialise": ("golden", "golden/weights.py: initial"),
     "learn": ("golden", "a sample's backward and accumulate; golden/trainer.py: train"),

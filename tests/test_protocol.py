@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from popflip.golden.config import AnyConfig, Config, LbeConfig, Precision, Rule
+from popflip.golden.packing import pack, unpack
 from popflip.golden.trainer import Trainer
 from popflip.golden.weights import first_difference
 from popflip.host.chip_device import (
@@ -24,6 +25,7 @@ from popflip.host.chip_device import (
     decode_weights,
     encode_counters,
     encode_weights,
+    packed_items,
     weight_places,
 )
 from popflip.host.device import DeviceError, GoldenDevice, Status
@@ -68,6 +70,10 @@ class GoldenTrainer:
             return int(self.golden.infer(x)[0])
         self.golden.train(x, np.array([label]))
         return 0
+
+    def packed(self, content: bytes, label: int | None) -> int:
+        inputs = unpack(np.frombuffer(content, np.uint8), np.array([len(content)]), self.chip.input_bytes)
+        return self.sample(inputs.tobytes(), label)
 
     def command(self, command: TrainerCommand) -> None:
         if command == TrainerCommand.RESET:
@@ -417,6 +423,7 @@ def test_sample_larger_than_half_the_buffer():
         ),
         (Command.RESET, bytes(4), "RESET was refused: a value outside its range"),
         (Command.TRAIN_STORED, bytes(2), "TRAIN_STORED was refused: no such command"),
+        (Command.TRAIN_PACKED, bytes([2, 1, 0]), "TRAIN_PACKED was refused: no such command"),
     ],
 )
 def test_refused_request_changes_nothing_and_the_link_goes_on(command, payload, message):
@@ -557,6 +564,141 @@ class TestPseudoTerminal:
 
 
 # Page -----------------------------------------------------------------------------------------------------------------
+
+
+# Packed samples -------------------------------------------------------------------------------------------------------
+
+SPARSE = Config(layers=(150, 9, 3), k0=(12, 4), window=(3,), batch=16, margin=4, seed=5)
+
+
+def some_samples(config: Config, count: int, density: float, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    x = (rng.random((count, config.inputs)) < density).astype(np.uint8)
+    return x, rng.integers(0, config.classes, count)
+
+
+class Listening(ModelChip):
+    """Keeps the frames that are sent."""
+
+    def write(self, data: bytes) -> None:
+        frame = decode(data)
+        self.frames = [*getattr(self, "frames", []), frame]
+        super().write(data)
+
+
+@pytest.mark.parametrize(("fault", "seed"), [(0, 1), (5e-4, 2), (5e-4, 4)])
+def test_packed_samples_teach_what_sent_ones_do(fault, seed):
+    transport = ModelChip(SPARSE, seed, fault, lanes=16)
+    device, golden = ChipDevice(transport, SPARSE), GoldenDevice(SPARSE)
+    for each in (device, golden):
+        each.reset()
+    for batch in range(8):
+        x, y = some_samples(SPARSE, 64, (0.01, 0.05, 0.5)[batch % 3], batch)
+        predictions = []
+        for each in (device, golden):
+            each.train(x, y)
+            each.end_batch(SPARSE.schedule(batch, 8))
+            predictions.append(each.infer(x).tolist())
+        assert predictions[0] == predictions[1]
+    assert device.state().sha256() == golden.state().sha256()
+    status = device.status()
+    assert status == Status(**{**vars(golden.status()), "cycles": status.cycles})
+    assert transport.faults == 0 if not fault else transport.faults >= 3
+
+
+@pytest.mark.parametrize(("lanes", "density"), [(16, 0.02), (16, 0.9), (8, 0.02)])
+def test_each_frame_has_the_shorter_form(lanes, density):
+    """As many samples as fit it, and no more bytes than either form takes; small chips get samples as they are."""
+    transport = Listening(SPARSE, lanes=lanes)
+    device = ChipDevice(transport, SPARSE)
+    x, y = some_samples(SPARSE, 100, density)
+    content = np.packbits(x, axis=1, bitorder="little")
+    room, (_, sizes), raw = device.link.payload_bytes, pack(content), content.shape[1]
+    for send, commands, head in (
+        (lambda: device.train(x, y), (Command.TRAIN, Command.TRAIN_PACKED), 1),
+        (lambda: device.infer(x), (Command.INFER, Command.INFER_PACKED), 0),
+    ):
+        transport.frames = []
+        send()
+        device.link.wait()
+        left = [raw + head] * len(x), (sizes + 1 + head).tolist()
+        for frame in transport.frames:
+            shorter = lanes == 16 and density < 0.1
+            assert frame.code == commands[shorter]
+            count = 0
+            while count < len(left[0]) and sum(left[shorter][: count + 1]) <= room:
+                count += 1
+            assert len(frame.payload) == sum(left[shorter][:count]) <= sum(left[0][:count])
+            left = left[0][count:], left[1][count:]
+        assert left == ([], [])
+
+
+def test_samples_of_both_kinds_go_in_frames_of_their_own_form():
+    transport = Listening(SPARSE, lanes=16)
+    device = ChipDevice(transport, SPARSE)
+    sparse, dense = some_samples(SPARSE, 40, 0.02), some_samples(SPARSE, 40, 0.9)
+    transport.frames = []
+    device.train(*(np.concatenate(parts) for parts in zip(sparse, dense, sparse, strict=True)))
+    device.link.wait()
+    codes = [frame.code for frame in transport.frames]
+    assert [code for code, before in zip(codes, [None, *codes], strict=False) if code != before] == [
+        Command.TRAIN_PACKED,
+        Command.TRAIN,
+        Command.TRAIN_PACKED,
+    ]
+    assert device.status().samples == 120
+
+
+def test_link_speed_is_that_of_the_bytes_sent():
+    def speed(density: float, stored: bool) -> float:
+        transport = ModelChip(SPARSE, lanes=16, store=64)
+        transport.model.identity = replace(transport.model.identity, clock_hz=12_000_000)
+        device = ChipDevice(transport, SPARSE, baud=500_000)
+        x, y = some_samples(SPARSE, 50, density)
+        (device.store if stored else device.train)(x, y)
+        return device.link_speed.sample_bytes
+
+    content = np.packbits(some_samples(SPARSE, 50, 0.02)[0], axis=1, bitorder="little")
+    size = (pack(content)[1].sum() + 50 * 2) / 50
+    for stored in (False, True):
+        assert speed(0.02, stored) == size + 10 / (118 // size)
+        assert speed(0.9, stored) == 20 + 10 / 5
+
+
+@pytest.mark.parametrize("label_bytes", [0, 1, 2])
+@pytest.mark.parametrize("size_bytes", [1, 2])
+def test_items_are_size_label_and_packed_inputs(label_bytes, size_bytes):
+    rng = np.random.default_rng(3)
+    samples = rng.integers(0, 256, (9, label_bytes + 200)).astype(np.uint8)
+    samples[:, label_bytes:][rng.random((9, 200)) < 0.5] = 0
+    items, ends = packed_items(samples, label_bytes, size_bytes)
+    by_hand, expected = b"", []
+    for sample in samples:
+        inputs, _ = pack(sample[None, label_bytes:])
+        by_hand += (label_bytes + len(inputs)).to_bytes(size_bytes, "little")
+        by_hand += sample[:label_bytes].tobytes() + inputs.tobytes()
+        expected.append(len(by_hand))
+    assert (items.tobytes(), ends.tolist()) == (by_hand, expected)
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        ([3, 1, 1], "the payload is not what the command takes, or the answer would not fit a frame"),
+        ([2, 1, 0, 1], "the payload is not what the command takes, or the answer would not fit a frame"),
+        ([2, 1, 0, 1, 1, 0], "the payload is not what the command takes, or the answer would not fit a frame"),
+        ([2, 1, 0, 4, 0, 1, 1], "the payload is not what the command takes, or the answer would not fit a frame"),
+        ([2, 1, 0, 2, 3, 0], "a label that is not a class"),
+    ],
+)
+def test_a_packed_request_that_is_wrong_changes_nothing(payload, reason):
+    transport = ModelChip(SPARSE, lanes=16)
+    link = Link(transport)
+    with pytest.raises(LinkError) as error:
+        link.call(Command.TRAIN_PACKED, bytes(payload))
+    assert str(error.value) == f"the chip: TRAIN_PACKED was refused: {reason}"
+    assert link.call(Command.TRAIN_PACKED, bytes([2, 1, 0])) == b""
+    assert transport.model.trainer.golden.samples == 1
 
 
 def test_page_is_what_the_code_says():

@@ -10,11 +10,16 @@ a byte a cycle; everything else passes through one shift register, ``word``, a b
                                         ▼                                  └→ FEED ⟲ → DRAIN → IDLE
                                      REFUSE → ANSWER → FETCH …
 
+Packed samples differ in length: each begins with its size, by which the first pass goes from one to the next, and which
+SIZE takes before LABEL.
+
 Samples that are kept go into the store byte by byte as they lie in the buffer. LOOK_UP takes one's number from the
 buffer; its label and inputs then come from the store instead.
 """
 
 from __future__ import annotations
+
+from enum import IntEnum
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
@@ -27,7 +32,7 @@ from ..registers import CYCLE_COUNTERS, registers, status_words
 from ..stream import delayed
 from ..trainer_port import TrainerCommand, TrainerSignature
 from .buffer import ENTRY_HEADER, BufferReadSignature, counter_bytes, weight_bytes
-from .frames import ANSWER_HEADER, MAX_LENGTH, REFUSAL_BYTES, Command, Identity, Result, commands_of
+from .frames import ANSWER_HEADER, MAX_LENGTH, PACKED_COMMANDS, REFUSAL_BYTES, Command, Identity, Result, commands_of
 from .store import StoreSignature
 
 VALUE_BYTES = 4  # of a register or a status word
@@ -38,6 +43,11 @@ NUMBER_BYTES = 2  # of a sample in the store
 def train_latency(chip: ChipConfig, samples: int) -> int:
     """Cycles from the last byte of a TRAIN request to the first one offered to the trainer: all labels are checked."""
     return 13 + chip.label_bytes * (samples + 1)
+
+
+def packed_latency(chip: ChipConfig, samples: int) -> int:
+    """The same of a TRAIN_PACKED request: all sizes and labels are checked."""
+    return 13 + (chip.label_bytes + chip.size_bytes) * (samples + 1)
 
 
 def replay_latency(chip: ChipConfig, samples: int) -> int:
@@ -57,7 +67,8 @@ class Controller(wiring.Component):
     ``store`` : Out(StoreSignature), where the chip has one
 
     Throughput: ``label_bytes + input_bytes`` cycles a training sample, :func:`train_latency` before the first; three
-    more of one in the store, :func:`replay_latency` before the first.
+    more of one in the store, :func:`replay_latency` before the first; as many as it has bytes of a packed one,
+    :func:`packed_latency` before the first.
     """
 
     def __init__(self, chip: ChipConfig, identity: Identity):
@@ -84,8 +95,8 @@ class Controller(wiring.Component):
         m.submodules.rom = memory = Memory(shape=16, depth=len(rom.content), init=rom.content, attrs=attributes)
         constant = memory.read_port()
 
-        command = Signal(4, decoder=Command)
-        alien = Signal(4)  # the rest of a command's byte, 0 in every command there is
+        command = Signal(5 if chip.packs else 4, decoder=IntEnum("Command", {key.name: int(key) for key in commands}))
+        alien = Signal(8 - len(command))  # the rest of a command's byte, 0 in every command there is
         sequence, expected = Signal(8), Signal(8)
         result = Signal(Result)
         remaining = Signal(range(self.identity.buffer_bytes))  # payload bytes behind the cursor; in the first pass
@@ -118,6 +129,10 @@ class Controller(wiring.Component):
         def one_of(*commands: Command) -> Value:
             return command.matches(*commands)
 
+        infers = command == Command.INFER
+        if chip.packs:
+            infers |= command == Command.INFER_PACKED
+
         prologue = chosen({key: format.request_bytes for key, format in commands.items()})
         item = chosen(sizes.item, default=self.identity.buffer_bytes - 1)  # longer than any frame: takes no items
         unit = chosen(sizes.unit)
@@ -128,7 +143,8 @@ class Controller(wiring.Component):
 
         # Bytes of a prologue, sample or word: `left` runs from their number minus 1 to 0, then starts again.
         phase = Signal(range(ENTRY_HEADER))
-        left = Signal(range(max(*sizes.unit.values(), 6)))
+        longest = min(256**chip.size_bytes, self.identity.buffer_bytes) if chip.packs else 0
+        left = Signal(range(max(*sizes.unit.values(), 6, longest)))
         last = Signal()
         next_byte = Signal()
         m.d.comb += last.eq(left == 0)
@@ -178,7 +194,7 @@ class Controller(wiring.Component):
             header.payload.result.eq(result),
             header.payload.length.eq(length),
             trainer.sample_label.eq(label),
-            trainer.sample_infer.eq(command == Command.INFER),
+            trainer.sample_infer.eq(infers),
             trainer.register_index.eq(number),
             trainer.register_value.eq(word[-8 * VALUE_BYTES :]),
             trainer.command.payload.eq(Mux(command == Command.RESET, TrainerCommand.RESET, TrainerCommand.END_BATCH)),
@@ -209,6 +225,14 @@ class Controller(wiring.Component):
             # What was never stored may have any label.
             with m.If(label[: len(trainer.sample_label)] >= chip.classes):
                 m.d.comb += trainer.sample_label.eq(label[: len(trainer.sample_label) - 1])
+
+        # A packed sample's come from the buffer, as many as its size says: `left` counts them down from that to 1.
+        counted, padding = stored, final  # `counted`: labels are, as bytes of the sample
+        if chip.packs:
+            following, high = Signal(8 * chip.size_bytes), Signal()  # bytes of the item behind it; `high`: of two
+            packed = chosen(dict.fromkeys(PACKED_COMMANDS, 1))
+            counted, padding, final = stored | packed, final & ~packed, Mux(packed, (left[1:] == 0) & left[0], final)
+            m.d.comb += [trainer.sample_packed.eq(packed), trainer.sample_last.eq(final)]
 
         def refuse(reason: Result) -> None:
             m.d.sync += result.eq(reason)
@@ -282,6 +306,11 @@ class Controller(wiring.Component):
                     m.next = "WEIGH"
                 with m.Elif(remaining < item):
                     refuse(Result.BAD_LENGTH)
+                if chip.packs:
+                    with m.Elif(packed):
+                        m.d.comb += reader.step.eq(1)
+                        m.d.sync += following.eq(Cat(following[8:], reader.data))
+                        m.next = "SIZE_CHECK" if chip.size_bytes == 1 else "SIZE_HIGH"
                 with m.Elif(one_of(*sizes.labelled)):
                     if chip.label_bytes == 2:
                         m.d.comb += reader.step.eq(1)
@@ -304,6 +333,27 @@ class Controller(wiring.Component):
                 with m.Else():
                     m.d.comb += [reader.step.eq(item), more.eq(1)]
 
+            if chip.packs:
+                if chip.size_bytes == 2:
+                    with m.State("SIZE_HIGH"):
+                        m.d.comb += reader.step.eq(1)
+                        m.d.sync += following.eq(Cat(following[8:], reader.data))
+                        m.next = "SIZE_CHECK"
+
+                with m.State("SIZE_CHECK"):
+                    trains = command == Command.TRAIN_PACKED
+                    m.next = "ITEM"
+                    with m.If((following <= Mux(trains, chip.label_bytes, 0)) | (following > remaining)):
+                        refuse(Result.BAD_LENGTH)
+                    if chip.label_bytes == 2:
+                        with m.Elif(trains):
+                            m.d.comb += reader.step.eq(1)
+                            m.d.sync += [label.eq(Cat(label[8:], reader.data)), following.eq(following - 1)]
+                            m.next = "LABEL_CHECK"
+                    with m.Else():
+                        m.d.comb += [reader.step.eq(following), more.eq(1)]
+                        m.d.sync += wrong.eq(trains & (reader.data >= chip.classes))
+
             if chip.store_samples:
                 with m.State("NUMBER_CHECK"):
                     m.d.comb += [reader.step.eq(1), more.eq(1)]
@@ -314,6 +364,9 @@ class Controller(wiring.Component):
             if chip.label_bytes == 2:
                 with m.State("LABEL_CHECK"):
                     m.d.comb += [reader.step.eq(item - 1), more.eq(1)]
+                    if chip.packs:
+                        with m.If(packed):
+                            m.d.comb += reader.step.eq(following)
                     m.d.sync += wrong.eq(Cat(label[8:], reader.data) >= chip.classes)
                     m.next = "ITEM"
 
@@ -393,8 +446,20 @@ class Controller(wiring.Component):
                     m.d.comb += next_byte.eq(1)
                     m.next = "LABEL"
 
+            if chip.packs:
+                with m.State("SIZE"):
+                    m.d.comb += [reader.mark.eq(1), reader.step.eq(1)]
+                    m.d.sync += left.eq(reader.data)
+                    if chip.size_bytes == 2:
+                        m.d.sync += [following.eq(Cat(following[8:], reader.data)), high.eq(~high)]
+                        m.d.sync += left.eq(Cat(following[8:], reader.data))
+                    with m.If(high == chip.size_bytes - 1):
+                        m.next = "LABEL"
+                        with m.If(infers):
+                            m.next = "FEED"
+
             with m.State("LABEL"):
-                m.d.comb += [reader.mark.eq(1), reader.step.eq(~stored), next_byte.eq(stored)]
+                m.d.comb += [reader.mark.eq(1), reader.step.eq(~stored), next_byte.eq(counted)]
                 m.d.sync += label.eq(Cat(label[8:], offered))
                 if chip.label_bytes == 2:
                     m.d.sync += second.eq(~second)
@@ -408,7 +473,7 @@ class Controller(wiring.Component):
                 m.d.comb += [
                     reader.mark.eq(1),
                     trainer.samples.valid.eq(1),
-                    trainer.samples.payload.eq(offered & Mux(final, 2**used - 1, 0xFF)),
+                    trainer.samples.payload.eq(offered & Mux(padding, 2**used - 1, 0xFF)),
                 ]
                 with m.If(trainer.samples.ready):
                     m.d.comb += [reader.step.eq(~stored), next_byte.eq(~(stored & final))]
@@ -419,9 +484,12 @@ class Controller(wiring.Component):
                         if chip.store_samples:
                             with m.If(stored):
                                 m.next = "LOOK_UP"
+                        if chip.packs:
+                            with m.If(packed):
+                                m.next = "SIZE"
                         with m.If(count == 1):
                             m.next = "ANSWER"
-                            with m.If(command == Command.INFER):
+                            with m.If(infers):
                                 m.next = "DRAIN"
 
             with m.State("NUMBER"):
@@ -467,6 +535,9 @@ class Controller(wiring.Component):
                         m.next = "FETCH"
                         with m.If(command == Command.INFER):
                             m.next = "FEED"
+                        if chip.packs:
+                            with m.If(command == Command.INFER_PACKED):
+                                m.next = "SIZE"
 
             with m.State("FETCH"):
                 m.d.comb += [
@@ -503,7 +574,7 @@ class Controller(wiring.Component):
 
         # Predictions come while later samples of the same request still go in.
         predictions = trainer.predictions
-        with m.If(command == Command.INFER):
+        with m.If(infers):
             if chip.label_bytes == 2:
                 m.d.comb += [
                     payload.payload.eq(predictions.payload.word_select(second, 8)),
@@ -527,8 +598,9 @@ _APPLY = {
     Command.WRITE_COUNTERS: "COLLECT",
     Command.STORE: "COLLECT",
     Command.TRAIN_STORED: "LOOK_UP",
+    Command.TRAIN_PACKED: "SIZE",
 }
-"""Where the second pass of a request with items begins; INFER answers first."""
+"""Where the second pass of a request with items begins; INFER and INFER_PACKED answer first."""
 
 
 def _split(address: Signal, bank: Signal, row: Signal) -> list:
@@ -576,6 +648,12 @@ class _Sizes:
         """Bytes the second pass takes in one go: a word, a value, or a sample or its inputs."""
         self.labelled = [Command.TRAIN]
         """Commands whose items begin with a label."""
+        if chip.packs:
+            self.item |= {  # at least
+                Command.TRAIN_PACKED: chip.size_bytes + chip.label_bytes + 1,
+                Command.INFER_PACKED: chip.size_bytes + 1,
+            }
+            self.answer[Command.INFER_PACKED] = chip.label_bytes
         if chip.store_samples:
             self.labelled.append(Command.STORE)
             self.memory[Command.STORE] = chip.store_samples

@@ -28,7 +28,7 @@ from ..config import ChipConfig
 from .buffer import BufferWriteSignature
 from .crc import Crc32
 
-PROTOCOL_VERSION = 4
+PROTOCOL_VERSION = 5
 SYNC = 0xA5
 HEADER_BYTES = 6
 CHECKED_BYTES = 4  # between SYNC and the check
@@ -78,8 +78,8 @@ def _check(checked: bytes) -> bytes:
 # What they say --------------------------------------------------------------------------------------------------------
 
 
-class Command(enum.IntEnum, shape=4):
-    """What a request asks for."""
+class Command(enum.IntEnum, shape=5):
+    """What a request asks for. Chips that do not know the last ones look at four bits."""
 
     IDENTIFY = 1
     CONFIGURE = 2
@@ -96,6 +96,8 @@ class Command(enum.IntEnum, shape=4):
     SIGNATURE = 13
     STORE = 14
     TRAIN_STORED = 15
+    TRAIN_PACKED = 16
+    INFER_PACKED = 17
 
 
 class Result(enum.IntEnum, shape=4):
@@ -165,10 +167,13 @@ class CommandFormat:
         return sum(field.size for field in self.request)
 
 
+_PREDICTION = Field("prediction", "label", "one a sample")
 _ADDRESS = Field("address", "u32", "first word")
 _COUNT = Field("count", "u16", "words")
 _LABEL = Field("label", "label", "class")
 _INPUTS = Field("inputs", "inputs", "bit `i` of byte `q` is input `8q + i`; bits past the last input are ignored")
+_SIZE = Field("size", "size", "bytes of the item that follow")
+_PACKED = Field("packed inputs", "packed", "at least one byte; see below")
 _WEIGHTS = Field("weights", "weight word", "`N` weights; word `a` is in bank `a mod P` at address `a div P`")
 _COUNTERS = Field("counters", "counter word", "`N` counters; word `a` is in bank `a mod Pc` at address `a div Pc`")
 _WORD = Field("word", "u32", "one a status word")
@@ -203,7 +208,7 @@ COMMANDS: dict[Command, CommandFormat] = {
             Command.INFER,
             "Classify samples.",
             item=(_INPUTS,),
-            answer=(Field("prediction", "label", "one a sample"),),
+            answer=(_PREDICTION,),
             reads=True,
         ),
         CommandFormat(Command.END_BATCH, "Select and flip (lbe: nothing). Answered once it has begun."),
@@ -241,16 +246,31 @@ COMMANDS: dict[Command, CommandFormat] = {
             "TRAIN, with samples of the store. Only where there is one. A sample never stored is one nobody knows.",
             item=(Field("sample", "u16", "number of a sample in the store"),),
         ),
+        CommandFormat(
+            Command.TRAIN_PACKED,
+            "TRAIN, with packed samples. Only where the chip takes them.",
+            item=(_SIZE, _LABEL, _PACKED),
+        ),
+        CommandFormat(
+            Command.INFER_PACKED,
+            "INFER, with packed samples. Only where the chip takes them.",
+            item=(_SIZE, _PACKED),
+            answer=(_PREDICTION,),
+            reads=True,
+        ),
     )
 }
 
 STORE_COMMANDS = (Command.STORE, Command.TRAIN_STORED)
 """Unknown to a chip without a store."""
+PACKED_COMMANDS = (Command.TRAIN_PACKED, Command.INFER_PACKED)
+"""Unknown to a chip that does not take packed samples."""
 
 
 def commands_of(chip: ChipConfig) -> dict[Command, CommandFormat]:
     """The commands ``chip`` knows."""
-    return {key: value for key, value in COMMANDS.items() if chip.store_samples or key not in STORE_COMMANDS}
+    unknown = (() if chip.store_samples else STORE_COMMANDS) + (() if chip.packs else PACKED_COMMANDS)
+    return {key: value for key, value in COMMANDS.items() if key not in unknown}
 
 
 REFUSAL: tuple[Field, ...] = (Field("expected", "u8", "the sequence number the chip expects next"),)
