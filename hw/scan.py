@@ -208,7 +208,7 @@ class Scan(wiring.Component):
 
         # As many words may be on their way as keep it busy, and no request waits on what becomes of one in its cycle.
         most = chip.read_latency + Queue.latency + 1
-        m.submodules.queue = queue = Queue(word_layout(chip), most)
+        m.submodules.queue = queue = Queue(word_layout(chip), most, registered=True)
         connect(m, queue.o, flipped(self.o))
         under_way = Signal(range(most + 1))
         m.d.comb += [

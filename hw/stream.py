@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Module, Mux, ShapeLike, Signal
+from amaranth.hdl import Array, Module, Mux, ShapeLike, Signal, Value
 from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 
@@ -18,6 +19,14 @@ def delayed(m: Module, value, cycles: int):
 class Queue(wiring.Component):
     """A first-in first-out queue in flip-flops, for a few narrow entries where a block of memory would be wasted.
 
+    Parameters
+    ----------
+    depth : int
+        Entries it holds.
+    registered : bool
+        The first entry has a register of its own, so that no choice between entries lies behind ``o``, and the others
+        are words of a memory where there is one so small; depth 2 or more. No cycle differs.
+
     Members
     -------
     ``i`` : In(stream.Signature(shape)), ``o`` : Out(stream.Signature(shape))
@@ -27,29 +36,45 @@ class Queue(wiring.Component):
 
     latency = 1
 
-    def __init__(self, shape: ShapeLike, depth: int):
-        self.depth = depth
+    def __init__(self, shape: ShapeLike, depth: int, *, registered: bool = False):
+        self.depth, self.registered = depth, registered
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        entries = Array(Signal.like(self.i.payload, name=f"entry{index}") for index in range(self.depth))
-        head = Signal(range(self.depth))
-        tail = Signal(range(self.depth))
-        level = Signal(range(self.depth + 1))
+        depth = self.depth - self.registered  # of the ring
+        head = Signal(range(depth))
+        tail = Signal(range(depth))
+        level = Signal(range(depth + 1))
 
-        put = self.i.valid & self.i.ready
-        get = self.o.valid & self.o.ready
-        m.d.comb += [
-            self.i.ready.eq(level != self.depth),
-            self.o.valid.eq(level != 0),
-            self.o.payload.eq(entries[head]),
-        ]
+        taken = self.i.valid & self.i.ready
+        if self.registered and depth > 1:
+            m.submodules.memory = memory = Memory(shape=len(Value.cast(self.i.payload)), depth=depth, init=[])
+            write, read = memory.write_port(), memory.read_port(domain="comb")
+            m.d.comb += [write.en.eq(taken), write.addr.eq(tail), write.data.eq(self.i.payload), read.addr.eq(head)]
+            first = read.data
+        else:
+            entries = Array(Signal.like(self.i.payload, name=f"entry{index}") for index in range(depth))
+            with m.If(taken):
+                m.d.sync += entries[tail].eq(self.i.payload)
+            first = entries[head]
+        if self.registered:  # what comes past the ring is written there too, and overwritten
+            free = ~self.o.valid | self.o.ready
+            put, get = taken & ~(free & (level == 0)), free & (level != 0)
+            with m.If(free):
+                m.d.sync += [
+                    self.o.valid.eq((level != 0) | self.i.valid),
+                    Value.cast(self.o.payload).eq(Mux(level != 0, first, self.i.payload)),
+                ]
+        else:
+            put, get = taken, self.o.valid & self.o.ready
+            m.d.comb += [self.o.valid.eq(level != 0), self.o.payload.eq(first)]
+        m.d.comb += self.i.ready.eq(level != depth)
         m.d.sync += level.eq(level + put - get)
         with m.If(put):
-            m.d.sync += [entries[tail].eq(self.i.payload), tail.eq(_next(tail, self.depth))]
+            m.d.sync += tail.eq(_next(tail, depth))
         with m.If(get):
-            m.d.sync += head.eq(_next(head, self.depth))
+            m.d.sync += head.eq(_next(head, depth))
         return m
 
 

@@ -223,7 +223,7 @@ class Update(wiring.Component):
         chip, state = self.chip, self.state
         m.submodules.select = select = Select(chip)
         if chip.fast:  # ties and masks do not wait for each other in the same cycle
-            m.submodules.selected = selected = Queue(selected_layout(chip), 2)
+            m.submodules.selected = selected = Queue(selected_layout(chip), 2, registered=True)
             connect(m, select.o, selected.i)
             connect(m, selected.o, flip.i)
         else:

@@ -10,6 +10,7 @@ from popflip.sim.tb_stream import TAG, WIDTH
 
 KINDS = {
     "queue": (lambda depth: Queue(WIDTH, depth), (1, 2, 3, 4, 7)),
+    "registered": (lambda depth: Queue(WIDTH, depth, registered=True), (2, 3, 5, 7)),
     "unroll": (lambda count: Unroll(WIDTH, count, TAG), (1, 2, 3, 8)),
 }
 
