@@ -19,14 +19,6 @@ def delayed(m: Module, value, cycles: int):
 class Queue(wiring.Component):
     """A first-in first-out queue in flip-flops, for a few narrow entries where a block of memory would be wasted.
 
-    Parameters
-    ----------
-    depth : int
-        Entries it holds.
-    registered : bool
-        The first entry has a register of its own, so that no choice between entries lies behind ``o``, and the others
-        are words of a memory where there is one so small; depth 2 or more. No cycle differs.
-
     Members
     -------
     ``i`` : In(stream.Signature(shape)), ``o`` : Out(stream.Signature(shape))
@@ -36,45 +28,71 @@ class Queue(wiring.Component):
 
     latency = 1
 
-    def __init__(self, shape: ShapeLike, depth: int, *, registered: bool = False):
-        self.depth, self.registered = depth, registered
+    def __init__(self, shape: ShapeLike, depth: int):
+        self.depth = depth
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        depth = self.depth - self.registered  # of the ring
+        entries = Array(Signal.like(self.i.payload, name=f"entry{index}") for index in range(self.depth))
+        head = Signal(range(self.depth))
+        tail = Signal(range(self.depth))
+        level = Signal(range(self.depth + 1))
+
+        put = self.i.valid & self.i.ready
+        get = self.o.valid & self.o.ready
+        m.d.comb += [
+            self.i.ready.eq(level != self.depth),
+            self.o.valid.eq(level != 0),
+            self.o.payload.eq(entries[head]),
+        ]
+        m.d.sync += level.eq(level + put - get)
+        with m.If(put):
+            m.d.sync += [entries[tail].eq(self.i.payload), tail.eq(_next(tail, self.depth))]
+        with m.If(get):
+            m.d.sync += head.eq(_next(head, self.depth))
+        return m
+
+
+class RegisteredQueue(Queue):
+    """A :class:`Queue` of wide entries, of which the first has a register of its own and the others are words of a
+    memory, where there is one so small: no choice between entries lies behind ``o``, only before it. No cycle differs.
+
+    Depth 2 or more.
+    """
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        depth = self.depth - 1  # of the ring, behind the register
         head = Signal(range(depth))
         tail = Signal(range(depth))
         level = Signal(range(depth + 1))
+        payload = Value.cast(self.i.payload)
 
-        taken = self.i.valid & self.i.ready
-        if self.registered and depth > 1:
-            m.submodules.memory = memory = Memory(shape=len(Value.cast(self.i.payload)), depth=depth, init=[])
+        put = self.i.valid & self.i.ready
+        free = ~self.o.valid | self.o.ready
+        stays, get = put & ~(free & (level == 0)), free & (level != 0)
+        if depth > 1:
+            m.submodules.memory = memory = Memory(shape=len(payload), depth=depth, init=[])
             write, read = memory.write_port(), memory.read_port(domain="comb")
-            m.d.comb += [write.en.eq(taken), write.addr.eq(tail), write.data.eq(self.i.payload), read.addr.eq(head)]
+            # What goes past the ring is written too, and then overwritten.
+            m.d.comb += [write.en.eq(put), write.addr.eq(tail), write.data.eq(payload), read.addr.eq(head)]
             first = read.data
         else:
-            entries = Array(Signal.like(self.i.payload, name=f"entry{index}") for index in range(depth))
-            with m.If(taken):
-                m.d.sync += entries[tail].eq(self.i.payload)
-            first = entries[head]
-        if self.registered:  # what comes past the ring is written there too, and overwritten
-            free = ~self.o.valid | self.o.ready
-            put, get = taken & ~(free & (level == 0)), free & (level != 0)
-            with m.If(free):
-                m.d.sync += [
-                    self.o.valid.eq((level != 0) | self.i.valid),
-                    Value.cast(self.o.payload).eq(Mux(level != 0, first, self.i.payload)),
-                ]
-        else:
-            put, get = taken, self.o.valid & self.o.ready
-            m.d.comb += [self.o.valid.eq(level != 0), self.o.payload.eq(first)]
+            first = Signal(len(payload))
+            with m.If(put):
+                m.d.sync += first.eq(payload)
         m.d.comb += self.i.ready.eq(level != depth)
-        m.d.sync += level.eq(level + put - get)
-        with m.If(put):
+        m.d.sync += level.eq(level + stays - get)
+        with m.If(stays):
             m.d.sync += tail.eq(_next(tail, depth))
         with m.If(get):
             m.d.sync += head.eq(_next(head, depth))
+        with m.If(free):
+            m.d.sync += [
+                self.o.valid.eq((level != 0) | self.i.valid),
+                Value.cast(self.o.payload).eq(Mux(level != 0, first, payload)),
+            ]
         return m
 
 

@@ -36,7 +36,7 @@ from .samples import Samples
 from .score import Classifiers, Score
 from .slots import Slots
 from .status import RegisterFile, Status
-from .stream import Queue, Unroll, delayed
+from .stream import Queue, RegisteredQueue, Unroll, delayed
 from .teach import Teach
 from .trainer_port import TrainerCommand, TrainerSignature
 from .update import Update, UpdateCommand
@@ -234,7 +234,7 @@ class Trainer(wiring.Component):
         # Verdicts: a prediction to the host, or a sample to learn, or nothing.
         verdicts = error.o
         if chip.fast:  # the error unit does not wait for either in the same cycle
-            m.submodules.verdicts = decisions = Queue(verdict_layout(chip), 2, registered=True)
+            m.submodules.verdicts = decisions = RegisteredQueue(verdict_layout(chip), 2)
             connect(m, error.o, decisions.i)
             verdicts = decisions.o
         verdict, decided = verdicts.payload, verdicts.valid & verdicts.ready

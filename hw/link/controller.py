@@ -214,18 +214,6 @@ class Controller(wiring.Component):
             m.d.sync += result.eq(reason)
             m.next = "REFUSE"
 
-        def compare(raw: Value, limits: Value) -> None:
-            """The next byte of a value, with its register's range."""
-            is_below, is_above = Signal(), Signal()
-            m.d.comb += [is_below.eq(raw < limits[:8] + below), is_above.eq(raw + above > limits[8:])]
-            m.d.sync += [below.eq(is_below), above.eq(is_above)]
-
-        if chip.fast:  # what two memories say is registered before it is compared
-            compares, compared, limits = Signal(), Signal(8), Signal.like(constant.data)
-            m.d.sync += compares.eq(0)
-            with m.If(compares):
-                compare(compared, limits)
-
         arriving = Signal()
         with m.If(~arriving):
             m.d.sync += remaining.eq(remaining - reader.step)
@@ -331,25 +319,32 @@ class Controller(wiring.Component):
 
             with m.State("LIMITS"):
                 m.d.comb += constant.addr.eq(Cat(left[:2], number))
-                m.next = "RANGE"
+                m.next = "LOOK" if chip.fast else "RANGE"
                 with m.If(wrong):
                     refuse(Result.BAD_REGISTER)
+
+            byte, limits = reader.data, constant.data
+            if chip.fast:  # what two memories say is registered before it is compared
+                byte, limits = Signal(8), Signal.like(constant.data)
+                with m.State("LOOK"):
+                    m.d.sync += [byte.eq(reader.data), limits.eq(constant.data)]
+                    m.next = "RANGE"
 
             with m.State("RANGE"):
                 # The lowest byte comes first, so each byte outweighs what was found before it.
                 m.d.comb += constant.addr.eq(Cat((left - 1)[:2], number))
-                raw = Signal(8)
+                raw, is_below, is_above = Signal(8), Signal(), Signal()
                 sign = Mux(number.matches(*rom.signed) & last, SIGN, 0)
-                m.d.comb += [raw.eq(reader.data ^ sign), reader.step.eq(1), next_byte.eq(1)]
+                m.d.comb += [
+                    raw.eq(byte ^ sign),
+                    is_below.eq(raw < limits[:8] + below),
+                    is_above.eq(raw + above > limits[8:]),
+                ]
+                m.d.sync += [below.eq(is_below), above.eq(is_above)]
+                m.d.comb += [reader.step.eq(1), next_byte.eq(1)]
                 if chip.fast:
-                    m.d.sync += [compares.eq(1), compared.eq(raw), limits.eq(constant.data)]
-                else:
-                    compare(raw, constant.data)
+                    m.next = "LOOK"
                 with m.If(last):
-                    m.next = "COMPARED" if chip.fast else "IN_RANGE"
-
-            if chip.fast:
-                with m.State("COMPARED"):
                     m.next = "IN_RANGE"
 
             with m.State("IN_RANGE"):
