@@ -26,8 +26,8 @@ from .work import Changes, Work
 
 RECEIVED = {False: 3, True: 6}  # from a sample's last byte to the array, by whether the chip takes packed samples
 LATENCY = {False: 8, True: 9}  # from a word's weights to what becomes of its sum, by whether the chip is fast
-VERDICT = 4  # from the last class's sum to the verdict
-FLIP_FILL = {False: 3, True: 7}  # cycles before the first word and after the last one, by whether the chip is fast
+VERDICT = {False: 4, True: 5}  # from the last class's sum to the verdict, likewise
+FLIP_FILL = {False: 3, True: 8}  # cycles before the first word and after the last one, by whether the chip is fast
 SETTLED = 4  # words after which what waited is felt no more
 
 
@@ -199,7 +199,7 @@ def _batch(
             continue
         turn = 1 - turn
         sample[current], ready[current] = None, array
-        verdict = array + latency + chip.fold.bit_length() - 1 + chip.classes + VERDICT
+        verdict = array + latency + chip.fold.bit_length() - 1 + chip.classes + VERDICT[chip.fast]
         if taught[index]:
             verdict = learned = max(learned, verdict) + next(learns)
             array += next(waits)

@@ -112,14 +112,15 @@ class Backward(wiring.Component):
                 m.d.sync += e[lane].eq(Mux(self.starts_word, 0, e[lane]) + product)
 
         # δ = clip(e), within the window -------------------------------------------------------------------------------
-        pending = Signal(lanes)  # lanes that have not left
+        pending = Signal(lanes)  # lanes that have not left …
+        waits = Signal() if chip.fast else pending.any()  # … of which there are some; in fast chips known beforehand
         pending_word = Signal.like(word)
         delta = Signal(data.ArrayLayout(delta_shape(chip), lanes))
         with m.If(whole):
-            m.d.sync += [
-                pending_word.eq(word),
-                pending.eq(Cat(e[lane] != 0 for lane in range(lanes)) & taught),
-            ]
+            leaving = Cat(e[lane] != 0 for lane in range(lanes)) & taught
+            m.d.sync += [pending_word.eq(word), pending.eq(leaving)]
+            if chip.fast:
+                m.d.sync += waits.eq(leaving.any())
             for lane in range(lanes):
                 m.d.sync += delta[lane].eq(clip(e[lane], -chip.dclip, chip.dclip))
 
@@ -135,7 +136,7 @@ class Backward(wiring.Component):
                 m.d.sync += arriving.eq(self.first_layer)
             with m.If(whole):
                 m.d.sync += banked.eq(arriving)
-            m.d.comb += self.gone.eq((~whole | arriving) & (~pending.any() | banked))
+            m.d.comb += self.gone.eq((~whole | arriving) & (~waits | banked))
             for bank in range(banks):
                 here = pending[bank::banks]
                 lowest = Signal(lanes // banks, name=f"lowest{bank}")
@@ -152,13 +153,15 @@ class Backward(wiring.Component):
                 with m.If(banked):
                     m.d.comb += first[bank::banks].eq(lowest)
         m.d.comb += [
-            self.o.valid.eq(pending.any() & ~banked),
+            self.o.valid.eq(waits & ~banked),
             self.o.payload.row.eq((pending_word << ceil_log2(lanes)) | _or(first, range(lanes))),
             self.o.payload.delta.eq(_or(first, (value.as_unsigned() for value in delta))),
-            self.free.eq(~whole & ~pending.any()),
+            self.free.eq(~whole & ~waits),
         ]
         with m.If(((self.o.valid & self.o.ready) | banked) & ~whole):
             m.d.sync += pending.eq(pending & ~first)
+            if chip.fast:
+                m.d.sync += waits.eq((pending & ~first).any())
         return m
 
 

@@ -49,15 +49,19 @@ class Flip(wiring.Component):
     ``mask_start`` : Out(stream of range(L)), ``mask`` : In(stream of max(N, 32))
         Asks for their random masks (:class:`.mask.Mask`), and takes them.
     ``write`` : Out(WriteSignature)
-        A word that was taken, in the same cycle. Counters are 0 in all others (GFT: while nothing is started).
+        A word that was taken, :attr:`latency` cycles later. Counters are 0 in all others (GFT, unless the chip is fast:
+        while nothing is started).
     ``records`` : Out(stream of :func:`.signature.record_layout`)
         Each 32-synapse word in which something flipped. No word is taken before the records of the one before are.
 
-    Latency 0; a word a cycle, as fast as masks come.
+    A word a cycle, as fast as masks come. In a fast chip by GFT what is written comes out of a register, since it goes
+    to all memories.
     """
 
     def __init__(self, chip: ChipConfig):
         self.chip = chip
+        self.latency = int(chip.fast and chip.rule == Rule.GFT)
+        self._written = "sync" if self.latency else "comb"
         super().__init__(
             {
                 **(
@@ -99,7 +103,7 @@ class Flip(wiring.Component):
         flipped = Signal(lanes)
         mask = self.mask.payload.word_select(position.piece, lanes)
         if gft:
-            self._select_and_decay(m, flipped, mask)
+            self._select_and_decay(m, flipped, mask, take)
         else:
             m.submodules.reinforce = reinforce = Reinforce(chip)
             ends = of_layer(layer, [chip.real_lanes(index, words - 1) for index, words in enumerate(chip.words)])
@@ -114,7 +118,7 @@ class Flip(wiring.Component):
             ]
             with m.If(take):
                 m.d.comb += self.write.counters.eq(reinforce.o)
-        m.d.comb += [
+        m.d[self._written] += [
             self.write.write.eq(take),
             self.write.weight_address.eq(position.weight_address),
             self.write.weight_bank.eq(position.weight_bank),
@@ -177,22 +181,23 @@ class Flip(wiring.Component):
                 m.next = "IDLE"
         return m
 
-    def _select_and_decay(self, m: Module, flipped: Value, mask: Value) -> None:
+    def _select_and_decay(self, m: Module, flipped: Value, mask: Value, take: Value) -> None:
         """GFT: what is written, and which lanes flip."""
         chip, lanes, word = self.chip, self.chip.array_synapses, self.i.payload
         shift = Signal(range(chip.counter_bits))
         cleared = Signal(lanes)
+        written = take if self.latency else self.start.valid
+        m.d[self._written] += shift.eq(Mux(self.shift == chip.counter_bits, chip.counter_bits - 1, self.shift))
         m.d.comb += [
-            shift.eq(Mux(self.shift == chip.counter_bits, chip.counter_bits - 1, self.shift)),
             flipped.eq(word.selected & mask),
-            cleared.eq(flipped | ~self.start.valid.replicate(lanes)),
+            cleared.eq(flipped | ~written.replicate(lanes)),
         ]
         weights, counters = [], []
         for lane in range(lanes):
             weight, counter = word.weights[lane], word.counters[lane]
             weights.append(Mux(flipped[lane], moved(chip, weight, counter), weight))
             counters.append(decayed(counter, shift)[: len(counter)] & ~cleared[lane].replicate(len(counter)))
-        m.d.comb += [
+        m.d[self._written] += [
             self.write.weights.as_value().eq(Cat(weights)),
             self.write.counters.as_value().eq(Cat(counters)),
         ]

@@ -71,10 +71,10 @@ class Mask(wiring.Component):
         part_ends = Signal(init=1)  # the part being drawn is the last one of o
         m.d.comb += self.start.ready.eq(left == 0)
 
-        lowest = Signal(range(8))  # set bit of n
+        lowest = Signal(range(8))  # set bit of n; in fast chips a cycle later, as masks are
         for bit in reversed(range(8)):
             with m.If(self.n[bit]):
-                m.d.comb += lowest.eq(bit)
+                m.d["sync" if chip.fast else "comb"] += lowest.eq(bit)
         begun = Signal()
         next_bit = Signal(range(8))
         bit = Mux(begun, next_bit, lowest)

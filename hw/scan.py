@@ -12,7 +12,7 @@ from popflip.golden.config import WORD, Rule
 
 from .config import ChipConfig
 from .layers import of_layer, times
-from .stream import Queue, delayed
+from .stream import RegisteredQueue, delayed
 from .weights import counter_word, weight_word
 
 
@@ -207,8 +207,8 @@ class Scan(wiring.Component):
             return m
 
         # As many words may be on their way as keep it busy, and no request waits on what becomes of one in its cycle.
-        most = chip.read_latency + Queue.latency + 1
-        m.submodules.queue = queue = Queue(word_layout(chip), most)
+        most = chip.read_latency + RegisteredQueue.latency + 1
+        m.submodules.queue = queue = RegisteredQueue(word_layout(chip), most)
         connect(m, queue.o, flipped(self.o))
         under_way = Signal(range(most + 1))
         m.d.comb += [

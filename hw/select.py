@@ -81,13 +81,16 @@ class Select(wiring.Component):
     ``found`` : Out(1), ``level`` : Out
         While ``found``, the last pass is running and ``level`` is θ − 1.
 
-    :attr:`passes` passes, then one more. A word a cycle, but for ties; latency 1 cycle from ``i`` to ``o``.
+    :attr:`passes` passes, then one more. A word a cycle, but for ties; latency :attr:`latency` cycles from ``i`` to
+    ``o``. In fast chips a word is compared in one cycle and marked from the next one on, so that whether ties are left
+    of it is known from the first, and no word waits on a look at all lanes of the one before.
     """
 
     def __init__(self, chip: ChipConfig, *, digit: int | None = None):
         self.chip = chip
         self.digit = digit_bits(chip) if digit is None else digit
         self.passes = passes(chip, self.digit)
+        self.latency = 1 + chip.fast
         super().__init__(
             {
                 "start": In(
@@ -128,10 +131,11 @@ class Select(wiring.Component):
         counting = self.counting
         ties = Signal(range(most + 1))  # still to be selected at the level
 
+        behind = "sync" if chip.fast else "comb"  # words come later still
         tries = []  # the levels tried
         for index in range(levels):
             tried = Signal.like(self.level, name=f"tried{index}")
-            m.d.comb += tried.eq(Cat(digit | Mux(turn == place, index, 0) for place, digit in enumerate(digits)))
+            m.d[behind] += tried.eq(Cat(digit | Mux(turn == place, index, 0) for place, digit in enumerate(digits)))
             tries.append(tried)
 
         def compared(weights, counters, tried) -> tuple[Value, Value]:
@@ -198,19 +202,35 @@ class Select(wiring.Component):
         taking = Signal()
         spent = Signal()  # none are left of it; ready by the time the first word comes
         m.d.sync += spent.eq(ties == taking)
-        resolved = ~tied.any() | spent
+        selected, left_of_word, marking = above[0], tied.any(), self.found & word_valid
+        if chip.fast:  # what was compared goes on to where it is marked, unless it was only to be counted
+            before, before_valid, before_ready, compared_ties = word, word_valid, word_ready, tied
+            word, selected, tied = (Signal.like(value, name="marked") for value in (before, selected, tied))
+            marking, word_ready, left_of_word = Signal(), Signal(), Signal()
+            m.d.comb += before_ready.eq(~marking | word_ready)
+            with m.If(before_ready):
+                m.d.sync += [
+                    marking.eq(before_valid & ~counting),
+                    word.eq(before),
+                    selected.eq(above[0]),
+                    tied.eq(compared_ties),
+                    left_of_word.eq(compared_ties.any()),
+                ]
+        resolved = ~left_of_word | spent
         rest = tied & (tied - 1)[:lanes]
-        m.d.comb += taking.eq(self.found & word_valid & ~resolved)
+        m.d.comb += taking.eq(marking & ~resolved)
         with m.If(taking):
-            m.d.sync += [tied.eq(rest), above[0].eq(above[0] | (tied ^ rest)), ties.eq(ties - 1)]
+            m.d.sync += [tied.eq(rest), selected.eq(selected | (tied ^ rest)), ties.eq(ties - 1)]
+            if chip.fast:
+                m.d.sync += left_of_word.eq(rest.any())
         held = self.i.payload if chip.compact else word
         m.d.comb += [
             self.o.payload.position.eq(held.position),
             self.o.payload.weights.eq(held.weights),
             self.o.payload.counters.eq(held.counters),
-            self.o.payload.selected.eq(above[0]),
-            self.o.valid.eq(self.found & word_valid & resolved),
-            word_ready.eq(counting | (self.o.valid & self.o.ready)),
+            self.o.payload.selected.eq(selected),
+            self.o.valid.eq(marking & resolved),
+            word_ready.eq((0 if chip.fast else counting) | (self.o.valid & self.o.ready)),
             self.scan.payload.eq(self.start.payload.layer),
         ]
 

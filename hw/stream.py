@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Module, Mux, ShapeLike, Signal
+from amaranth.hdl import Array, Module, Mux, ShapeLike, Signal, Value
 from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 
@@ -50,6 +51,48 @@ class Queue(wiring.Component):
             m.d.sync += [entries[tail].eq(self.i.payload), tail.eq(_next(tail, self.depth))]
         with m.If(get):
             m.d.sync += head.eq(_next(head, self.depth))
+        return m
+
+
+class RegisteredQueue(Queue):
+    """A :class:`Queue` of wide entries, of which the first has a register of its own and the others are words of a
+    memory, where there is one so small: no choice between entries lies behind ``o``, only before it. No cycle differs.
+
+    Depth 2 or more.
+    """
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        depth = self.depth - 1  # of the ring, behind the register
+        head = Signal(range(depth))
+        tail = Signal(range(depth))
+        level = Signal(range(depth + 1))
+        payload = Value.cast(self.i.payload)
+
+        put = self.i.valid & self.i.ready
+        free = ~self.o.valid | self.o.ready
+        stays, get = put & ~(free & (level == 0)), free & (level != 0)
+        if depth > 1:
+            m.submodules.memory = memory = Memory(shape=len(payload), depth=depth, init=[])
+            write, read = memory.write_port(), memory.read_port(domain="comb")
+            # What goes past the ring is written too, and then overwritten.
+            m.d.comb += [write.en.eq(put), write.addr.eq(tail), write.data.eq(payload), read.addr.eq(head)]
+            first = read.data
+        else:
+            first = Signal(len(payload))
+            with m.If(put):
+                m.d.sync += first.eq(payload)
+        m.d.comb += self.i.ready.eq(level != depth)
+        m.d.sync += level.eq(level + stays - get)
+        with m.If(stays):
+            m.d.sync += tail.eq(_next(tail, depth))
+        with m.If(get):
+            m.d.sync += head.eq(_next(head, depth))
+        with m.If(free):
+            m.d.sync += [
+                self.o.valid.eq((level != 0) | self.i.valid),
+                Value.cast(self.o.payload).eq(Mux(level != 0, first, payload)),
+            ]
         return m
 
 

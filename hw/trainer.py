@@ -36,7 +36,7 @@ from .samples import Samples
 from .score import Classifiers, Score
 from .slots import Slots
 from .status import RegisterFile, Status
-from .stream import Queue, Unroll, delayed
+from .stream import Queue, RegisteredQueue, Unroll, delayed
 from .teach import Teach
 from .trainer_port import TrainerCommand, TrainerSignature
 from .update import Update, UpdateCommand
@@ -236,16 +236,21 @@ class Trainer(wiring.Component):
             m.d.comb += self.forward.hold.eq(learn.inputs.en | learn.activations.en)
 
         # Verdicts: a prediction to the host, or a sample to learn, or nothing.
-        verdict, decided = error.o.payload, error.o.valid & error.o.ready
+        verdicts = error.o
+        if chip.fast:  # the error unit does not wait for either in the same cycle
+            m.submodules.verdicts = decisions = RegisteredQueue(verdict_layout(chip), 2)
+            connect(m, error.o, decisions.i)
+            verdicts = decisions.o
+        verdict, decided = verdicts.payload, verdicts.valid & verdicts.ready
         predictions = self._predictions(m)
         m.d.comb += [
             *(self.forward.window[layer].eq(values[f"window{layer}"]) for layer in range(chip.depth - 1)),
             error.margin.eq(values.margin),
-            predictions.valid.eq(error.o.valid & verdict.sample.infer),
+            predictions.valid.eq(verdicts.valid & verdict.sample.infer),
             predictions.payload.eq(verdict.rival),
-            taught.valid.eq(error.o.valid & verdict.teaches),
+            taught.valid.eq(verdicts.valid & verdict.teaches),
             taught.payload.eq(verdict),
-            error.o.ready.eq(Mux(verdict.sample.infer, predictions.ready, ~verdict.teaches | taught.ready)),
+            verdicts.ready.eq(Mux(verdict.sample.infer, predictions.ready, ~verdict.teaches | taught.ready)),
             slots.free.eq(decided & ~verdict.teaches),
             slots.free_slot.eq(verdict.sample.slot),
             slots.free_also.eq(learn.done),

@@ -37,7 +37,7 @@ from .scan import BlockScan, Scan, most_synapses
 from .score import ClassifierSignature
 from .select import Select, selected_layout
 from .signature import FlipSignature
-from .stream import Queue
+from .stream import RegisteredQueue
 from .weights import StateSignature
 
 
@@ -223,7 +223,7 @@ class Update(wiring.Component):
         chip, state = self.chip, self.state
         m.submodules.select = select = Select(chip)
         if chip.fast:  # ties and masks do not wait for each other in the same cycle
-            m.submodules.selected = selected = Queue(selected_layout(chip), 2)
+            m.submodules.selected = selected = RegisteredQueue(selected_layout(chip), 2)
             connect(m, select.o, selected.i)
             connect(m, selected.o, flip.i)
         else:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from popflip.hw.stream import Queue, Unroll
+from popflip.hw.stream import Queue, RegisteredQueue, Unroll
 from popflip.sim.parts import SideBySide
 from popflip.sim.tb_stream import TAG, WIDTH
 
 KINDS = {
     "queue": (lambda depth: Queue(WIDTH, depth), (1, 2, 3, 4, 7)),
+    "registered": (lambda depth: RegisteredQueue(WIDTH, depth), (2, 3, 5, 7)),
     "unroll": (lambda count: Unroll(WIDTH, count, TAG), (1, 2, 3, 8)),
 }
 

@@ -372,9 +372,16 @@ class Controller(wiring.Component):
 
             with m.State("LIMITS"):
                 m.d.comb += constant.addr.eq(Cat(left[:2], number))
-                m.next = "RANGE"
+                m.next = "LOOK" if chip.fast else "RANGE"
                 with m.If(wrong):
                     refuse(Result.BAD_REGISTER)
+
+            byte, limits = reader.data, constant.data
+            if chip.fast:  # what two memories say is registered before it is compared
+                byte, limits = Signal(8), Signal.like(constant.data)
+                with m.State("LOOK"):
+                    m.d.sync += [byte.eq(reader.data), limits.eq(constant.data)]
+                    m.next = "RANGE"
 
             with m.State("RANGE"):
                 # The lowest byte comes first, so each byte outweighs what was found before it.
@@ -382,12 +389,14 @@ class Controller(wiring.Component):
                 raw, is_below, is_above = Signal(8), Signal(), Signal()
                 sign = Mux(number.matches(*rom.signed) & last, SIGN, 0)
                 m.d.comb += [
-                    raw.eq(reader.data ^ sign),
-                    is_below.eq(raw < constant.data[:8] + below),
-                    is_above.eq(raw + above > constant.data[8:]),
+                    raw.eq(byte ^ sign),
+                    is_below.eq(raw < limits[:8] + below),
+                    is_above.eq(raw + above > limits[8:]),
                 ]
                 m.d.sync += [below.eq(is_below), above.eq(is_above)]
                 m.d.comb += [reader.step.eq(1), next_byte.eq(1)]
+                if chip.fast:
+                    m.next = "LOOK"
                 with m.If(last):
                     m.next = "IN_RANGE"
 
