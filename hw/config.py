@@ -199,7 +199,7 @@ class ChipConfig(Network):
     def bias_apart(self) -> bool:
         """Whether sums of the first layer start from its biases, so that the array need not take a word that holds
         nothing else: in fast chips, where the inputs fill whole words."""
-        return self.fast and self.bias and self.inputs % self.array_synapses == 0
+        return self.fast and bool(self.bias) and self.inputs % self.array_synapses == 0
 
     @property
     def array_words(self) -> tuple[int, ...]:
