@@ -158,8 +158,9 @@ class Select(wiring.Component):
             m.d.sync += [word.eq(self.i.payload), word_valid.eq(1)]
         with m.Elif(word_ready):
             m.d.sync += word_valid.eq(0)
-        for index in range(levels if blocks == 1 else 1):
-            over, at = compared(self.i.payload.weights, self.i.payload.counters, tries[index])
+        # By the block they are counted elsewhere, and tried levels go to many lanes there.
+        for index, level in enumerate(tries if blocks == 1 else [self.level]):
+            over, at = compared(self.i.payload.weights, self.i.payload.counters, level)
             with m.If(word_load):
                 m.d.sync += above[index].eq(over)
                 if index == 0:

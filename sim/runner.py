@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -31,6 +32,8 @@ PARAMETERS = "parameters.json"
 LOG = "simulation.log"
 EMPTY = f"module {TOP}; endmodule\n"
 LOG_LINES = 60  # of a failed run's log, shown with the failure
+CLOCKED_READ = re.compile(r"(parameter \\COLLISION_X_MASK 1')0(\n(?:\s*parameter .*\n)*?\s*parameter \\CLK_ENABLE 1\n)")
+"""Of a memory's read port in RTLIL; one without a clock shows what is being written only when it is there."""
 
 
 class SimulatorMissing(RuntimeError):
@@ -56,7 +59,7 @@ def run_testbench(
     simulator = _simulator()
     text = rtlil.convert(component, name=TOP, emit_src=False)
     if undefined_collisions:
-        text = text.replace("parameter \\COLLISION_X_MASK 1'0", "parameter \\COLLISION_X_MASK 1'1")
+        text = CLOCKED_READ.sub(r"\g<1>1\g<2>", text)
     source = verilog._convert_rtlil_text(text, strip_internal_attrs=True)
     key = content_hash(source, *simulator.identity())
     build_directory = built("testbench", key, lambda folder: simulator.build(folder, source))
