@@ -15,6 +15,9 @@ SIZE takes before LABEL.
 
 Samples that are kept go into the store byte by byte as they lie in the buffer. LOOK_UP takes one's number from the
 buffer; its label and inputs then come from the store instead.
+
+Fast chips do not DRAIN. They go on with the next request while predictions are still to come, so that the array need
+not wait for its first pass.
 """
 
 from __future__ import annotations
@@ -110,6 +113,8 @@ class Controller(wiring.Component):
         second = Signal()  # of two label bytes
         wrong = Signal()  # the label, or the register's number, that was looked at last
         below, above = Signal(), Signal()  # the value so far, against its register's range
+
+        owed = Signal(range(2 * chip.slots + 4))  # predictions still to come
 
         # In fast chips what follows from command, address and count is a cycle behind. No state changes them and looks
         # at what follows in the next cycle, or the next but one.
@@ -499,7 +504,7 @@ class Controller(wiring.Component):
                         with m.If(count == 1):
                             m.next = "ANSWER"
                             with m.If(infers):
-                                m.next = "DRAIN"
+                                m.next = "IDLE" if chip.fast else "DRAIN"
 
             with m.State("NUMBER"):
                 m.d.comb += [reader.mark.eq(1), reader.step.eq(1)]
@@ -537,8 +542,9 @@ class Controller(wiring.Component):
             # Second pass: out of the chip ---------------------------------------------------------------------------
 
             with m.State("ANSWER"):
-                m.d.comb += header.valid.eq(1)
-                with m.If(header.ready):
+                # What else is answered has to wait until all predictions before it have left.
+                m.d.comb += header.valid.eq(infers | (owed == 0) if chip.fast else 1)
+                with m.If(header.valid & header.ready):
                     m.next = "IDLE"
                     with m.If(reads & (count != 0)):
                         m.next = "FETCH"
@@ -578,19 +584,25 @@ class Controller(wiring.Component):
                         with m.If(count == 0):
                             m.next = "IDLE"
 
-            with m.State("DRAIN"), m.If(header.ready):  # the last prediction has been sent
-                m.next = "IDLE"
+            if not chip.fast:
+                with m.State("DRAIN"), m.If(header.ready):  # the last prediction has been sent
+                    m.next = "IDLE"
 
-        # Predictions come while later samples of the same request still go in.
-        predictions = trainer.predictions
-        with m.If(infers):
+        # Predictions come while later samples of the same request still go in, in fast chips of later ones, too.
+        predictions, second_byte = trainer.predictions, second
+        if chip.fast:
+            asked = trainer.samples.valid & trainer.samples.ready & final & infers
+            m.d.sync += owed.eq(owed + asked - (predictions.valid & predictions.ready))
+            if chip.label_bytes == 2:
+                second_byte = Signal()
+        with m.If(owed != 0 if chip.fast else infers):
             if chip.label_bytes == 2:
                 m.d.comb += [
-                    payload.payload.eq(predictions.payload.word_select(second, 8)),
+                    payload.payload.eq(predictions.payload.word_select(second_byte, 8)),
                     payload.valid.eq(predictions.valid),
-                    predictions.ready.eq(payload.ready & second),
+                    predictions.ready.eq(payload.ready & second_byte),
                 ]
-                m.d.sync += second.eq(second ^ (payload.valid & payload.ready))
+                m.d.sync += second_byte.eq(second_byte ^ (payload.valid & payload.ready))
             else:
                 m.d.comb += [
                     payload.payload.eq(predictions.payload),

@@ -11,7 +11,7 @@ from ..stream import Queue
 from ..trainer_port import TrainerSignature
 from .buffer import PacketBuffer, longest_payload
 from .controller import Controller
-from .frames import FrameReceiver, FrameSender, Identity
+from .frames import ANSWER_HEADER, FrameReceiver, FrameSender, Identity
 from .store import BlockBytes, Memories, Store
 
 
@@ -48,12 +48,15 @@ class Link(wiring.Component):
         wiring.connect(m, wiring.flipped(self.rx), receiver.rx)
         wiring.connect(m, receiver.buffer, buffer.writer)
         wiring.connect(m, controller.reader, buffer.reader)
-        wiring.connect(m, controller.header, sender.header)
         if self.chip.fast:  # what is sent does not wait for where it comes from, nor the other way round
+            m.submodules.header = header = Queue(ANSWER_HEADER, 2)
+            wiring.connect(m, controller.header, header.i)
+            wiring.connect(m, header.o, sender.header)
             m.submodules.payload = payload = Queue(8, 2)
             wiring.connect(m, controller.payload, payload.i)
             wiring.connect(m, payload.o, sender.payload)
         else:
+            wiring.connect(m, controller.header, sender.header)
             wiring.connect(m, controller.payload, sender.payload)
         wiring.connect(m, controller.trainer, wiring.flipped(self.trainer))
         wiring.connect(m, sender.tx, wiring.flipped(self.tx))
