@@ -233,15 +233,16 @@ class Forward(wiring.Component):
 
         context_layout = data.StructLayout(
             {
-                "valid": 1,  # a sample is here, until its last sums have left, or `hands_on`: until all is issued
+                "valid": 1,  # a sample is here, until its last sums have left, or `hands_on`: until they begin
                 "ready": 1,  # `layer` may be issued: the layer below is whole
                 "layer": range(depth),
                 "sample": sample_layout(chip),
                 **(places if chip.fast else {}),  # of `layer`, looked up beforehand
             }
         )
-        # A last layer may be shorter than the pipeline, so its sample makes room for the next one once it is issued.
-        # Its sums are still under way; no other ones of the same context are before their hidden layers have left it.
+        # A last layer may be shorter than the pipeline, so its sample makes room for the next one when it begins. When
+        # another sample of the same context begins with its own, all sums of the first one have been added up, for
+        # they were before its hidden layers in the pipeline.
         hands_on = chip.fast and gft and depth > 1
         context = Array(Signal(context_layout, name=f"context{index}") for index in range(2))
         load = Signal()  # the context the next sample goes into; they alternate
@@ -287,6 +288,12 @@ class Forward(wiring.Component):
             with m.If(ends_row):
                 m.d.sync += [group.eq(group + 1), row_address.eq(row_address + of_layer(layer, chip.array_words))]
 
+        if hands_on:
+            leaving = Array(Signal(sample_layout(chip), name=f"leaving{index}") for index in range(2))
+            slot = Signal(range(chip.slots))  # of the sample that is being issued
+        else:
+            slot = context[current].sample.slot
+
         # What to issue next: the other sample where it can go, else the same one, else nothing.
         if gft:
 
@@ -321,19 +328,15 @@ class Forward(wiring.Component):
                     word_last.eq(place["last_word"]),
                     row_address.eq(place["address"]),
                 ]
+                if hands_on:
+                    m.d.sync += slot.eq(context[chosen].sample.slot)
                 with m.If(next_layer == depth - 1):
                     m.d.sync += turn.eq(~turn)
+                    if hands_on:
+                        m.d.sync += [leaving[chosen].eq(context[chosen].sample), context[chosen].valid.eq(0)]
                 if not gft:
                     m.d.sync += unsettled.eq((unsettled & ~self.settled) | (1 << next_layer))
 
-        if hands_on:
-            leaving = Array(Signal(sample_layout(chip), name=f"leaving{index}") for index in range(2))
-            with m.If(issue & last_layer):
-                m.d.sync += leaving[current].eq(context[current].sample)
-                with m.If(ends_layer):
-                    m.d.sync += context[current].valid.eq(0)
-
-        slot = context[current].sample.slot
         base = of_layer(layer, [activation_base(chip, index) if index else 0 for index in range(depth)])
         fold_bits = exact_log2(chip.fold)
         m.d.comb += [
@@ -489,7 +492,7 @@ class Forward(wiring.Component):
             results.payload.items.as_value().eq(Cat(sums)),
             results.payload.final.eq(Mux(delayed(m, done.ends_layer, fold_bits), final, rows - 1)),
             results.payload.last.eq(delayed(m, done.ends_layer, fold_bits)),
-            results.payload.tag.eq(leaving[delayed(m, done.context, fold_bits)] if hands_on else finished.sample),
+            results.payload.tag.eq(delayed(m, leaving[done.context], fold_bits) if hands_on else finished.sample),
         ]
         if not hands_on:
             with m.If(done.valid & done_last_layer & done.ends_layer):
