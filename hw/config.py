@@ -30,6 +30,7 @@ from popflip.golden.config import WORD, AnyConfig, ConfigError, Network, Precisi
 MAX_ROWS = 1024
 MIN_SYNAPSES, MAX_SYNAPSES = 4, 1024
 MAX_STORE_SAMPLES = 2**16
+LARGE_ROWS = 32  # from so many a cycle on, memories lie all over the chip
 
 
 @dataclass(frozen=True)
@@ -163,11 +164,18 @@ class ChipConfig(Network):
 
     @property
     def read_latency(self) -> int:
-        """Cycles from the request of a word of weights or counters to its data. In fast chips what is asked for and
-        what is written goes through a register on its way to the many memories, and data through one on their way back.
-        LBE waits for a row's counters with every sample, so there it is one cycle.
+        """Cycles from the request of a word of weights or counters to its data: one, and :attr:`way` there and back."""
+        return 1 + 2 * self.way
+
+    @property
+    def way(self) -> int:
+        """Registers between an engine and the memories of weights and counters, each way. In fast chips there is one,
+        for memories are many; two where they lie all over a large chip. LBE waits for a row's counters with every
+        sample, so there is none.
         """
-        return 3 if self.fast and self.rule == Rule.GFT else 1
+        if not self.fast or self.rule != Rule.GFT:
+            return 0
+        return 2 if self.array_rows >= LARGE_ROWS else 1
 
     # Layout -----------------------------------------------------------------------------------------------------------
 

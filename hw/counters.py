@@ -46,27 +46,30 @@ class Counters(wiring.Component):
         if self.chip.compact:
             return self._single_port(m)
         banks = [getattr(self.banks, f"bank{index}") for index in range(self.chip.learn_rows)]
-        port, late = self.port, self.chip.read_latency > 1
+        port, late = self.port, self.chip.way
+        rest = max(late - 1, 0)  # of the way back, behind the choice of a bank
+        words = []
         for index, bank in enumerate(banks):
             m.submodules[f"bank{index}"] = memory = Memory(shape=self.width, depth=self.chip.counter_depth, init=[])
             write, read = memory.write_port(), memory.read_port()
+            words.append(delayed(m, read.data, late - rest))
             m.d.comb += [
                 read.en.eq(delayed(m, port.read | bank.read, late)),
                 read.addr.eq(delayed(m, Mux(port.read, port.read_address, bank.read_address), late)),
-                bank.read_data.as_value().eq(delayed(m, read.data, late)),
+                bank.read_data.as_value().eq(delayed(m, words[index], rest)),
                 write.en.eq(delayed(m, bank.write | (port.write & (port.write_bank == index)), late)),
                 write.addr.eq(delayed(m, Mux(bank.write, bank.write_address, port.write_address), late)),
                 write.data.eq(
                     delayed(m, Mux(bank.write, bank.write_data.as_value(), port.write_data.as_value()), late)
                 ),
             ]
-        words = [bank.read_data.as_value() for bank in banks]
-        bank_of_data = Signal(range(len(words)))
+        bank_of_data = Signal(range(len(banks)))
         with m.If(port.read):
             m.d.sync += bank_of_data.eq(port.read_bank)
-        m.d.comb += port.read_data.as_value().eq(Array(words)[delayed(m, bank_of_data, self.chip.read_latency - 1)])
-        if len(words) > 1:
-            m.d.comb += [held.as_value().eq(word) for held, word in zip(port.read_rows, words, strict=True)]
+        bank_of_data = delayed(m, bank_of_data, self.chip.read_latency - 1 - rest)
+        m.d.comb += port.read_data.as_value().eq(delayed(m, Array(words)[bank_of_data], rest))
+        if len(banks) > 1:
+            m.d.comb += [held.eq(bank.read_data) for held, bank in zip(port.read_rows, banks, strict=True)]
         return m
 
     def _single_port(self, m: Module) -> Module:

@@ -38,8 +38,8 @@ from .config import ChipConfig
 from .ingest import InputReadSignature, sample_layout
 from .layers import of_layer
 from .popcount import Popcount
-from .stream import Queue, delayed, group_layout
-from .weights import BiasReadSignature, weight_word
+from .stream import Queue, copied, delayed, group_layout
+from .weights import BANKS_A_COPY, BiasReadSignature, weight_word
 
 RESULT_GROUPS = 2
 """Groups of sums that may wait for whoever compares them. On a compact chip none: one is issued if it will be taken."""
@@ -48,6 +48,11 @@ RESULT_GROUPS = 2
 def lane_layout(chip: ChipConfig) -> data.StructLayout:
     """``N`` inputs of −1, 0, +1: 0 where ``enable`` is 0, else +1 where ``positive`` is 1 and −1 where it is 0."""
     return data.StructLayout({"enable": chip.array_synapses, "positive": chip.array_synapses})
+
+
+def lane_copies(chip: ChipConfig) -> int:
+    """Registers of lanes the array reads: one a part of it that is folded, more where rows lie all over the chip."""
+    return max(chip.fold, chip.array_rows // BANKS_A_COPY if chip.way > 1 else 1)
 
 
 def hidden_lanes(chip: ChipConfig, layer, last_word, active):
@@ -89,8 +94,8 @@ class MacArray(wiring.Component):
 
     Members
     -------
-    ``lanes`` : In(F × lane_layout), ``weights`` : In(P × N weights)
-        The first ``P/F`` rows take the first ``lanes``, and so on.
+    ``lanes`` : In(:func:`lane_copies` × lane_layout), ``weights`` : In(P × N weights)
+        Rows take them in turn, as many each: the first rows the first ``lanes``, and so on.
     ``o`` : Out(P × signed)
 
     Latency :attr:`latency` cycles; a result every cycle. In fast chips products are registered before they are
@@ -99,12 +104,12 @@ class MacArray(wiring.Component):
 
     def __init__(self, chip: ChipConfig):
         self.chip = chip
-        self.spread = int(chip.read_latency > 1)  # cycles for lanes to reach all rows
+        self.spread = min(chip.way, 1)  # cycles for lanes to reach all rows
         self.latency = self.spread + popcount.latency(chip.array_synapses) + 1
         self.product_shape = signed(chip.array_synapses.bit_length() + 1)
         super().__init__(
             {
-                "lanes": In(data.ArrayLayout(lane_layout(chip), chip.fold)),
+                "lanes": In(data.ArrayLayout(lane_layout(chip), lane_copies(chip))),
                 "weights": In(data.ArrayLayout(weight_word(chip), chip.array_rows)),
                 "o": Out(data.ArrayLayout(self.product_shape, chip.array_rows)),
             }
@@ -114,7 +119,7 @@ class MacArray(wiring.Component):
         m = Module()
         chip = self.chip
         lanes = chip.array_synapses
-        parts = [self.lanes[part] for part in range(chip.fold)]
+        parts = list(self.lanes)
 
         if chip.weight_bits == 1:
             # Every enabled lane is +1 or −1, in every row alike: v = 2·popcount(plus) − popcount(enable).
@@ -124,7 +129,7 @@ class MacArray(wiring.Component):
                 m.d.comb += enabled.i.eq(delayed(m, part.enable, self.spread))
                 counts.append(enabled.o)
         for row in range(chip.array_rows):
-            number = row * chip.fold // chip.array_rows
+            number = row * len(parts) // chip.array_rows
             enable, positive = parts[number].enable, parts[number].positive
             word = self.weights[row].as_value()
             m.submodules[f"plus{row}"] = plus = Popcount(lanes)
@@ -411,8 +416,11 @@ class Forward(wiring.Component):
         s2 = delayed(m, s2, chip.read_latency - 1)
         m.d.comb += [
             self.mac.weights.eq(self.weights_data),
-            self.mac.lanes.eq(delayed(m, s2_lanes, chip.read_latency - 1)),
         ]
+        near = lane_copies(chip) // chip.fold  # copies of the lanes of a part of the array
+        for number, part in enumerate(s2_lanes):
+            copies = copied(m, part, near, chip.read_latency - 1)
+            m.d.comb += [self.mac.lanes[number * near + place].eq(copy) for place, copy in enumerate(copies)]
         tag_before = delayed(m, s2, self.mac.latency - 1)
         tag = delayed(m, tag_before, 1)
 

@@ -9,8 +9,10 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from .config import ChipConfig
-from .stream import delayed
+from .stream import copied, delayed
 
+BANKS_A_COPY = 8
+"""Banks that share a register of what is asked of them, where they lie all over a chip."""
 WIDEST_DEPTH = 256  # words of an iCE40's block RAM where it is widest
 
 
@@ -168,39 +170,47 @@ class Weights(wiring.Component):
         with m.If(self.row.read):
             m.d.comb += address.eq(row_address)
 
-        asked = delayed(m, self.array_read | self.row.read, chip.read_latency > 1)
-        address = delayed(m, address, chip.read_latency > 1)
+        near = BANKS_A_COPY if chip.way > 1 else chip.array_rows
+        parts = -(-chip.array_rows // near)
+        asked = copied(m, self.array_read | self.row.read, parts, chip.way)
+        address = copied(m, address, parts, chip.way)
         place, write_bank, exists = self._place(self.row.write_address, self.row.write_bank)
         write_address = Signal(range(chip.array_depth))
         m.d.comb += write_address.eq(place)
-        write_address = delayed(m, write_address, chip.read_latency > 1)
-        write_data = delayed(m, self.row.write_data.as_value(), chip.read_latency > 1)
+        write_address = copied(m, write_address, parts, chip.way)
+        write_data = copied(m, self.row.write_data.as_value(), parts, chip.way)
+        read_words = []  # a cycle after they were read, if they have a way
         for index, bank in enumerate(self.banks):
             m.submodules[f"bank{index}"] = bank
             write, read = bank.write_port(), bank.read_port()
+            part = index // near
+            read_words.append(delayed(m, read.data, min(chip.way, 1)))
             m.d.comb += [
-                read.en.eq(asked),
-                read.addr.eq(address),
-                self.array_data[index].as_value().eq(delayed(m, read.data, chip.read_latency > 1)),
-                write.en.eq(delayed(m, self.row.write & (write_bank == index) & exists, chip.read_latency > 1)),
-                write.addr.eq(write_address),
-                write.data.eq(write_data),
+                read.en.eq(asked[part]),
+                read.addr.eq(address[part]),
+                self.array_data[index].as_value().eq(delayed(m, read_words[index], max(chip.way - 1, 0))),
+                write.en.eq(delayed(m, self.row.write & (write_bank == index) & exists, chip.way)),
+                write.addr.eq(write_address[part]),
+                write.data.eq(write_data[part]),
             ]
         if chip.compact:
-            self._pieces(m, asked, address)
+            self._pieces(m, asked[0], address[0])
         if chip.bias_apart:
             self._biases(m)
 
         bank_of_data = Signal(range(chip.array_rows))
         with m.If(self.row.read):
             m.d.sync += bank_of_data.eq(row_bank)
-        bank_of_data = delayed(m, bank_of_data, chip.read_latency - 1)
+        rest = max(chip.way - 1, 0)  # of the way back, behind the first choice
+        early = delayed(m, bank_of_data, chip.read_latency - 1 - rest)
+        bank_of_data = delayed(m, early, rest)
         words, place = [self.array_data[index].as_value() for index in range(chip.array_rows)], bank_of_data
         if chip.learn_rows > 1:
             # The rows that come together, and then the one of them: a large multiplexer once, not twice.
             together = exact_log2(chip.learn_rows)
-            groups = [Cat(words[first : first + chip.learn_rows]) for first in range(0, len(words), chip.learn_rows)]
-            m.d.comb += self.row.read_rows.eq(Array(groups)[bank_of_data >> together])
+            starts = range(0, len(read_words), chip.learn_rows)
+            groups = [Cat(read_words[first : first + chip.learn_rows]) for first in starts]
+            m.d.comb += self.row.read_rows.eq(delayed(m, Array(groups)[early >> together], rest))
             words, place = [row.as_value() for row in self.row.read_rows], bank_of_data[:together]
         m.d.comb += self.row.read_data.eq(Array(words)[place])
         return m

@@ -56,23 +56,28 @@ def weight_bits(chip: ChipConfig, w: NDArray[np.int8]) -> int:
     return fields(w > 0 if chip.weight_bits == 1 else w, chip.weight_bits)
 
 
-def weight_place(chip: ChipConfig, layer: int, row: int, word: int) -> tuple[int, int]:
-    """Bank and address of a row's word of weights."""
-    group, bank = divmod(row, chip.array_rows)
-    if layer == chip.depth - 1:
-        word, part = divmod(word, chip.fold)
-        bank += part * chip.array_rows // chip.fold
-    return bank, chip.weight_base[layer] + group * chip.array_words[layer] + word
+def weight_words(chip: ChipConfig, weights: Sequence[NDArray[np.int8]]) -> dict[tuple[int, int], int]:
+    """Every word of weights by bank and address, as engines ask for a row's words."""
+    words = {}
+    for layer, w in enumerate(weights):
+        for row, values in enumerate(w):
+            group, bank = divmod(row, chip.array_rows)
+            for word, start in enumerate(range(0, len(values), chip.array_synapses)):
+                address = chip.weight_base[layer] + group * chip.words[layer] + word
+                words[bank, address] = weight_bits(chip, values[start : start + chip.array_synapses])
+    return words
 
 
 def weight_banks(chip: ChipConfig, weights: Sequence[NDArray[np.int8]]) -> list[list[int]]:
-    """The words of each of the ``P`` banks."""
+    """The words of each of the ``P`` banks, as the array reads them: of a folded last layer ``fold`` words of a row lie
+    at one address."""
     banks = [[0] * chip.array_depth for _ in range(chip.array_rows)]
-    for layer, w in enumerate(weights):
-        for row, values in enumerate(w):
-            for word, start in enumerate(range(0, len(values), chip.array_synapses)):
-                bank, address = weight_place(chip, layer, row, word)
-                banks[bank][address] = weight_bits(chip, values[start : start + chip.array_synapses])
+    base, rows = chip.weight_base[-1], chip.array_rows // chip.fold
+    for (bank, address), bits in weight_words(chip, weights).items():
+        if chip.fold > 1 and address >= base:
+            word, part = divmod(address - base, chip.fold)
+            bank, address = bank + rows * part, base + word
+        banks[bank][address] = bits
     return banks
 
 

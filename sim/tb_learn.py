@@ -22,7 +22,7 @@ from popflip.sim.memories import (
     input_list,
     random_inputs,
     random_weights,
-    weight_banks,
+    weight_words,
     within_window,
 )
 from popflip.sim.parts import Activity, EachCycle, Part, each_part
@@ -99,7 +99,7 @@ class Bench:
             "state__weights__read",
             ("state__weights__read_bank", "state__weights__read_address"),
             ("state__weights__read_data",),
-            lambda bank, address: [self.banks[bank][address]],
+            lambda bank, address: [self.words[bank, address]],
             latency=self.chip.read_latency,
         )
         self.writes = []
@@ -144,7 +144,7 @@ class Bench:
         pairs = np.array([rng.choice(chip.classes, 2, replace=False) for _ in range(samples)])
         window = [int(rng.choice([0, 1, 3, chip.v_max, chip.v_max])) for _ in range(chip.depth - 1)]
         deltas = backward(weights, v, output_delta(pairs[:, 0], pairs[:, 1], chip.classes), window, chip.dclip)
-        self.banks = weight_banks(chip, weights)
+        self.words = weight_words(chip, weights)
         self.counters = {}
         for place, bits in counter_words(chip, counters).values():
             self.counters[place] = bits

@@ -14,6 +14,7 @@ CHIPS = {
     "compact": chip(17, 5, 3, lanes=8, compact=True),
     "wide": chip(40, 6, 2, lanes=64, mmax=32_767),
     "banks": chip(17, 5, 3, rows=4, lanes=8, learn_rows=4),
+    "large": chip(40, 35, 2, rows=32, lanes=16, learn_rows=4),
     "wide_banks": chip(40, 6, 2, rows=2, lanes=16, learn_rows=2),
 }
 

@@ -97,6 +97,7 @@ CHIPS = {
     },
     "folded": {
         "ternary": chip(24, 70, 3, rows=16, lanes=16),
+        "large": chip(24, 70, 12, rows=32, lanes=16),
         "deep": chip(21, 12, 40, 50, 2, precision=BINARY, rows=8, lanes=16, learn_rows=2),
         "one_word": chip(5, 7, 2, rows=16, lanes=16),
         "one_layer": chip(5, 3, rows=16, lanes=16),
@@ -124,6 +125,7 @@ MAC_CHIPS = {
     "wide": chip(5, 2, precision=BINARY, rows=4, lanes=64),
     "folded": chip(5, 70, 3, precision=BINARY, rows=16, lanes=16),
     "folded_ternary": chip(5, 40, 2, rows=8, lanes=16),
+    "copies": chip(5, 40, 12, precision=BINARY, rows=32, lanes=16),
 }
 
 

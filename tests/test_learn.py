@@ -29,6 +29,7 @@ CHIPS = {
         "two_banks": chip(21, 12, 9, 7, 4, rows=4, lanes=8, dclip=3, learn_rows=2),
         "a_lane_each": chip(40, 33, 6, rows=8, lanes=8, precision=BINARY, learn_rows=8),
         "two_lanes_each": chip(70, 31, 3, rows=16, lanes=16, learn_rows=8),
+        "large": chip(40, 50, 33, 3, rows=32, lanes=16, learn_rows=4),
     },
 }
 

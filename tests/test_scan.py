@@ -12,6 +12,7 @@ CHIPS = {
     "part_of_a_group": chip(33, 6, 3, precision=BINARY, rows=4, lanes=8),
     "compact": chip(33, 6, 3, precision=BINARY, rows=4, lanes=8, compact=True),
     "one_group": chip(31, 5, 2, rows=8, lanes=16),
+    "large": chip(31, 40, 2, rows=32, lanes=16),
     "wide": chip(130, 7, 3, precision=BINARY, rows=2, lanes=64),
     "lbe_width_one": lbe_chip(1, 1, 3, classes=2, rows=1, lanes=4),
     "lbe_part_of_a_group": lbe_chip(33, 6, 13, classes=2, rows=4, lanes=8),

@@ -30,6 +30,7 @@ CHIPS = {
     "banks": {
         "narrow": chip(37, 6, 3, rows=4, lanes=4, precision=BINARY, learn_rows=2),
         "wide": chip(70, 19, 10, rows=16, lanes=16, learn_rows=8),
+        "large": chip(40, 50, 3, rows=32, lanes=16, learn_rows=4),
     },
 }
 GFT_CASES = [
