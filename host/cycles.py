@@ -27,7 +27,7 @@ from .work import Changes, Work
 RECEIVED = {False: 3, True: 6}  # from a sample's last byte to the array, by whether the chip takes packed samples
 LATENCY = {False: 8, True: 9}  # from a word's weights to what becomes of its sum, by whether the chip is fast
 VERDICT = {False: 4, True: 5}  # from the last class's sum to the verdict, likewise
-FLIP_FILL = {False: 3, True: 8}  # cycles before the first word and after the last one, by whether the chip is fast
+FLIP_FILL = {False: 2, True: 5}  # cycles before the first word and after the last one, besides a read, likewise
 SETTLED = 4  # words after which what waited is felt no more
 
 
@@ -143,7 +143,7 @@ def flip_cycles(chip: ChipConfig, work: Work, layer: int, changes: Changes) -> i
                 earliest = taken + period + marks
             taken_before, taken = taken, max(taken + drawn, taken + 1 + waits, earliest)
             place = index + 1
-    fill = FLIP_FILL[chip.fast] - 2 * chip.compact
+    fill = FLIP_FILL[chip.fast] + chip.read_latency - 2 * chip.compact
     return taken + period * (rows * words - place) + int(records[-1]) + fill
 
 

@@ -75,7 +75,7 @@ class Bench:
         self.draw = random.Random(f"{part.name} {stall}")
         self.activations = ActivationMemory(self.chip, seed=1)
         self.lists: list[list[dict[str, int]]] = [[]] * self.chip.slots
-        self.banks: list[list[int]] = []
+        self.words: dict[tuple[int, int], int] = {}
         self.counters: dict[tuple[int, int], int] = {}
         self.source = part.source("i", verdict_layout(self.chip), stall=stall, seed=1)
         self.activity = Activity(part)
