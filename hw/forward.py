@@ -392,7 +392,10 @@ class Forward(wiring.Component):
             bits = self.inputs.data.bits
             enable = bits
             if chip.bias_apart:
-                enable = bits & (self.inputs.data.index != chip.words[0] - 1).replicate(lanes)
+                alone = Signal()  # the bias is the only word
+                with m.If(s1_moves):
+                    m.d.sync += alone.eq(context[current].sample.words == 1)
+                enable = bits & ~alone.replicate(lanes)
             for part in s1_lanes:
                 m.d.comb += [part.enable.eq(enable), part.positive.eq(bits)]
             if depth > 1 and not fold_bits:

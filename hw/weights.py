@@ -161,23 +161,33 @@ class Weights(wiring.Component):
         m = Module()
         chip = self.chip
 
+        # With a way of several cycles, what is asked for is looked at after the first ones: engines have none to spare.
+        lead = max(chip.way - 1, 0)
+        row_read, read_address, read_bank = (
+            delayed(m, value, lead) for value in (self.row.read, self.row.read_address, self.row.read_bank)
+        )
+        row_address, row_bank, _ = self._place(read_address, read_bank)
         address = Signal(range(chip.array_depth))
-        row_address, row_bank, _ = self._place(self.row.read_address, self.row.read_bank)
         m.d.comb += [
             self.array_ready.eq(~self.row.read),
-            address.eq(self.array_address),
+            address.eq(delayed(m, self.array_address, lead)),
         ]
-        with m.If(self.row.read):
+        with m.If(row_read):
             m.d.comb += address.eq(row_address)
 
         near = BANKS_A_COPY if chip.way > 1 else chip.array_rows
         parts = -(-chip.array_rows // near)
-        asked = copied(m, self.array_read | self.row.read, parts, chip.way)
-        address = copied(m, address, parts, chip.way)
-        place, write_bank, exists = self._place(self.row.write_address, self.row.write_bank)
+        last = chip.way - lead
+        reads = delayed(m, self.array_read, lead) | row_read
+        asked = copied(m, reads, parts, last)
+        address = copied(m, address, parts, last)
+        row_write, write_place, write_bank = (
+            delayed(m, value, lead) for value in (self.row.write, self.row.write_address, self.row.write_bank)
+        )
+        write_place, write_bank, exists = self._place(write_place, write_bank)
         write_address = Signal(range(chip.array_depth))
-        m.d.comb += write_address.eq(place)
-        write_address = copied(m, write_address, parts, chip.way)
+        m.d.comb += write_address.eq(write_place)
+        write_address = copied(m, write_address, parts, last)
         write_data = copied(m, self.row.write_data.as_value(), parts, chip.way)
         read_words = []  # a cycle after they were read, if they have a way
         for index, bank in enumerate(self.banks):
@@ -189,7 +199,7 @@ class Weights(wiring.Component):
                 read.en.eq(asked[part]),
                 read.addr.eq(address[part]),
                 self.array_data[index].as_value().eq(delayed(m, read_words[index], max(chip.way - 1, 0))),
-                write.en.eq(delayed(m, self.row.write & (write_bank == index) & exists, chip.way)),
+                write.en.eq(delayed(m, row_write & (write_bank == index) & exists, last)),
                 write.addr.eq(write_address[part]),
                 write.data.eq(write_data[part]),
             ]
@@ -199,10 +209,10 @@ class Weights(wiring.Component):
             self._biases(m)
 
         bank_of_data = Signal(range(chip.array_rows))
-        with m.If(self.row.read):
+        with m.If(row_read):
             m.d.sync += bank_of_data.eq(row_bank)
         rest = max(chip.way - 1, 0)  # of the way back, behind the first choice
-        early = delayed(m, bank_of_data, chip.read_latency - 1 - rest)
+        early = delayed(m, bank_of_data, chip.read_latency - 1 - lead - rest)
         bank_of_data = delayed(m, early, rest)
         words, place = [self.array_data[index].as_value() for index in range(chip.array_rows)], bank_of_data
         if chip.learn_rows > 1:
