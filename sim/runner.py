@@ -102,6 +102,9 @@ class _Simulator:
             )
         except (RuntimeError, SystemExit) as error:
             raise AssertionError(f"the testbench does not build ({error}):\n{_tail(folder / 'build.log')}") from None
+        for made in folder.rglob("*"):  # only the program is kept; precompiled headers alone are 140 MB
+            if made.suffix in (".gch", ".o", ".a", ".d"):
+                made.unlink()
 
     def test(self, folder: Path, build_directory: Path, testbench: str) -> None:
         """Run ``testbench`` in ``folder``; AssertionError if anything but a pass comes out."""
