@@ -46,8 +46,6 @@ UNDEFINED_COLLISIONS = (
 """Nothing in the chip uses a word that was read from a memory in the cycle that wrote it (tests/test_trainer.py), which
 Amaranth has no way to say: without this every memory gets logic that hands out the old word. ROMs are left alone, and
 so are reads without a clock, which have no such cycle."""
-COPIES_APART = "setattr -set keep 1 w:copy* %ci1 t:$*dff %i"
-"""Equal registers that are copies (``popflip.hw.stream.copied``) are not made one again."""
 
 
 ATTEMPTS = 4
@@ -207,7 +205,7 @@ def prepare(board: Board, platform: Platform, chip: ChipConfig, fit: Fit) -> Bui
         board.top(chip, platform, fit.clock_hz),
         DESIGN,
         emit_src=False,
-        script_after_read="\n".join((*UNDEFINED_COLLISIONS, COPIES_APART)),
+        script_after_read="\n".join(UNDEFINED_COLLISIONS),
         synth_opts=family.synthesis,
         script_after_synth="tee -q -o cells.json stat -json",
         # Clocks that are not met are left to check_clocks, which has one line for them.

@@ -38,8 +38,8 @@ from .config import ChipConfig
 from .ingest import InputReadSignature, sample_layout
 from .layers import of_layer
 from .popcount import Popcount
-from .stream import Queue, copied, delayed, group_layout
-from .weights import BANKS_A_COPY, BiasReadSignature, weight_word
+from .stream import Queue, delayed, group_layout
+from .weights import BiasReadSignature, weight_word
 
 RESULT_GROUPS = 2
 """Groups of sums that may wait for whoever compares them. On a compact chip none: one is issued if it will be taken."""
@@ -48,11 +48,6 @@ RESULT_GROUPS = 2
 def lane_layout(chip: ChipConfig) -> data.StructLayout:
     """``N`` inputs of −1, 0, +1: 0 where ``enable`` is 0, else +1 where ``positive`` is 1 and −1 where it is 0."""
     return data.StructLayout({"enable": chip.array_synapses, "positive": chip.array_synapses})
-
-
-def lane_copies(chip: ChipConfig) -> int:
-    """Registers of lanes the array reads: one a part of it that is folded, more where rows lie all over the chip."""
-    return max(chip.fold, chip.array_rows // BANKS_A_COPY if chip.way > 1 else 1)
 
 
 def hidden_lanes(chip: ChipConfig, layer, last_word, active):
@@ -94,8 +89,8 @@ class MacArray(wiring.Component):
 
     Members
     -------
-    ``lanes`` : In(:func:`lane_copies` × lane_layout), ``weights`` : In(P × N weights)
-        Rows take them in turn, as many each: the first rows the first ``lanes``, and so on.
+    ``lanes`` : In(F × lane_layout), ``weights`` : In(P × N weights)
+        The first ``P/F`` rows take the first ``lanes``, and so on.
     ``o`` : Out(P × signed)
 
     Latency :attr:`latency` cycles; a result every cycle. In fast chips products are registered before they are
@@ -109,7 +104,7 @@ class MacArray(wiring.Component):
         self.product_shape = signed(chip.array_synapses.bit_length() + 1)
         super().__init__(
             {
-                "lanes": In(data.ArrayLayout(lane_layout(chip), lane_copies(chip))),
+                "lanes": In(data.ArrayLayout(lane_layout(chip), chip.fold)),
                 "weights": In(data.ArrayLayout(weight_word(chip), chip.array_rows)),
                 "o": Out(data.ArrayLayout(self.product_shape, chip.array_rows)),
             }
@@ -419,11 +414,8 @@ class Forward(wiring.Component):
         s2 = delayed(m, s2, chip.read_latency - 1)
         m.d.comb += [
             self.mac.weights.eq(self.weights_data),
+            self.mac.lanes.eq(delayed(m, s2_lanes, chip.read_latency - 1)),
         ]
-        near = lane_copies(chip) // chip.fold  # copies of the lanes of a part of the array
-        for number, part in enumerate(s2_lanes):
-            copies = copied(m, part, near, chip.read_latency - 1)
-            m.d.comb += [self.mac.lanes[number * near + place].eq(copy) for place, copy in enumerate(copies)]
         tag_before = delayed(m, s2, self.mac.latency - 1)
         tag = delayed(m, tag_before, 1)
 

@@ -16,17 +16,6 @@ def delayed(m: Module, value, cycles: int):
     return value
 
 
-def copied(m: Module, value, count: int, cycles: int = 1) -> list:
-    """``count`` registers of ``value``, the last of ``cycles``, each to lie near those who read it; ``value`` itself,
-    so many times, for no cycles. Synthesis keeps them apart by their name."""
-    if not cycles:
-        return [value] * count
-    value = delayed(m, value, cycles - 1)
-    copies = [Signal.like(value, name=f"copy{index}") for index in range(count)]
-    m.d.sync += [copy.eq(value) for copy in copies]
-    return copies
-
-
 class Queue(wiring.Component):
     """A first-in first-out queue in flip-flops, for a few narrow entries where a block of memory would be wasted.
 

@@ -9,10 +9,8 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from .config import ChipConfig
-from .stream import copied, delayed
+from .stream import delayed
 
-BANKS_A_COPY = 8
-"""Banks that share a register of what is asked of them, where they lie all over a chip."""
 WIDEST_DEPTH = 256  # words of an iCE40's block RAM where it is widest
 
 
@@ -175,36 +173,32 @@ class Weights(wiring.Component):
         with m.If(row_read):
             m.d.comb += address.eq(row_address)
 
-        near = BANKS_A_COPY if chip.way > 1 else chip.array_rows
-        parts = -(-chip.array_rows // near)
         last = chip.way - lead
-        reads = delayed(m, self.array_read, lead) | row_read
-        asked = copied(m, reads, parts, last)
-        address = copied(m, address, parts, last)
+        asked = delayed(m, delayed(m, self.array_read, lead) | row_read, last)
+        address = delayed(m, address, last)
         row_write, write_place, write_bank = (
             delayed(m, value, lead) for value in (self.row.write, self.row.write_address, self.row.write_bank)
         )
         write_place, write_bank, exists = self._place(write_place, write_bank)
         write_address = Signal(range(chip.array_depth))
         m.d.comb += write_address.eq(write_place)
-        write_address = copied(m, write_address, parts, last)
-        write_data = copied(m, self.row.write_data.as_value(), parts, chip.way)
+        write_address = delayed(m, write_address, last)
+        write_data = delayed(m, self.row.write_data.as_value(), chip.way)
         read_words = []  # a cycle after they were read, if they have a way
         for index, bank in enumerate(self.banks):
             m.submodules[f"bank{index}"] = bank
             write, read = bank.write_port(), bank.read_port()
-            part = index // near
             read_words.append(delayed(m, read.data, min(chip.way, 1)))
             m.d.comb += [
-                read.en.eq(asked[part]),
-                read.addr.eq(address[part]),
+                read.en.eq(asked),
+                read.addr.eq(address),
                 self.array_data[index].as_value().eq(delayed(m, read_words[index], max(chip.way - 1, 0))),
                 write.en.eq(delayed(m, row_write & (write_bank == index) & exists, last)),
-                write.addr.eq(write_address[part]),
-                write.data.eq(write_data[part]),
+                write.addr.eq(write_address),
+                write.data.eq(write_data),
             ]
         if chip.compact:
-            self._pieces(m, asked[0], address[0])
+            self._pieces(m, asked, address)
         if chip.bias_apart:
             self._biases(m)
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from popflip.golden.integers import matmul
-from popflip.hw.forward import MacArray, lane_copies
+from popflip.hw.forward import MacArray
 from popflip.sim.memories import chip_of, fields, weight_bits
 from popflip.sim.parts import Part, each_part
 from popflip.sim.runner import parameters
@@ -30,7 +30,7 @@ async def check(part: Part, chip: dict) -> None:
     products: deque[int] = deque()
     for cycle in range(CYCLES):
         # Now and then all agree, or all differ: the largest products of either sign.
-        shape = lane_copies(config), lanes
+        shape = config.fold, lanes
         inputs = rng.choice(np.array([-1, 0, 1]), shape) if cycle % 4 else np.full(shape, rng.choice([-1, 1]))
         w = rng.choice(np.array(values, np.int8), (rows, lanes)) if cycle % 3 else np.full((rows, lanes), 1, np.int8)
         positive = (inputs > 0) | (inputs == 0) & (rng.random(shape) < 0.5)  # does not matter where not enabled
@@ -41,7 +41,7 @@ async def check(part: Part, chip: dict) -> None:
         if len(products) == array.latency:
             expected, got = products.popleft(), part.get("o")
             assert got == expected, f"cycle {cycle}: {got:#x}, expected {expected:#x}"
-        parts = zip(np.split(w, lane_copies(config)), inputs, strict=True)
+        parts = zip(np.split(w, config.fold), inputs, strict=True)
         product = np.concatenate([matmul(rows_of_part, word, bound=lanes) for rows_of_part, word in parts])
         products.append(fields(product, array.product_shape.width))
         await part.next_cycle()
