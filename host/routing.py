@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 
-CIRCLES = 300
-"""Reports in a row without a new least of what is left. Of the builds that ended none had made more than 161."""
+CIRCLES = 600
+"""Reports in a row without a new least of what is left. Of the builds that ended none had made more than 360."""
 
 LEFT = re.compile(r"^Info:\s+(?:iter=\d+ .*overused=(\d+) |\d+ \|.*\|\s+(\d+)\|)", re.MULTILINE)
 """Wires that are used twice (router2), or connections that are not made (router1)."""
