@@ -11,7 +11,7 @@ LBE asks the same of every layer, of how many of its neurons agree with each cla
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Const, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -19,7 +19,9 @@ from popflip.golden.config import Rule
 
 from .config import ChipConfig
 from .ingest import sample_layout
-from .stream import Unroll, group_layout
+from .stream import RegisteredQueue, Unroll, group_layout
+
+UNDER_WAY = 4  # samples that have begun and whose verdicts have not left, where nothing waits in between
 
 
 def verdict_layout(chip: ChipConfig) -> data.StructLayout:
@@ -68,13 +70,14 @@ class Error(wiring.Component):
         A verdict is made in this cycle, to appear in the next.
 
     One class a cycle; a verdict :attr:`latency` cycles after its last class at the earliest. None is lost while ``o``
-    waits.
+    waits. In fast chips (GFT) ``o`` is a queue, and no sample begins before its verdict is sure of a place in it:
+    whoever takes verdicts stops nothing on its way.
     """
-
-    latency = 3
 
     def __init__(self, chip: ChipConfig):
         self.chip = chip
+        self.queues = chip.fast and chip.rule == Rule.GFT  # LBE's next sample waits for the verdict anyway
+        self.latency = 3 + self.queues
         super().__init__(
             {
                 "i": In(stream.Signature(values_layout(chip))),
@@ -88,11 +91,21 @@ class Error(wiring.Component):
         m = Module()
         chip = self.chip
 
+        moves = Signal()  # what has begun goes on
+        verdict = stream.Signature(verdict_layout(chip)).create() if self.queues else self.o
+
         # One value at a time, registered ------------------------------------------------------------------------------
-        m.submodules.unroll = unroll = Unroll(value_shape(chip), values_together(chip), sample_layout(chip))
+        m.submodules.unroll = unroll = Unroll(
+            value_shape(chip), values_together(chip), sample_layout(chip), ahead=self.queues
+        )
         connect(m, flipped(self.i), unroll.i)
-        moves = Signal()
         value = unroll.o.payload
+        may_go = Const(1)
+        if self.queues:
+            begun = Signal(range(UNDER_WAY + 1))
+            begins, leaves = unroll.o.valid & unroll.o.ready & value.first, self.o.valid & self.o.ready
+            m.d.sync += begun.eq(begun + begins - leaves)
+            may_go = ~value.first | (begun != UNDER_WAY)
         number = Signal(range(chip.classes))  # of the class whose value comes next
         v = Signal(value_shape(chip))
         v_class = Signal(range(chip.classes))
@@ -100,17 +113,17 @@ class Error(wiring.Component):
         v_first = Signal()
         v_last = Signal()
         v_sample = Signal(sample_layout(chip))
-        m.d.comb += unroll.o.ready.eq(moves)
+        m.d.comb += unroll.o.ready.eq(moves & may_go)
         with m.If(moves):
             m.d.sync += [
                 v.eq(value.item),
                 v_class.eq(number),
-                v_valid.eq(unroll.o.valid),
+                v_valid.eq(unroll.o.valid & may_go),
                 v_first.eq(value.first),
                 v_last.eq(value.last),
                 v_sample.eq(value.tag),
             ]
-            with m.If(unroll.o.valid):
+            with m.If(unroll.o.valid & may_go):
                 m.d.sync += number.eq(Mux(value.last, 0, number + 1))
 
         # Running maximum over the rivals; the true class is kept aside ------------------------------------------------
@@ -132,19 +145,25 @@ class Error(wiring.Component):
                     m.d.sync += [rival_v.eq(v), rival.eq(v_class)]
 
         # Verdict ------------------------------------------------------------------------------------------------------
-        m.d.comb += moves.eq(~self.o.valid | self.o.ready | ~ended)
-        with m.If(self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
+        if self.queues:
+            m.submodules.queue = queue = RegisteredQueue(verdict_layout(chip), UNDER_WAY)
+            connect(m, queue.o, flipped(self.o))
+            m.d.comb += [moves.eq(1), queue.i.valid.eq(verdict.valid), queue.i.payload.eq(verdict.payload)]
+            m.d.sync += verdict.valid.eq(0)
+        else:
+            m.d.comb += moves.eq(~self.o.valid | self.o.ready | ~ended)
+            with m.If(self.o.ready):
+                m.d.sync += self.o.valid.eq(0)
         m.d.comb += self.decides.eq(ended & moves)
         with m.If(self.decides):
             difference = true_v - rival_v
             teaches = ~sample.infer & (difference <= self.margin)
             m.d.sync += [
-                self.o.valid.eq(1),
-                self.o.payload.sample.eq(sample),
-                self.o.payload.rival.eq(rival),
-                self.o.payload.teaches.eq(teaches),
-                self.o.payload.correct.eq(
+                verdict.valid.eq(1),
+                verdict.payload.sample.eq(sample),
+                verdict.payload.rival.eq(rival),
+                verdict.payload.teaches.eq(teaches),
+                verdict.payload.correct.eq(
                     ~sample.infer & ((difference > 0) | ((difference == 0) & (sample.label < rival)))
                 ),
             ]

@@ -409,11 +409,10 @@ class Learn(wiring.Component):
             if depth > 1:
                 m.d.comb += [backward.first_layer.eq(l2.layer == 1), sweep.push.eq(backward.banks)]
                 m.d.comb += sweep.rows.eq(backward.bank_rows)
-                others = [end & (stage.layer != 1) for end, stage in zip(ends, on_their_way, strict=True)]
-                m.d.comb += [
-                    errors_left.eq(backward.gone & ~Cat(others).any()),
-                    all_listed.eq(backward.free & ~Cat(ends).any()),
-                ]
+                m.d.comb += all_listed.eq(backward.free & ~Cat(ends).any())
+                if depth > 2:  # else all errors there are are the first layer's
+                    others = [end & (stage.layer != 1) for end, stage in zip(ends, on_their_way, strict=True)]
+                    m.d.comb += errors_left.eq(backward.gone & ~Cat(others).any())
                 # A word's errors leave within as many cycles as a bank has lanes.
                 spacing = Signal(range(lanes // banks))
                 m.d.comb += spaced.eq(spacing == 0)

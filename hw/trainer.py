@@ -19,7 +19,7 @@ LBE swaps all from error on, layer by layer of each sample::
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -36,7 +36,7 @@ from .samples import Samples
 from .score import Classifiers, Score
 from .slots import Slots
 from .status import RegisterFile, Status
-from .stream import Queue, RegisteredQueue, Unroll, delayed
+from .stream import Queue, Unroll, delayed
 from .teach import Teach
 from .trainer_port import TrainerCommand, TrainerSignature
 from .update import Update, UpdateCommand
@@ -94,8 +94,9 @@ class Trainer(wiring.Component):
         # Samples: ingest, forward -------------------------------------------------------------------------------------
         in_batch = Signal.like(values.batch) if gft else Signal(31)  # samples of this batch that have been started
         due = Signal()  # a cycle behind; samples start no closer
+        whole_batch = (values.batch != 0) & (in_batch == values.batch) if gft else Const(0)
         if gft:
-            m.d.sync += due.eq((values.batch != 0) & (in_batch == values.batch))
+            m.d.sync += due.eq(whole_batch)
         running = Signal()  # samples go through
         connect(m, flipped(port.samples), ingest.i)
         if chip.packs:
@@ -112,7 +113,6 @@ class Trainer(wiring.Component):
             ingest.label.eq(port.sample_label),
             ingest.infer.eq(port.sample_infer),
             ingest.slot.eq(slots.slot),
-            ingest.slot_available.eq(slots.available & running & ~due),
             slots.take.eq(ingest.started),
             weights.array_read.eq(forward.weights_read),
             weights.array_address.eq(forward.weights_address),
@@ -140,6 +140,10 @@ class Trainer(wiring.Component):
         starting = Signal()  # … or initial weights are drawn
         started = Signal()  # in the cycle before
         m.d.sync += started.eq(starting)
+        if chip.fast:  # a cycle behind, too: whether a byte is taken is known when it is offered
+            m.d.sync += ingest.slot_available.eq(slots.available & running & ~whole_batch & ~ending & ~starting)
+        else:
+            m.d.comb += ingest.slot_available.eq(slots.available & running & ~due)
         operation = Signal(UpdateCommand)
         ended = Signal()  # a batch has
         m.d.sync += ended.eq(0)
@@ -236,21 +240,16 @@ class Trainer(wiring.Component):
             m.d.comb += self.forward.hold.eq(learn.inputs.en | learn.activations.en)
 
         # Verdicts: a prediction to the host, or a sample to learn, or nothing.
-        verdicts = error.o
-        if chip.fast:  # the error unit does not wait for either in the same cycle
-            m.submodules.verdicts = decisions = RegisteredQueue(verdict_layout(chip), 2)
-            connect(m, error.o, decisions.i)
-            verdicts = decisions.o
-        verdict, decided = verdicts.payload, verdicts.valid & verdicts.ready
+        verdict, decided = error.o.payload, error.o.valid & error.o.ready
         predictions = self._predictions(m)
         m.d.comb += [
             *(self.forward.window[layer].eq(values[f"window{layer}"]) for layer in range(chip.depth - 1)),
             error.margin.eq(values.margin),
-            predictions.valid.eq(verdicts.valid & verdict.sample.infer),
+            predictions.valid.eq(error.o.valid & verdict.sample.infer),
             predictions.payload.eq(verdict.rival),
-            taught.valid.eq(verdicts.valid & verdict.teaches),
+            taught.valid.eq(error.o.valid & verdict.teaches),
             taught.payload.eq(verdict),
-            verdicts.ready.eq(Mux(verdict.sample.infer, predictions.ready, ~verdict.teaches | taught.ready)),
+            error.o.ready.eq(Mux(verdict.sample.infer, predictions.ready, ~verdict.teaches | taught.ready)),
             slots.free.eq(decided & ~verdict.teaches),
             slots.free_slot.eq(verdict.sample.slot),
             slots.free_also.eq(learn.done),

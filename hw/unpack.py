@@ -70,10 +70,8 @@ class Unpack(wiring.Component):
 
         # Bytes as they come -------------------------------------------------------------------------------------------
         byte, valid, packed, last = Signal(8), Signal(), Signal(), Signal()
-        count, index = (
-            Signal(range(chip.input_bytes)),
-            Signal(range(chip.input_bytes)),
-        )  # of a sample that is not packed
+        places = range(chip.input_bytes)
+        count, index = Signal(places), Signal(places)  # of a sample that is not packed
         take, ends, move = Signal(), Signal(), Signal()
         m.d.comb += [
             move.eq(~self.o.valid | self.o.ready),

@@ -243,9 +243,11 @@ class Weights(wiring.Component):
         for index in range(chip.groups[0]):
             with m.If(written[index]):
                 m.d.comb += group.eq(index)
-        bank = delayed(m, row.write_bank, 1)
-        value = delayed(m, row.write_data.as_value()[: chip.weight_bits], 1)
-        takes = delayed(m, row.write, 1) & written.any()
+        rest = max(chip.way - 1, 0)
+        bank = delayed(m, row.write_bank, 1 + rest)
+        value = delayed(m, row.write_data.as_value()[: chip.weight_bits], 1 + rest)
+        takes = delayed(m, delayed(m, row.write, 1) & written.any(), rest)
+        group = delayed(m, group, rest)
         for index in range(chip.array_rows):
             memory = Memory(shape=chip.weight_bits, depth=chip.groups[0], init=[])
             m.submodules[f"bias{index}"] = memory

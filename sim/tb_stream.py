@@ -72,7 +72,7 @@ async def check_unroll(part: Part, count: int, seed: int, stalls: list[float]) -
 
 
 async def check(part: Part, kind: str, size: int, seed: int, stalls: list[float]) -> None:
-    await (check_unroll if kind == "unroll" else check_queue)(part, size, seed, stalls)
+    await (check_unroll if kind.startswith("unroll") else check_queue)(part, size, seed, stalls)
 
 
 @cocotb.test()

@@ -12,6 +12,7 @@ KINDS = {
     "queue": (lambda depth: Queue(WIDTH, depth), (1, 2, 3, 4, 7)),
     "registered": (lambda depth: RegisteredQueue(WIDTH, depth), (2, 3, 5, 7)),
     "unroll": (lambda count: Unroll(WIDTH, count, TAG), (1, 2, 3, 8)),
+    "unroll_ahead": (lambda count: Unroll(WIDTH, count, TAG, ahead=True), (1, 2, 3, 8)),
 }
 
 

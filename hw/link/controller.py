@@ -50,7 +50,7 @@ def train_latency(chip: ChipConfig, samples: int) -> int:
 
 def packed_latency(chip: ChipConfig, samples: int) -> int:
     """The same of a TRAIN_PACKED request: all sizes and labels are checked."""
-    return 13 + (chip.label_bytes + chip.size_bytes) * (samples + 1)
+    return 13 + chip.label_bytes + chip.size_bytes + (chip.label_bytes + chip.size_bytes + 1) * samples
 
 
 def replay_latency(chip: ChipConfig, samples: int) -> int:
@@ -345,10 +345,14 @@ class Controller(wiring.Component):
                         m.d.sync += following.eq(Cat(following[8:], reader.data))
                         m.next = "SIZE_CHECK"
 
-                with m.State("SIZE_CHECK"):
-                    trains = command == Command.TRAIN_PACKED
+                misfit, trains = Signal(), command == Command.TRAIN_PACKED
+                with m.State("SIZE_CHECK"):  # looked at in the next cycle, so that no address waits for it
+                    m.d.sync += misfit.eq((following <= Mux(trains, chip.label_bytes, 0)) | (following > remaining))
+                    m.next = "SIZED"
+
+                with m.State("SIZED"):
                     m.next = "ITEM"
-                    with m.If((following <= Mux(trains, chip.label_bytes, 0)) | (following > remaining)):
+                    with m.If(misfit):
                         refuse(Result.BAD_LENGTH)
                     if chip.label_bytes == 2:
                         with m.Elif(trains):
