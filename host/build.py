@@ -207,6 +207,8 @@ def prepare(board: Board, platform: Platform, chip: ChipConfig, fit: Fit) -> Bui
     """Every file of the build, pins included. No tool is run, and no path of this machine gets in."""
     family = _family(platform)
     router = f"--router {name}" if (name := fit.router or family.router) else ""
+    if fit.ripup:
+        router += " --tmg-ripup"
     return platform.prepare(
         board.top(chip, platform, fit.clock_hz),
         DESIGN,
