@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -107,6 +108,9 @@ def test_plan(name, family):
     assert [command[0] for command in builds.commands(plan)] == ["yosys", f"nextpnr-{family}", tools[family]]
     place = builds.commands(plan)[1]
     assert place[place.index("--seed") + 1] == str(board.fits[0].seed)
+    assert "--tmg-ripup" not in place
+    again = builds.prepare(board, board.platform(), TINY, replace(board.fits[0], ripup=True))
+    assert [option for option in builds.commands(again)[1] if option not in place] == ["--tmg-ripup"]
     script = plan.files["popflip.ys"].split("\n")
     read = script.index("read_rtlil popflip.il")
     assert tuple(script[read + 1 : read + 3]) == builds.UNDEFINED_COLLISIONS
