@@ -36,7 +36,7 @@ class CorePll(Ice40Pll):
 BOARD = Board(
     summary="iCE40-HX8K breakout board (iCE40 HX8K)",
     platform=ICE40HX8KBEVNPlatform,
-    fits=(Fit("digits-medium", rows=8, synapses=8, slots=4, clock_hz=48e6, seed=2, router="router1"),),
+    fits=(Fit("digits-medium", rows=8, synapses=8, slots=4, clock_hz=48e6),),
     buffer=512,
     program="iceprog {bitstream}",
     port="/dev/ttyUSB1",
