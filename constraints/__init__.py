@@ -40,8 +40,8 @@ class Fit:
 
     ``preset`` (a name of :data:`popflip.golden.config.PRESETS`), ``rows``, ``synapses``, ``slots``, ``learn_rows``,
     ``compact``: as :class:`ChipConfig`. ``clock_hz``: one that routing meets; a PLL makes it of the board's if they
-    differ. ``seed`` and ``router``: of place and route; an empty ``router`` is the family's. ``ripup``: routes that are
-    too slow are taken up again, which takes longer.
+    differ. ``seed`` and ``router``: of place and route; an empty ``router`` is the family's. ``ripup`` (ECP5):
+    routes that are too slow are taken up again, which takes longer.
     """
 
     preset: str

@@ -77,6 +77,19 @@ def test_clocks_and_the_slowest_path():
     assert builds.critical_path(timing) == {"clock": "clk", "source": "c", "sink": "b.o", "nanoseconds": 14.95}
 
 
+def test_what_was_asked_beyond_the_chips_clock_is_not_needed():
+    timing = {"fmax": {"chip": {"achieved": 67.2, "constraint": 67.67}, "pll": {"achieved": 300, "constraint": 67}}}
+    assert builds.clocks(timing, 1.01) == {
+        "chip": {"fmax_mhz": 67.2, "needed_mhz": 67.0},
+        "pll": {"fmax_mhz": 300, "needed_mhz": 67},
+    }
+
+
+def test_only_clocks_the_chip_makes_are_hurried():
+    pins = 'LOCATE COMP "a" SITE "B1";\nFREQUENCY NET "clock" 60000000.0 HZ;\nFREQUENCY PORT "clk25" 25000000.0 HZ;\n'
+    assert builds.hurried(pins) == pins.replace("60000000.0", str(60e6 * builds.MARGIN))
+
+
 @pytest.mark.parametrize(
     ("cell", "name"),
     [
@@ -111,6 +124,8 @@ def test_plan(name, family):
     assert "--tmg-ripup" not in place
     again = builds.prepare(board, board.platform(), TINY, replace(board.fits[0], ripup=True))
     assert [option for option in builds.commands(again)[1] if option not in place] == ["--tmg-ripup"]
+    if family == "ecp5":
+        assert again.files["popflip.lpf"] == builds.hurried(plan.files["popflip.lpf"])
     script = plan.files["popflip.ys"].split("\n")
     read = script.index("read_rtlil popflip.il")
     assert tuple(script[read + 1 : read + 3]) == builds.UNDEFINED_COLLISIONS
@@ -307,7 +322,7 @@ def test_too_large(tools, capsys, monkeypatch):
 
 def test_a_clock_that_is_not_met(tools, capsys, monkeypatch):
     slow = {"clk": {"fmax_mhz": 11.5, "needed_mhz": 12.0}}
-    monkeypatch.setattr(builds, "clocks", lambda timing: slow)
+    monkeypatch.setattr(builds, "clocks", lambda *_: slow)
     assert run_command(COMMAND) == 2
     assert one_line(capsys) == (
         "popflip: iCEBreaker (iCE40 UP5K): clock clk needs 12.0 MHz, routing reaches 11.5 MHz (slowest from c to b.o); "
