@@ -25,7 +25,6 @@ from popflip.host.settings import Settings
 GEOMETRIES = ((64, 16, 8),)
 POINTS = (0, 5, 11, 23, 46, 67, 114, 182, 273, 387, 546, 729, 911, 1000)  # thousandths of the run learned before
 BATCHES = 2  # measured at each
-INFERENCES = 4000
 COLUMNS = ("total", "forward_busy", "forward_stall", "learn_busy", "learn_stall", "select", "flip")
 
 
@@ -56,8 +55,8 @@ def measure(experiment: Experiment, geometry: tuple[int, int, int]) -> tuple[flo
             print(" ".join(cell.rjust(13) for cell in (str(point), f"{taught:.1%}", *cells)), flush=True)
             totals.append((point + BATCHES / 2, run.cycles["total"] / run.samples))
         before = chip.status().cycles["total"]
-        chip.infer(experiment.x_test[:INFERENCES])
-        inference = (chip.status().cycles["total"] - before) / INFERENCES
+        chip.infer(experiment.x_test)
+        inference = (chip.status().cycles["total"] - before) / len(experiment.x_test)
     return mean(totals), inference
 
 
