@@ -14,6 +14,7 @@ import pytest
 from amaranth.sim import Simulator
 
 from popflip import constraints
+from popflip.host.dataset import load
 from popflip.host.device import GoldenDevice
 from popflip.host.experiment import prepare
 from popflip.host.run import accuracy, train
@@ -167,6 +168,49 @@ def test_software_refuses_nonsense():
 def test_the_mean_of_a_line_by_hand():
     """From 10 to 4 in 2, then at 4 for 6 more."""
     assert script("mnist_cycles").mean([(1, 10), (3, 4), (9, 4)]) == (14 + 24) / 8
+
+
+# Tiles ----------------------------------------------------------------------------------------------------------------
+
+
+def test_words_touched_by_hand():
+    """Six inputs: of the first sample the first word of four holds a one, of the second both, in reverse one each."""
+    bits = np.array([[0, 1, 0, 1, 0, 0], [1, 0, 0, 0, 1, 0], [0, 0, 0, 0, 0, 0]], bool)
+    tiles = script("tiles")
+    assert tiles.touched(bits, np.arange(6), 4) == 3 / 3
+    assert tiles.touched(bits, np.arange(6)[::-1], 2) == 4 / 3
+    assert tiles.touched(bits, np.array([1, 3, 0, 4, 2, 5]), 2) == 2 / 3
+
+
+def test_tiles_come_together_that_are_zero_together():
+    """Four groups of eight inputs, 1 together, drawn apart: they are found, and those of 16 that are 1 in the same."""
+    tiles, generator = script("tiles"), np.random.Generator(np.random.PCG64(1))
+    groups = generator.permutation(32).reshape(4, 8)
+    images = np.zeros((64, 32), bool)
+    images[:, groups[0]] = images[:, groups[2]] = np.arange(64)[:, None] % 4 == 0
+    images[:, groups[1]] = images[:, groups[3]] = np.arange(64)[:, None] % 4 == 1
+    columns = np.ascontiguousarray(np.packbits(images.T, axis=1)).view(np.uint64)
+    found = tiles.anneal(columns, np.arange(32).reshape(4, 8), 64, 4000)
+    pairs = {frozenset(found[:2].ravel().tolist()), frozenset(found[2:].ravel().tolist())}
+    assert pairs == {frozenset(groups[[0, 2]].ravel().tolist()), frozenset(groups[[1, 3]].ravel().tolist())}
+
+
+def test_tiles_are_written_as_they_are_counted(blobs, tmp_path):
+    """Of 64 images with a row each: the file draws 98 tiles of 8, and its order has the words the last line says."""
+    output = tmp_path / "tiles.txt"
+    command = [sys.executable, BENCH / "tiles.py", "--data-dir", blobs, "--steps", "300", "--output", output]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    numbers = np.loadtxt(output, int)
+    assert numbers.shape == (28, 28)
+    assert np.bincount(numbers.ravel()).tolist() == [8] * 98
+    order = np.argsort(numbers, axis=None, kind="stable")
+    data = load("mnist", blobs)
+    cells = []
+    for width in (8, 16, 32, 64):
+        for values in (data.train_values, data.test_values):
+            lists = [{place // width for place in np.flatnonzero(image[order])} for image in values]
+            cells.append(f"{sum(map(len, lists)) / len(lists):.2f}")
+    assert ran.stdout.splitlines()[-1].split() == ["tiles", *cells]
 
 
 # Popcounts ------------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from popflip.host.dataset import (
     quantile_thresholds,
     thermometer,
     tiled,
+    tiles,
 )
 
 
@@ -151,16 +152,33 @@ def test_mnist_is_read_from_the_folder_given(mnist_like):
     assert data.test_classes.tolist() == [2, 1, 0]
 
 
-def test_tiles_are_neighbours_side_by_side():
-    """Of an image of 4 × 6 there are three tiles of 4 × 2; a second row of tiles follows the first."""
-    tile = [0, 1, 6, 7, 12, 13, 18, 19]  # of the first one
-    tiles = [pixel + 2 * number for number in range(3) for pixel in tile]
-    for height, order in ((4, tiles), (8, [*tiles, *(24 + pixel for pixel in tiles)])):
-        values = np.arange(2 * height * 6).reshape(2, height * 6)
-        data = tiled(DataSet("images", values, np.array([0, 1]), values[:1], np.array([0]), (height, 6)), "tiles")
-        assert data.train_values.tolist() == [order, [height * 6 + pixel for pixel in order]]
-        assert data.test_values.tolist() == [order]
-        assert (data.name, data.image, data.train_classes.tolist()) == ("tiles", None, [0, 1])
+def test_pixels_of_a_tile_are_side_by_side():
+    """The order that makes tiles out of an image, on one whose pixels are their own numbers."""
+    values = np.arange(2 * 784).reshape(2, 784)
+    data = tiled(DataSet("images", values, np.array([0, 1]), values[:1], np.array([0]), (28, 28)), "tiles")
+    order = tiles().ravel().tolist()
+    assert data.train_values.tolist() == [order, [784 + pixel for pixel in order]]
+    assert data.test_values.tolist() == [order]
+    assert (data.name, data.image, data.train_classes.tolist()) == ("tiles", None, [0, 1])
+
+
+def test_tiles_are_those_of_the_file():
+    """Every pixel is in one tile, the one whose number the file has in its place, and a tile's pixels are in order."""
+    found = tiles()
+    assert sorted(found.ravel().tolist()) == list(range(784))
+    lines = Path(dataset.__file__).with_name("mnist_tiles.txt").read_text().splitlines()
+    assert len(lines) == 28
+    for tile, pixels in enumerate(found.tolist()):
+        assert pixels == sorted(pixels)
+        assert [int(lines[pixel // 28].split()[pixel % 28]) for pixel in pixels] == [tile] * 8
+
+
+def test_tiles_are_of_images_of_mnist_s_size(mnist_like):
+    message = (
+        "^dataset mnist-tiles: its tiles are of 28 × 28 pixels, these images have 2 × 2; --dataset mnist takes them$"
+    )
+    with pytest.raises(DataError, match=message):
+        load("mnist-tiles", mnist_like)
 
 
 def test_mnist_is_read_from_the_environment_s_folder(mnist_like, monkeypatch):

@@ -1,0 +1,159 @@
+"""Finds the tiles of mnist-tiles: groups of pixels of which, in as many training images as can be, all are 0.
+
+    python bench/tiles.py [--data-dir D] [--output F] [--steps 3000000] [--images 16384]
+
+Prints the words of 8 to 64 inputs that hold a one, mean over all training and all test images, for pixels in the order
+they come in, in rectangles of 4 × 2, and in the tiles found; and writes these to F, which ``host/mnist_tiles.txt`` is.
+Reads ``D/mnist/`` or ``$POPFLIP_DATA/mnist/``, or downloads MNIST. Takes some six minutes; the same command finds
+the same tiles.
+
+Simulated annealing by heat bath: two tiles of 8 pixels are drawn, and of the 64 exchanges of a pixel of one for a pixel
+of the other, and leaving all as it is, one is drawn with probability ∝ exp(−cost / T). The cost is words of 16 with a
+one, for arrays of 16 synapses have most to gain, and of words of 8 a part. Then tiles of 16 change places until no
+exchange of two makes words of 32 and 64 fewer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import track
+
+from popflip.golden.config import ConfigError
+from popflip.host import dataset
+from popflip.host.dataset import TILE, DataSet
+from popflip.host.files import check_writable, whole_file
+
+WIDTHS = (8, 16, 32, 64)
+SMALL = 0.1  # weight of words of 8
+HOT, COLD = 0.015, 0.0003  # images a cost is divided by e for, as a share of all, in the beginning and in the end
+SEED = 2
+
+
+def touched(bits: NDArray[np.bool_], order: NDArray[np.intp], width: int) -> float:
+    """Words of ``width`` inputs that hold a one, a sample; inputs in ``order``, the last word filled up with 0."""
+    padded = np.pad(bits[:, order], ((0, 0), (0, -bits.shape[1] % width)))
+    return float(padded.reshape(len(bits), -1, width).any(axis=2).sum(axis=1).mean())
+
+
+def rectangles(height: int, width: int) -> NDArray[np.intp]:
+    """Pixels in rectangles of 4 × 2: where the search begins, [tiles, 8]."""
+    pixels = np.arange(height * width).reshape(height // 4, 4, width // 2, 2)
+    return pixels.swapaxes(1, 2).reshape(-1, TILE)
+
+
+def _count(words: NDArray[np.uint64]) -> NDArray[np.int64]:
+    return np.bitwise_count(words).sum(axis=-1, dtype=np.int64)
+
+
+def _others(rows: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Of each row, all the others or-ed."""
+    before, behind = np.zeros_like(rows), np.zeros_like(rows)
+    np.bitwise_or.accumulate(rows[:-1], axis=0, out=before[1:])
+    behind[:-1] = np.bitwise_or.accumulate(rows[:0:-1], axis=0)[::-1]
+    return before | behind
+
+
+def anneal(columns: NDArray[np.uint64], tiles: NDArray[np.intp], images: int, steps: int) -> NDArray[np.intp]:
+    """Tiles [tiles, 8] of pixels whose ``columns`` hold a bit an image; tiles 2k and 2k + 1 make one of 16."""
+    tiles = tiles.copy()
+    generator = np.random.Generator(np.random.PCG64(SEED))
+    whole = np.bitwise_or.reduce(columns[tiles], axis=1)
+    for step in track(range(steps), "exchanging pixels"):
+        temperature = images * HOT * (COLD / HOT) ** (step / steps)
+        a, b = generator.choice(len(tiles), 2, replace=False)
+        here, there = columns[tiles[a]], columns[tiles[b]]
+        # [i, j]: the two tiles, were the i-th pixel of a and the j-th of b exchanged.
+        new_a, new_b = _others(here)[:, None] | there, _others(there) | here[:, None]
+        cost = SMALL * (_count(new_a) + _count(new_b))
+        stay = SMALL * (_count(whole[a]) + _count(whole[b]))
+        if a ^ b != 1:
+            cost = cost + _count(new_a | whole[a ^ 1]) + _count(new_b | whole[b ^ 1])
+            stay = stay + _count(whole[a] | whole[a ^ 1]) + _count(whole[b] | whole[b ^ 1])
+        costs = np.append(cost.ravel(), stay)
+        chances = np.exp((costs.min() - costs) / temperature)
+        drawn = generator.choice(len(costs), p=chances / chances.sum())
+        if drawn < cost.size:
+            i, j = divmod(int(drawn), TILE)
+            tiles[a, i], tiles[b, j] = tiles[b, j], tiles[a, i]
+            whole[a], whole[b] = new_a[i, j], new_b[i, j]
+    return tiles
+
+
+def place(columns: NDArray[np.uint64], tiles: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The same tiles of 16 in an order in which words of 32 and of 64 that hold a one are few."""
+    pairs = np.bitwise_or.reduce(columns[tiles.reshape(-1, 2 * TILE)], axis=1)
+    order = np.arange(len(pairs))
+
+    def cost(groups: set[tuple[int, int]]) -> int:
+        return sum(
+            int(_count(np.bitwise_or.reduce(pairs[order[size * group : size * (group + 1)]], axis=0)))
+            for size, group in groups
+        )
+
+    better = True
+    while better:
+        better = False
+        for a, b in combinations(range(len(order)), 2):
+            groups = {(size, index // size) for size in (2, 4) for index in (a, b)}
+            before = cost(groups)
+            order[[a, b]] = order[[b, a]]
+            if cost(groups) < before:
+                better = True
+            else:
+                order[[a, b]] = order[[b, a]]
+    return tiles.reshape(-1, 2 * TILE)[order].reshape(-1, TILE)
+
+
+def drawn(tiles: NDArray[np.intp], width: int) -> str:
+    """The image with the number of its tile for each pixel."""
+    numbers = np.empty(tiles.size, np.intp)
+    numbers[tiles.ravel()] = np.repeat(np.arange(len(tiles)), TILE)
+    return "".join(" ".join(f"{number:2}" for number in row) + "\n" for row in numbers.reshape(-1, width))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Find the tiles of mnist-tiles.")
+    parser.add_argument("--data-dir", type=Path, help="folder that holds mnist/ ($POPFLIP_DATA)")
+    parser.add_argument("--output", type=Path, help="where to write the tiles")
+    parser.add_argument("--steps", type=int, default=3_000_000, help="exchanges drawn (3000000)")
+    parser.add_argument("--images", type=int, default=16_384, help="training images looked at, the first ones (16384)")
+    args = parser.parse_args()
+    try:
+        check_writable(output=args.output)
+        search(dataset.load("mnist", args.data_dir), args.images, args.steps, args.output)
+    except ConfigError as error:
+        print(f"tiles: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def search(data: DataSet, images: int, steps: int, output: Path | None) -> None:
+    """Find tiles, print what they come to, and write them."""
+    assert data.image is not None
+    thresholds = np.array(dataset.THRESHOLDS["mnist"])
+    train, test = (dataset.thermometer(x, thresholds).astype(bool) for x in (data.train_values, data.test_values))
+    images = max(64, min(images, len(train)) // 64 * 64)  # 64 in a word
+    columns = np.ascontiguousarray(np.packbits(train[:images].T, axis=1)).view(np.uint64)
+    begin = rectangles(*data.image)
+    tiles = np.sort(place(columns, anneal(columns, begin, images, steps)), axis=1)
+    orders = {"as they come": np.arange(tiles.size), "rectangles": begin.ravel(), "tiles": tiles.ravel()}
+    print(
+        "words with a one".ljust(18)
+        + "".join(f"{f'{width}, {which}':>12}" for width in WIDTHS for which in ("train", "test"))
+    )
+    for name, order in orders.items():
+        cells = [touched(bits, order, width) for width in WIDTHS for bits in (train, test)]
+        print(name.ljust(18) + "".join(f"{cell:12.2f}" for cell in cells))
+    if output:
+        with whole_file(output) as file:
+            file.write(drawn(tiles, data.image[1]).encode())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
