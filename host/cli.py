@@ -41,7 +41,9 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point of ``popflip``."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a script started us in the background
+    # Ctrl-C, also where a script started us in the background; and being told to end, so that tools end with us.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     sys.exit(run_command())
 
 

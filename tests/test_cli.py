@@ -288,19 +288,20 @@ def test_no_memory_is_one_line(capsys, monkeypatch):
     assert refused(capsys, "train", *SMALL) == "not enough memory for a network or data set of this size"
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
     ("flags", "place", "last"),
     [(SMALL, "batch", 1_437_000), (("--rule", "lbe", "--layers", "256,12"), "sample", 143_700_000)],
     ids=["gft", "lbe"],
 )
-def test_ctrl_c_is_one_line_and_leaves_nothing_behind(tmp_path, flags, place, last):
+def test_ctrl_c_is_one_line_and_leaves_nothing_behind(tmp_path, flags, place, last, number):
     command = [sys.executable, "-c", "from popflip.host.cli import main; main()"]
     options = ["train", *flags, "--epochs", "100000", "--report", "r.json", "--save", "m.npz"]
     with subprocess.Popen(
         [*command, *options], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         process.stdout.readline()  # the first of few lines: training is on its way
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert error.startswith(f"popflip: interrupted after {place} ")
