@@ -74,7 +74,7 @@ def test_a_row_fits_its_columns(utilisation):
     assert row[11:] == ("124.0", "81.7%", "85.0%", "19.1%", "forward", "1.24")
 
 
-@pytest.mark.parametrize("name", ["golden_speed", "software", "mnist_cycles"])
+@pytest.mark.parametrize("name", ["golden_speed", "software", "mnist_cycles", "tiles"])
 def test_what_needs_mnist_says_why_it_is_skipped(name):
     ran = subprocess.run([sys.executable, BENCH / f"{name}.py"], env={}, capture_output=True, text=True, check=True)
     assert ran.stdout == "skipped: MNIST is needed; say where it is with --data-dir D or POPFLIP_DATA=D, for D/mnist/\n"
