@@ -20,8 +20,10 @@ from popflip.golden.config import Precision, Rule
 from popflip.golden.forward import with_bias
 from popflip.hw.activations import activation_base, activation_words
 from popflip.hw.config import ChipConfig
+from popflip.hw.ingest import input_word
 
 from .parts import EachCycle, Part
+from .streams import pack
 
 # A network in memory --------------------------------------------------------------------------------------------------
 
@@ -212,6 +214,32 @@ class ReadPort(EachCycle):
             self.requests.append(address)
             answer = self._read(*address)
         self._answers.append(answer)
+
+
+class SampleMemory:
+    """What a chip holds of its samples, by slot, at ports ``inputs__…`` and ``activations__…``.
+
+    ``lists`` : a sample's words (:func:`input_list`). ``activations`` : of hidden layers; a read is of ``words`` words.
+    """
+
+    def __init__(self, part: Part, chip: ChipConfig, words: int = 1):
+        self.lists: list[list[dict[str, int]]] = [[]] * chip.slots
+        self.activations = ActivationMemory(chip, seed=1)
+        word = input_word(chip)
+        ReadPort(
+            part,
+            "inputs__en",
+            ("inputs__slot", "inputs__position"),
+            ("inputs__data",),
+            lambda slot, position: [pack(word, self.lists[slot][position])],
+        )
+        ReadPort(
+            part,
+            "activations__en",
+            ("activations__slot", "activations__word"),
+            ("activations__active", "activations__near"),
+            lambda slot, word: self.activations.read(slot, word, words),
+        )
 
 
 class SinglePort(EachCycle):

@@ -12,11 +12,11 @@ from popflip.golden.forward import activation, fires, forward, lbe_forward
 from popflip.golden.integers import pack as pack_bits
 from popflip.hw.config import ChipConfig
 from popflip.hw.forward import result_layout
-from popflip.hw.ingest import input_word, sample_layout
+from popflip.hw.ingest import sample_layout
 from popflip.hw.weights import weight_word
 from popflip.sim.memories import (
-    ActivationMemory,
     ReadPort,
+    SampleMemory,
     WritePort,
     chip_of,
     fields,
@@ -29,7 +29,7 @@ from popflip.sim.memories import (
 )
 from popflip.sim.parts import Activity, EachCycle, Part, each_part
 from popflip.sim.runner import parameters
-from popflip.sim.streams import cycle, pack
+from popflip.sim.streams import cycle
 
 
 def sums(chip: ChipConfig, weights: list[NDArray[np.int8]], x: NDArray[np.uint8]) -> list[NDArray[np.int32]]:
@@ -102,9 +102,7 @@ class Bench:
     def __init__(self, part: Part, chip: dict, stall: float, grant: float, hasty: bool = False):
         self.part, self.chip = part, chip_of(chip)
         self.draw = random.Random(f"{part.name} {stall}")
-        self.activations = ActivationMemory(self.chip, seed=1)
         self.biases: list[int] = []
-        self.lists: list[list[dict[str, int]]] = [[]] * self.chip.slots
         self.source = part.source("i", sample_layout(self.chip), stall=stall, seed=1)
         # Whoever takes a compact chip's sums goes on doing so while none come.
         sink_stall = 0 if self.chip.compact else stall
@@ -112,21 +110,7 @@ class Bench:
         self.hold = Hold(part, stall if self.chip.compact else 0)
         self.settler = Settler(part, self.chip, 2 * stall, hasty)
         self.activity = Activity(part)
-        word = input_word(self.chip)
-        ReadPort(
-            part,
-            "inputs__en",
-            ("inputs__slot", "inputs__position"),
-            ("inputs__data",),
-            lambda slot, position: [pack(word, self.lists[slot][position])],
-        )
-        ReadPort(
-            part,
-            "activations__en",
-            ("activations__slot", "activations__word"),
-            ("activations__active", "activations__near"),
-            lambda slot, word: self.activations.read(slot, word, self.chip.fold),
-        )
+        self.samples = SampleMemory(part, self.chip, self.chip.fold)
         width = weight_word(self.chip).size
         ReadPort(
             part,
@@ -141,7 +125,7 @@ class Bench:
         if self.chip.bias_apart:
             ReadPort(part, "bias__en", ("bias__group",), ("bias__data",), lambda group: [self.biases[group]])
         stored = ("store_slot", "store_word", "store_part", "store_active", "store_near")
-        WritePort(part, "store", stored, self.activations.write)
+        WritePort(part, "store", stored, self.samples.activations.write)
 
     async def run(self, seed: int, samples: int, wrong: list[int] | None) -> None:
         """``samples`` through new weights (LBE: new ones for each); sums, activations and the array's busy cycles equal
@@ -183,7 +167,7 @@ class Bench:
                     await self.part.next_cycle()
                 token["slot"] = self.draw.choice(sorted(free))
                 free.discard(token["slot"])
-                self.lists[token["slot"]] = words
+                self.samples.lists[token["slot"]] = words
                 self.source.send(token)
 
         busy, first = self.activity.busy, cycle()
@@ -193,7 +177,7 @@ class Bench:
                 self.compare(sample, layer, token, await self.sink.receive(chip.groups[layer]), v[layer][sample])
                 self.settler.summed(layer, banks[min(sample + 1, samples - 1)])
             for layer in range(chip.depth - 1):
-                stored = self.activations.layer(token["slot"], layer + 1)
+                stored = self.samples.activations.layer(token["slot"], layer + 1)
                 for row, fired in enumerate(active[layer][sample].tolist()):
                     expected = (int(fired), int(near[layer][sample, row])) if gft else (int(fired),)
                     assert stored[row][: len(expected)] == expected, (

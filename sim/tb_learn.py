@@ -11,10 +11,9 @@ from popflip.golden.backward import backward
 from popflip.golden.error import output_delta
 from popflip.golden.forward import activation, forward, with_bias
 from popflip.hw.error import verdict_layout
-from popflip.hw.ingest import input_word
 from popflip.sim.memories import (
-    ActivationMemory,
     ReadPort,
+    SampleMemory,
     SinglePort,
     WritePort,
     chip_of,
@@ -27,7 +26,7 @@ from popflip.sim.memories import (
 )
 from popflip.sim.parts import Activity, EachCycle, Part, each_part
 from popflip.sim.runner import parameters
-from popflip.sim.streams import PATIENCE, pack
+from popflip.sim.streams import PATIENCE
 
 
 class Finished(EachCycle):
@@ -73,27 +72,11 @@ class Bench:
     def __init__(self, part: Part, chip: dict, stall: float):
         self.part, self.chip = part, chip_of(chip)
         self.draw = random.Random(f"{part.name} {stall}")
-        self.activations = ActivationMemory(self.chip, seed=1)
-        self.lists: list[list[dict[str, int]]] = [[]] * self.chip.slots
         self.words: dict[tuple[int, int], int] = {}
         self.counters: dict[tuple[int, int], int] = {}
         self.source = part.source("i", verdict_layout(self.chip), stall=stall, seed=1)
         self.activity = Activity(part)
-        word = input_word(self.chip)
-        ReadPort(
-            part,
-            "inputs__en",
-            ("inputs__slot", "inputs__position"),
-            ("inputs__data",),
-            lambda slot, position: [pack(word, self.lists[slot][position])],
-        )
-        ReadPort(
-            part,
-            "activations__en",
-            ("activations__slot", "activations__word"),
-            ("activations__active", "activations__near"),
-            self.activations.read,
-        )
+        self.samples = SampleMemory(part, self.chip)
         ReadPort(
             part,
             "state__weights__read",
@@ -169,10 +152,10 @@ class Bench:
                     await self.part.next_cycle()
                 slot = self.draw.choice(sorted(set(range(chip.slots)) - set(slots[learned() :])))
                 slots.append(slot)
-                self.lists[slot] = lists[sample]
+                self.samples.lists[slot] = lists[sample]
                 for layer in range(1, chip.depth):
                     active = v[layer - 1][sample] > 0
-                    self.activations.put_layer(slot, layer, active, near[layer - 1][sample])
+                    self.samples.activations.put_layer(slot, layer, active, near[layer - 1][sample])
                 token = {"slot": slot, "words": len(lists[sample]), "label": label, "infer": 0}
                 correct = self.draw.randrange(2)
                 self.source.send({"sample": token, "rival": rival, "teaches": 1, "correct": correct})
