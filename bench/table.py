@@ -97,7 +97,7 @@ def table() -> Iterator[str]:
             row = cells(numbers) if numbers else ["–"] * (len(COLUMNS) - 3)
             yield line([name, network, f"{fit.rows}×{fit.synapses}×{fit.learn_rows}", *row])
     yield "array: rows × synapses a cycle × rows whose counters learn at once. Cycles: mean of some points of a run;"
-    yield "over whole runs of MNIST, where they were counted, it was 3 % less to 5 % more. Commands:"
+    yield "over whole runs of MNIST it was 1 % to 2 % more. Commands:"
     yield "popflip build --board BOARD --preset PRESET --output build"
     yield "python bench/baselines.py board build/BOARD.json"
 
