@@ -79,12 +79,12 @@ class Family:
 
 ICE40 = Family(
     BlockRams(((16, 256), (8, 512), (4, 1024), (2, 2048))),
-    cells=(2933.0, 6.262, 6.901, 12.99, 0.0, 29.86, 16.58, 84.03, 0.3302),
+    cells=(2963.0, 4.546, 11.5, 10.63, 0.0, 35.89, 17.23, 43.77, 0.2943),
     full=0.98,
 )
 ECP5 = Family(
     BlockRams(((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)), lut_ram=20, rom=False),
-    cells=(4906.0, 3.2, 0.0, 15.34, 6.85, 0.9961, 11.39, 0.0, 1.361),
+    cells=(5644.0, 2.86, 0.0, 14.01, 6.61, 2.612, 0.0, 0.0, 1.51),
     full=0.6,
 )
 
@@ -127,7 +127,7 @@ def memories(chip: ChipConfig, buffer_bytes: int) -> list[Block]:
         *(Block(f"weights {bank}", word, chip.array_depth) for bank in range(rows)),
         *(Block(f"counters {b}", chip.counter_bits * lanes, chip.counter_depth) for b in range(chip.learn_rows)),
         Block("inputs", lanes + (chip.words[0] - 1).bit_length(), slots << ceil_log2(chip.words[0]), readers=2),
-        Block("status", 32, 10 + chip.depth),
+        Block("status", HALF, 2 * (10 + chip.depth)),
         Block("packet buffer", 8, buffer_bytes),
     ]
     hidden = activation_words(chip)
