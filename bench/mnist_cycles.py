@@ -34,8 +34,9 @@ def mean(points: list[tuple[float, float]]) -> float:
     return area / (points[-1][0] - points[0][0])
 
 
-def measure(experiment: Experiment, geometry: tuple[int, int, int]) -> tuple[float, float]:
-    """Cycles of a training sample, the mean over the run, and of an inference; a line for each point is printed."""
+def measure(experiment: Experiment, geometry: tuple[int, int, int]) -> tuple[float, float, float]:
+    """Cycles of a training sample, the mean over the run, and of an inference: all, and those in which the array is
+    busy. A line for each point is printed."""
     rows, synapses, learn_rows = geometry
     totals = []
     last = experiment.config.batches(len(experiment.y_train)) - BATCHES
@@ -54,10 +55,11 @@ def measure(experiment: Experiment, geometry: tuple[int, int, int]) -> tuple[flo
             cells = [f"{run.cycles[name] / run.samples:.1f}" for name in COLUMNS]
             print(" ".join(cell.rjust(13) for cell in (str(point), f"{taught:.1%}", *cells)), flush=True)
             totals.append((point + BATCHES / 2, run.cycles["total"] / run.samples))
-        before = chip.status().cycles["total"]
+        before = chip.status().cycles
         chip.infer(experiment.x_test)
-        inference = (chip.status().cycles["total"] - before) / len(experiment.x_test)
-    return mean(totals), inference
+        after = chip.status().cycles
+        inference, busy = ((after[n] - before[n]) / len(experiment.x_test) for n in ("total", "forward_busy"))
+    return mean(totals), inference, busy
 
 
 def to_stderr(line: str) -> None:
@@ -85,8 +87,9 @@ def main() -> int:
     for rows, synapses, learn_rows in options.geometries or GEOMETRIES:
         print(f"{rows} × {synapses}, {learn_rows} rows learned at once; cycles a sample")
         print(" ".join(name.rjust(13) for name in ("after batches", "taught", *COLUMNS)))
-        training, inference = measure(experiment, (rows, synapses, learn_rows))
+        training, inference, busy = measure(experiment, (rows, synapses, learn_rows))
         print(f"mean over the run: {training:.1f} cycles a training sample, {inference:.1f} an inference")
+        print(f"inference: the array is busy in {busy / inference:.1%} of the cycles")
         if options.clock:
             speeds = (f"{options.clock * 1e3 / cycles:.0f} k" for cycles in (training, inference))
             print("at {:g} MHz: {} training samples, {} inferences a second".format(options.clock, *speeds))

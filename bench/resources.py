@@ -96,7 +96,7 @@ def main() -> int:
     options = parser.parse_args()
     rows = json.loads(FILE.read_text())
     if options.synthesise:
-        with ProcessPoolExecutor(options.jobs) as pool:
+        with ProcessPoolExecutor(options.jobs) as pool:  # not threads: a plan is written by going to its folder
             rows = list(track(pool.map(synthesised, rows), "synthesising", len(rows), console=Console(stderr=True)))
         with whole_file(FILE) as file:
             file.write(("[\n" + ",\n".join("  " + json.dumps(row) for row in rows) + "\n]\n").encode())

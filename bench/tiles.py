@@ -2,10 +2,10 @@
 
     python bench/tiles.py [--data-dir D] [--output F] [--steps 3000000] [--images 16384]
 
-Prints the words of 8 to 64 inputs that hold a one, mean over all training and all test images, for pixels in the order
-they come in, in rectangles of 4 × 2, and in the tiles found; and writes these to F, which ``host/mnist_tiles.txt`` is.
-Reads ``D/mnist/`` or ``$POPFLIP_DATA/mnist/`` and downloads nothing. Takes some six minutes; the same command
-finds the same tiles.
+Prints how many words of 8 to 64 synapses a chip has on its list, the bias among them, mean over all training and all
+test images, for pixels in the order they come in, in rectangles of 4 × 2, and in the tiles found; and writes these to
+F, which ``host/mnist_tiles.txt`` is. Reads ``D/mnist/`` or ``$POPFLIP_DATA/mnist/`` and downloads nothing. Takes some
+six minutes; the same command finds the same tiles.
 
 Simulated annealing by heat bath: two tiles of 8 pixels are drawn, and of the 64 exchanges of a pixel of one for a pixel
 of the other, and leaving all as it is, one is drawn with probability ∝ exp(−cost / T). The cost is words of 16 with a
@@ -29,17 +29,12 @@ from popflip.golden.config import ConfigError
 from popflip.host import dataset
 from popflip.host.dataset import TILE, DataSet
 from popflip.host.files import check_writable, whole_file
+from popflip.host.work import listed
 
 WIDTHS = (8, 16, 32, 64)
 SMALL = 0.1  # weight of words of 8
 HOT, COLD = 0.015, 0.0003  # images a cost is divided by e for, as a share of all, in the beginning and in the end
 SEED = 2
-
-
-def touched(bits: NDArray[np.bool_], order: NDArray[np.intp], width: int) -> float:
-    """Words of ``width`` inputs that hold a one, a sample; inputs in ``order``, the last word filled up with 0."""
-    padded = np.pad(bits[:, order], ((0, 0), (0, -bits.shape[1] % width)))
-    return float(padded.reshape(len(bits), -1, width).any(axis=2).sum(axis=1).mean())
 
 
 def rectangles(height: int, width: int) -> NDArray[np.intp]:
@@ -137,18 +132,18 @@ def search(data: DataSet, images: int, steps: int, output: Path | None) -> None:
     """Find tiles, print what they come to, and write them."""
     assert data.image is not None
     thresholds = np.array(dataset.THRESHOLDS["mnist"])
-    train, test = (dataset.thermometer(x, thresholds).astype(bool) for x in (data.train_values, data.test_values))
+    train, test = (dataset.thermometer(values, thresholds) for values in (data.train_values, data.test_values))
     images = max(64, min(images, len(train)) // 64 * 64)  # 64 in a word
     columns = np.ascontiguousarray(np.packbits(train[:images].T, axis=1)).view(np.uint64)
     begin = rectangles(*data.image)
     tiles = np.sort(place(columns, anneal(columns, begin, images, steps)), axis=1)
     orders = {"as they come": np.arange(tiles.size), "rectangles": begin.ravel(), "tiles": tiles.ravel()}
     print(
-        "words with a one".ljust(18)
+        "words on the list".ljust(18)
         + "".join(f"{f'{width}, {which}':>12}" for width in WIDTHS for which in ("train", "test"))
     )
     for name, order in orders.items():
-        cells = [touched(bits, order, width) for width in WIDTHS for bits in (train, test)]
+        cells = [listed(bits[:, order], width).mean() for width in WIDTHS for bits in (train, test)]
         print(name.ljust(18) + "".join(f"{cell:12.2f}" for cell in cells))
     if output:
         with whole_file(output) as file:

@@ -173,15 +173,6 @@ def test_the_mean_of_a_line_by_hand():
 # Tiles ----------------------------------------------------------------------------------------------------------------
 
 
-def test_words_touched_by_hand():
-    """Six inputs: of the first sample the first word of four holds a one, of the second both, in reverse one each."""
-    bits = np.array([[0, 1, 0, 1, 0, 0], [1, 0, 0, 0, 1, 0], [0, 0, 0, 0, 0, 0]], bool)
-    tiles = script("tiles")
-    assert tiles.touched(bits, np.arange(6), 4) == 3 / 3
-    assert tiles.touched(bits, np.arange(6)[::-1], 2) == 4 / 3
-    assert tiles.touched(bits, np.array([1, 3, 0, 4, 2, 5]), 2) == 2 / 3
-
-
 def test_tiles_come_together_that_are_zero_together():
     """Four groups of eight inputs, 1 together, drawn apart: they are found, and those of 16 that are 1 in the same."""
     tiles, generator = script("tiles"), np.random.Generator(np.random.PCG64(1))
@@ -208,7 +199,7 @@ def test_tiles_are_written_as_they_are_counted(blobs, tmp_path):
     cells = []
     for width in (8, 16, 32, 64):
         for values in (data.train_values, data.test_values):
-            lists = [{place // width for place in np.flatnonzero(image[order])} for image in values]
+            lists = [{784 // width, *(place // width for place in np.flatnonzero(image[order]))} for image in values]
             cells.append(f"{sum(map(len, lists)) / len(lists):.2f}")
     assert ran.stdout.splitlines()[-1].split() == ["tiles", *cells]
 
