@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 DEMO := build/demo
-PACKAGES := golden hw sim host constraints
+PACKAGES := golden hw sim constraints # the parts of popflip that lie beside its folder
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format bitstream proof bench clean
@@ -27,8 +27,8 @@ test: $(VENV)/ready-dev ## all tests
 lint: $(VENV)/ready-dev ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	@mkdir -p build/types/popflip
-	@for package in $(PACKAGES); do ln -sfn ../../../$$package build/types/popflip/$$package; done
+	@rm -rf build/types && mkdir -p build/types/popflip
+	@for part in popflip/* $(PACKAGES); do ln -s ../../../$$part build/types/popflip/; done
 	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../mypy -p popflip
 
 format: $(VENV)/ready-dev ## put code into the project's style

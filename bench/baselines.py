@@ -26,16 +26,16 @@ from pathlib import Path
 from typing import Any
 
 from popflip import constraints
+from popflip.bitstream import build as build
+from popflip.cli.options import Settings
 from popflip.constraints import Fit
+from popflip.devices.base import GoldenDevice
+from popflip.devices.chip import ChipDevice
+from popflip.experiment import Experiment, prepare
 from popflip.golden.config import PRESETS, AnyConfig, ConfigError
-from popflip.host import build
-from popflip.host.chip_device import ChipDevice
-from popflip.host.device import GoldenDevice
-from popflip.host.experiment import Experiment, prepare
-from popflip.host.run import accuracy, train
-from popflip.host.settings import Settings
 from popflip.hw.config import ChipConfig
 from popflip.sim.chip import SimulatedChip
+from popflip.training import accuracy, train
 
 sys.path.insert(0, str(Path(__file__).parent))
 

@@ -17,11 +17,11 @@ for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):  
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
+from popflip.cli.options import Settings  # noqa: E402
+from popflip.devices.base import GoldenDevice  # noqa: E402
+from popflip.experiment import prepare  # noqa: E402
 from popflip.golden.config import ConfigError  # noqa: E402
-from popflip.host.device import GoldenDevice  # noqa: E402
-from popflip.host.experiment import prepare  # noqa: E402
-from popflip.host.run import train  # noqa: E402
-from popflip.host.settings import Settings  # noqa: E402
+from popflip.training import train  # noqa: E402
 
 
 def measure(preset: str, data_dir: Path | None, epochs: int | None) -> None:

@@ -19,11 +19,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from popflip.cli.options import Settings
+from popflip.devices.base import GoldenDevice
+from popflip.experiment import Experiment, prepare
 from popflip.golden.config import ConfigError
-from popflip.host.device import GoldenDevice
-from popflip.host.experiment import Experiment, prepare
-from popflip.host.run import accuracy, train
-from popflip.host.settings import Settings
+from popflip.training import accuracy, train
 
 BITS = (8, 7, 6)
 SEEDS = 3

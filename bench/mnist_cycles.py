@@ -16,11 +16,11 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
+from popflip.cli.options import Settings
+from popflip.devices.base import GoldenDevice, open_device
+from popflip.experiment import Experiment, prepare
 from popflip.golden.config import ConfigError
-from popflip.host.device import GoldenDevice, open_device
-from popflip.host.experiment import Experiment, prepare
-from popflip.host.run import train
-from popflip.host.settings import Settings
+from popflip.training import train
 
 GEOMETRIES = ((64, 16, 8),)
 POINTS = (0, 5, 11, 23, 46, 67, 114, 182, 273, 387, 546, 729, 911, 1000)  # thousandths of the run learned before

@@ -1,4 +1,4 @@
-"""LUTs of a popcount on iCE40 and ECP5: trees of adders (hw/popcount.py) beside trees of compressors.
+"""LUTs of a popcount on iCE40 and ECP5: trees of adders (hw/lib/popcount.py) beside trees of compressors.
 
     python bench/popcount.py [8 16 32 …]
 
@@ -28,7 +28,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from popflip.golden.config import ConfigError
-from popflip.hw.popcount import LEAF, add_tree
+from popflip.hw.lib.popcount import LEAF, add_tree
 
 WIDTHS = (8, 16, 32)
 FAMILIES = {"iCE40": "synth_ice40", "ECP5": "synth_ecp5 -nodsp -nowidelut"}

@@ -20,17 +20,17 @@ import sys
 from pathlib import Path
 
 from popflip import constraints
+from popflip.bitstream.build import chip_for
+from popflip.cli.options import Settings
+from popflip.devices.chip import ChipDevice
+from popflip.experiment import prepare
 from popflip.golden.config import ConfigError
-from popflip.host.build import chip_for
-from popflip.host.chip_device import ChipDevice
-from popflip.host.experiment import prepare
-from popflip.host.replay import bounds, busy_cycles, keep, summary
-from popflip.host.run import train
-from popflip.host.settings import Settings
-from popflip.hw.build_hash import build_hash
-from popflip.sim import cxxrtl
+from popflip.hw.fingerprint import build_hash
+from popflip.replay import bounds, busy_cycles, keep, summary
 from popflip.sim.board import SimulatedBoard
 from popflip.sim.cache import built, cache_directory, content_hash
+from popflip.sim.cxxrtl import compile as cxxrtl
+from popflip.training import train
 
 BATCHES = 28
 GOAL = 0.95  # of the cycles a byte is on the line, where it is the limit

@@ -4,8 +4,8 @@
 
 Prints a line for each chip of ``bench/syntheses.json``: cells that place and route counts once it has packed, and block
 RAMs, estimated and measured. ``--fit`` also prints the cells apiece that fit these chips best, for
-``popflip.host.resources``, and how far off each chip is when it is left out of the fit. ``--synthesise`` measures the
-chips anew (a quarter of an hour, less with more ``--jobs``) and writes the file; tools are those of the ``build``
+``popflip.estimation.resources``, and how far off each chip is when it is left out of the fit. ``--synthesise`` measures
+the chips anew (a quarter of an hour, less with more ``--jobs``) and writes the file; tools are those of the ``build``
 extra.
 """
 
@@ -25,10 +25,10 @@ from rich.progress import track
 from scipy.optimize import nnls
 
 from popflip import constraints
+from popflip.bitstream import build as builds
+from popflip.estimation import resources
+from popflip.files import whole_file
 from popflip.golden.config import Precision, Rule
-from popflip.host import build as builds
-from popflip.host import resources
-from popflip.host.files import whole_file
 from popflip.hw.config import ChipConfig
 
 FILE = Path(__file__).with_name("syntheses.json")

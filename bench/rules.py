@@ -19,11 +19,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from popflip.cli.options import Settings
+from popflip.devices.base import DEFAULT_ROWS, DEFAULT_SYNAPSES, Device, open_device
+from popflip.experiment import Experiment, prepare
 from popflip.golden.config import PRESETS, AnyConfig, ConfigError, Precision, Rule
-from popflip.host.device import DEFAULT_ROWS, DEFAULT_SYNAPSES, Device, open_device
-from popflip.host.experiment import Experiment, prepare
-from popflip.host.run import accuracy, compare, sample_order, steps
-from popflip.host.settings import Settings
+from popflip.training import accuracy, compare, sample_order, steps
 
 COMPARED = ("digits", "digits-binary", "digits-lbe", "digits-small", "digits-lbe-small", "mnist", "mnist-lbe")
 SEEDS = 3

@@ -29,11 +29,11 @@ from pathlib import Path  # noqa: E402
 import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
+from popflip.cli.options import Settings  # noqa: E402
+from popflip.devices.base import GoldenDevice  # noqa: E402
+from popflip.experiment import Experiment, prepare  # noqa: E402
 from popflip.golden.config import ConfigError  # noqa: E402
-from popflip.host.device import GoldenDevice  # noqa: E402
-from popflip.host.experiment import Experiment, prepare  # noqa: E402
-from popflip.host.run import accuracy, train  # noqa: E402
-from popflip.host.settings import Settings  # noqa: E402
+from popflip.training import accuracy, train  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent))
 

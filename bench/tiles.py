@@ -4,8 +4,8 @@
 
 Prints how many words of 8 to 64 synapses a chip has on its list, the bias among them, mean over all training and all
 test images, for pixels in the order they come in, in rectangles of 4 × 2, and in the tiles found; and writes these to
-F, which ``host/mnist_tiles.txt`` is. Reads ``D/mnist/`` or ``$POPFLIP_DATA/mnist/`` and downloads nothing. Takes some
-six minutes; the same command finds the same tiles.
+F, which ``popflip/data/mnist_tiles.txt`` is. Reads ``D/mnist/`` or ``$POPFLIP_DATA/mnist/`` and downloads nothing.
+Takes some six minutes; the same command finds the same tiles.
 
 Simulated annealing by heat bath: two tiles of 8 pixels are drawn, and of the 64 exchanges of a pixel of one for a pixel
 of the other, and leaving all as it is, one is drawn with probability ∝ exp(−cost / T). The cost is words of 16 with a
@@ -25,11 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
+from popflip.data import datasets as dataset
+from popflip.data.datasets import TILE, DataSet
+from popflip.estimation.workload import listed
+from popflip.files import check_writable, whole_file
 from popflip.golden.config import ConfigError
-from popflip.host import dataset
-from popflip.host.dataset import TILE, DataSet
-from popflip.host.files import check_writable, whole_file
-from popflip.host.work import listed
 
 WIDTHS = (8, 16, 32, 64)
 SMALL = 0.1  # weight of words of 8

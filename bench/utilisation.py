@@ -23,14 +23,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from popflip.cli.options import Settings
+from popflip.devices.base import open_device
+from popflip.estimation.cycles import sent_bytes
+from popflip.experiment import Experiment, prepare
+from popflip.golden.common.packing import pack
 from popflip.golden.config import ConfigError
-from popflip.golden.packing import pack
-from popflip.host.cycles import sent_bytes
-from popflip.host.device import open_device
-from popflip.host.experiment import Experiment, prepare
-from popflip.host.run import Run, train
-from popflip.host.settings import Settings
 from popflip.hw.config import ChipConfig
+from popflip.training import Run, train
 
 GEOMETRIES = ((2, 16), (4, 16), (4, 32), (8, 32))  # rows × synapses a cycle
 FIRST_BATCHES = 4

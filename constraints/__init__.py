@@ -18,9 +18,9 @@ from amaranth.vendor import LatticeICE40Platform
 
 from popflip.golden.config import PRESETS, ConfigError, Precision
 from popflip.hw.config import MAX_STORE_SAMPLES, ChipConfig
+from popflip.hw.lib.pll import Ecp5Pll, Ice40Pll, find_pll
 from popflip.hw.link.store import BlockBytes, Memories, SpramBytes, samples_in
 from popflip.hw.link.uart import BAUD
-from popflip.hw.pll import Ecp5Pll, Ice40Pll, find_pll
 from popflip.hw.top import BoardTop
 
 

@@ -6,7 +6,7 @@ from amaranth.hdl import Const, Instance, Module, Signal
 from amaranth_boards.ice40_hx8k_b_evn import ICE40HX8KBEVNPlatform
 
 from popflip.constraints import Board, Fit
-from popflip.hw.pll import Ice40Pll
+from popflip.hw.lib.pll import Ice40Pll
 
 
 class CorePll(Ice40Pll):

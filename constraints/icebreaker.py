@@ -6,7 +6,7 @@ from amaranth_boards.icebreaker import ICEBreakerPlatform
 
 from popflip.constraints import Board, Fit
 from popflip.hw.link.store import SpramBytes
-from popflip.hw.spram import SPRAM_BYTES, SPRAMS
+from popflip.hw.memory.spram import SPRAM_BYTES, SPRAMS
 
 BOARD = Board(
     summary="iCEBreaker (iCE40 UP5K)",

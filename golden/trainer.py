@@ -9,21 +9,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .accumulate import accumulate
-from .backward import backward
-from .config import AnyConfig, Config, LbeConfig, Rule
-from .error import output_delta, output_error
-from .flip import Flipped, flip
-from .forward import activation, fires, forward, lbe_forward, predict, with_bias
-from .integers import pack, unpack
-from .prng import Prefetched, Xorshift32
-from .reinforce import reinforce
-from .score import predict as predict_score
-from .score import score, triggers
-from .select import Selection, select
-from .signature import FlipSignature
-from .weights import LbeState, State, initial, signs
-from .winner import winners
+from popflip.golden.common.error import output_delta, output_error
+from popflip.golden.common.forward import activation, fires, forward, lbe_forward, predict, with_bias
+from popflip.golden.common.integers import pack, unpack
+from popflip.golden.common.prng import Prefetched, Xorshift32
+from popflip.golden.common.signature import FlipSignature
+from popflip.golden.config import AnyConfig, Config, LbeConfig, Rule
+from popflip.golden.gft.accumulate import accumulate
+from popflip.golden.gft.backward import backward
+from popflip.golden.gft.flip import Flipped, flip
+from popflip.golden.gft.select import Selection, select
+from popflip.golden.lbe.reinforce import reinforce
+from popflip.golden.lbe.score import predict as predict_score
+from popflip.golden.lbe.score import score, triggers
+from popflip.golden.lbe.winner import winners
+from popflip.golden.memory.weights import LbeState, State, initial, signs
 
 _CHUNK = 1024  # samples taken at a time; bounds memory, changes no result
 _LBE_CHUNK = 16  # those LBE predicts at a time: what they need stays in the processor's cache

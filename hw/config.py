@@ -12,7 +12,7 @@ Layer ``l`` has ``R = rows[l]`` rows of ``W = words[l]`` words of ``N`` synapses
 * Weights lie in ``P`` banks. Row ``o`` is in bank ``o mod P`` at address ``weight_base[l] + (o div P)·W + g``, so that
   one address, counting up, feeds ``P`` rows. A last layer of few rows is folded (:attr:`ChipConfig.fold`): what is at
   that place for all others lies in another bank, so that the array takes ``fold`` words of each row in one cycle
-  (:class:`popflip.hw.weights.Weights`).
+  (:class:`popflip.hw.memory.weights.Weights`).
 * Counters lie in as many banks as learning takes rows in a cycle, ``Pc``. Row ``o`` is in bank ``o mod Pc`` at address
   ``counter_base[l] + g·⌈R/Pc⌉ + o div Pc``: learning visits the rows of one word after another, so an address is a sum,
   never a product. Words of rows that are not there, in the last of them, hold zero bits.
@@ -142,8 +142,8 @@ class ChipConfig(Network):
 
     @property
     def packs(self) -> bool:
-        """Whether samples may come packed (:mod:`popflip.golden.packing`). Small chips have no cells to spare for it,
-        and LBE takes a sample's every word.
+        """Whether samples may come packed (:mod:`popflip.golden.common.packing`). Small chips have no cells to spare
+        for it, and LBE takes a sample's every word.
         """
         return self.rule == Rule.GFT and self.fast
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from popflip.golden.config import AnyConfig, Config, Rule
-
-from .config import ChipConfig
+from popflip.hw.config import ChipConfig
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,15 @@ from amaranth.hdl import ClockDomain, Elaboratable, Module
 from amaranth.lib import io, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .build_hash import build_hash
-from .config import ChipConfig
-from .link.buffer import BUFFER_BYTES, buffer_bytes
-from .link.frames import Identity
-from .link.link import Link
-from .link.store import BlockBytes, Memories
-from .link.uart import BAUD, Uart, divisor
-from .pll import Clock, Ecp5Pll, Ice40Pll
-from .trainer import Trainer
+from popflip.hw.config import ChipConfig
+from popflip.hw.fingerprint import build_hash
+from popflip.hw.lib.pll import Clock, Ecp5Pll, Ice40Pll
+from popflip.hw.link.buffer import BUFFER_BYTES, buffer_bytes
+from popflip.hw.link.frames import Identity
+from popflip.hw.link.link import Link
+from popflip.hw.link.store import BlockBytes, Memories
+from popflip.hw.link.uart import BAUD, Uart, divisor
+from popflip.hw.trainer import Trainer
 
 
 class Chip(wiring.Component):

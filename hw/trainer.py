@@ -24,24 +24,23 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from popflip.golden.config import Rule
-
-from .activations import Activations
-from .config import ChipConfig
-from .counters import Counters
-from .error import Error, verdict_layout
-from .forward import Forward, sum_shape
-from .ingest import Ingest, sample_layout
-from .learn import Learn, LearnStateSignature
-from .samples import Samples
-from .score import Classifiers, Score
-from .slots import Slots
-from .status import RegisterFile, Status
-from .stream import Queue, Unroll, delayed
-from .teach import Teach
-from .trainer_port import TrainerCommand, TrainerSignature
-from .update import Update, UpdateCommand
-from .weights import Weights
-from .winner import Winner
+from popflip.hw.common.error import Error, verdict_layout
+from popflip.hw.common.forward import Forward, sum_shape
+from popflip.hw.common.ingest import Ingest, sample_layout
+from popflip.hw.common.slots import Slots
+from popflip.hw.common.status import RegisterFile, Status
+from popflip.hw.common.update import Update, UpdateCommand
+from popflip.hw.config import ChipConfig
+from popflip.hw.gft.learn import Learn, LearnStateSignature
+from popflip.hw.lbe.score import Classifiers, Score
+from popflip.hw.lbe.teach import Teach
+from popflip.hw.lbe.winner import Winner
+from popflip.hw.lib.stream import Queue, Unroll, delayed
+from popflip.hw.memory.activations import Activations
+from popflip.hw.memory.counters import Counters
+from popflip.hw.memory.samples import Samples
+from popflip.hw.memory.weights import Weights
+from popflip.hw.trainer_port import TrainerCommand, TrainerSignature
 
 
 class Trainer(wiring.Component):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from amaranth.lib import enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .config import ChipConfig
-from .registers import registers, status_words
-from .weights import StateSignature
+from popflip.hw.config import ChipConfig
+from popflip.hw.memory.weights import StateSignature
+from popflip.hw.registers import registers, status_words
 
 
 class TrainerCommand(enum.Enum, shape=1):
@@ -29,8 +29,8 @@ class TrainerSignature(wiring.Signature):
     ``sample_label`` : Out(range(classes)), ``sample_infer`` : Out(1)
         The sample's class, and whether it is only classified. Stable from the first byte offered to the last taken.
     ``sample_packed`` : Out(1), ``sample_last`` : Out(1)
-        Of a chip that packs: whether the bytes are a packed sample's (:mod:`popflip.golden.packing`), stable as these
-        are, and whether the byte offered is a packed sample's last one.
+        Of a chip that packs: whether the bytes are a packed sample's (:mod:`popflip.golden.common.packing`), stable as
+        these are, and whether the byte offered is a packed sample's last one.
     ``predictions`` : In(stream of range(classes))
         One for each sample sent with ``sample_infer``, in order.
     ``command`` : Out(stream of :class:`TrainerCommand`)

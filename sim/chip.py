@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from popflip.hw.build_hash import build_hash
 from popflip.hw.config import ChipConfig
-
-from .cache import built, cache_directory, content_hash
-from .cxxrtl import LIBRARY, PATIENCE, Simulation, build_library, identity
+from popflip.hw.fingerprint import build_hash
+from popflip.sim.cache import built, cache_directory, content_hash
+from popflip.sim.cxxrtl.compile import LIBRARY, PATIENCE, Simulation, build_library, identity
 
 CYCLES_A_WORD = 256  # more than any pass spends on an N-synapse word of the counter memory
 

@@ -7,18 +7,18 @@ import cocotb
 import numpy as np
 from cocotb.triggers import FallingEdge, ReadOnly
 
+from popflip.golden.common.packing import pack
+from popflip.golden.common.prng import first_state
 from popflip.golden.config import Config, LbeConfig, Rule
-from popflip.golden.packing import pack
-from popflip.golden.prng import first_state
+from popflip.golden.memory.weights import State, first_difference
 from popflip.golden.trainer import Trainer
-from popflip.golden.weights import State, first_difference
 from popflip.hw.config import ChipConfig
+from popflip.hw.memory.weights import counter_word, weight_word
 from popflip.hw.registers import register_values, registers, status_words
 from popflip.hw.trainer_port import TrainerCommand
-from popflip.hw.weights import counter_word, weight_word
-from popflip.sim.memories import chip_of
-from popflip.sim.runner import parameters
-from popflip.sim.streams import StreamSink, StreamSource, start, unpack
+from popflip.sim.bench.memories import chip_of
+from popflip.sim.bench.runner import parameters
+from popflip.sim.bench.streams import StreamSink, StreamSource, start, unpack
 
 PATIENCE = 100_000  # cycles
 _BESIDE = ("sample_label", "sample_infer", "sample_packed", "sample_last")

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
-from popflip.sim.runner import SimulatorMissing, run_testbench
+from popflip.sim.bench.runner import SimulatorMissing, run_testbench
 
 
 @pytest.fixture
 def testbench() -> Callable[..., None]:
-    """:func:`popflip.sim.runner.run_testbench`, skipping the test where no simulator is installed."""
+    """:func:`popflip.sim.bench.runner.run_testbench`, skipping the test where no simulator is installed."""
 
     def run(*arguments, **options) -> None:
         try:

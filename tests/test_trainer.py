@@ -6,18 +6,24 @@ import dataclasses
 
 import numpy as np
 import pytest
-from test_accumulate import brute_accumulate
-from test_backward import brute_backward
-from test_error import brute_output_error
-from test_flip import brute_flip
-from test_forward import brute_forward, brute_predict
-from test_reinforce import brute_reinforce
-from test_score import brute_predict as brute_predict_score
-from test_score import brute_score, brute_triggers
-from test_select import brute_select
-from test_signature import brute_bytes, brute_crc32
-from test_weights import brute_initial, brute_lbe_initial
-from test_winner import brute_winners
+from brute import (
+    brute_accumulate,
+    brute_backward,
+    brute_bytes,
+    brute_crc32,
+    brute_flip,
+    brute_forward,
+    brute_initial,
+    brute_lbe_initial,
+    brute_output_error,
+    brute_predict,
+    brute_predict_score,
+    brute_reinforce,
+    brute_score,
+    brute_select,
+    brute_triggers,
+    brute_winners,
+)
 
 from popflip.golden.config import Config, LbeConfig, Precision
 from popflip.golden.trainer import LbeTrainer, Trainer

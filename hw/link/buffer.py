@@ -8,7 +8,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from ..config import ChipConfig
+from popflip.hw.config import ChipConfig
 
 ENTRY_HEADER = 5
 """Bytes of an entry before its payload: the verdict, and the frame's sequence, command and length."""

@@ -30,13 +30,22 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Out
 from amaranth.utils import ceil_log2
 
-from ..config import ChipConfig
-from ..registers import CYCLE_COUNTERS, registers, status_words
-from ..stream import delayed
-from ..trainer_port import TrainerCommand, TrainerSignature
-from .buffer import ENTRY_HEADER, BufferReadSignature, counter_bytes, weight_bytes
-from .frames import ANSWER_HEADER, MAX_LENGTH, PACKED_COMMANDS, REFUSAL_BYTES, Command, Identity, Result, commands_of
-from .store import StoreSignature
+from popflip.hw.config import ChipConfig
+from popflip.hw.lib.stream import delayed
+from popflip.hw.link.buffer import ENTRY_HEADER, BufferReadSignature, counter_bytes, weight_bytes
+from popflip.hw.link.frames import (
+    ANSWER_HEADER,
+    MAX_LENGTH,
+    PACKED_COMMANDS,
+    REFUSAL_BYTES,
+    Command,
+    Identity,
+    Result,
+    commands_of,
+)
+from popflip.hw.link.store import StoreSignature
+from popflip.hw.registers import CYCLE_COUNTERS, registers, status_words
+from popflip.hw.trainer_port import TrainerCommand, TrainerSignature
 
 VALUE_BYTES = 4  # of a register or a status word
 SIGN = 0x80  # of a value's last byte

@@ -6,7 +6,7 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..signature import crc_step
+from popflip.hw.common.signature import crc_step
 
 ONES = 2**32 - 1
 RESIDUE = 0xDEBB20E3

@@ -23,10 +23,9 @@ from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from popflip.golden.config import ConfigError, Precision, Rule
-
-from ..config import ChipConfig
-from .buffer import BufferWriteSignature
-from .crc import Crc32
+from popflip.hw.config import ChipConfig
+from popflip.hw.link.buffer import BufferWriteSignature
+from popflip.hw.link.crc import Crc32
 
 PROTOCOL_VERSION = 5
 SYNC = 0xA5

@@ -6,13 +6,13 @@ from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..config import ChipConfig
-from ..stream import Queue
-from ..trainer_port import TrainerSignature
-from .buffer import PacketBuffer, longest_payload
-from .controller import Controller
-from .frames import ANSWER_HEADER, FrameReceiver, FrameSender, Identity
-from .store import BlockBytes, Memories, Store
+from popflip.hw.config import ChipConfig
+from popflip.hw.lib.stream import Queue
+from popflip.hw.link.buffer import PacketBuffer, longest_payload
+from popflip.hw.link.controller import Controller
+from popflip.hw.link.frames import ANSWER_HEADER, FrameReceiver, FrameSender, Identity
+from popflip.hw.link.store import BlockBytes, Memories, Store
+from popflip.hw.trainer_port import TrainerSignature
 
 
 class Link(wiring.Component):

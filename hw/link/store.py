@@ -18,9 +18,8 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from popflip.golden.config import ConfigError
-
-from ..config import ChipConfig
-from ..spram import SPRAM_BYTES, SPRAM_WORDS, SPRAMS, Spram
+from popflip.hw.config import ChipConfig
+from popflip.hw.memory.spram import SPRAM_BYTES, SPRAM_WORDS, SPRAMS, Spram
 
 
 def stride(chip: ChipConfig) -> int:

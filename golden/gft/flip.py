@@ -1,0 +1,61 @@
+"""Flip: selected synapses move by their counter's sign, at random; all other counters decay (arXiv 2410.09734, §4)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from popflip.golden.common.mask import bernoulli_words, lanes, words
+from popflip.golden.common.prng import Xorshift32
+from popflip.golden.config import WORD, Config, Precision
+
+
+class Flipped(NamedTuple):
+    """A layer after its flips.
+
+    ``weights`` and ``counters`` ``[R, S]``; ``records`` uint32 ``[n, 2]``: global index and flip mask of each word that
+    changed, in scan order; ``flips``: weights changed.
+    """
+
+    weights: NDArray[np.int8]
+    counters: NDArray[np.int16]
+    records: NDArray[np.uint32]
+    flips: int
+
+
+def flip(
+    w: NDArray[np.int8],
+    m: NDArray[np.int16],
+    selected: NDArray[np.bool_],
+    config: Config,
+    prng: Xorshift32,
+    word_base: int,
+) -> Flipped:
+    """One pass over a layer ``[R, S]`` whose first word has the global index ``word_base``.
+
+    Each word in scan order draws a mask ``r``, whether or not anything in it is selected. Where selected and ``r = 1``:
+    ``w ← sgn(m)`` (binary) or ``w ← w + sgn(m)`` (ternary), and ``m ← 0``. Elsewhere :func:`decay`.
+    """
+    rows, synapses = w.shape
+    row_words = -(-synapses // WORD)
+    masks = bernoulli_words(prng, config.flip_p256, rows * row_words).reshape(rows, row_words)
+    flipped = selected & lanes(masks, synapses)
+    sign = np.sign(m).astype(np.int8)
+    moved = sign if config.precision == Precision.BINARY else w + sign
+    changed = words(flipped).reshape(-1)
+    index = np.flatnonzero(changed)
+    return Flipped(
+        weights=np.where(flipped, moved, w),
+        counters=np.where(flipped, np.int16(0), decay(m, config.shift)),
+        records=np.stack([word_base + index, changed[index]], axis=1).astype(np.uint32),
+        flips=int(np.count_nonzero(flipped)),
+    )
+
+
+def decay(m: NDArray[np.int16], shift: int | None) -> NDArray[np.int16]:
+    """Counters at the end of a batch: ``m − (m >> shift)``, the shift rounding down; 0 for ``None`` (memory-less)."""
+    if shift is None:
+        return np.zeros_like(m)
+    return m - (m >> min(shift, 15))  # all of an int16 but its sign is gone after 15

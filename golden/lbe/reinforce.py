@@ -1,0 +1,60 @@
+"""Reinforce: the winners' rows move towards what the sample asks for, and at random away from 0 (arXiv 2412.00119)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from popflip.golden.common.mask import bernoulli_words, lanes, words
+from popflip.golden.common.prng import Xorshift32
+from popflip.golden.config import WORD, LbeConfig
+
+
+class Reinforced(NamedTuple):
+    """Rows after their update.
+
+    ``counters`` ``[n, S]``; a weight is +1 where its counter is 0 or more. ``records`` uint32 ``[m, 2]``: global index
+    and net change of the weight bits of each word that changed, in the order of updates; ``flips``: weights changed.
+    """
+
+    counters: NDArray[np.int16]
+    records: NDArray[np.uint32]
+    flips: int
+
+
+def reinforce(
+    k: NDArray[np.int16],
+    up: NDArray[np.bool_],
+    rows: NDArray[np.intp],
+    config: LbeConfig,
+    prng: Xorshift32,
+    word_base: int,
+) -> Reinforced:
+    """Update rows ``rows`` ``[n]`` with counters ``k`` ``[n, S]``, of a layer whose first word is number ``word_base``.
+
+    Row by row, word by word: a mask ``r`` is drawn. ``up`` ``[n, S]`` says where the input is the neuron's desired
+    activation: there ``k ← sat(k + 1)``, elsewhere ``k ← sat(k − 1)``. Then where ``r = 1``: ``sat(k + 1)`` if
+    ``k ≥ 0``, else ``sat(k − 1)``. ``sat`` clips to ``−mmax − 1 … mmax``.
+    """
+    count, synapses = k.shape
+    row_words = -(-synapses // WORD)
+    masks = bernoulli_words(prng, config.reinforce_p256, count * row_words).reshape(count, row_words)
+    moved = _saturate(k + (2 * up.view(np.int8) - 1), config.mmax)
+    if config.reinforce_p256:
+        away = (moved >> 15) | 1  # −1 below 0, else +1
+        moved = _saturate(moved + away * lanes(masks, synapses).view(np.int8), config.mmax)
+    changed = words((moved ^ k) < 0)  # the sign bit is another
+    row, word = np.nonzero(changed)
+    change = changed[row, word]
+    return Reinforced(
+        counters=moved,
+        records=np.stack([word_base + rows[row] * row_words + word, change], axis=1).astype(np.uint32),
+        flips=int(np.bitwise_count(change).sum()),
+    )
+
+
+def _saturate(k: NDArray[np.int16], mmax: int) -> NDArray[np.int16]:
+    """``k`` clipped, in place."""
+    return k.clip(np.int16(-mmax - 1), np.int16(mmax), out=k)

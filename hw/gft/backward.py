@@ -1,0 +1,171 @@
+"""Backward: what a layer's errors say of the layer below.
+
+    e_i = Σ_o δ_o · w_oi,   δ_i = clip(e_i, ±DCLIP) if |v_i| ≤ WINDOW else 0
+    (arXiv 2410.09734, eq 12; golden: popflip.golden.gft.backward.backward)
+
+Rows come one after another, a word of ``N`` synapses at a time, and only those with δ ≠ 0. When a word has had all its
+rows its neurons that are to be taught leave one a cycle: the list of rows of the layer below.
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import or_
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from popflip.hw.config import ChipConfig
+from popflip.hw.gft.accumulate import delta_shape
+from popflip.hw.lib.arithmetic import clip
+from popflip.hw.memory.weights import weight_word
+
+
+def row_layout(chip: ChipConfig) -> data.StructLayout:
+    """A row to be taught, and its error."""
+    return data.StructLayout({"row": range(max(chip.rows)), "delta": delta_shape(chip)})
+
+
+def bank_row_layout(chip: ChipConfig) -> data.StructLayout:
+    """A row of the first layer to be taught, as its number in its bank of counters, and its error."""
+    return data.StructLayout({"row": range(chip.counter_rows[0]), "delta": delta_shape(chip)})
+
+
+def error_limit(chip: ChipConfig) -> int:
+    """Largest |e| there can be: every taught row of a layer above the first agrees."""
+    above = [rows * chip.dclip for rows in chip.rows[1:-1]]
+    return max([2, *above])
+
+
+class Backward(wiring.Component):
+    """Sums rows of weights into errors, and hands out the neurons that have one.
+
+    Members
+    -------
+    ``valid`` : In(1), ``delta`` : In(signed), ``weights`` : In(N weights)
+        A row's word, every cycle if need be.
+    ``starts_word``, ``ends_word`` : In(1)
+        First and last row of a word. The last row of a word may only come once the word before has left: ``free``.
+    ``word`` : In(range(words)), ``taught`` : In(N)
+        With ``ends_word``: the word's number, and which of its lanes are neurons within the window.
+    ``o`` : Out(stream row_layout)
+        Neurons with δ ≠ 0, ascending.
+    ``free`` : Out(1)
+        No word is waiting to leave.
+    ``first_layer`` : In(1), ``banks`` : Out(Pc), ``bank_rows`` : Out(Pc × bank_row_layout), ``gone`` : Out(1)
+        With Pc > 1: neurons of words that came with ``first_layer`` are rows of the first layer, and leave one in each
+        bank a cycle, ``N/Pc`` cycles a word at most, by these ports instead. ``gone``: as ``free``, for other words.
+
+    A word's first neuron leaves :attr:`latency` cycles after its last row.
+    """
+
+    latency = 2
+
+    def __init__(self, chip: ChipConfig):
+        self.chip = chip
+        super().__init__(
+            {
+                "valid": In(1),
+                "delta": In(delta_shape(chip)),
+                "weights": In(weight_word(chip)),
+                "starts_word": In(1),
+                "ends_word": In(1),
+                "word": In(range(max(chip.words))),
+                "taught": In(chip.array_synapses),
+                "o": Out(stream.Signature(row_layout(chip))),
+                "free": Out(1),
+                **(
+                    {
+                        "first_layer": In(1),
+                        "banks": Out(chip.learn_rows),
+                        "bank_rows": Out(data.ArrayLayout(bank_row_layout(chip), chip.learn_rows)),
+                        "gone": Out(1),
+                    }
+                    if chip.learn_rows > 1
+                    else {}
+                ),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        chip = self.chip
+        lanes = chip.array_synapses
+        shape = signed(error_limit(chip).bit_length() + 1)
+
+        # e += δ·w -----------------------------------------------------------------------------------------------------
+        e = Signal(data.ArrayLayout(shape, lanes))
+        whole = Signal()
+        word = Signal.like(self.word)
+        taught = Signal(lanes)
+        m.d.sync += whole.eq(self.valid & self.ends_word)
+        with m.If(self.valid):
+            m.d.sync += [word.eq(self.word), taught.eq(self.taught)]
+            for lane in range(lanes):
+                weight = self.weights[lane]
+                if chip.weight_bits == 1:
+                    product = Mux(weight, self.delta, -self.delta)
+                else:
+                    product = Mux(weight[0], Mux(weight[1], -self.delta, self.delta), 0)
+                m.d.sync += e[lane].eq(Mux(self.starts_word, 0, e[lane]) + product)
+
+        # δ = clip(e), within the window -------------------------------------------------------------------------------
+        pending = Signal(lanes)  # lanes that have not left …
+        waits = Signal() if chip.fast else pending.any()  # … of which there are some; in fast chips known beforehand
+        pending_word = Signal.like(word)
+        delta = Signal(data.ArrayLayout(delta_shape(chip), lanes))
+        with m.If(whole):
+            leaving = Cat(e[lane] != 0 for lane in range(lanes)) & taught
+            m.d.sync += [pending_word.eq(word), pending.eq(leaving)]
+            if chip.fast:
+                m.d.sync += waits.eq(leaving.any())
+            for lane in range(lanes):
+                m.d.sync += delta[lane].eq(clip(e[lane], -chip.dclip, chip.dclip))
+
+        # One neuron a cycle, or one in each bank ----------------------------------------------------------------------
+        first = Signal(lanes)  # the lowest of them, one-hot
+        m.d.comb += first.eq(pending & -pending)
+        banked = Const(0)
+        if chip.learn_rows > 1:
+            banks = chip.learn_rows
+            arriving = Signal()
+            banked = Signal()
+            with m.If(self.valid):
+                m.d.sync += arriving.eq(self.first_layer)
+            with m.If(whole):
+                m.d.sync += banked.eq(arriving)
+            m.d.comb += self.gone.eq((~whole | arriving) & (~waits | banked))
+            for bank in range(banks):
+                here = pending[bank::banks]
+                lowest = Signal(lanes // banks, name=f"lowest{bank}")
+                m.d.comb += [
+                    lowest.eq(here & -here),
+                    self.banks[bank].eq(here.any() & banked),
+                    self.bank_rows[bank].row.eq(
+                        (pending_word << ceil_log2(lanes // banks)) | _or(lowest, range(lanes // banks))
+                    ),
+                    self.bank_rows[bank].delta.eq(
+                        _or(lowest, (delta[lane].as_unsigned() for lane in range(bank, lanes, banks)))
+                    ),
+                ]
+                with m.If(banked):
+                    m.d.comb += first[bank::banks].eq(lowest)
+        m.d.comb += [
+            self.o.valid.eq(waits & ~banked),
+            self.o.payload.row.eq((pending_word << ceil_log2(lanes)) | _or(first, range(lanes))),
+            self.o.payload.delta.eq(_or(first, (value.as_unsigned() for value in delta))),
+            self.free.eq(~whole & ~waits),
+        ]
+        with m.If(((self.o.valid & self.o.ready) | banked) & ~whole):
+            m.d.sync += pending.eq(pending & ~first)
+            if chip.fast:
+                m.d.sync += waits.eq((pending & ~first).any())
+        return m
+
+
+def _or(one_hot: Signal, values):
+    """The value that the bit of ``one_hot`` stands at, 0 where none is set: an OR of ANDs, shallower than a chain of
+    choices."""
+    return reduce(or_, (Mux(bit, value, 0) for bit, value in zip(one_hot, values, strict=True)))

@@ -1,0 +1,278 @@
+"""Select: exactly the ``k`` synapses of a layer with the largest counters (arXiv 2410.09734, eq 11)."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from popflip.golden.config import Precision
+from popflip.hw.common.scan import most_synapses, position_layout, word_layout
+from popflip.hw.config import ChipConfig
+from popflip.hw.lib.arithmetic import compare_magnitude
+from popflip.hw.lib.popcount import Popcount, add_tree
+from popflip.hw.lib.stream import delayed
+from popflip.hw.memory.weights import counter_word, weight_word
+
+
+def selected_layout(chip: ChipConfig) -> data.StructLayout:
+    """A word and which of its synapses are selected: ``position``, ``weights``, ``counters``, ``selected``."""
+    return data.StructLayout(
+        {
+            "position": position_layout(chip),
+            "weights": weight_word(chip),
+            "counters": counter_word(chip),
+            "selected": chip.array_synapses,
+        }
+    )
+
+
+def candidate(chip: ChipConfig, weight: Value, counter: Value) -> Value:
+    """Whether the weight can still move where a counter that is not 0 asks it to: ``sgn(m) ≠ w``."""
+    negative = counter[-1]
+    if chip.precision == Precision.BINARY:
+        return weight[0] == negative
+    return ~weight[0] | (weight[1] != negative)
+
+
+def digit_bits(chip: ChipConfig) -> int:
+    """Bits of a threshold found in a pass, if not told otherwise: each level tried takes a comparator a lane."""
+    return 2 if chip.fast else 1
+
+
+def passes(chip: ChipConfig, digit: int) -> int:
+    """Passes that find a threshold, ``digit`` bits at a time."""
+    return -(-chip.mmax.bit_length() // digit)
+
+
+class Select(wiring.Component):
+    """Finds the threshold of a layer, then passes its words on, marked (golden ``select.select``).
+
+    Candidates have ``s ≠ 0`` and ``s ≠ w``, with ``s = sgn(m)``. ``level`` is the largest ``u ≥ 1`` such that more than
+    ``k`` candidates have ``|m| ≥ u``, or 0; the threshold θ is ``level + 1``. Selected are the candidates above it, and
+    the first of those at it, in scan order, that make it ``k``. ``level`` comes from its highest bits down: a pass over
+    the layer counts the candidates above each of the ``2**digit − 1`` levels that differ in the next ``digit`` bits.
+
+    Ties are marked one a cycle, lowest lane first. There are at most ``k`` in a layer, so they cost little, and no sum
+    over lanes stands between one word and the next.
+
+    Parameters
+    ----------
+    digit : int
+        Bits of the threshold found in a pass, by default :func:`digit_bits`.
+
+    With Pc > 1 passes that count take words by the block of ``Pc`` rows, in any order; only the last one needs one.
+
+    Members
+    -------
+    ``start`` : In(stream of ``layer``, ``k``)
+        Taken when it is finished, with the last word of ``o``.
+    ``scan`` : Out(stream of range(L))
+        Asks for all words of the layer, once a pass, with Pc > 1 only in the last one.
+    ``i`` : In(stream of :func:`.scan.word_layout`)
+        A counter that is 0 is never selected, so pads need no care.
+    ``o`` : Out(stream of :func:`selected_layout`)
+        The layer's words in scan order, in the last pass.
+    ``blocks`` : Out(stream of range(L)), ``block``, ``block_last`` : In(1), ``block_weights``, ``block_counters`` : In
+        With Pc > 1: asks for all words of the layer by the block, once a pass, and takes them as they come.
+    ``counting`` : Out(1)
+        A pass is running in which every word is taken at once.
+    ``found`` : Out(1), ``level`` : Out
+        While ``found``, the last pass is running and ``level`` is θ − 1.
+
+    :attr:`passes` passes, then one more. A word a cycle, but for ties; latency :attr:`latency` cycles from ``i`` to
+    ``o``. In fast chips a word is compared in one cycle and marked from the next one on, so that whether ties are left
+    of it is known from the first, and no word waits on a look at all lanes of the one before.
+    """
+
+    def __init__(self, chip: ChipConfig, *, digit: int | None = None):
+        self.chip = chip
+        self.digit = digit_bits(chip) if digit is None else digit
+        self.passes = passes(chip, self.digit)
+        self.latency = 1 + chip.fast
+        super().__init__(
+            {
+                "start": In(
+                    stream.Signature(
+                        data.StructLayout({"layer": range(chip.depth), "k": range(most_synapses(chip) + 1)})
+                    )
+                ),
+                "scan": Out(stream.Signature(range(chip.depth))),
+                "i": In(stream.Signature(word_layout(chip))),
+                "o": Out(stream.Signature(selected_layout(chip))),
+                "counting": Out(1),
+                "found": Out(1),
+                "level": Out(self.passes * self.digit),
+                **(
+                    {
+                        "blocks": Out(stream.Signature(range(chip.depth))),
+                        "block": In(1),
+                        "block_last": In(1),
+                        "block_weights": In(data.ArrayLayout(weight_word(chip), chip.learn_rows)),
+                        "block_counters": In(data.ArrayLayout(counter_word(chip), chip.learn_rows)),
+                    }
+                    if chip.learn_rows > 1
+                    else {}
+                ),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        chip = self.chip
+        lanes, blocks = chip.array_synapses, chip.learn_rows
+        levels = 2**self.digit - 1
+        most = most_synapses(chip)
+        k = self.start.payload.k
+
+        digits = data.View(data.ArrayLayout(self.digit, self.passes), self.level)
+        turn = Signal(range(self.passes))  # the digit being found
+        counting = self.counting
+        ties = Signal(range(most + 1))  # still to be selected at the level
+
+        behind = "sync" if chip.fast else "comb"  # words come later still
+        tries = []  # the levels tried
+        for index in range(levels):
+            tried = Signal.like(self.level, name=f"tried{index}")
+            m.d[behind] += tried.eq(Cat(digit | Mux(turn == place, index, 0) for place, digit in enumerate(digits)))
+            tries.append(tried)
+
+        def compared(weights, counters, tried) -> tuple[Value, Value]:
+            """Which candidates of a word lie above a level, and which at it."""
+            over, at = zip(*(compare_magnitude(counters[lane], tried) for lane in range(lanes)), strict=True)
+            candidates = Cat(candidate(chip, weights[lane], counters[lane]) for lane in range(lanes))
+            return Cat(over) & candidates, Cat(at) & candidates
+
+        # One word, compared. ``above`` is what lies over each level tried, and grows with the ties that are taken.
+        # On a compact chip memory holds the word meanwhile, so that a word that is marked takes a cycle more.
+        word = Signal(word_layout(chip))
+        word_valid, word_ready, word_load = Signal(), Signal(), Signal()
+        above = [Signal(lanes, name=f"above{index}") for index in range(levels)]
+        tied = Signal(lanes)
+        m.d.comb += [
+            self.i.ready.eq(word_ready if chip.compact else ~word_valid | word_ready),
+            word_load.eq(self.i.valid & (counting | ~word_valid if chip.compact else self.i.ready)),
+        ]
+        with m.If(word_load):
+            m.d.sync += [word.eq(self.i.payload), word_valid.eq(1)]
+        with m.Elif(word_ready):
+            m.d.sync += word_valid.eq(0)
+        # By the block they are counted elsewhere, and tried levels go to many lanes there.
+        for index, level in enumerate(tries if blocks == 1 else [self.level]):
+            over, at = compared(self.i.payload.weights, self.i.payload.counters, level)
+            with m.If(word_load):
+                m.d.sync += above[index].eq(over)
+                if index == 0:
+                    m.d.sync += tied.eq(at)
+
+        if blocks > 1:
+            block_weights = delayed(m, self.block_weights, 1)
+            block_counters = delayed(m, self.block_counters, 1)
+            m.d.comb += self.blocks.payload.eq(self.start.payload.layer)
+
+        # Counting passes: how many of the k are left after those above each level; negative if there are more.
+        left = [Signal(signed(len(k) + 1), name=f"left{index}") for index in range(levels)]
+        more = Cat(value[-1] for value in left)
+        counts = []
+        for index in range(levels):
+            parts = []
+            for row in range(blocks):
+                m.submodules[f"popcount{index}_{row}"] = popcount = Popcount(lanes)
+                parts.append(popcount.o)
+                if blocks == 1:
+                    m.d.comb += popcount.i.eq(above[index])
+                else:
+                    over, _ = compared(block_weights[row], block_counters[row], tries[index])
+                    m.d.sync += popcount.i.eq(over)
+            count = Signal(range(blocks * lanes + 1), name=f"count{index}")
+            (m.d.comb if blocks == 1 else m.d.sync).__iadd__(count.eq(add_tree(parts)))
+            counts.append(count)
+        if blocks == 1:
+            counted, counted_last = word_valid & counting, word.position.last
+            counting_latency = popcount.latency
+        else:
+            counted, counted_last = self.block, self.block_last
+            counting_latency = 1 + 1 + popcount.latency + 1
+        counted = delayed(m, counted, counting_latency)
+        counted_last = delayed(m, counted_last, counting_latency)
+        with m.If(counted):
+            m.d.sync += [value.eq(value - count) for value, count in zip(left, counts, strict=True)]
+
+        # The last pass: ties join the selected one a cycle, until none are left of the word or of the number wanted.
+        taking = Signal()
+        spent = Signal()  # none are left of it; ready by the time the first word comes
+        m.d.sync += spent.eq(ties == taking)
+        selected, left_of_word, marking = above[0], tied.any(), self.found & word_valid
+        if chip.fast:  # what was compared goes on to where it is marked, unless it was only to be counted
+            before, before_valid, before_ready, compared_ties = word, word_valid, word_ready, tied
+            word, selected, tied = (Signal.like(value, name="marked") for value in (before, selected, tied))
+            marking, word_ready, left_of_word = Signal(), Signal(), Signal()
+            m.d.comb += before_ready.eq(~marking | word_ready)
+            with m.If(before_ready):
+                m.d.sync += [
+                    marking.eq(before_valid & ~counting),
+                    word.eq(before),
+                    selected.eq(above[0]),
+                    tied.eq(compared_ties),
+                    left_of_word.eq(compared_ties.any()),
+                ]
+        resolved = ~left_of_word | spent
+        rest = tied & (tied - 1)[:lanes]
+        m.d.comb += taking.eq(marking & ~resolved)
+        with m.If(taking):
+            m.d.sync += [tied.eq(rest), selected.eq(selected | (tied ^ rest)), ties.eq(ties - 1)]
+            if chip.fast:
+                m.d.sync += left_of_word.eq(rest.any())
+        held = self.i.payload if chip.compact else word
+        m.d.comb += [
+            self.o.payload.position.eq(held.position),
+            self.o.payload.weights.eq(held.weights),
+            self.o.payload.counters.eq(held.counters),
+            self.o.payload.selected.eq(selected),
+            self.o.valid.eq(marking & resolved),
+            word_ready.eq((0 if chip.fast else counting) | (self.o.valid & self.o.ready)),
+            self.scan.payload.eq(self.start.payload.layer),
+        ]
+
+        with m.FSM():
+            with m.State("IDLE"):
+                # All bits below the digit being found are 1: above u − 1 is at least u.
+                m.d.sync += [self.level.eq(~0), digits[self.passes - 1].eq(0), turn.eq(self.passes - 1), ties.eq(k)]
+                with m.If(self.start.valid):
+                    m.next = "PASS"
+            with m.State("PASS"):
+                asked = self.scan if blocks == 1 else self.blocks
+                m.d.comb += asked.valid.eq(1)
+                m.d.sync += [value.eq(k) for value in left]
+                with m.If(asked.ready):
+                    m.next = "COUNT"
+            with m.State("COUNT"):
+                m.d.comb += counting.eq(1)
+                with m.If(counted & counted_last):
+                    m.next = "DIGIT"
+            with m.State("DIGIT"):
+                for index in reversed(range(levels)):
+                    with m.If(~more[index]):
+                        m.d.sync += ties.eq(left[index])
+                m.d.sync += turn.eq(turn - 1)
+                m.next = "PASS"
+                with m.Switch(turn):
+                    for place in range(self.passes):
+                        with m.Case(place):
+                            m.d.sync += digits[place].eq(sum(more))
+                            if place:
+                                m.d.sync += digits[place - 1].eq(0)
+                            else:
+                                m.next = "MARK"
+            with m.State("MARK"):
+                m.d.comb += self.scan.valid.eq(1)
+                with m.If(self.level == 0):
+                    m.d.sync += ties.eq(0)
+                with m.If(self.scan.ready):
+                    m.next = "MARKED"
+            with m.State("MARKED"):
+                m.d.comb += self.found.eq(1)
+                with m.If(self.o.valid & self.o.ready & word.position.last):
+                    m.d.comb += self.start.ready.eq(1)
+                    m.next = "IDLE"
+        return m

@@ -1,0 +1,102 @@
+"""Teach: the engine that, layer by layer, has a sample's winners taught, and lets the next sample in."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from popflip.hw.common.error import verdict_layout
+from popflip.hw.config import ChipConfig
+from popflip.hw.lbe.reinforce import lesson_layout
+from popflip.hw.lbe.winner import winner_layout
+
+
+class Teach(wiring.Component):
+    """Takes the verdicts on a sample's layers in order, and the layer's winners where it is to be taught.
+
+    Members
+    -------
+    ``i`` : In(stream verdict_layout)
+        A layer's verdict; taken when the layer is settled.
+    ``rows``, ``position``, ``winner``, ``release``
+        The older list of :class:`.winner.Winner`.
+    ``o`` : Out(stream lesson_layout)
+        Rows to be taught; taken when the row is written.
+    ``settled`` : Out(L)
+        Bit ``l``, for a cycle: the layer's weights are final for the sample.
+    ``last_layer`` : Out(1)
+        The verdict that comes next, or is here, is on the last layer.
+    ``done`` : Out(1)
+        With the last layer's verdict, as it is taken: the sample is finished.
+    ``taught`` : Out(1)
+        With ``done``: one of its layers was taught.
+    ``waiting`` : Out(1)
+        A verdict is here, and no row is being taught.
+
+    A cycle for a layer that is not taught; else two more for each row.
+    """
+
+    def __init__(self, chip: ChipConfig):
+        self.chip = chip
+        most = max(chip.rows)
+        super().__init__(
+            {
+                "i": In(stream.Signature(verdict_layout(chip))),
+                "rows": In(range(most + 1)),
+                "position": Out(range(most)),
+                "winner": In(winner_layout(chip)),
+                "release": Out(1),
+                "o": Out(stream.Signature(lesson_layout(chip))),
+                "settled": Out(chip.depth),
+                "last_layer": Out(1),
+                "done": Out(1),
+                "taught": Out(1),
+                "waiting": Out(1),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        verdict = self.i.payload
+        layer = Signal(range(self.chip.depth))
+        taught = Signal()  # a layer below was
+        next_row = Signal.like(self.rows)
+        last_layer = self.last_layer
+        taken = self.i.valid & self.i.ready
+        teaches = verdict.teaches & (self.rows != 0)
+        m.d.comb += [
+            last_layer.eq(layer == self.chip.depth - 1),
+            self.position.eq(next_row),
+            self.o.payload.layer.eq(layer),
+            self.o.payload.slot.eq(verdict.sample.slot),
+            self.o.payload.winner.eq(self.winner),
+            self.release.eq(taken),
+            self.settled.eq(taken << layer),
+            self.done.eq(taken & last_layer),
+            self.taught.eq(taught | verdict.teaches),
+            self.waiting.eq(self.i.valid & ~self.o.valid),
+        ]
+        with m.FSM():
+            with m.State("VERDICT"):
+                m.d.sync += next_row.eq(0)
+                m.d.comb += self.i.ready.eq(~teaches)
+                with m.If(self.i.valid & teaches):
+                    m.next = "ROW"
+            with m.State("ROW"):  # the list is asked for it
+                m.next = "LESSON"
+            with m.State("LESSON"):
+                m.d.comb += self.o.valid.eq(1)
+                with m.If(self.o.ready):
+                    m.d.sync += next_row.eq(next_row + 1)
+                    m.next = "ROW"
+                    with m.If(next_row + 1 == self.rows):
+                        m.d.comb += self.i.ready.eq(1)
+                        m.next = "VERDICT"
+        with m.If(taken):
+            m.d.sync += [taught.eq(self.taught & ~last_layer)]
+            with m.If(last_layer):
+                m.d.sync += layer.eq(0)
+            with m.Else():
+                m.d.sync += layer.eq(layer + 1)
+        return m

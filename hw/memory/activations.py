@@ -1,0 +1,129 @@
+"""Hidden activations: one bit a neuron for the layer above, one that says whether the neuron may still be taught."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Array, Cat, Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from popflip.golden.config import Rule
+from popflip.hw.config import ChipConfig
+
+
+def activation_words(chip: ChipConfig) -> int:
+    """N-synapse words of all hidden layers' activations of a sample, as inputs of the layers above."""
+    return activation_base(chip, chip.depth)
+
+
+def activation_base(chip: ChipConfig, layer: int) -> int:
+    """First of those words that is an input of ``layer`` (1 … L−1). A layer starts on a whole group of ``P``
+    neurons, and on one of as many words as the MAC array takes of the last layer."""
+    step = max(chip.fold, chip.array_rows // chip.array_synapses)
+    return sum(-(-words // step) * step for words in chip.words[1:layer])
+
+
+class ActivationReadSignature(wiring.Signature):
+    """Reading a word: request in one cycle, data in the next, held until the next request.
+
+    ``active`` bit 1 is +1, bit 0 is −1; ``near`` (GFT) is set where |v| ≤ WINDOW. Lanes past the layer's neurons are
+    undefined. ``words`` : so many side by side, a power of two, of which ``word`` is one.
+    """
+
+    def __init__(self, chip: ChipConfig, words: int = 1):
+        super().__init__(
+            {
+                "en": Out(1),
+                "slot": Out(range(chip.slots)),
+                "word": Out(range(max(1, activation_words(chip)))),
+                "active": In(words * chip.array_synapses),
+                "near": In(words * chip.array_synapses),
+            }
+        )
+
+
+class ActivationWriteSignature(wiring.Signature):
+    """Writing ``P`` neurons at the end of a cycle in which ``write`` is high."""
+
+    def __init__(self, chip: ChipConfig):
+        rows = chip.array_rows
+        super().__init__(
+            {
+                "write": Out(1),
+                "slot": Out(range(chip.slots)),
+                "word": Out(range(max(1, activation_words(chip)))),
+                "part": Out(range(max(1, chip.array_synapses // rows))),
+                "active": Out(rows),
+                "near": Out(rows),
+            }
+        )
+
+
+class Activations(wiring.Component):
+    """Memory of the hidden activations of the samples on the chip, written ``P`` neurons and read ``N`` at a time.
+
+    Members
+    -------
+    ``write`` : In(1), ``slot`` : In(range(slots)), ``word`` : In(range(words)), ``part`` : In
+        Neurons ``part·P … part·P + P−1`` of a word of ``max(P, N)``; ``word`` counts words of ``N`` (its low bits are
+        ignored where P > N).
+    ``active``, ``near`` : In(P)
+    ``forward``, ``learn`` : In(ActivationReadSignature)
+        The two readers; the MAC array has no use for ``near``, and reads :attr:`.ChipConfig.fold` words.
+
+    Latency 1 cycle. A read of the word written in the same cycle returns the old value.
+    """
+
+    def __init__(self, chip: ChipConfig):
+        self.chip = chip
+        rows, lanes = chip.array_rows, chip.array_synapses
+        super().__init__(
+            {
+                "write": In(1),
+                "slot": In(range(chip.slots)),
+                "word": In(range(max(1, activation_words(chip)))),
+                "part": In(range(max(1, lanes // rows))),
+                "active": In(rows),
+                "near": In(rows),
+                "forward": In(ActivationReadSignature(chip, chip.fold)),
+                "learn": In(ActivationReadSignature(chip)),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        chip = self.chip
+        rows = chip.array_rows
+        # The MAC array has a copy of its own without ``near``; for learning both lie side by side, P bits each in turn.
+        learned = (self.active, self.near) if chip.rule == Rule.GFT else (self.active,)
+        planes = {"forward": ((self.active,), chip.fold), "learn": (learned, 1)}
+        for name, (written, words) in planes.items():
+            reader = getattr(self, name)
+            lanes = words * chip.array_synapses
+            width = max(rows, lanes)
+            # Where P > lanes a word of memory is several words of lanes, and the reader picks one.
+            shift = ceil_log2(width // chip.array_synapses)
+            within = ceil_log2(words)
+            stride = ceil_log2(max(1, activation_words(chip)) >> shift)
+            parts = width // rows
+            whole_words = ceil_log2(max(1, rows // chip.array_synapses))  # written at once
+            part = Cat(self.part, self.word[whole_words:shift]) if chip.fold > 1 else self.part
+            memory = Memory(shape=width * len(written), depth=chip.slots << stride, init=[])
+            m.submodules[name] = memory
+            write = memory.write_port(granularity=rows * len(written) if parts > 1 else None)
+            read = memory.read_port()
+            select = Signal(range(max(1, width // lanes)))
+            with m.If(reader.en):
+                m.d.sync += select.eq(reader.word[within:])
+            m.d.comb += [
+                write.addr.eq(Cat(self.word[shift:], self.slot)),
+                write.data.eq(Cat(*written).replicate(parts)),
+                write.en.eq(self.write << part if parts > 1 else self.write),
+                read.en.eq(reader.en),
+                read.addr.eq(Cat(reader.word[shift:], reader.slot)),
+            ]
+            for plane, bits in enumerate((reader.active, reader.near)[: len(written)]):
+                whole = Cat(read.data.word_select(part * len(written) + plane, rows) for part in range(parts))
+                m.d.comb += bits.eq(Array(whole.word_select(index, lanes) for index in range(width // lanes))[select])
+        return m

@@ -1,0 +1,303 @@
+"""Weight and state memories as the learning engines see them, and the weight banks themselves."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from popflip.hw.config import ChipConfig
+from popflip.hw.lib.stream import delayed
+
+WIDEST_DEPTH = 256  # words of an iCE40's block RAM where it is widest
+
+
+def weight_word(chip: ChipConfig) -> data.ArrayLayout:
+    """``N`` weights. Binary: bit 1 is +1, bit 0 is −1. Ternary: two's complement, 0b01 is +1, 0b11 is −1."""
+    return data.ArrayLayout(chip.weight_bits, chip.array_synapses)
+
+
+def counter_word(chip: ChipConfig) -> data.ArrayLayout:
+    """``N`` counters, two's complement."""
+    return data.ArrayLayout(signed(chip.counter_bits), chip.array_synapses)
+
+
+def rows_of(chip: ChipConfig, word: data.ArrayLayout) -> dict:
+    """With Pc > 1: member ``read_rows``, words of ``Pc`` rows, one a bank of counters, the one asked for among them."""
+    return {"read_rows": In(data.ArrayLayout(word, chip.learn_rows))} if chip.learn_rows > 1 else {}
+
+
+class WeightRowSignature(wiring.Signature):
+    """One row's words of weights: a read request, answered :attr:`.ChipConfig.read_latency` cycles later, and a write.
+
+    ``read`` is taken in the cycle it is high; ``read_data`` stays until the data of the next request of anyone.
+    ``bank`` is the row modulo ``P``, ``address`` as in :class:`ChipConfig`. A write lands at the end of its cycle; a
+    read of the same word in that cycle returns the old value.
+    """
+
+    def __init__(self, chip: ChipConfig):
+        address, bank = range(chip.weight_depth), range(chip.array_rows)
+        super().__init__(
+            {
+                "read": Out(1),
+                "read_address": Out(address),
+                "read_bank": Out(bank),
+                "read_data": In(weight_word(chip)),
+                **rows_of(chip, weight_word(chip)),
+                "write": Out(1),
+                "write_address": Out(address),
+                "write_bank": Out(bank),
+                "write_data": Out(weight_word(chip)),
+            }
+        )
+
+
+class CounterBankSignature(wiring.Signature):
+    """A bank's words of counters: a read request and a write, as :class:`WeightRowSignature`."""
+
+    def __init__(self, chip: ChipConfig):
+        address = range(chip.counter_depth)
+        super().__init__(
+            {
+                "read": Out(1),
+                "read_address": Out(address),
+                "read_data": In(counter_word(chip)),
+                "write": Out(1),
+                "write_address": Out(address),
+                "write_data": Out(counter_word(chip)),
+            }
+        )
+
+
+class CounterBanksSignature(wiring.Signature):
+    """``bank0`` … : all banks of counters at once."""
+
+    def __init__(self, chip: ChipConfig):
+        super().__init__({f"bank{index}": Out(CounterBankSignature(chip)) for index in range(chip.learn_rows)})
+
+
+class CounterSignature(wiring.Signature):
+    """Words of counters: a read request and a write, as :class:`WeightRowSignature`. ``bank`` is the row mod ``Pc``."""
+
+    def __init__(self, chip: ChipConfig):
+        bank = range(chip.learn_rows)
+        super().__init__(
+            {
+                **CounterBankSignature(chip).members,
+                "read_bank": Out(bank),
+                "write_bank": Out(bank),
+                **rows_of(chip, counter_word(chip)),
+            }
+        )
+
+
+class StateSignature(wiring.Signature):
+    """All an engine may touch: ``weights`` (a row's word at a time) and ``counters``. The engine is the initiator."""
+
+    def __init__(self, chip: ChipConfig):
+        super().__init__({"weights": Out(WeightRowSignature(chip)), "counters": Out(CounterSignature(chip))})
+
+
+class BiasReadSignature(wiring.Signature):
+    """Reading the biases of a group of ``P`` rows of the first layer: request in one cycle, data in the next, held
+    until the next request."""
+
+    def __init__(self, chip: ChipConfig):
+        super().__init__(
+            {
+                "en": Out(1),
+                "group": Out(range(chip.groups[0])),
+                "data": In(data.ArrayLayout(chip.weight_bits, chip.array_rows)),
+            }
+        )
+
+
+class Weights(wiring.Component):
+    """``P`` banks of weight words, read ``P`` rows a cycle by the MAC array or one row at a time by everyone else.
+
+    A row request wins: while ``row.read`` is high the array's request is not taken and has to be held.
+
+    A last layer that is folded lies in the banks as the array takes it, ``F`` words of a row at once; row requests know
+    nothing of it. With ``R`` the power of two of rows that ``P/F`` banks hold::
+
+        row o, word g:  bank o, address base + g   ─▶   bank o + R·(g mod F), address base + g div F
+
+    Biases of the first layer that are apart (:attr:`.ChipConfig.bias_apart`) are kept beside the banks once more, a row
+    of each in turn: sums start from them.
+
+    Members
+    -------
+    ``row`` : In(WeightRowSignature)
+        Single-row access for learning, selection, flipping and the host. Of a folded layer's banks from ``R`` on, where
+        no row is, nothing is written and what is read is undefined.
+    ``array_read`` : In(1), ``array_address`` : In(range(array_depth)), ``array_ready`` : Out(1)
+        Request of all banks at one address; taken in a cycle with ``array_ready``.
+    ``array_data`` : Out(P × N weights)
+        Valid :attr:`.ChipConfig.read_latency` cycles after a request was taken. One request a cycle.
+    ``bias`` : In(BiasReadSignature), where biases are apart
+    """
+
+    def __init__(self, chip: ChipConfig):
+        self.chip = chip
+        width = chip.weight_bits * chip.array_synapses
+        banks = 0 if chip.compact else chip.array_rows
+        self.banks = [Memory(shape=width, depth=chip.array_depth, init=[]) for _ in range(banks)]
+        super().__init__(
+            {
+                "row": In(WeightRowSignature(chip)),
+                "array_read": In(1),
+                "array_address": In(range(chip.array_depth)),
+                "array_ready": Out(1),
+                "array_data": Out(data.ArrayLayout(weight_word(chip), chip.array_rows)),
+                **({"bias": In(BiasReadSignature(chip))} if chip.bias_apart else {}),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        chip = self.chip
+
+        # With a way of several cycles, what is asked for is looked at after the first ones: engines have none to spare.
+        lead = max(chip.way - 1, 0)
+        row_read, read_address, read_bank = (
+            delayed(m, value, lead) for value in (self.row.read, self.row.read_address, self.row.read_bank)
+        )
+        row_address, row_bank, _ = self._place(read_address, read_bank)
+        address = Signal(range(chip.array_depth))
+        m.d.comb += [
+            self.array_ready.eq(~self.row.read),
+            address.eq(delayed(m, self.array_address, lead)),
+        ]
+        with m.If(row_read):
+            m.d.comb += address.eq(row_address)
+
+        last = chip.way - lead
+        asked = delayed(m, delayed(m, self.array_read, lead) | row_read, last)
+        address = delayed(m, address, last)
+        row_write, write_place, write_bank = (
+            delayed(m, value, lead) for value in (self.row.write, self.row.write_address, self.row.write_bank)
+        )
+        write_place, write_bank, exists = self._place(write_place, write_bank)
+        write_address = Signal(range(chip.array_depth))
+        m.d.comb += write_address.eq(write_place)
+        write_address = delayed(m, write_address, last)
+        write_data = delayed(m, self.row.write_data.as_value(), chip.way)
+        read_words = []  # a cycle after they were read, if they have a way
+        for index, bank in enumerate(self.banks):
+            m.submodules[f"bank{index}"] = bank
+            write, read = bank.write_port(), bank.read_port()
+            read_words.append(delayed(m, read.data, min(chip.way, 1)))
+            m.d.comb += [
+                read.en.eq(asked),
+                read.addr.eq(address),
+                self.array_data[index].as_value().eq(delayed(m, read_words[index], max(chip.way - 1, 0))),
+                write.en.eq(delayed(m, row_write & (write_bank == index) & exists, last)),
+                write.addr.eq(write_address),
+                write.data.eq(write_data),
+            ]
+        if chip.compact:
+            self._pieces(m, asked, address)
+        if chip.bias_apart:
+            self._biases(m)
+
+        bank_of_data = Signal(range(chip.array_rows))
+        with m.If(row_read):
+            m.d.sync += bank_of_data.eq(row_bank)
+        rest = max(chip.way - 1, 0)  # of the way back, behind the first choice
+        early = delayed(m, bank_of_data, chip.read_latency - 1 - lead - rest)
+        bank_of_data = delayed(m, early, rest)
+        words, place = [self.array_data[index].as_value() for index in range(chip.array_rows)], bank_of_data
+        if chip.learn_rows > 1:
+            # The rows that come together, and then the one of them: a large multiplexer once, not twice.
+            together = exact_log2(chip.learn_rows)
+            starts = range(0, len(read_words), chip.learn_rows)
+            groups = [Cat(read_words[first : first + chip.learn_rows]) for first in starts]
+            m.d.comb += self.row.read_rows.eq(delayed(m, Array(groups)[early >> together], rest))
+            words, place = [row.as_value() for row in self.row.read_rows], bank_of_data[:together]
+        m.d.comb += self.row.read_data.eq(Array(words)[place])
+        return m
+
+    def _place(self, address: Value, bank: Value) -> tuple[Value, Value, Value]:
+        """Where a row's word lies: address, bank, and whether there is such a row."""
+        chip = self.chip
+        base, bits = chip.weight_base[-1], exact_log2(chip.fold)
+        if not bits:
+            return address, bank, Const(1)
+        rows = len(bank) - bits
+        folded = address >= base
+        return (
+            Mux(folded, (address >> bits) + (base - (base >> bits)), address),
+            Mux(folded, Cat(bank[:rows], address[:bits]), bank),
+            ~folded | (bank[rows:] == 0),
+        )
+
+    def _biases(self, m: Module) -> None:
+        """Those of the first layer, taken from what is written: each is the first of its row's last word."""
+        chip, row = self.chip, self.row
+        words = chip.words[0]
+        last_words = [chip.weight_base[0] + group * words + words - 1 for group in range(chip.groups[0])]
+        written = delayed(m, Cat(row.write_address == address for address in last_words), 1)
+        group = Signal(range(chip.groups[0]))
+        for index in range(chip.groups[0]):
+            with m.If(written[index]):
+                m.d.comb += group.eq(index)
+        rest = max(chip.way - 1, 0)
+        bank = delayed(m, row.write_bank, 1 + rest)
+        value = delayed(m, row.write_data.as_value()[: chip.weight_bits], 1 + rest)
+        takes = delayed(m, delayed(m, row.write, 1) & written.any(), rest)
+        group = delayed(m, group, rest)
+        for index in range(chip.array_rows):
+            memory = Memory(shape=chip.weight_bits, depth=chip.groups[0], init=[])
+            m.submodules[f"bias{index}"] = memory
+            write, read = memory.write_port(), memory.read_port()
+            m.d.comb += [
+                write.en.eq(takes & (bank == index)),
+                write.addr.eq(group),
+                write.data.eq(value),
+                read.en.eq(self.bias.en),
+                read.addr.eq(self.bias.group),
+                self.bias.data[index].eq(read.data),
+            ]
+
+    def _pieces(self, m: Module, reads: Value, address: Value) -> None:
+        """The banks side by side in memories of a power of two of words, each of them as many block RAMs of one shape,
+        until what is left is no deeper than the widest of those: no RAM is partly empty, and there is little to choose
+        from behind them."""
+        chip, row = self.chip, self.row
+        width = chip.weight_bits * chip.array_synapses
+        sizes, left = [], chip.weight_depth
+        while left:
+            sizes.append(left if left <= WIDEST_DEPTH else 1 << left.bit_length() - 1)
+            left -= sizes[-1]
+        words, base = [], 0
+        for index, size in enumerate(sizes):
+            memory = Memory(shape=width * chip.array_rows, depth=size, init=[])
+            m.submodules[f"piece{index}"] = memory
+            write, read = memory.write_port(granularity=width), memory.read_port()
+            last = index == len(sizes) - 1
+            m.d.comb += [
+                # Pieces come largest first, so that an address within one is the lowest bits of the whole.
+                read.en.eq(reads),
+                read.addr.eq(address),
+                write.addr.eq(row.write_address),
+                write.data.eq(row.write_data.as_value().replicate(chip.array_rows)),
+            ]
+            here = _within(row.write_address, base, None if last else base + size)
+            with m.If(row.write & here):
+                m.d.comb += write.en.eq(1 << row.write_bank)
+            words.append((read.data, base))
+            base += size
+        place = Signal.like(address)
+        with m.If(reads):
+            m.d.sync += place.eq(address)
+        m.d.comb += self.array_data.as_value().eq(words[0][0])
+        for word, base in words[1:]:
+            with m.If(place >= base):
+                m.d.comb += self.array_data.as_value().eq(word)
+
+
+def _within(address: Value, low: int, high: int | None) -> Value:
+    inside = address >= low if low else Const(1)
+    return inside if high is None else inside & (address < high)

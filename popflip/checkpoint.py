@@ -1,0 +1,114 @@
+"""A trained network in one ``.npz``: all that is needed to predict with it, or to go on training it to the same end."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from popflip.devices.base import Status
+from popflip.files import FileError, reason, whole_file
+from popflip.golden.config import AnyConfig, Augment, Config, ConfigError, LbeConfig, Precision, Rule
+from popflip.golden.memory.weights import LbeState, State, lbe_initial, signs
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Configuration, state, counts, and the data's name, thresholds, split and augmentation.
+
+    ``status.batches`` is also the place in the sample order and the moves: both follow from the configuration's seed.
+    """
+
+    config: AnyConfig
+    state: State
+    status: Status
+    dataset: str
+    thresholds: NDArray  # [levels] or [levels, features]
+    test_split: float | None
+    augment: Augment = Augment.NONE
+
+
+def save(path: Path, checkpoint: Checkpoint) -> None:
+    """Write ``path`` whole or not at all."""
+    state = checkpoint.state
+    header = {
+        "format": FORMAT,
+        "config": asdict(checkpoint.config),
+        "status": {name: value for name, value in asdict(checkpoint.status).items() if name != "cycles"},
+        "rng": state.rng,
+        "dataset": checkpoint.dataset,
+        "test_split": checkpoint.test_split,
+        "augment": checkpoint.augment,
+    }
+    arrays: dict[str, Any] = {f"weights{layer}": w for layer, w in enumerate(state.weights)}
+    arrays |= {f"counters{layer}": m for layer, m in enumerate(state.counters)}
+    with whole_file(path) as file:
+        np.savez_compressed(file, header=np.array(json.dumps(header)), thresholds=checkpoint.thresholds, **arrays)
+
+
+def load(path: Path) -> Checkpoint:
+    """Read what :func:`save` wrote. Anything that could not have been written by it is an error."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except OSError as error:
+        raise FileError(f"{path}: {reason(error)}") from None
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError, TypeError):
+        raise FileError(f"{path}: not a model saved by popflip train --save") from None
+    try:
+        return _checkpoint(arrays)
+    except (KeyError, TypeError, ValueError) as error:
+        missing = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise FileError(f"{path}: not a model saved by popflip train --save: {missing}") from None
+
+
+def _checkpoint(arrays: dict[str, NDArray]) -> Checkpoint:
+    header = json.loads(str(arrays["header"][()]))
+    if header["format"] != FORMAT:
+        raise ConfigError(f"its format is {header['format']}, this version reads {FORMAT}")
+    lbe = header["config"].get("rule") == Rule.LBE
+    config: AnyConfig = (LbeConfig if lbe else Config)(**header["config"])
+    state = State(
+        [arrays[f"weights{layer}"] for layer in range(config.depth)],
+        [arrays[f"counters{layer}"] for layer in range(config.depth)],
+        header["rng"],
+    )
+    _check(config, state)
+    if isinstance(config, LbeConfig):  # whose classifiers follow from the seed
+        state = LbeState(state.weights, state.counters, state.rng, lbe_initial(config).classifiers)
+    status = Status(**header["status"] | {"flips": tuple(header["status"]["flips"])})
+    if len(status.flips) != config.depth or not all(
+        isinstance(getattr(status, field.name), int)
+        for field in fields(Status)
+        if field.name not in ("flips", "cycles")
+    ):
+        raise ConfigError("its counts are damaged")
+    thresholds = arrays["thresholds"]
+    fits = thresholds.ndim == 1 and len(thresholds) and config.inputs % len(thresholds) == 0
+    if not fits and not (thresholds.ndim == 2 and thresholds.size == config.inputs):
+        raise ConfigError(f"its thresholds of shape {thresholds.shape} do not fit {config.inputs} input bits")
+    augment = Augment(header.get("augment", Augment.NONE))  # files from before there was any do not say
+    return Checkpoint(config, state, status, header["dataset"], thresholds, header["test_split"], augment)
+
+
+def _check(config: AnyConfig, state: State) -> None:
+    allowed = [-1, 1] if config.precision == Precision.BINARY else [-1, 0, 1]
+    lowest = -config.mmax - (config.rule == Rule.LBE)
+    for layer, shape in enumerate(zip(config.rows, config.synapses, strict=True)):
+        w, m = state.weights[layer], state.counters[layer]
+        if w.shape != shape or w.dtype != np.int8 or not np.isin(w, allowed).all():
+            raise ConfigError(f"the weights of layer {layer} do not fit its configuration")
+        if m.shape != shape or m.dtype != np.int16 or not lowest <= m.min() <= m.max() <= config.mmax:
+            raise ConfigError(f"the counters of layer {layer} do not fit its configuration")
+        if config.rule == Rule.LBE and not np.array_equal(w, signs(m >= 0)):
+            raise ConfigError(f"the weights of layer {layer} are not the signs of its counters")
+    if not isinstance(state.rng, int) or not 0 < state.rng < 2**32:
+        raise ConfigError("its random state is damaged")

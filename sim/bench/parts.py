@@ -1,0 +1,141 @@
+"""Several components in one netlist: one build for many configurations, each tested as if it were alone.
+
+A test gives :class:`SideBySide` to :func:`popflip.sim.bench.runner.run_testbench`; the testbench starts a check for
+each of its parts with :func:`each_part` and sees only a :class:`Part`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import cocotb
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import Out
+from cocotb.triggers import FallingEdge, ReadOnly
+
+from popflip.sim.bench.runner import parameters
+from popflip.sim.bench.streams import StreamSink, StreamSource, start
+
+
+class SideBySide(wiring.Component):
+    """``parts`` by name, with nothing between them: member ``b`` of part ``a`` is the port ``a__b``."""
+
+    def __init__(self, parts: Mapping[str, wiring.Component]):
+        self.parts = dict(parts)
+        super().__init__({name: Out(part.signature) for name, part in self.parts.items()})
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        for name, part in self.parts.items():
+            m.submodules[name] = part
+            wiring.connect(m, wiring.flipped(getattr(self, name)), part)
+        return m
+
+
+class Part:
+    """The ports of one part of ``dut``, under the names they have alone.
+
+    A port of no width reads as 0 and drops what is written to it, since Verilog has no such thing.
+    """
+
+    def __init__(self, dut: Any, name: str):
+        self.dut, self.name = dut, name
+        self._handles: dict[str, Any] = {}
+
+    def _handle(self, port: str) -> Any:
+        if port not in self._handles:
+            handle = getattr(self.dut, f"{self.name}__{port}", None)
+            bounds = getattr(handle, "range", None)
+            self._handles[port] = None if bounds is not None and bounds.left < bounds.right else handle
+        return self._handles[port]
+
+    def get(self, port: str) -> int:
+        """Bits of ``port``, as a whole number."""
+        handle = self._handle(port)
+        return 0 if handle is None else int(handle.value)
+
+    def set(self, port: str, value: int) -> None:
+        """Drive input ``port``."""
+        handle = self._handle(port)
+        if handle is not None:
+            handle.value = int(value)
+
+    def scramble(self, port: str, draw: random.Random) -> None:
+        """Drive input ``port`` with random bits: what is on it does not matter now."""
+        handle = self._handle(port)
+        if handle is not None:
+            handle.value = draw.getrandbits(len(handle))
+
+    def source(self, port: str, shape: Any, **options: Any) -> StreamSource:
+        """A :class:`StreamSource` at input stream ``port``."""
+        return StreamSource(self.dut, f"{self.name}__{port}", shape, **options)
+
+    def sink(self, port: str, shape: Any, **options: Any) -> StreamSink:
+        """A :class:`StreamSink` at output stream ``port``."""
+        return StreamSink(self.dut, f"{self.name}__{port}", shape, **options)
+
+    async def next_cycle(self) -> None:
+        """Wait for the falling edge at which the inputs of the next cycle are driven."""
+        await FallingEdge(self.dut.clk)
+
+    async def settled(self) -> None:
+        """Wait until nothing changes any more in this cycle."""
+        await ReadOnly()
+
+
+class EachCycle:
+    """What happens at a part's ports in every cycle out of reset: :meth:`drive`, then, all settled, :meth:`look`."""
+
+    def __init__(self, part: Part):
+        self.part = part
+        cocotb.start_soon(self._run())
+
+    def drive(self) -> None:
+        """Set inputs."""
+
+    def look(self) -> None:
+        """See what the registers take."""
+
+    async def _run(self) -> None:
+        while True:
+            await self.part.next_cycle()
+            if self.part.dut.rst.value:
+                continue
+            self.drive()
+            await self.part.settled()
+            self.look()
+
+
+class Activity(EachCycle):
+    """In how many cycles an engine was ``busy``, and in how many it was ``waiting``; it is never both."""
+
+    def __init__(self, part: Part):
+        self.busy = self.waiting = 0
+        super().__init__(part)
+
+    def look(self) -> None:
+        busy, waiting = self.part.get("busy"), self.part.get("waiting")
+        assert not (busy and waiting), f"{self.part.name}: busy and waiting at once"
+        self.busy += busy
+        self.waiting += waiting
+
+
+async def each_part(dut: Any, check: Callable[..., Awaitable[None]], **arguments: Any) -> None:
+    """Reset, then ``check(part, **description, **arguments)`` for all parts at once.
+
+    Parameter ``parts`` of the testbench has the description of each part by its name. A failure names the part.
+    """
+    await start(dut)
+
+    async def named(name: str, description: dict[str, Any]) -> None:
+        try:
+            await check(Part(dut, name), **description, **arguments)
+        except AssertionError as error:
+            raise AssertionError(f"{name}: {error}") from error
+
+    tasks = [cocotb.start_soon(named(name, description)) for name, description in parameters()["parts"].items()]
+    for task in tasks:
+        await task

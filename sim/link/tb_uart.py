@@ -1,0 +1,112 @@
+"""Testbench of the UART: bytes on the line in both directions, wrong stop bits, glitches, and a line held low."""
+
+import random
+from itertools import pairwise
+
+import cocotb
+from cocotb.triggers import FallingEdge
+
+from popflip.sim.bench.parts import Part, each_part
+from popflip.sim.bench.runner import parameters
+
+BITS = 10  # of a byte on the line
+
+
+async def wait(part: Part, cycles: int) -> None:
+    for _ in range(cycles):
+        await FallingEdge(part.dut.clk)
+
+
+async def send(part: Part, byte: int, bit_cycles: float, stop: int = 1) -> None:
+    """Put a byte on the line, at a speed that need not be the receiver's."""
+    bits = [0, *(byte >> place & 1 for place in range(8)), stop]
+    for index, bit in enumerate(bits):
+        part.set("rx_pin", bit)
+        await wait(part, round((index + 1) * bit_cycles) - round(index * bit_cycles))
+
+
+async def receives(part: Part, divisor: int) -> None:
+    """Every byte with a stop bit arrives, at speeds up to 3 % off; no other does."""
+    draw = random.Random(f"{parameters()['seed']} {part.name}")
+    part.set("rx_pin", 1)
+    sink = part.sink("rx", 8, stall=0.3, seed=1)
+    expected = []
+    for number in range(120):
+        byte = draw.choice([0x00, 0xFF, 0x55, 0xAA, draw.randrange(256)])
+        # A speed that is off moves the edges by part of a cycle each; below 8 cycles a bit only whole ones are left.
+        off = draw.choice([0.97, 1, 1.03]) if divisor >= 8 else 1
+        fault = draw.choice(["none"] * 6 + ["stop", "glitch", "break"])
+        if fault == "stop":
+            await send(part, byte, divisor, stop=0)
+            part.set("rx_pin", 1)
+            await wait(part, divisor)
+        elif fault == "glitch":
+            part.set("rx_pin", 0)
+            await wait(part, max(1, divisor // 2 - 2))
+            part.set("rx_pin", 1)
+            await wait(part, divisor)
+        elif fault == "break":
+            part.set("rx_pin", 0)
+            await wait(part, divisor * draw.randrange(11, 40))
+            part.set("rx_pin", 1)
+            await wait(part, divisor)
+        else:
+            await send(part, byte, divisor * off)
+            expected.append(byte)
+            await wait(part, draw.choice([0, 0, 1, draw.randrange(3 * divisor)]))
+        assert number < 100 or expected
+    await wait(part, 4 * divisor)
+    assert sink.monitor.items == expected
+
+
+async def drops_what_is_not_taken(part: Part, divisor: int) -> None:
+    """The first byte waits until it is taken; those that come meanwhile are lost, and the next one is whole."""
+    part.set("rx_pin", 1)
+    part.set("rx__ready", 0)
+    for byte in (1, 2, 3):
+        await send(part, byte, divisor)
+    await wait(part, 4 * divisor)
+    sink = part.sink("rx", 8, stall=0)
+    await wait(part, 4)
+    await send(part, 4, divisor)
+    assert await sink.receive(2) == [1, 4]
+
+
+async def sends(part: Part, divisor: int) -> None:
+    """Bytes are on the line as they should, one after another without a gap when they come fast enough."""
+    draw = random.Random(f"{parameters()['seed']} {part.name}")
+    part.set("rx_pin", 1)
+    source = part.source("tx", 8, stall=parameters()["stall"], seed=1)
+    sent = [draw.randrange(256) for _ in range(20)]
+    source.send(*sent)
+    starts, seen, cycle = [], [], 0
+
+    async def level() -> int:
+        nonlocal cycle
+        await part.next_cycle()
+        await part.settled()
+        cycle += 1
+        return part.get("tx_pin")
+
+    while len(seen) < len(sent):
+        if await level():
+            assert cycle < 100 * BITS * divisor, "nothing more comes"
+            continue
+        starts.append(cycle)
+        levels = [0, *[await level() for _ in range(BITS * divisor - 1)]]
+        bits = [levels[index * divisor : (index + 1) * divisor] for index in range(BITS)]
+        assert all(len(set(bit)) == 1 for bit in bits), "an edge within a bit"
+        assert (bits[0][0], bits[-1][0]) == (0, 1)
+        seen.append(sum(bit[0] << place for place, bit in enumerate(bits[1:-1])))
+    assert seen == sent
+    if not parameters()["stall"]:
+        assert {later - earlier for earlier, later in pairwise(starts)} == {BITS * divisor}
+
+
+CHECKS = {check.__name__: check for check in (receives, drops_what_is_not_taken, sends)}
+
+
+@cocotb.test()
+async def line(dut):
+    """The check that the test asks for."""
+    await each_part(dut, CHECKS[parameters()["check"]])

@@ -1,0 +1,87 @@
+"""Testbench of the memory of a compact chip's samples."""
+
+import random
+
+import cocotb
+
+from popflip.hw.common.ingest import input_word
+from popflip.hw.memory.activations import activation_words
+from popflip.sim.bench.memories import ActivationMemory, chip_of
+from popflip.sim.bench.parts import Part, each_part
+from popflip.sim.bench.runner import parameters
+from popflip.sim.bench.streams import pack, unpack
+
+CYCLES = 1500
+READERS = [f"{who}_{what}" for who in ("forward", "learn") for what in ("inputs", "activations")]
+
+
+async def check(part: Part, chip: dict) -> None:
+    """Whoever asks sees the entries and the neurons that were written, of every slot; neurons are written first."""
+    config = chip_of(chip)
+    seed, wrong = parameters()["seed"], parameters().get("wrong", {}).get(part.name)
+    draw = random.Random(seed)
+    words, parts = activation_words(config), config.array_synapses // config.array_rows
+    entries = [(slot, position) for slot in range(config.slots) for position in range(config.words[0])]
+    neurons = [(slot, word, place) for slot in range(config.slots) for word in range(words) for place in range(parts)]
+    lists: dict[tuple[int, int], dict[str, int]] = {}
+    activations = ActivationMemory(config, seed)
+    shown: tuple[str, object] | None = None  # by the reader that asked last
+    waiting: tuple[tuple[int, int], dict[str, int]] | None = None  # an entry that was not taken
+    for cycle in range(len(entries) + len(neurons) + CYCLES):
+        fills = len(lists) < len(entries) or cycle < len(neurons)
+        store = cycle < len(neurons) or (not fills and draw.random() < 0.4)
+        slot, word, place = neurons[cycle] if cycle < len(neurons) else draw.choice(neurons)
+        active, near = draw.getrandbits(config.array_rows), draw.getrandbits(config.array_rows)
+        fields = {"write": store, "slot": slot, "word": word, "part": place, "active": active, "near": near}
+        for name, value in fields.items():
+            part.set(f"store__{name}", value)
+        if waiting is None and (fills or draw.random() < 0.4):
+            entry = {"bits": draw.getrandbits(config.array_synapses), "index": draw.randrange(config.words[0])}
+            waiting = (entries[len(lists)] if len(lists) < len(entries) else draw.choice(entries)), entry
+        part.set("list__write", waiting is not None)
+        if waiting is not None:
+            (list_slot, position), entry = waiting
+            part.set("list__slot", list_slot)
+            part.set("list__position", position)
+            part.set("list__data", pack(input_word(config), entry))
+        asks = None if fills or draw.random() < 0.3 else draw.choice(READERS)
+        if asks:
+            slot_asked, position_asked = draw.choice(entries)
+            word_asked = draw.randrange(words)
+        for reader in READERS:
+            part.set(f"{reader}__en", reader == asks)
+            part.set(f"{reader}__slot", slot_asked if reader == asks else draw.randrange(config.slots))
+            if reader.endswith("inputs"):
+                part.set(f"{reader}__position", position_asked if reader == asks else 0)
+            else:
+                part.set(f"{reader}__word", word_asked if reader == asks else 0)
+        await part.settled()
+        if shown is not None:
+            reader, expected = shown
+            if reader.endswith("inputs"):
+                got = unpack(input_word(config), part.get(f"{reader}__data"))
+            else:
+                got = part.get(f"{reader}__active"), part.get(f"{reader}__near")
+            assert (got == expected) != (cycle == wrong), f"cycle {cycle}, {reader}: {got}, expected {expected}"
+        assert waiting is None or part.get("list__ready") == (not store), f"cycle {cycle}: ready"
+        if asks:
+            # What is written in the cycle in which it is read is undefined.
+            if asks.endswith("inputs"):
+                place_asked = slot_asked, position_asked
+                written = waiting is not None and not store and waiting[0] == place_asked
+                shown = None if written else (asks, dict(lists[place_asked]))
+            else:
+                written = store and (slot, word) == (slot_asked, word_asked)
+                shown = None if written else (asks, activations.read(slot_asked, word_asked))
+        if store:
+            activations.write(slot, word, place, active, near)
+        elif waiting is not None:
+            lists[waiting[0]] = waiting[1]
+            waiting = None
+        await part.next_cycle()
+
+
+@cocotb.test()
+async def equals_models(dut):
+    """Against a list of entries and whole numbers, one a slot."""
+    await each_part(dut, check)

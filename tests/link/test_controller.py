@@ -1,0 +1,58 @@
+"""The chip's end of the link, against its model: every command, every reason to refuse, damaged bytes, stalls.
+
+Stores hold random bytes before anything is stored, as memory of a board does.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import asdict, replace
+from functools import partial
+
+import pytest
+from chips import chip, lbe_chip
+
+from popflip.hw.link.buffer import buffer_bytes
+from popflip.hw.link.frames import Identity
+from popflip.hw.link.link import Link
+from popflip.hw.link.store import BlockBytes, stride
+from popflip.sim.bench.parts import SideBySide
+
+CHIPS = {
+    "narrow": chip(5, 3, rows=1, lanes=4),
+    "wide": chip(13, 9, 260, rows=4, lanes=8, mmax=9),
+    "banks": chip(40, 20, 4, rows=8, lanes=16, learn_rows=4),
+    "fast_wide": chip(13, 9, 260, rows=4, lanes=16, mmax=9),
+    "lbe": lbe_chip(32, 20, 4, classes=5, lanes=64),
+    "storing": replace(chip(21, 9, 10), store_samples=512),
+    "storing_few": replace(chip(5, 3, rows=1, lanes=4), store_samples=4),
+    "storing_wide": replace(chip(13, 9, 260, rows=4, lanes=8, mmax=9), store_samples=16),
+}
+LONG = {"long_sizes": chip(1900, 9, 3, rows=4, lanes=16)}  # of packed samples, two bytes each
+BUFFER = 64
+
+
+def run(testbench, check: str, chips=CHIPS, **parameters) -> None:
+    told = {name: Identity.of(shape, buffer_bytes(shape, BUFFER), 1, b"a build.") for name, shape in chips.items()}
+    content = {name: random.Random(9).randbytes(shape.store_samples * stride(shape)) for name, shape in chips.items()}
+    links = {
+        name: Link(chips[name], identity, partial(BlockBytes, init=content[name])) for name, identity in told.items()
+    }
+    parts = {
+        name: {"chip": asdict(chips[name]), "identity": told[name].pack().hex(), "memory": content[name].hex()}
+        for name in chips
+    }
+    testbench(SideBySide(links), "popflip.sim.link.tb_controller", {"parts": parts, "check": check, **parameters})
+
+
+@pytest.mark.parametrize(("seed", "stall"), [(1, 0), (3, 0.5)])
+def test_answers_and_effects_equal_the_model(testbench, seed, stall):
+    run(testbench, "requests", seed=seed, stall=stall, count=500)
+
+
+def test_answers_and_effects_equal_the_model_where_samples_are_long(testbench):
+    run(testbench, "requests", LONG, seed=1, stall=0.1, count=150)
+
+
+def test_speed(testbench):
+    run(testbench, "speed")

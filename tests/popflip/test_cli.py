@@ -1,0 +1,311 @@
+"""The command line on the golden model: results, files, and one line for every kind of bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from paths import DATA
+
+from popflip.cli.main import RUN, run_command
+from popflip.cli.options import SETTINGS, flag
+from popflip.devices import base as devices
+from popflip.devices.base import GoldenDevice
+from popflip.golden.config import PRESETS
+
+VECTORS = json.loads((DATA / "vectors.json").read_text())
+SMALL = ("--layers", "256,12,10", "--epochs", "2", "--batch", "100")
+"""Flags of a run that takes a moment."""
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path, monkeypatch) -> Path:
+    """Each test runs in a folder of its own, so that what a command leaves behind is seen."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments: str) -> int:
+    return run_command([*arguments])
+
+
+def refused(capsys, *arguments: str) -> str:
+    """The one line with which ``arguments`` are refused."""
+    before = sorted(os.listdir())
+    assert run(*arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("popflip: ") and error.endswith("\n") and error.count("\n") == 1
+    assert sorted(os.listdir()) == before
+    return error[len("popflip: ") : -1]
+
+
+# Results --------------------------------------------------------------------------------------------------------------
+
+
+def as_flags(config: dict) -> list[str]:
+    """A configuration of the vectors file as flags."""
+    flags = []
+    for key, value in config.items():
+        text = "none" if value is None else ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        flags += [flag(key), text]
+    return flags
+
+
+@pytest.mark.parametrize(
+    ("name", "batches"), [("gft", 2), ("gft_memoryless_binary", 3), ("gft_two_hidden", 5), ("gft", 0)]
+)
+def test_flags_and_report_reproduce_published_runs(name, batches):
+    vector = VECTORS[name]
+    expected = vector["after_batches"][str(batches)]
+    assert run("train", *as_flags(vector["config"]), "--limit-batches", str(batches), "--report", "r.json") == 0
+    report = json.loads(Path("r.json").read_text())
+    assert {key: report[key] for key in expected} == expected
+    assert report["batches"] == batches
+
+
+@pytest.mark.parametrize(
+    ("name", "samples"),
+    [("lbe", 10), ("lbe", 28_740), ("lbe_two_layers", 0), ("lbe_two_layers", 1437), ("lbe_no_reinforcement", 100)],
+)
+def test_flags_and_report_reproduce_published_lbe_runs(name, samples):
+    vector = VECTORS[name]
+    flags = as_flags({key: value for key, value in vector["config"].items() if key != "classes"})
+    assert run("train", "--rule", "lbe", *flags, "--limit-batches", str(samples), "--report", "r.json") == 0
+    report = json.loads(Path("r.json").read_text())
+    expected = vector["after_samples"][str(samples)]
+    assert {key: report[key] for key in expected} == expected
+    assert (report["batches"], report["samples"]) == (samples, samples)
+    assert [step["batch"] for step in report["history"]] == [*range(256, samples, 256), *([samples] if samples else [])]
+
+
+def test_lbe_is_saved_resumed_verified_and_predicts(capsys):
+    flags = ("--rule", "lbe", "--layers", "256,40,24", "--margin", "5", "--epochs", "1")
+    assert run("train", *flags, "--report", "whole.json", "--plot", "p.png", "--verify") == 0
+    assert "equal to golden: every bit after each of 6 steps of 256 samples" in capsys.readouterr().out
+    assert run("train", *flags, "--limit-batches", "300", "--save", "m.npz") == 0
+    assert "sample 300 of 300: accuracy" in capsys.readouterr().out
+    assert run("train", "--resume", "m.npz", "--report", "rest.json", "--verify", "--save", "end.npz") == 0
+    whole, rest = (json.loads(Path(name).read_text()) for name in ("whole.json", "rest.json"))
+    for key in ("state_sha256", "signature", "rng", "flips", "errors", "batches", "test_accuracy", "config"):
+        assert rest[key] == whole[key]
+    assert rest["history"][1:] == whole["history"][2:]
+    capsys.readouterr()
+    assert run("infer", "--model", "end.npz") == 0
+    assert capsys.readouterr().out == f"samples: 360\naccuracy: {whole['test_accuracy']:.2%}\n"
+    assert run("verify", "--device", "golden", *flags, "--limit-batches", "300") == 0
+    assert "golden equals golden in every bit after each of 2 steps of 256 samples" in capsys.readouterr().out
+
+
+def test_made_up_data_is_made_again_for_a_saved_network(capsys):
+    data = "prototypes:bits=60,classes=3,flip=0.1,train=300,test=50,seed=9"
+    assert run("train", "--rule", "lbe", "--dataset", data, "--layers", "60,32", "--save", "m.npz") == 0
+    accuracy = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("test accuracy: "))
+    assert run("infer", "--model", "m.npz") == 0
+    assert capsys.readouterr().out == f"samples: 50\n{accuracy.removeprefix('test ')}\n"
+
+
+def test_a_file_says_what_flags_say():
+    config = VECTORS["gft_memoryless_binary"]["config"]
+    lines = [
+        f"{key} = {json.dumps('none' if value is None else value)}" for key, value in config.items() if key != "epochs"
+    ]
+    Path("f.toml").write_text("\n".join([*lines, "epochs = 7", "limit-batches = 3", 'report = "r.json"']))
+    assert run("train", "--config", "f.toml", "--epochs", "20") == 0
+    expected = VECTORS["gft_memoryless_binary"]["after_batches"]["3"]
+    report = json.loads(Path("r.json").read_text())
+    assert {key: report[key] for key in expected} == expected
+
+
+def test_every_file_asked_for_is_written_and_no_other(capsys):
+    assert run("train", *SMALL, "--report", "r.json", "--plot", "p.png", "--save", "m.npz", "--verify") == 0
+    assert sorted(os.listdir()) == ["m.npz", "p.png", "r.json"]
+    output = capsys.readouterr()
+    report = json.loads(Path("r.json").read_text())
+    assert f"state SHA-256: {report['state_sha256']}" in output.out
+    assert "equal to golden: every bit after each of 28 batches" in output.out
+    assert "batch 28 of 28: accuracy" in output.out
+    assert output.err == ""
+
+
+def test_a_saved_run_is_resumed_to_the_same_end():
+    assert run("train", *SMALL, "--report", "whole.json") == 0
+    assert run("train", *SMALL, "--limit-batches", "11", "--save", "m.npz") == 0
+    assert run("train", "--resume", "m.npz", "--report", "rest.json", "--verify") == 0
+    whole, rest = (json.loads(Path(name).read_text()) for name in ("whole.json", "rest.json"))
+    for key in ("state_sha256", "signature", "rng", "flips", "errors", "batches", "test_accuracy", "config"):
+        assert rest[key] == whole[key]
+    assert rest["history"] == whole["history"][11:]
+
+
+def test_a_saved_network_predicts(capsys):
+    assert run("train", *SMALL, "--save", "m.npz", "--report", "r.json") == 0
+    capsys.readouterr()
+    assert run("infer", "--model", "m.npz", "--predictions", "p.csv") == 0
+    accuracy = json.loads(Path("r.json").read_text())["test_accuracy"]
+    assert capsys.readouterr().out == f"samples: 360\naccuracy: {accuracy:.2%}\n"
+    assert len(Path("p.csv").read_text().splitlines()) == 360
+
+
+def test_own_data_is_learned_and_predicted(capsys):
+    generator = np.random.default_rng(1)
+    values = generator.normal(size=(300, 4))
+    table = np.column_stack([values, (values[:, 0] > 0) + (values[:, 1] > 0)])
+    np.savetxt("own.csv", table, delimiter=",", header="a,b,c,d,class", comments="")
+    np.savetxt("new.csv", values[:50], delimiter=",")
+    assert run("train", "--dataset", "own.csv", "--save", "m.npz", "--report", "r.json") == 0
+    assert json.loads(Path("r.json").read_text())["test_accuracy"] == 53 / 60
+    assert run("infer", "--model", "m.npz", "--dataset", "new.csv", "--predictions", "p.csv") == 0
+    predicted = np.loadtxt("p.csv")
+    assert np.count_nonzero(predicted == table[:50, -1]) == 46
+    assert capsys.readouterr().out.endswith("samples: 50\n")
+
+
+def test_verify_says_how_many_batches_were_equal(capsys):
+    assert run("verify", "--device", "golden", *SMALL, "--limit-batches", "3") == 0
+    assert "golden equals golden in every bit after each of 3 batches" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [("verify",), ("train", "--verify", "--report", "r.json")])
+def test_a_difference_is_one_line_and_exit_code_1(capsys, monkeypatch, command):
+    class Broken(GoldenDevice):
+        def end_batch(self, k):
+            super().end_batch(k)
+            if self.trainer.batches == 2:
+                self.trainer.state.counters[1][4, 2] += 1
+
+    monkeypatch.setattr(devices, "open_device", lambda name, config, *rest: Broken(config))
+    assert run(*command, "--device", "golden", *SMALL) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("popflip: batch 2: layer 1, row 4, word 0, synapse 2: counter is ")
+    assert error.count("\n") == 1
+    assert os.listdir() == []
+
+
+def test_info_lists_what_can_be_named(capsys):
+    assert run("info") == 0
+    output = capsys.readouterr().out
+    for name in (*PRESETS, "golden", "sim", "mnist"):
+        assert f"  {name}" in output
+
+
+def test_verilog_is_written_whole(capsys):
+    small = ("--layers", "20,4,3", "--rows", "2", "--synapses", "8")
+    assert run("verilog", *small, "--output", "chip.v") == 0
+    assert os.listdir() == ["chip.v"]
+    text = Path("chip.v").read_text()
+    assert "module popflip(" in text
+    capsys.readouterr()
+    assert run("verilog", *small, "--output", "-") == 0
+    assert capsys.readouterr().out == text
+
+
+# Help -----------------------------------------------------------------------------------------------------------------
+
+
+def test_help_names_every_command_and_flag(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert run("--help") == 0
+    output = capsys.readouterr().out
+    for command in ("train", "infer", "verify", "build", "verilog", "info"):
+        assert f" {command} " in output
+    assert run("train", "--help") == 0
+    output = capsys.readouterr().out
+    for name in SETTINGS:
+        assert f"{flag(name)} " in output
+
+
+def test_help_is_quick():
+    """Nothing heavy may be imported to print help."""
+    script = (
+        "import sys; from popflip.cli.main import run_command; run_command(['train', '--help']); print(*sys.modules)"
+    )
+    modules = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"numpy", "sklearn", "matplotlib", "amaranth"} & set(modules)
+
+
+def test_every_setting_of_a_run_is_a_flag_of_train():
+    assert {*RUN, "verify", "report", "plot", "save", "resume"} == set(SETTINGS)
+
+
+# Bad input ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--dataset", "none.csv"], "none.csv: no such file or directory"),
+        (
+            ["train", *SMALL, "--replay"],
+            "--replay: the data set has 1437 training samples, the device's store does not exist",
+        ),
+        (["train", "--device", "sim", "--store", "1437"], "store: 1437 is not a power of two from 1 to 65536"),
+        (["train", "--layers", "255,64,10"], "layers: 255 inputs, but digits has 64 values × 4 thresholds = 256 bits"),
+        (["train", "--layers", "256,64,9"], "layers: 9 classes (0 … 8), but digits has class 9"),
+        (["train", "--k0", "1,2,3"], "k0: 3 given, expected 2 (one per layer)"),
+        (["train", "--batch", "x"], "--batch: 'x' is not a whole number"),
+        (["train", "--batch", "99999"], "batch: 99999 samples a batch, but 20 epochs of 1437 have only 28740"),
+        (
+            ["train", "--rule", "lbe", "--batch", "9"],
+            "--batch: is for rule gft, and this run learns by lbe; leave it out",
+        ),
+        (["train", "--group", "9"], "--group: is for rule lbe, and this run learns by gft; leave it out"),
+        (["train", "--margin", "1,2"], "margin: 2 given, expected 1 (rule gft has one)"),
+        (["train", "--dataset", "prototypes:x=1"], "dataset prototypes: 'x' is not one of classes, bits, flip, train"),
+        (["train", "--preset", "nope"], "--preset: 'nope' is not one of digits"),
+        (["train", "--config", "none.toml"], "--config none.toml: no such file or directory"),
+        (["train", "--device", "goldn"], "--device goldn: not golden, sim, nor a serial port"),
+        (["train", "--device", "/dev/nope"], "/dev/nope: "),
+        (["train", "--rows", "3"], "rows: 3 is not a power of two from 1 to 1024"),
+        (["train", "--report", "no/r.json"], "--report no/r.json: there is no folder no"),
+        (["train", "--plot", "."], "--plot .: is a folder, not a file"),
+        (["train", "--waves", "w.vcd"], "--waves: only the simulated chip has signals to record, golden does not"),
+        (["train", "--resume", "none.npz"], "none.npz: no such file or directory"),
+        (["infer", "--model", "none.npz"], "none.npz: no such file or directory"),
+        (["infer"], "Missing option '--model'"),
+        (["train", "--nonsense", "1"], "No such option"),
+        (["train", "extra"], "Got unexpected extra argument"),
+        (["nonsense"], "No such command 'nonsense'"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(capsys, arguments, message):
+    assert refused(capsys, *arguments).startswith(message)
+
+
+def test_outputs_are_checked_before_training(capsys):
+    assert refused(capsys, "train", "--epochs", "1000000", "--save", "no/m.npz").startswith("--save no/m.npz: ")
+
+
+def test_no_memory_is_one_line(capsys, monkeypatch):
+    def full(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(devices, "open_device", full)
+    assert refused(capsys, "train", *SMALL) == "not enough memory for a network or data set of this size"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("flags", "place", "last"),
+    [(SMALL, "batch", 1_437_000), (("--rule", "lbe", "--layers", "256,12"), "sample", 143_700_000)],
+    ids=["gft", "lbe"],
+)
+def test_ctrl_c_is_one_line_and_leaves_nothing_behind(tmp_path, flags, place, last, number):
+    command = [sys.executable, "-c", "from popflip.cli.main import main; main()"]
+    options = ["train", *flags, "--epochs", "100000", "--report", "r.json", "--save", "m.npz"]
+    with subprocess.Popen(
+        [*command, *options], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        process.stdout.readline()  # the first of few lines: training is on its way
+        process.send_signal(number)
+        _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert error.startswith(f"popflip: interrupted after {place} ")
+    assert error.endswith(f" of {last}; nothing was written\n")
+    assert error.count("\n") == 1
+    assert os.listdir(tmp_path) == []

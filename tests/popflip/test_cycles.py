@@ -1,0 +1,127 @@
+"""Cycles from golden's work, against the counters of the simulated chip."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+
+from popflip.cli.options import Settings
+from popflip.devices.base import open_device
+from popflip.estimation.cycles import of_work, sent_bytes
+from popflip.estimation.workload import WIDTHS, Work, fullest_bank, listed, of_run
+from popflip.experiment import Experiment, prepare
+from popflip.golden.config import Config, Precision
+from popflip.hw.config import ChipConfig
+from popflip.sim.cxxrtl import compile as cxxrtl
+from popflip.training import train
+
+BATCHES = 3
+CHIPS = [
+    pytest.param({}, {"rows": 4, "synapses": 32}, id="as wide as a mask"),
+    pytest.param({}, {"rows": 2, "synapses": 8}, id="small"),
+    pytest.param({"flip_p256": 100}, {"rows": 2, "synapses": 8}, id="small, masks of several draws"),
+    pytest.param({"flip_p256": 36}, {"rows": 8, "synapses": 64, "learn_rows": 2}, id="words of several masks"),
+    pytest.param({"layers": (256, 40, 24, 10)}, {"rows": 4, "synapses": 8, "learn_rows": 2}, id="three layers, banks"),
+    pytest.param({"precision": "binary", "mmax": 9}, {"rows": 8, "synapses": 16, "learn_rows": 4}, id="banks"),
+    pytest.param({}, {"rows": 32, "synapses": 16, "learn_rows": 4}, id="folded"),
+    pytest.param({"precision": "binary"}, {"rows": 4, "synapses": 8, "compact": True}, id="compact"),
+]
+
+
+@pytest.mark.parametrize(("settings", "array"), CHIPS)
+def test_cycles_are_those_of_the_chip(settings, array):
+    """To the last one, but for the total, which holds waiting too: a tenth at most."""
+    compare(prepare(Settings(preset="digits", **settings)), array)
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_cycles_are_those_of_the_chip_where_samples_take_longest_to_come(every):
+    """As they are, or packed, since bytes of inputs are 0 but for every other one. Nothing is learned."""
+    experiment = prepare(Settings(preset="digits", margin=(-999,), batch=4096))
+    x = experiment.x_train * (np.arange(256) // 8 % every == 0)
+    compare(replace(experiment, x_train=x.astype(np.uint8)), {"rows": 64, "synapses": 32})
+
+
+def compare(experiment: Experiment, array: dict[str, Any]) -> None:
+    """The cycle model with a chip whose array and geometry are ``array``."""
+    try:
+        cxxrtl.compiler()
+    except cxxrtl.SimulatorError as missing:
+        pytest.skip(str(missing))
+    work = of_run(experiment, BATCHES)
+    with open_device("sim", experiment.config, **array) as device:
+        device.reset()
+        counted = train(device, experiment.learned, experiment.y_train, BATCHES).cycles
+    others = {name: value for name, value in array.items() if name not in ("rows", "synapses")}
+    cycles = of_work(ChipConfig.of(experiment.config, array["rows"], array["synapses"], **others), work)
+    assert counted is not None
+    for name in ("forward_busy", "learn_busy", "select", "flip"):
+        assert (name, getattr(cycles, name)) == (name, counted[name])
+    assert 0.9 * counted["total"] < cycles.total < 1.1 * counted["total"]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_words_with_a_one_are_listed(width):
+    x = np.random.default_rng(1).integers(0, 9, (20, 70)) == 0
+    brute = [len({place // width for place in [*np.flatnonzero(row), 70]}) for row in x]
+    assert listed(x.astype(np.uint8), width).tolist() == brute
+
+
+def test_the_fullest_bank():
+    learns = np.array([[1, 0, 0, 1, 1, 0, 0], [0] * 7, [1] * 7], bool)
+    assert fullest_bank(learns, 1).tolist() == [3, 0, 7]
+    assert fullest_bank(learns, 2).tolist() == [2, 0, 4]
+    assert fullest_bank(learns, 4).tolist() == [2, 0, 2]
+    assert fullest_bank(learns, 8).tolist() == [1, 0, 1]
+
+
+def test_a_part_of_the_work_is_of_whole_batches():
+    experiment = prepare(Settings(preset="digits", limit_batches=None))
+    work = of_run(experiment, 9)
+    part = work.part(3)
+    size = work.config.batch
+    assert part.samples == 3 * size
+    assert [each is work.batches[batch] for each, batch in zip(part.batches, (1, 4, 7), strict=True)] == [True] * 3
+    starts = [0, *np.cumsum(work.taught)]
+    for place, batch in enumerate((1, 4, 7)):
+        mine, whole = slice(place * size, (place + 1) * size), slice(batch * size, (batch + 1) * size)
+        assert part.words[16][mine].tolist() == work.words[16][whole].tolist()
+        assert part.packed[mine].tolist() == work.packed[whole].tolist()
+        assert part.taught[mine].tolist() == work.taught[whole].tolist()
+    taken = [slice(starts[batch * size], starts[(batch + 1) * size]) for batch in (1, 4, 7)]
+    assert part.first[4].tolist() == [rows for each in taken for rows in work.first[4][each].tolist()]
+    assert part.above.tolist() == [rows for each in taken for rows in work.above[each].tolist()]
+    assert work.part(9) is work
+
+
+def test_samples_are_sent_in_the_shorter_form():
+    config = Config((160, 8, 4), precision=Precision.BINARY, k0=(3, 1), window=(4,), batch=5)
+    packed = np.array([1, 18, 19, 20, 23])
+    assert sent_bytes(ChipConfig.of(config, 2, 8), packed).tolist() == [21] * 5
+    assert sent_bytes(ChipConfig.of(config, 2, 16), packed).tolist() == [3, 20, 21, 21, 21]
+
+
+def test_more_rows_at_once_are_never_slower():
+    work = synthetic()
+    chips = [ChipConfig.of(work.config, rows, 8) for rows in (1, 2, 4, 8, 16)]
+    cycles = [of_work(chip, work).forward_busy for chip in chips]
+    assert all(more >= fewer for more, fewer in pairwise(cycles))
+
+
+def synthetic() -> Work:
+    """Ten samples of a small net that teaches with each second one."""
+    config = Config((64, 32, 4), precision=Precision.BINARY, k0=(3, 1), window=(4,), batch=5)
+    taught = np.arange(10) % 2 == 0
+    return Work(
+        config=config,
+        words={width: np.full(10, 64 // width + 1) for width in WIDTHS},
+        packed=np.full(10, 9),
+        taught=taught,
+        first={banks: np.full(5, -(-20 // banks)) for banks in (1, 2, 4, 8)},
+        above=np.full((5, 1), 2),
+        batches=[],
+    )

@@ -1,0 +1,116 @@
+"""The report's keys and values, the table made from them, and the plot."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from popflip import report as reports
+from popflip.devices.base import Status
+from popflip.experiment import Experiment
+from popflip.golden.config import PRESETS
+from popflip.replay import LinkSpeed, bounds
+from popflip.training import Run, StepResult
+
+CYCLES = {
+    "total": 51_200,
+    "forward_busy": 40_000,
+    "learn_busy": 20_000,
+    "forward_stall": 100,
+    "learn_stall": 200,
+    "select": 3_000,
+    "flip": 4_000,
+}
+EXPERIMENT = Experiment(
+    dataset="digits",
+    thresholds=np.array([3, 6, 9, 12]),
+    test_split=None,
+    config=PRESETS["digits"].config,
+    x_train=np.zeros((1437, 256), np.uint8),
+    y_train=np.zeros(1437, np.int64),
+    x_test=np.zeros((360, 256), np.uint8),
+    y_test=np.zeros(360, np.int64),
+)
+RUN = Run(
+    history=(StepResult(1, 0.25, 200, (70, 18)), StepResult(2, 0.5, 100, (60, 9))),
+    samples=512,
+    seconds=1.5,
+    cycles=CYCLES,
+    verified=2,
+)
+STATUS = Status(samples=512, batches=2, errors=300, correct=192, signature=0xBEEF, rng=0x1, flips=(130, 27))
+
+
+def report(run: Run = RUN) -> dict:
+    return reports.build(EXPERIMENT, "sim", run, STATUS, "ab" * 32, 0.875)
+
+
+def test_report_has_the_promised_keys_and_values(tmp_path):
+    reports.write(tmp_path / "r.json", report())
+    read = json.loads((tmp_path / "r.json").read_text())
+    promised = {
+        "test_accuracy": 0.875,
+        "state_sha256": "ab" * 32,
+        "signature": "0000beef",
+        "rng": "00000001",
+        "flips": [130, 27],
+        "errors": 300,
+        "batches": 2,
+        "cycles": CYCLES,
+        "cycles_per_sample": 100.0,
+        "wall_seconds": 1.5,
+    }
+    assert {key: read[key] for key in promised} == promised
+    assert read["history"][1] == {"batch": 2, "accuracy": 0.5, "errors": 100, "flips": [60, 9]}
+    assert read["dataset"]["thresholds"] == [3, 6, 9, 12]
+    assert read["config"]["layers"] == [256, 64, 10]
+    assert read["config"]["precision"] == "ternary"
+
+
+def test_a_device_without_a_clock_reports_no_cycles():
+    assert not {"cycles", "cycles_per_sample"} & set(report(replace(RUN, cycles=None)))
+
+
+def test_what_bounds_a_run_on_a_board_is_told():
+    link = LinkSpeed(12_000_000, 1_000_000, 25.0, 0.625)
+    told = reports.build(EXPERIMENT, "/dev/ttyUSB1", replace(RUN, replayed=True), STATUS, "ab" * 32, 0.875, link)
+    assert told["board"] == bounds(link, CYCLES, 512, True)
+    rows = dict(reports.rows(told))
+    assert rows["board"] == "chip-bound at 120,000 samples/s with replay, without it link-bound at up to 4,000"
+    assert rows["training samples"] == "sent once, then their numbers"
+    assert "board" not in report()
+    assert not {"board", "training samples"} & set(dict(reports.rows(report())))
+
+
+def test_table_shows_results_and_shares_of_cycles():
+    rows = dict(reports.rows(report()))
+    assert rows["test accuracy"] == "87.50%"
+    assert rows["batches"] == "2 of 256 samples"
+    assert rows["cycles a sample"] == "100.0"
+    assert rows["  forward busy"] == "40000 (78.1%)"
+    assert rows["equal to golden"] == "every bit after each of 2 batches"
+    assert "equal to golden" not in dict(reports.rows(report(replace(RUN, verified=0))))
+
+
+@pytest.mark.parametrize("history", [RUN.history, ()])
+def test_plot_is_a_png(tmp_path, history):
+    reports.plot(tmp_path / "p.png", history, EXPERIMENT.config, 0.875)
+    assert (tmp_path / "p.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_lbe_has_the_same_keys_and_steps_instead_of_batches(tmp_path):
+    config = PRESETS["digits-lbe"].config
+    run = replace(RUN, history=(StepResult(256, 0.25, 200, (70,)), StepResult(300, 0.5, 9, (60,))), samples=300)
+    status = replace(STATUS, samples=300, batches=300, flips=(130,))
+    lbe = reports.build(replace(EXPERIMENT, config=config), "sim", run, status, "ab" * 32, 0.875)
+    assert lbe.keys() == report().keys()
+    assert (lbe["config"]["rule"], lbe["config"]["precision"], lbe["config"]["batch"]) == ("lbe", "binary", 1)
+    rows = dict(reports.rows(lbe))
+    assert "batches" not in rows
+    assert rows["samples that taught"] == "300 of 300"
+    assert rows["equal to golden"] == "every bit after each of 2 steps of 256 samples"
+    reports.plot(tmp_path / "p.png", run.history, config, 0.875)
+    assert (tmp_path / "p.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"

@@ -1,0 +1,62 @@
+"""Logic and memory before synthesis, against what the tools counted."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from paths import BENCH
+
+from popflip import constraints
+from popflip.estimation.resources import DEVICES, ECP5, ICE40, Block, block_rams, cells, device
+from popflip.golden.config import ConfigError, Precision, Rule
+from popflip.hw.config import ChipConfig
+
+FAMILIES = {"ice40": (ICE40, 512), "ecp5": (ECP5, 2048)}
+MEASURED = json.loads((BENCH / "syntheses.json").read_text())
+
+
+@pytest.mark.parametrize("row", MEASURED, ids=lambda row: f"{row['family']} {row['layers']} {row['rows']}")
+def test_near_what_the_tools_count(row):
+    precision, rule = Precision(row["precision"]), Rule(row["rule"])
+    chip = ChipConfig(
+        tuple(row["layers"]), precision, row["mmax"], 1, row["rows"], row["synapses"], row["slots"], rule, 10,
+        learn_rows=row["learn_rows"], compact=row.get("compact", False),
+    )  # fmt: skip
+    family, buffer = FAMILIES[row["family"]]
+    assert abs(block_rams(chip, buffer, family) - row["block_rams"]) <= row["block_rams"] / 10
+    if rule == Rule.GFT:
+        assert abs(cells(chip, family) - row["cells"]) <= row["cells"] / 25
+
+
+@pytest.mark.parametrize(
+    ("family", "block", "needed"),
+    [
+        (ICE40, Block("", 16, 256), 1),
+        (ICE40, Block("", 17, 256), 2),
+        (ICE40, Block("", 16, 257), 2),
+        (ICE40, Block("", 8, 512), 1),
+        (ICE40, Block("", 8, 512, readers=2), 2),
+        (ICE40, Block("", 64, 12842), 204),
+        (ECP5, Block("", 256, 606), 15),
+        (ECP5, Block("", 64, 409), 2),
+        (ECP5, Block("", 37, 128, readers=2), 4),
+        (ECP5, Block("", 32, 32), 0),
+        (ECP5, Block("", 32, 32, pieces=2), 1),
+        (ECP5, Block("", 10, 512), 1),
+    ],
+)
+def test_memories_in_block_ram(family, block, needed):
+    assert family.block_ram.needed(block) == needed
+
+
+def test_every_board_has_a_device_that_is_known():
+    assert {name: device(board) in DEVICES.values() for name, board in constraints.boards().items()} == dict.fromkeys(
+        constraints.boards(), True
+    )
+
+
+def test_an_unknown_device_is_one_line(monkeypatch):
+    monkeypatch.setattr("popflip.estimation.resources.DEVICES", {"A": ICE40, "B": ECP5})
+    with pytest.raises(ConfigError, match=r"^--board: no numbers for its iCE40UP5K; there are some for A, B$"):
+        device(constraints.board("icebreaker"))

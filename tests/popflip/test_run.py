@@ -1,0 +1,321 @@
+"""Training and verification loops: order, schedule, history, cycles, and a difference named by its first place."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from popflip.devices.base import GoldenDevice, Status
+from popflip.errors import Difference, Interrupted
+from popflip.golden.config import AnyConfig, Config, ConfigError, LbeConfig
+from popflip.training import accuracy, same_predictions, sample_order, steps, train
+
+CONFIG = Config((40, 9, 4), k0=(30, 9), window=(3,), margin=5, batch=16, epochs=3, seed=5)
+
+
+def data(samples: int = 50, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    x = generator.integers(0, 2, (samples, CONFIG.inputs), np.uint8)
+    return x, x[:, :2] @ np.array([1, 2])
+
+
+def fresh(config: AnyConfig = CONFIG, kind: type[GoldenDevice] = GoldenDevice) -> GoldenDevice:
+    device = kind(config)
+    device.reset()
+    return device
+
+
+@pytest.mark.parametrize("batch", [1, 7, 16, 50, 120])
+def test_sample_order_is_cut_from_the_epochs_in_a_row(batch):
+    generator = np.random.Generator(np.random.PCG64(5))
+    whole = np.concatenate([generator.permutation(50) for _ in range(3)])
+    batches = list(sample_order(50, replace(CONFIG, batch=batch)))
+    assert len(batches) == 150 // batch
+    assert np.concatenate(batches).tolist() == whole[: 150 // batch * batch].tolist()
+
+
+def test_training_follows_order_and_schedule():
+    x, y = data()
+    device, golden = fresh(), fresh()
+    run = train(device, x, y)
+    for index, samples in enumerate(sample_order(50, CONFIG)):
+        golden.train(x[samples], y[samples])
+        golden.end_batch(tuple(-(-k * (9 - index) // 9) for k in CONFIG.k0))
+    assert device.state().sha256() == golden.state().sha256()
+    assert device.status() == golden.status()
+    assert run.samples == 9 * 16
+    assert [result.batch for result in run.history] == list(range(1, 10))
+    assert sum(result.errors for result in run.history) == device.status().errors
+    assert tuple(np.sum([result.flips for result in run.history], axis=0)) == device.status().flips
+
+
+def test_a_limit_keeps_the_schedule_of_the_full_run():
+    x, y = data()
+    whole, part = fresh(), fresh()
+    train(part, x, y, limit=4)
+    states = []
+    train(whole, x, y, on_step=lambda result: states.append(whole.state().sha256()))
+    assert part.state().sha256() == states[3]
+
+
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does():
+    x, y = data()
+    whole, first, second = fresh(), fresh(), fresh(replace(CONFIG))
+    train(whole, x, y)
+    train(first, x, y, limit=5)
+    second.load(first.state(), first.status())
+    run = train(second, x, y)
+    assert [result.batch for result in run.history] == [6, 7, 8, 9]
+    assert second.state().sha256() == whole.state().sha256()
+    assert second.status() == whole.status()
+
+
+def test_no_batch_is_trained_with_limit_zero():
+    x, y = data()
+    run = train(fresh(), x, y, limit=0)
+    assert (run.history, run.samples, run.cycles) == ((), 0, None)
+
+
+def test_data_that_does_not_fill_a_batch_is_refused():
+    x, y = data(5)
+    with pytest.raises(ConfigError, match=r"^batch: 16 samples a batch, but 3 epochs of 5 have only 15$"):
+        train(fresh(), x, y)
+
+
+def test_accuracy_is_the_share_that_is_right():
+    assert accuracy(np.array([1, 2, 3, 4]), np.array([1, 2, 3, 0])) == 0.75
+
+
+# Cycles ---------------------------------------------------------------------------------------------------------------
+
+
+class Clocked(GoldenDevice):
+    """100 cycles a batch, 7 a status, 1000 a state: training is what lies between the statuses around a batch."""
+
+    start = 0
+
+    def __init__(self, config: Config):
+        super().__init__(config)
+        self.clock = self.start
+
+    def end_batch(self, k):
+        super().end_batch(k)
+        self.clock += 100
+
+    def state(self):
+        self.clock += 1000
+        return super().state()
+
+    def status(self) -> Status:
+        self.clock += 7
+        return replace(super().status(), cycles={"total": self.clock % 2**32, "select": 0})
+
+
+class AboutToWrap(Clocked):
+    start = 2**32 - 250
+
+
+@pytest.mark.parametrize("kind", [Clocked, AboutToWrap])
+@pytest.mark.parametrize("verified", [False, True])
+def test_cycles_are_those_of_training_alone(kind, verified):
+    x, y = data()
+    run = train(fresh(kind=kind), x, y, golden=fresh() if verified else None)
+    assert run.cycles == {"total": 9 * 107, "select": 0}
+
+
+# Verification ---------------------------------------------------------------------------------------------------------
+
+
+def test_equal_devices_are_verified_in_every_batch():
+    x, y = data()
+    assert train(fresh(), x, y, golden=fresh()).verified == 9
+    assert train(fresh(), x, y).verified == 0
+
+
+def broken(change) -> type[GoldenDevice]:
+    """A golden device in which ``change(trainer)`` happens once, at the end of batch 3."""
+
+    class Broken(GoldenDevice):
+        def end_batch(self, k):
+            super().end_batch(k)
+            if self.trainer.batches == 3:
+                change(self.trainer)
+
+    return Broken
+
+
+def swap_weight(layer: int, row: int, synapse: int):
+    def change(trainer):
+        trainer.state.weights[layer][row, synapse] *= -1
+        trainer.state.weights[layer][row, synapse] += trainer.state.weights[layer][row, synapse] == 0
+
+    return change
+
+
+def add_to_counter(layer: int, row: int, synapse: int):
+    def change(trainer):
+        trainer.state.counters[layer][row, synapse] += 1
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        (swap_weight(0, 0, 0), "layer 0, row 0, word 0, synapse 0: weight"),
+        (swap_weight(0, 8, 40), "layer 0, row 8, word 1, synapse 40: weight"),
+        (swap_weight(1, 3, 9), "layer 1, row 3, word 0, synapse 9: weight"),
+        (add_to_counter(0, 5, 32), "layer 0, row 5, word 1, synapse 32: counter"),
+        (add_to_counter(1, 0, 0), "layer 1, row 0, word 0, synapse 0: counter"),
+    ],
+)
+def test_a_wrong_value_is_named_by_its_first_place(change, place):
+    x, y = data()
+    golden = fresh()
+    device = fresh(kind=broken(change))
+    with pytest.raises(Difference) as difference:
+        train(device, x, y, golden=golden)
+    kind, layer, row, synapse = place.split()[-1], *map(int, re.findall(r"(?:layer|row|synapse) (\d+)", place))
+    mine, theirs = (getattr(each.trainer.state, f"{kind}s")[layer][row, synapse] for each in (device, golden))
+    assert mine != theirs
+    assert str(difference.value) == f"batch 3: {place} is {mine}, golden has {theirs}"
+
+
+def test_the_first_of_several_differences_is_named():
+    def change(trainer):
+        for layer, row, synapse in ((1, 0, 0), (0, 7, 3), (0, 2, 39), (0, 2, 33)):
+            add_to_counter(layer, row, synapse)(trainer)
+
+    x, y = data()
+    with pytest.raises(Difference, match=r"^batch 3: layer 0, row 2, word 1, synapse 33: counter is"):
+        train(fresh(kind=broken(change)), x, y, golden=fresh())
+
+
+@pytest.mark.parametrize("name", ["samples", "batches", "errors", "correct", "signature", "rng", "flips"])
+def test_a_wrong_count_is_named_though_the_state_is_equal(name):
+    class Miscounting(GoldenDevice):
+        def status(self) -> Status:
+            status = super().status()
+            if self.trainer.batches < 3:
+                return status
+            value = getattr(status, name)
+            return replace(status, **{name: (value[0], value[1] + 1) if name == "flips" else value ^ 1})
+
+    x, y = data()
+    golden = fresh()
+    with pytest.raises(Difference) as difference:
+        train(fresh(kind=Miscounting), x, y, golden=golden)
+    value = getattr(golden.status(), name)
+    shown = f"{value:08x}" if name in ("signature", "rng") else value
+    assert re.match(rf"^batch 3: {name} is .*, golden has {re.escape(str(shown))}; ", str(difference.value))
+
+
+def test_a_wrong_start_is_found_before_training():
+    device = fresh()
+    swap_weight(0, 0, 1)(device.trainer)
+    x, y = data()
+    with pytest.raises(Difference, match=r"^batch 0: layer 0, row 0, word 0, synapse 1: weight is"):
+        train(device, x, y, golden=fresh())
+
+
+def test_a_wrong_prediction_is_named():
+    same_predictions(np.array([1, 2]), np.array([1, 2]))
+    with pytest.raises(Difference, match=r"^test sample 1: predicted 2, golden predicts 3$"):
+        same_predictions(np.array([1, 2, 0]), np.array([1, 3, 1]))
+
+
+def test_an_interrupted_run_says_how_far_it_came():
+    def stop(result):
+        if result.batch == 4:
+            raise KeyboardInterrupt
+
+    x, y = data()
+    with pytest.raises(Interrupted, match=r"^interrupted after batch 4 of 9; nothing was written$"):
+        train(fresh(), x, y, on_step=stop)
+
+
+# LBE: steps of samples ------------------------------------------------------------------------------------------------
+
+LBE = LbeConfig((40, 33, 9), 4, group=(8, 3), margin=(6, 2), epochs=14, seed=5)
+
+
+def test_lbe_s_steps_are_256_samples_and_what_is_left():
+    generator = np.random.Generator(np.random.PCG64(5))
+    whole = np.concatenate([generator.permutation(50) for _ in range(14)])
+    order = list(sample_order(50, LBE))
+    assert [len(step) for step in order] == [256, 256, 188]
+    assert np.concatenate(order).tolist() == whole.tolist()
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "expected"),
+    [
+        (0, 700, [(0, 256), (256, 256), (512, 188)]),
+        (0, 300, [(0, 256), (256, 44)]),
+        (300, 700, [(300, 212), (512, 188)]),
+        (300, 310, [(300, 10)]),
+        (256, 512, [(256, 256)]),
+        (700, 700, []),
+        (0, 0, []),
+    ],
+)
+def test_steps_end_at_the_same_samples_wherever_a_run_begins(first, last, expected):
+    whole = np.concatenate(list(sample_order(50, LBE)))
+    parts = list(steps(50, LBE, first, last))
+    assert [(begin, len(part)) for begin, part in parts] == expected
+    assert all(part.tolist() == whole[begin : begin + len(part)].tolist() for begin, part in parts)
+
+
+def test_lbe_learns_sample_by_sample_in_that_order():
+    x, y = data()
+    device, golden = fresh(LBE), fresh(LBE)
+    run = train(device, x, y, golden=fresh(LBE))
+    for sample in np.concatenate(list(sample_order(50, LBE))):
+        golden.train(x[sample : sample + 1], y[sample : sample + 1])
+    assert device.state().sha256() == golden.state().sha256()
+    assert device.status() == golden.status()
+    assert (run.samples, run.verified) == (700, 3)
+    assert [result.batch for result in run.history] == [256, 512, 700]
+    assert sum(result.errors for result in run.history) == device.status().errors
+    assert tuple(np.sum([result.flips for result in run.history], axis=0)) == device.status().flips
+    assert (
+        round(sum(r.accuracy * n for r, n in zip(run.history, (256, 256, 188), strict=True))) == device.status().correct
+    )
+
+
+def test_a_resumed_lbe_run_ends_where_an_uninterrupted_one_does():
+    x, y = data()
+    whole, first, second = fresh(LBE), fresh(LBE), fresh(LBE)
+    history = train(whole, x, y).history
+    train(first, x, y, limit=300)
+    second.load(first.state(), first.status())
+    run = train(second, x, y)
+    assert second.state().sha256() == whole.state().sha256()
+    assert second.status() == whole.status()
+    assert [result.batch for result in run.history] == [512, 700]
+    assert run.history[-1] == history[-1]
+
+
+def test_a_difference_under_lbe_is_named_by_its_sample():
+    class Broken(GoldenDevice):
+        def end_batch(self, k):
+            super().end_batch(k)
+            if self.trainer.samples == 512:
+                self.trainer.state.counters[1][3, 32] ^= 1
+
+    x, y = data()
+    with pytest.raises(Difference, match=r"^sample 512: layer 1, row 3, word 1, synapse 32: counter is "):
+        train(fresh(LBE, Broken), x, y, golden=fresh(LBE))
+
+
+def test_an_interrupted_lbe_run_says_how_many_samples_it_learned():
+    def stop(result):
+        if result.batch == 512:
+            raise KeyboardInterrupt
+
+    x, y = data()
+    with pytest.raises(Interrupted, match=r"^interrupted after sample 512 of 700; nothing was written$"):
+        train(fresh(LBE), x, y, on_step=stop)

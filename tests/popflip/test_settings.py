@@ -1,0 +1,122 @@
+"""Settings: flags and files go through one parser, flags win, and what is wrong is named by its flag or key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from popflip.cli.options import Settings, parse
+from popflip.golden.config import ConfigError
+
+
+def test_flags_are_parsed():
+    settings = parse(
+        {
+            "layers": "256,64,10",
+            "k0": "164, 26",
+            "window": "",
+            "thresholds": "0.5,3",
+            "shift": "none",
+            "margin": "-3",
+            "group": "32, 8",
+            "reinforce_p256": "0",
+            "test_split": "0.25",
+            "verify": False,
+            "report": "r.json",
+            "batch": None,
+        }
+    )
+    assert settings == Settings(
+        layers=(256, 64, 10),
+        k0=(164, 26),
+        window=(),
+        thresholds=(0.5, 3),
+        shift="none",
+        margin=(-3,),
+        group=(32, 8),
+        reinforce_p256=0,
+        test_split=0.25,
+        verify=False,
+        report=Path("r.json"),
+    )
+
+
+def test_a_file_has_the_flags_names_as_keys_and_flags_win(tmp_path):
+    path = tmp_path / "f.toml"
+    path.write_text(
+        'preset = "digits"\nlayers = [256, 32, 10]\nk0 = "90,20"\nwindow = 5\nshift = "none"\n'
+        'flip-p256 = 64\nlimit_batches = 3\nthresholds = [1, 2.5]\nverify = true\nseed = 4\nsave = "m.npz"\n'
+    )
+    assert parse({"seed": "9", "k0": None}, path) == Settings(
+        preset="digits",
+        layers=(256, 32, 10),
+        k0=(90, 20),
+        window=(5,),
+        shift="none",
+        flip_p256=64,
+        limit_batches=3,
+        thresholds=(1, 2.5),
+        verify=True,
+        seed=9,
+        save=Path("m.npz"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("batch", "many", "--batch: 'many' is not a whole number"),
+        ("batch", "1.5", "--batch: '1.5' is not a whole number"),
+        ("layers", "256,,10", "--layers: '' is not a whole number"),
+        ("thresholds", "3,x", "--thresholds: 'x' is not a number"),
+        ("thresholds", "nan", "--thresholds: 'nan' is not a number"),
+        ("shift", "None", "--shift: 'None' is not a whole number"),
+        ("flip_p256", "half", "--flip-p256: 'half' is not a whole number"),
+        ("margin", "16,", "--margin: '' is not a whole number"),
+        ("group", "all", "--group: 'all' is not a whole number"),
+        ("limit_batches", "-1", "--limit-batches: -1 is less than 0"),
+        ("baud", "0", "--baud: 0 is less than 1"),
+        ("test_split", "1", "--test-split: 1 is not between 0 and 1"),
+        ("device", "", "--device: '' is not a name"),
+    ],
+)
+def test_a_bad_flag_is_named(name, value, message):
+    with pytest.raises(ConfigError) as error:
+        parse({name: value})
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("layrs = [1]", "there is no key 'layrs'; did you mean layers?"),
+        ("zzz = 1", "there is no key 'zzz'; keys are those of popflip train --help"),
+        ("layers = [1, 2.5]", "layers: 2.5 is not a whole number"),
+        ("batch = true", "batch: True is not a whole number"),
+        ("verify = 1", "verify: 1 is not true or false"),
+        ("dataset = 3", "dataset: 3 is not a name"),
+        ("[train]\nbatch = 1", "there is no key 'train'; keys are those of popflip train --help"),
+    ],
+)
+def test_a_bad_key_is_named(tmp_path, text, message):
+    path = tmp_path / "f.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        parse({}, path)
+    assert str(error.value) == f"--config {path}: {message}"
+
+
+@pytest.mark.parametrize("content", [b"layers = ", b"\xff\xfe"])
+def test_a_file_that_is_not_toml_is_refused(tmp_path, content):
+    path = tmp_path / "f.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError) as error:
+        parse({}, path)
+    assert str(error.value).startswith(f"--config {path}: not TOML: ")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError) as error:
+        parse({}, tmp_path / "f.toml")
+    assert str(error.value) == f"--config {tmp_path / 'f.toml'}: no such file or directory"

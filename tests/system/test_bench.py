@@ -1,0 +1,254 @@
+"""What the measurements conclude from counts, on counts made up."""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from amaranth.sim import Simulator
+from paths import BENCH
+
+from popflip import constraints
+from popflip.cli.options import Settings
+from popflip.data.datasets import load
+from popflip.devices.base import GoldenDevice
+from popflip.experiment import prepare
+from popflip.training import accuracy, train
+
+
+def script(name: str) -> ModuleType:
+    """``bench/{name}.py``, which is a script of no package."""
+    spec = importlib.util.spec_from_file_location(name, BENCH / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where its dataclass looks for it
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def utilisation() -> ModuleType:
+    return script("utilisation")
+
+
+@pytest.fixture(scope="module")
+def software() -> ModuleType:
+    return script("software")
+
+
+def measured(module: ModuleType, forward: int, learn: int):
+    """10 samples of 8 bytes in 1000 steady cycles, after 40 of filling, and 200 at the end of batches."""
+    cycles = {"total": 1240, "forward_busy": forward, "learn_busy": learn, "forward_stall": 5, "learn_stall": 4}
+    return module.Measurement(2, 16, 10, 8, {**cycles, "select": 150, "flip": 50}, 40, 0.001)
+
+
+@pytest.mark.parametrize(
+    ("forward", "learn", "bottleneck", "missed"),
+    [
+        (850, 191, "forward", []),
+        (849, 500, "forward", ["2×16: MAC array busy in 84.9% of the steady cycles, goal 85%"]),
+        (500, 849, "learn", []),
+        (850, 190, "forward", ["2×16: forward and learning do not overlap"]),
+        (79, 70, "link", ["2×16: forward and learning do not overlap"]),
+    ],
+)
+def test_goals(utilisation, forward, learn, bottleneck, missed):
+    measurement = measured(utilisation, forward, learn)
+    assert (measurement.in_batch, measurement.steady) == (1040, 1000)
+    assert measurement.bottleneck == bottleneck
+    assert measurement.missed() == missed
+
+
+def test_a_row_fits_its_columns(utilisation):
+    row = measured(utilisation, 850, 191).row()
+    widths = [width for _, width in utilisation.COLUMNS]
+    assert len(utilisation.line(row)) == sum(widths) + len(widths) - 1
+    assert row[1:5] == ("10", "1240", "1040", "1000")
+    assert row[11:] == ("124.0", "81.7%", "85.0%", "19.1%", "forward", "1.24")
+
+
+@pytest.mark.parametrize("name", ["golden_speed", "software", "mnist_cycles", "tiles"])
+def test_what_needs_mnist_says_why_it_is_skipped(name):
+    ran = subprocess.run([sys.executable, BENCH / f"{name}.py"], env={}, capture_output=True, text=True, check=True)
+    assert ran.stdout == "skipped: MNIST is needed; say where it is with --data-dir D or POPFLIP_DATA=D, for D/mnist/\n"
+
+
+def test_lbe_measures_what_train_prints(capsys, monkeypatch):
+    """Two counter widths, two seeds of an epoch of digits."""
+    monkeypatch.delenv("POPFLIP_DATA", raising=False)
+    lbe = script("lbe")
+    assert lbe.main(["digits", "mnist", "--bits", "8,6", "--seeds", "2", "--epochs", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "Test accuracy in percent: mean (lowest – highest) of 2 seeds."
+    cells = [cell.strip() for cell in lines[4].strip("|").split("|")]
+    assert cells[:4] == ["digits", "256-128", "group 32, margin 16, n 2", "1"]
+    assert lines[5].startswith("mnist: left out; ")
+    for cell, mmax in zip(cells[4:6], (127, 31), strict=True):
+        right = []
+        for seed in (1, 2):
+            experiment = prepare(Settings(preset="digits-lbe", mmax=mmax, seed=seed, epochs=1))
+            device = GoldenDevice(experiment.config)
+            train(device, experiment.x_train, experiment.y_train)
+            right.append(100 * accuracy(device.infer(experiment.x_test), experiment.y_test))
+        assert cell == f"{sum(right) / 2:.2f} ({min(right):.2f} – {max(right):.2f})"
+
+
+# Beside other learners ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("epochs", "seconds", "made"), [(3, 100.0, (3, 6.0)), (9, 5.0, (3, 6.0)), (9, 0.0, (1, 2.0)), (9, 4.0, (2, 4.0))]
+)
+def test_no_epoch_begins_after_the_time_is_up(software, epochs, seconds, made):
+    indices = []
+    assert software.Budget(epochs, seconds).run(lambda index: indices.append(index) or 2.0) == made
+    assert indices == list(range(made[0]))
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Path:
+    """A folder with an ``mnist/`` of 80 training and 20 test images: a bright row, the one of its class."""
+    (tmp_path / "mnist").mkdir()
+    for part, count in (("train", 80), ("t10k", 20)):
+        labels = np.arange(count, dtype=np.uint8) % 10
+        images = np.zeros((count, 28, 28), np.uint8)
+        images[np.arange(count), 2 * labels + 3] = 255
+        for name, array in ((f"{part}-images-idx3", images), (f"{part}-labels-idx1", labels)):
+            header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
+            (tmp_path / "mnist" / f"{name}-ubyte.gz").write_bytes(gzip.compress(header + array.tobytes(), mtime=0))
+    return tmp_path
+
+
+def test_software_compares_learners(blobs):
+    ran = subprocess.run(
+        [sys.executable, BENCH / "software.py", "--data-dir", blobs, "--samples", "60", "--epochs", "2"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stderr == ""
+    lines = ran.stdout.splitlines()
+    assert lines[0] == (
+        "MNIST, one bit a pixel, 60 training and 20 test images, one thread; "
+        "at most 2 epochs, none begun after 60 s of training"
+    )
+    assert lines[1].split() == ["learner", "epochs", "accuracy", "trained/s", "inferred/s", "state"]
+    golden, mlp = lines[2:4]
+    assert golden.startswith("popflip golden, 784-256-10 ternary ") and golden.endswith(" 2.04 Mbit")
+    assert mlp.startswith("scikit-learn MLPClassifier, 784-256-10 float32 ") and mlp.endswith(" 19.54 Mbit")
+    assert [row.split()[-6] for row in (golden, mlp)] == ["2", "2"]
+    assert "green-tsetlin" in lines[4]
+    assert lines[5] == "published, trained on the FPGA:"
+    assert [row[:4] for row in lines[6:]] == ["[1] ", "[2] ", "[3] "] * 2
+
+
+def test_a_learner_that_is_missing_is_left_out_and_says_why(software, monkeypatch):
+    monkeypatch.setitem(sys.modules, "green_tsetlin", None)
+    with pytest.raises(software.Missing, match=r"^green-tsetlin is left out: .*; pip install -e '\.\[bench\]'"):
+        software.tsetlin(None, software.Budget(1, 1))
+
+
+def test_software_refuses_nonsense():
+    ran = subprocess.run(
+        [sys.executable, BENCH / "software.py", "--data-dir", "D", "--samples", "0"], capture_output=True, text=True
+    )
+    assert (ran.returncode, ran.stderr) == (1, "software: --samples: 0 is less than 1\n")
+
+
+# Cycles of a run of MNIST ---------------------------------------------------------------------------------------------
+
+
+def test_the_mean_of_a_line_by_hand():
+    """From 10 to 4 in 2, then at 4 for 6 more."""
+    assert script("mnist_cycles").mean([(1, 10), (3, 4), (9, 4)]) == (14 + 24) / 8
+
+
+# Tiles ----------------------------------------------------------------------------------------------------------------
+
+
+def test_tiles_come_together_that_are_zero_together():
+    """Four groups of eight inputs, 1 together, drawn apart: they are found, and those of 16 that are 1 in the same."""
+    tiles, generator = script("tiles"), np.random.Generator(np.random.PCG64(1))
+    groups = generator.permutation(32).reshape(4, 8)
+    images = np.zeros((64, 32), bool)
+    images[:, groups[0]] = images[:, groups[2]] = np.arange(64)[:, None] % 4 == 0
+    images[:, groups[1]] = images[:, groups[3]] = np.arange(64)[:, None] % 4 == 1
+    columns = np.ascontiguousarray(np.packbits(images.T, axis=1)).view(np.uint64)
+    found = tiles.anneal(columns, np.arange(32).reshape(4, 8), 64, 4000)
+    pairs = {frozenset(found[:2].ravel().tolist()), frozenset(found[2:].ravel().tolist())}
+    assert pairs == {frozenset(groups[[0, 2]].ravel().tolist()), frozenset(groups[[1, 3]].ravel().tolist())}
+
+
+def test_tiles_are_written_as_they_are_counted(blobs, tmp_path):
+    """Of 64 images with a row each: the file draws 98 tiles of 8, and its order has the words the last line says."""
+    output = tmp_path / "tiles.txt"
+    command = [sys.executable, BENCH / "tiles.py", "--data-dir", blobs, "--steps", "300", "--output", output]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    numbers = np.loadtxt(output, int)
+    assert numbers.shape == (28, 28)
+    assert np.bincount(numbers.ravel()).tolist() == [8] * 98
+    order = np.argsort(numbers, axis=None, kind="stable")
+    data = load("mnist", blobs)
+    cells = []
+    for width in (8, 16, 32, 64):
+        for values in (data.train_values, data.test_values):
+            lists = [{784 // width, *(place // width for place in np.flatnonzero(image[order]))} for image in values]
+            cells.append(f"{sum(map(len, lists)) / len(lists):.2f}")
+    assert ran.stdout.splitlines()[-1].split() == ["tiles", *cells]
+
+
+# Popcounts ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tree", range(4))
+@pytest.mark.parametrize("width", [1, 2, 3, 8, 13, 32])
+def test_trees_that_are_compared_count(tree, width):
+    popcount = script("popcount")
+    _, group, leaf = popcount.TREES[tree]
+    counted = popcount.Counted(width, group(width), leaf)
+    values = [0, 2**width - 1, *np.random.Generator(np.random.PCG64(1)).integers(0, 2**width, 50).tolist()]
+
+    async def drive(context):
+        for value in values:
+            context.set(counted.i, value)
+            await context.tick().repeat(3)
+            assert context.get(counted.o) == value.bit_count()
+
+    simulator = Simulator(counted)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(drive)
+    simulator.run()
+
+
+# One table ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_table_has_a_row_for_every_fit():
+    ran = subprocess.run([sys.executable, BENCH / "table.py"], capture_output=True, text=True, check=True)
+    lines = ran.stdout.splitlines()
+    fits = [(name, fit) for name, board in constraints.boards().items() for fit in board.fits]
+    for row, (name, fit) in zip(lines[1:], fits, strict=False):
+        assert row.split()[0] == name
+        assert row.split()[3] == f"{fit.rows}×{fit.synapses}×{fit.learn_rows}"
+    assert lines[1 + len(fits)].startswith("array: rows × synapses")
+    assert sum(text.startswith("published") for text in lines) == 1
+    assert lines[-1].startswith("model: ")
+
+
+def test_the_estimate_is_its_model(monkeypatch):
+    """By hand: 85.6 + 12 · (44 + 1000 · c) µA at 1.219 V, and 12 MHz / 600 cycles = 20,000 samples a second."""
+    monkeypatch.syspath_prepend(BENCH)
+    table = script("table")
+    numbers = {"uses": {"logic_cells": {"used": 1000}}, "clock_hz": 12e6, "cycles_a_sample": 600.0}
+    monkeypatch.setattr(table, "kept", lambda board, preset: numbers if preset == "digits-small" else None)
+    first, model = table.estimate()
+    assert table.microamperes(1000, 12, 0.012) == 85.6 + 12 * (44 + 12)
+    assert first.startswith("ESTIMATE, not measured: icebreaker digits-small, ")
+    assert first.endswith(": 0.9 to 3.1 mW, 0.05 to 0.16 µJ a training sample")
+    assert model.startswith("model: 85.6 µA + 44 µA/MHz + 0.012 ")

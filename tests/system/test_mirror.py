@@ -1,0 +1,183 @@
+"""A stage has one name and one room everywhere: ``golden/gft/x.py``, ``hw/gft/x.py``, testbench ``sim/gft/tb_x.py``,
+``tests/gft/test_x.py``.
+
+A stage without a counterpart is listed here with the reason. Every file that a reason names exists.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from paths import ROOT
+
+ROOMS = ("common", "gft", "lbe", "memory", "link", "lib")
+SIDES = {"golden": ("golden", ""), "hw": ("hw", ""), "testbench": ("sim", "tb_"), "test": ("tests", "test_")}
+"""Side: its folder, and what its file names begin with."""
+NAMED_BY = ("golden", "hw", "testbench")  # tests/ also holds tests of the host and of whole systems
+
+MISSING = "is missing; write it, or list the exception with its reason"
+LINK = "golden knows no link"
+BOARD = "golden knows no board"
+
+WITHOUT = {
+    # Golden alone
+    "common/integers": ("hw testbench", "how NumPy keeps integers exact; hardware has the bits it needs"),
+    "common/packing": ("hw testbench", "the host packs; hw/common/unpack.py is the way back"),
+    # Parameters and lists: no hardware of their own
+    "config": ("testbench", "parameters"),
+    "lib/arithmetic": (
+        "golden testbench",
+        "expressions; Python has them, and tests/lib/test_arithmetic.py tries all values",
+    ),
+    "registers": (
+        "golden testbench test",
+        "lists; hw/common/status.py is their hardware, held to them by tests/common/test_status.py",
+    ),
+    "trainer_port": (
+        "golden testbench test",
+        "a signature; sim/tb_trainer.py and sim/link/tb_controller.py are its two ends",
+    ),
+    "fingerprint": (
+        "golden testbench test",
+        "a hash of sources; tests/popflip/test_protocol.py compares it with the chip's answer",
+    ),
+    "memory/spram": (
+        "golden testbench test",
+        "a vendor part and its model; in sim/memory/tb_counters.py, tested by tests/link/test_store.py",
+    ),
+    "lib/lookup": (
+        "golden testbench test",
+        "a lookup and a constant factor; in sim/common/tb_scan.py for every layer, row and word",
+    ),
+    # What hardware needs to keep data and move it; golden has arrays
+    "memory/activations": ("golden", "a memory between layers"),
+    "memory/counters": ("golden", "a memory; golden/memory/weights.py holds the state"),
+    "common/ingest": ("golden", "a sample's bytes as a list of words; golden takes arrays of bits"),
+    "lib/popcount": ("golden", "golden/common/forward.py multiplies matrices"),
+    "memory/samples": ("golden", "a memory; golden has arrays"),
+    "common/scan": ("golden", "the order of NumPy's arrays"),
+    "common/slots": ("golden", "samples on the chip at once; golden takes one after another"),
+    "common/status": ("golden", "golden/trainer.py counts as it goes"),
+    "lib/stream": ("golden", "queues"),
+    "common/unpack": ("golden", "golden/common/packing.py: unpack"),
+    # Sequences of stages, which golden has in its trainer, or a part of a stage
+    "common/initialise": ("golden", "golden/memory/weights.py: initial"),
+    "gft/learn": ("golden", "a sample's backward and accumulate; golden/trainer.py: train"),
+    "common/update": ("golden", "select and flip of every layer; golden/trainer.py: end_batch"),
+    "lbe/teach": (
+        "golden testbench test",
+        "a sample's layers in order; golden/trainer.py: _learn_one; in sim/tb_trainer.py, sample after sample",
+    ),
+    "common/mac_array": ("golden hw test", "the array in hw/common/forward.py, run by tests/common/test_forward.py"),
+    # Link, chip, board
+    "link/controller": ("golden", LINK),
+    "link/frames": ("golden", LINK),
+    "link/store": ("golden", LINK),
+    "link/uart": ("golden", LINK),
+    "link/buffer": ("golden testbench test", f"{LINK}; in sim/link/tb_frames.py, between receiver and sender"),
+    "link/crc": ("golden testbench test", f"{LINK}; in sim/link/tb_frames.py, on every frame"),
+    "link/link": (
+        "golden testbench test",
+        f"{LINK}; wires it up, as does sim/link/tb_controller.py; tests/popflip/test_device.py has all",
+    ),
+    "lib/pll": (
+        "golden testbench test",
+        f"{BOARD}; vendor parts, tested with the boards in tests/system/test_boards.py",
+    ),
+    "top": ("golden testbench test", "the chip, run by tests/popflip/test_device.py against the golden model"),
+}
+"""Stage: the sides it has no file on, and why."""
+
+
+def path_of(side: str, stage: str) -> str:
+    """Where ``stage``, a name with its room, lies on ``side``."""
+    folder, prefix = SIDES[side]
+    room, _, name = stage.rpartition("/")
+    return "/".join(filter(None, (folder, room, f"{prefix}{name}.py")))
+
+
+def stage_of(path: str) -> tuple[str, str] | None:
+    """The side and the stage that ``path`` belongs to, if any."""
+    for side, (folder, prefix) in SIDES.items():
+        match = re.fullmatch(rf"{folder}/(?:({'|'.join(ROOMS)})/)?{prefix}([a-z]\w*)\.py", path)
+        if match:
+            return side, "/".join(filter(None, match.groups()))
+    return None
+
+
+def files_in(root: Path) -> set[str]:
+    """Paths below ``root`` of all that could be a side of a stage, or be named in a reason."""
+    folders = [root / folder / room for folder, _ in SIDES.values() for room in ("", *ROOMS, "popflip", "system")]
+    return {path.relative_to(root).as_posix() for folder in folders for path in folder.glob("*.py")}
+
+
+def stages(files: set[str]) -> set[str]:
+    """The stages found on any side that names them."""
+    return {stage for file in files if (found := stage_of(file)) for side, stage in [found] if side in NAMED_BY}
+
+
+def complaints(files: set[str]) -> list[str]:
+    """What keeps the sides from mirroring each other, one line each."""
+    found = stages(files)
+    lines = [
+        f"{stage}: is listed as an exception, but nothing has that name" for stage in sorted(WITHOUT.keys() - found)
+    ]
+    for stage in sorted(found):
+        without, reason = WITHOUT.get(stage, ("", ""))
+        for side in SIDES:
+            path = path_of(side, stage)
+            if path not in files and side not in without.split():
+                lines.append(f"{stage}: {path} {MISSING}")
+            if path in files and side in without.split():
+                lines.append(f"{stage}: is listed as having no {side}, but has one")
+        for path in re.findall(r"[\w/]+\.py", reason):
+            if path not in files:
+                lines.append(f"{stage}: the reason for its exception names {path}, which is missing")
+    return lines
+
+
+FILES = files_in(ROOT)
+
+
+def of_a_stage(path: str) -> bool:
+    """Whether ``path`` is the side of a stage."""
+    found = stage_of(path)
+    return found is not None and found[1] in stages(FILES)
+
+
+def test_every_stage_is_on_every_side():
+    assert complaints(FILES) == []
+
+
+def test_any_missing_file_is_found():
+    sides = sorted(filter(of_a_stage, FILES))
+    assert len(sides) > 80
+    for path in sides:
+        found = stage_of(path)
+        assert found is not None
+        assert [line for line in complaints(FILES - {path}) if line.startswith(f"{found[1]}: ")], path
+
+
+@pytest.mark.parametrize(
+    ("path", "complaint"),
+    [
+        ("golden/gft/new.py", f"gft/new: hw/gft/new.py {MISSING}"),
+        ("hw/common/new.py", f"common/new: golden/common/new.py {MISSING}"),
+        ("hw/link/new.py", f"link/new: tests/link/test_new.py {MISSING}"),
+        ("sim/lbe/tb_new.py", f"lbe/new: hw/lbe/new.py {MISSING}"),
+        ("golden/common/slots.py", "common/slots: is listed as having no golden, but has one"),
+        ("hw/common/select.py", f"common/select: tests/common/test_select.py {MISSING}"),
+    ],
+)
+def test_a_new_file_without_its_mirror_is_found(path, complaint):
+    assert complaint in complaints(FILES | {path})
+
+
+def test_files_are_read_from_their_folders(tmp_path):
+    for path in FILES - {"sim/gft/tb_select.py"}:
+        file = tmp_path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    assert complaints(files_in(tmp_path)) == [f"gft/select: sim/gft/tb_select.py {MISSING}"]
