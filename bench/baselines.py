@@ -32,7 +32,8 @@ from popflip.constraints import Fit
 from popflip.devices.base import GoldenDevice
 from popflip.devices.chip import ChipDevice
 from popflip.experiment import Experiment, prepare
-from popflip.golden.config import PRESETS, AnyConfig, ConfigError
+from popflip.golden.config import PRESETS, AnyConfig
+from popflip.golden.errors import ConfigError
 from popflip.hw.config import ChipConfig
 from popflip.sim.chip import SimulatedChip
 from popflip.training import accuracy, train

@@ -22,7 +22,7 @@ from typing import Any
 from popflip.cli.options import Settings
 from popflip.devices.base import GoldenDevice
 from popflip.experiment import Experiment, prepare
-from popflip.golden.config import ConfigError
+from popflip.golden.errors import ConfigError
 from popflip.training import accuracy, train
 
 BITS = (8, 7, 6)

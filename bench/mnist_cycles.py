@@ -19,7 +19,7 @@ from pathlib import Path
 from popflip.cli.options import Settings
 from popflip.devices.base import GoldenDevice, open_device
 from popflip.experiment import Experiment, prepare
-from popflip.golden.config import ConfigError
+from popflip.golden.errors import ConfigError
 from popflip.training import train
 
 GEOMETRIES = ((64, 16, 8),)

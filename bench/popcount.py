@@ -27,7 +27,7 @@ from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from popflip.golden.config import ConfigError
+from popflip.golden.errors import ConfigError
 from popflip.hw.lib.popcount import LEAF, add_tree
 
 WIDTHS = (8, 16, 32)

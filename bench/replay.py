@@ -24,7 +24,7 @@ from popflip.bitstream.build import chip_for
 from popflip.cli.options import Settings
 from popflip.devices.chip import ChipDevice
 from popflip.experiment import prepare
-from popflip.golden.config import ConfigError
+from popflip.golden.errors import ConfigError
 from popflip.hw.fingerprint import build_hash
 from popflip.replay import bounds, busy_cycles, keep, summary
 from popflip.sim.board import SimulatedBoard

@@ -22,7 +22,8 @@ from typing import Any
 from popflip.cli.options import Settings
 from popflip.devices.base import DEFAULT_ROWS, DEFAULT_SYNAPSES, Device, open_device
 from popflip.experiment import Experiment, prepare
-from popflip.golden.config import PRESETS, AnyConfig, ConfigError, Precision, Rule
+from popflip.golden.config import PRESETS, AnyConfig, Precision, Rule
+from popflip.golden.errors import ConfigError
 from popflip.training import accuracy, compare, sample_order, steps
 
 COMPARED = ("digits", "digits-binary", "digits-lbe", "digits-small", "digits-lbe-small", "mnist", "mnist-lbe")

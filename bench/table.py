@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from popflip import constraints
-from popflip.golden.config import PRESETS, ConfigError
+from popflip.golden.config import PRESETS
+from popflip.golden.errors import ConfigError
 
 sys.path.insert(0, str(Path(__file__).parent))
 

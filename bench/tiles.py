@@ -29,7 +29,7 @@ from popflip.data import datasets as dataset
 from popflip.data.datasets import TILE, DataSet
 from popflip.estimation.workload import listed
 from popflip.files import check_writable, whole_file
-from popflip.golden.config import ConfigError
+from popflip.golden.errors import ConfigError
 
 WIDTHS = (8, 16, 32, 64)
 SMALL = 0.1  # weight of words of 8

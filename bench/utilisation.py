@@ -28,7 +28,7 @@ from popflip.devices.base import open_device
 from popflip.estimation.cycles import sent_bytes
 from popflip.experiment import Experiment, prepare
 from popflip.golden.common.packing import pack
-from popflip.golden.config import ConfigError
+from popflip.golden.errors import ConfigError
 from popflip.hw.config import ChipConfig
 from popflip.training import Run, train
 

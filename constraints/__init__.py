@@ -16,7 +16,8 @@ from amaranth.build import Platform
 from amaranth.hdl import Module, Signal
 from amaranth.vendor import LatticeICE40Platform
 
-from popflip.golden.config import PRESETS, ConfigError, Precision
+from popflip.golden.config import PRESETS, Precision
+from popflip.golden.errors import ConfigError
 from popflip.hw.config import MAX_STORE_SAMPLES, ChipConfig
 from popflip.hw.lib.pll import Ecp5Pll, Ice40Pll, find_pll
 from popflip.hw.link.store import BlockBytes, Memories, SpramBytes, samples_in

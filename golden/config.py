@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from popflip.golden.errors import ConfigError
+
 WORD = 32
 """Synapses in a word: the unit of random numbers, scan order and the flip signature, whatever the hardware's width."""
 
@@ -20,10 +22,6 @@ MAX_COUNTER = 32_767  # the state hash holds a counter as int16
 
 
 E = TypeVar("E", bound=StrEnum)
-
-
-class ConfigError(ValueError):
-    """A parameter that cannot be used. The message says which, what it was and what it may be."""
 
 
 class Precision(StrEnum):

@@ -107,9 +107,9 @@ class GftTrainer(Trainer):
 
     def _learn(self, x: NDArray[np.uint8], y: NDArray[np.integer]) -> None:
         config, state = self.config, self.state
-        teaches, v, deltas = self._errors(x, y)
+        updates, v, deltas = self._errors(x, y)
         for layer, delta in enumerate(deltas):
-            a = with_bias(activation(v[layer - 1]) if layer else x[teaches])
+            a = with_bias(activation(v[layer - 1]) if layer else x[updates])
             state.counters[layer] = accumulate(state.counters[layer], delta, a, config.mmax)
 
     def _errors(
@@ -118,14 +118,14 @@ class GftTrainer(Trainer):
         """Which samples teach, bool ``[n]``, and of these the sums and errors of each layer ``[teaching, R]``."""
         config, state = self.config, self.state
         v = forward(state.weights, x)
-        teaches, rival = output_error(v[-1], y, config.margin)
+        updates, rival = output_error(v[-1], y, config.margin)
         self.samples += len(x)
-        self.errors += int(np.count_nonzero(teaches))
+        self.errors += int(np.count_nonzero(updates))
         self.correct += int(np.count_nonzero(predict(v[-1]) == y))
 
-        v = [sums[teaches] for sums in v]
-        delta_out = output_delta(y[teaches], rival[teaches], config.classes)
-        return teaches, v, backward(state.weights, v, delta_out, config.window, config.dclip)
+        v = [sums[updates] for sums in v]
+        delta_out = output_delta(y[updates], rival[updates], config.classes)
+        return updates, v, backward(state.weights, v, delta_out, config.window, config.dclip)
 
     def end_batch(self, k: Sequence[int]) -> None:
         """Flip at most ``k[l]`` synapses of each layer ``l`` and decay the counters."""

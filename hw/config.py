@@ -25,7 +25,8 @@ from itertools import accumulate
 
 from amaranth.utils import ceil_log2
 
-from popflip.golden.config import WORD, AnyConfig, ConfigError, Network, Precision, Rule
+from popflip.golden.config import WORD, AnyConfig, Network, Precision, Rule
+from popflip.golden.errors import ConfigError
 
 MAX_ROWS = 1024
 MIN_SYNAPSES, MAX_SYNAPSES = 4, 1024
@@ -71,7 +72,7 @@ class ChipConfig(Network):
             _power_of_two("store", self.store_samples, 1, MAX_STORE_SAMPLES)
         most = min(self.array_rows, self.array_synapses) if self.rule == Rule.GFT else 1
         _power_of_two("learn rows", self.learn_rows, 1, most)
-        if self.compact and (self.rule != Rule.GFT or self.fast or self.learn_rows > 1):
+        if self.compact and (self.rule != Rule.GFT or self.pipelined or self.learn_rows > 1):
             raise ConfigError("compact: is for rule gft, 8 synapses a cycle or less, and one row learned in it")
         if self.compact and self.array_rows > self.array_synapses:
             raise ConfigError(f"compact: {self.array_rows} rows a cycle are more than {self.array_synapses} synapses")
@@ -145,7 +146,7 @@ class ChipConfig(Network):
         """Whether samples may come packed (:mod:`popflip.golden.common.packing`). Small chips have no cells to spare
         for it, and LBE takes a sample's every word.
         """
-        return self.rule == Rule.GFT and self.fast
+        return self.rule == Rule.GFT and self.pipelined
 
     @property
     def packed_bytes(self) -> int:
@@ -158,22 +159,22 @@ class ChipConfig(Network):
         return 1 if self.label_bytes + self.packed_bytes <= 255 else 2
 
     @property
-    def fast(self) -> bool:
+    def pipelined(self) -> bool:
         """Whether registers shorten paths at the cost of cells. Arrays with N ≤ 8 are for small, slow chips."""
         return self.array_synapses > 8
 
     @property
     def read_latency(self) -> int:
-        """Cycles from the request of a word of weights or counters to its data: one, and :attr:`way` there and back."""
-        return 1 + 2 * self.way
+        """Cycles from the request of a word of weights or counters to its data: 1 + 2 × :attr:`memory_stages`."""
+        return 1 + 2 * self.memory_stages
 
     @property
-    def way(self) -> int:
+    def memory_stages(self) -> int:
         """Registers between an engine and the memories of weights and counters, each way. In fast chips there is one,
         for memories are many; two where they lie all over a large chip. LBE waits for a row's counters with every
         sample, so there is none.
         """
-        if not self.fast or self.rule != Rule.GFT:
+        if not self.pipelined or self.rule != Rule.GFT:
             return 0
         return 2 if self.array_rows >= LARGE_ROWS else 1
 
@@ -198,7 +199,7 @@ class ChipConfig(Network):
     def fold(self) -> int:
         """Words of a last layer's row that the array takes in one cycle, a power of two: 1, or more in fast chips of
         GFT whose ``P`` rows are more than that layer needs. It is then ``P/fold`` rows × ``fold·N`` synapses."""
-        if not self.fast or self.rule != Rule.GFT or self.depth == 1:
+        if not self.pipelined or self.rule != Rule.GFT or self.depth == 1:
             return 1
         rows = max(1 << ceil_log2(self.rows[-1]), self.learn_rows)
         return max(1, min(self.array_rows // rows, 1 << ceil_log2(self.words[-1])))
@@ -207,7 +208,7 @@ class ChipConfig(Network):
     def bias_apart(self) -> bool:
         """Whether sums of the first layer start from its biases, so that the array need not take a word that holds
         nothing else: in fast chips, where the inputs fill whole words."""
-        return self.fast and bool(self.bias) and self.inputs % self.array_synapses == 0
+        return self.pipelined and bool(self.bias) and self.inputs % self.array_synapses == 0
 
     @property
     def array_words(self) -> tuple[int, ...]:

@@ -87,7 +87,8 @@ class Trainer(wiring.Component):
         m.submodules.counters = counters = Counters(chip)
         values = registers.values
         register_write, register_index, register_value = (
-            delayed(m, value, chip.fast) for value in (port.register_write, port.register_index, port.register_value)
+            delayed(m, value, chip.pipelined)
+            for value in (port.register_write, port.register_index, port.register_value)
         )
 
         # Samples: ingest, forward -------------------------------------------------------------------------------------
@@ -123,7 +124,7 @@ class Trainer(wiring.Component):
             store.word.eq(forward.store_word),
             store.part.eq(forward.store_part),
             store.active.eq(forward.store_active),
-            store.near.eq(forward.store_near),
+            store.in_window.eq(forward.store_in_window),
         ]
         if chip.bias_apart:
             connect(m, forward.bias, weights.bias)
@@ -139,7 +140,7 @@ class Trainer(wiring.Component):
         starting = Signal()  # … or initial weights are drawn
         started = Signal()  # in the cycle before
         m.d.sync += started.eq(starting)
-        if chip.fast:  # a cycle behind, too: whether a byte is taken is known when it is offered
+        if chip.pipelined:  # a cycle behind, too: whether a byte is taken is known when it is offered
             m.d.sync += ingest.slot_available.eq(slots.available & running & ~whole_batch & ~ending & ~starting)
         else:
             m.d.comb += ingest.slot_available.eq(slots.available & running & ~due)
@@ -246,15 +247,15 @@ class Trainer(wiring.Component):
             error.margin.eq(values.margin),
             predictions.valid.eq(error.o.valid & verdict.sample.infer),
             predictions.payload.eq(verdict.rival),
-            taught.valid.eq(error.o.valid & verdict.teaches),
+            taught.valid.eq(error.o.valid & verdict.updates),
             taught.payload.eq(verdict),
-            error.o.ready.eq(Mux(verdict.sample.infer, predictions.ready, ~verdict.teaches | taught.ready)),
-            slots.free.eq(decided & ~verdict.teaches),
+            error.o.ready.eq(Mux(verdict.sample.infer, predictions.ready, ~verdict.updates | taught.ready)),
+            slots.free.eq(decided & ~verdict.updates),
             slots.free_slot.eq(verdict.sample.slot),
             slots.free_also.eq(learn.done),
             slots.free_also_slot.eq(learn.done_slot),
             status.samples.eq(decided & ~verdict.sample.infer),
-            status.errors.eq(decided & verdict.teaches),
+            status.errors.eq(decided & verdict.updates),
             status.correct.eq(decided & verdict.correct),
             status.cycles.learn_busy.eq(learn.busy),
             status.cycles.learn_stall.eq(learn.waiting),
@@ -338,7 +339,7 @@ class Trainer(wiring.Component):
 
     def _predictions(self, m: Module):
         """The stream predictions go into."""
-        if not self.chip.fast:
+        if not self.chip.pipelined:
             return self.port.predictions
         # The array does not wait for the link in the same cycle.
         m.submodules.predicted = predicted = Queue(range(self.chip.classes), 2)

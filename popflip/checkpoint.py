@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from popflip.devices.base import Status
 from popflip.files import FileError, reason, whole_file
-from popflip.golden.config import AnyConfig, Augment, Config, ConfigError, LbeConfig, Precision, Rule
+from popflip.golden.config import AnyConfig, Augment, Config, LbeConfig, Precision, Rule
+from popflip.golden.errors import ConfigError
 from popflip.golden.memory.weights import LbeState, State, lbe_initial, signs
 
 FORMAT = 1

@@ -20,7 +20,8 @@ from popflip.cli.options import Settings, flag
 from popflip.data import datasets
 from popflip.data.augment import MovingImages
 from popflip.data.datasets import DataSet
-from popflip.golden.config import PRESETS, AnyConfig, Augment, Config, ConfigError, LbeConfig, Precision, Preset, Rule
+from popflip.golden.config import PRESETS, AnyConfig, Augment, Config, LbeConfig, Precision, Preset, Rule
+from popflip.golden.errors import ConfigError
 
 DEFAULT_PRESET = "digits"
 GFT_LEARNING = ("precision", "batch", "epochs", "k0", "window", "dclip", "mmax", "flip_p256", "seed", "rule")

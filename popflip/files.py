@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from popflip.golden.config import ConfigError
+from popflip.golden.errors import ConfigError
 
 
 class FileError(ConfigError):

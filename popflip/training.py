@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from popflip.data.augment import Moves, MovingImages
 from popflip.devices.base import Device, Status
 from popflip.errors import Difference, Interrupted
-from popflip.golden.config import AnyConfig, ConfigError, Rule
+from popflip.golden.config import AnyConfig, Rule
+from popflip.golden.errors import ConfigError
 from popflip.golden.memory.weights import first_difference
 
 COUNTS = tuple(field.name for field in fields(Status) if field.name != "cycles")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from popflip.golden.config import PRESETS, Config, ConfigError, LbeConfig, Precision, Rule
+from popflip.golden.config import PRESETS, Config, LbeConfig, Precision, Rule
+from popflip.golden.errors import ConfigError
 from popflip.hw.config import ChipConfig
 
 GOOD = {"layers": (64, 33, 10), "k0": (20, 5), "window": (6,)}

@@ -45,8 +45,8 @@ class BruteTrainer:
     def train(self, x: list[int], t: int) -> None:
         v = brute_forward(self.weights, x)
         self.correct += brute_predict(v[-1]) == t
-        teaches, rival = brute_output_error(v[-1], t, self.config.margin)
-        if not teaches:
+        updates, rival = brute_output_error(v[-1], t, self.config.margin)
+        if not updates:
             return
         self.errors += 1
         delta = [(c == t) - (c == rival) for c in range(self.config.classes)]

@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 def output_error(
     v: NDArray[np.int32], t: NDArray[np.integer], margin: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Whether each sample teaches, and its rival class, both ``[n]``, from sums ``[n, C]`` and true classes ``[n]``.
+    """Whether each sample updates the network, and its rival class, both ``[n]``.
 
-    The rival ``j`` is the lowest index among the largest ``v_c, c ≠ t``. A sample teaches while ``v_t − v_j ≤ margin``.
+    From sums ``[n, C]`` and true classes ``[n]``.
+
+    The rival ``j`` is the lowest index among the largest ``v_c, c ≠ t``. A sample updates while ``v_t − v_j ≤ margin``.
     """
     samples = np.arange(len(t))
     others = v.copy()

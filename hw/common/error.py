@@ -1,4 +1,4 @@
-"""Error: which class was predicted, which rival came closest, and whether the sample teaches.
+"""Error: which class was predicted, which rival came closest, and whether the sample triggers an update.
 
     δ_t = +1, δ_j = −1   where   v_t − v_j ≤ MARGIN,   j = lowest index among the largest v_c, c ≠ t
     (golden: popflip.golden.common.error.output_error)
@@ -25,12 +25,12 @@ UNDER_WAY = 4  # samples that have begun and whose verdicts have not left, where
 
 def verdict_layout(chip: ChipConfig) -> data.StructLayout:
     """What a layer's classes say of a sample. For one that is only asked ``rival`` is the prediction, and it never
-    teaches."""
+    triggers an update."""
     return data.StructLayout(
         {
             "sample": sample_layout(chip),
             "rival": range(chip.classes),
-            "teaches": 1,
+            "updates": 1,
             "correct": 1,
         }
     )
@@ -75,7 +75,7 @@ class Error(wiring.Component):
 
     def __init__(self, chip: ChipConfig):
         self.chip = chip
-        self.queues = chip.fast and chip.rule == Rule.GFT  # LBE's next sample waits for the verdict anyway
+        self.queues = chip.pipelined and chip.rule == Rule.GFT  # LBE's next sample waits for the verdict anyway
         self.latency = 3 + self.queues
         super().__init__(
             {
@@ -156,12 +156,12 @@ class Error(wiring.Component):
         m.d.comb += self.decides.eq(ended & moves)
         with m.If(self.decides):
             difference = true_v - rival_v
-            teaches = ~sample.infer & (difference <= self.margin)
+            updates = ~sample.infer & (difference <= self.margin)
             m.d.sync += [
                 verdict.valid.eq(1),
                 verdict.payload.sample.eq(sample),
                 verdict.payload.rival.eq(rival),
-                verdict.payload.teaches.eq(teaches),
+                verdict.payload.updates.eq(updates),
                 verdict.payload.correct.eq(
                     ~sample.infer & ((difference > 0) | ((difference == 0) & (sample.label < rival)))
                 ),

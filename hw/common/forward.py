@@ -98,7 +98,7 @@ class MacArray(wiring.Component):
 
     def __init__(self, chip: ChipConfig):
         self.chip = chip
-        self.spread = min(chip.way, 1)  # cycles for lanes to reach all rows
+        self.spread = min(chip.memory_stages, 1)  # cycles for lanes to reach all rows
         self.latency = self.spread + popcount.latency(chip.array_synapses) + 1
         self.product_shape = signed(chip.array_synapses.bit_length() + 1)
         super().__init__(
@@ -198,7 +198,7 @@ class Forward(wiring.Component):
                 "store_word": Out(range(max(1, activation_words(chip)))),
                 "store_part": Out(range(max(1, chip.array_synapses // chip.array_rows))),
                 "store_active": Out(chip.array_rows),
-                "store_near": Out(chip.array_rows),
+                "store_in_window": Out(chip.array_rows),
                 "busy": Out(1),
                 "waiting": Out(1),
             }
@@ -236,13 +236,13 @@ class Forward(wiring.Component):
                 "ready": 1,  # `layer` may be issued: the layer below is whole
                 "layer": range(depth),
                 "sample": sample_layout(chip),
-                **(places if chip.fast else {}),  # of `layer`, looked up beforehand
+                **(places if chip.pipelined else {}),  # of `layer`, looked up beforehand
             }
         )
         # A last layer may be shorter than the pipeline, so its sample makes room for the next one when it begins. When
         # another sample of the same context begins with its own, all sums of the first one have been added up, for
         # they were before its hidden layers in the pipeline.
-        hands_on = chip.fast and gft and depth > 1
+        hands_on = chip.pipelined and gft and depth > 1
         context = Array(Signal(context_layout, name=f"context{index}") for index in range(2))
         load = Signal()  # the context the next sample goes into; they alternate
         turn = Signal()  # the context whose last layer is to be issued next; they alternate too
@@ -255,7 +255,7 @@ class Forward(wiring.Component):
                 context[load].sample.eq(self.i.payload),
                 load.eq(~load),
             ]
-            if chip.fast:
+            if chip.pipelined:
                 found = look_up(Const(0), self.i.payload.words)
                 m.d.sync += [context[load][name].eq(value) for name, value in found.items()]
 
@@ -313,7 +313,7 @@ class Forward(wiring.Component):
             m.d.sync += running.eq(other_can | same_can)
             with m.If(other_can | same_can):
                 next_layer = context[chosen].layer
-                if chip.fast:
+                if chip.pipelined:
                     place = {name: context[chosen][name] for name in places}
                 else:
                     place = look_up(next_layer, context[chosen].sample.words)
@@ -442,8 +442,8 @@ class Forward(wiring.Component):
         if depth > 1:
             if gft:
                 window = Array(self.window[index] for index in range(depth - 1))[done.layer]
-                near = Cat(~compare_magnitude(v[row], window)[0] for row in range(rows))
-                m.d.sync += self.store_near.eq(near)
+                in_window = Cat(~compare_magnitude(v[row], window)[0] for row in range(rows))
+                m.d.sync += self.store_in_window.eq(in_window)
             group_word = (
                 (done_group << (rows // lanes).bit_length() - 1)
                 if rows >= lanes
@@ -472,7 +472,7 @@ class Forward(wiring.Component):
                     context[stored_context].ready.eq(1),
                     context[stored_context].layer.eq(above),
                 ]
-                if chip.fast:
+                if chip.pipelined:
                     found = look_up(above, context[stored_context].sample.words)
                     m.d.sync += [context[stored_context][name].eq(value) for name, value in found.items()]
 

@@ -73,7 +73,7 @@ class Mask(wiring.Component):
         lowest = Signal(range(8))  # set bit of n; in fast chips a cycle later, as masks are
         for bit in reversed(range(8)):
             with m.If(self.n[bit]):
-                m.d["sync" if chip.fast else "comb"] += lowest.eq(bit)
+                m.d["sync" if chip.pipelined else "comb"] += lowest.eq(bit)
         begun = Signal()
         next_bit = Signal(range(8))
         bit = Mux(begun, next_bit, lowest)

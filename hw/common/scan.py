@@ -97,7 +97,7 @@ class Scan(wiring.Component):
 
     def __init__(self, chip: ChipConfig):
         self.chip = chip
-        self.latency = chip.read_latency + 1 + chip.fast
+        self.latency = chip.read_latency + 1 + chip.pipelined
         super().__init__(
             {
                 "start": In(stream.Signature(place_layout(chip))),
@@ -196,7 +196,7 @@ class Scan(wiring.Component):
             read_word.position.eq(delayed(m, read_position, chip.read_latency - 1)),
             *(read_word[name].eq(self.data[name]) for name, _ in data_layout(chip)),
         ]
-        if not chip.fast:
+        if not chip.pipelined:
             m.d.comb += [
                 room.eq(~read_valid | (self.flowing if chip.compact else self.o.ready)),
                 read_ready.eq(self.o.ready),

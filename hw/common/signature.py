@@ -37,7 +37,7 @@ def crc_step(m: Module, remainder: ValueLike, bits: ValueLike):
 def bits_a_cycle(chip: ChipConfig) -> int:
     """Bits of a record added in a cycle, if not told otherwise; four times as many by LBE, where most words that are
     written have flips."""
-    return (8 if chip.fast else 4) * (4 if chip.rule == Rule.LBE else 1)
+    return (8 if chip.pipelined else 4) * (4 if chip.rule == Rule.LBE else 1)
 
 
 class FlipSignature(wiring.Component):

@@ -221,7 +221,7 @@ class Update(wiring.Component):
         """GFT: select and flip."""
         chip, state = self.chip, self.state
         m.submodules.select = select = Select(chip)
-        if chip.fast:  # ties and masks do not wait for each other in the same cycle
+        if chip.pipelined:  # ties and masks do not wait for each other in the same cycle
             m.submodules.selected = selected = RegisteredQueue(selected_layout(chip), 2)
             connect(m, select.o, selected.i)
             connect(m, selected.o, flip.i)

@@ -4,7 +4,7 @@
     (arXiv 2410.09734, eq 12; golden: popflip.golden.gft.backward.backward)
 
 Rows come one after another, a word of ``N`` synapses at a time, and only those with δ ≠ 0. When a word has had all its
-rows its neurons that are to be taught leave one a cycle: the list of rows of the layer below.
+rows its neurons that still learn leave one a cycle: the list of rows of the layer below.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from popflip.hw.memory.weights import weight_word
 
 
 def row_layout(chip: ChipConfig) -> data.StructLayout:
-    """A row to be taught, and its error."""
+    """A row to update, and its error."""
     return data.StructLayout({"row": range(max(chip.rows)), "delta": delta_shape(chip)})
 
 
 def bank_row_layout(chip: ChipConfig) -> data.StructLayout:
-    """A row of the first layer to be taught, as its number in its bank of counters, and its error."""
+    """A row of the first layer to update, as its number in its bank of counters, and its error."""
     return data.StructLayout({"row": range(chip.counter_rows[0]), "delta": delta_shape(chip)})
 
 
 def error_limit(chip: ChipConfig) -> int:
-    """Largest |e| there can be: every taught row of a layer above the first agrees."""
+    """Largest |e| there can be: every updated row of a layer above the first agrees."""
     above = [rows * chip.dclip for rows in chip.rows[1:-1]]
     return max([2, *above])
 
@@ -48,7 +48,7 @@ class Backward(wiring.Component):
         A row's word, every cycle if need be.
     ``starts_word``, ``ends_word`` : In(1)
         First and last row of a word. The last row of a word may only come once the word before has left: ``free``.
-    ``word`` : In(range(words)), ``taught`` : In(N)
+    ``word`` : In(range(words)), ``in_window`` : In(N)
         With ``ends_word``: the word's number, and which of its lanes are neurons within the window.
     ``o`` : Out(stream row_layout)
         Neurons with δ ≠ 0, ascending.
@@ -73,7 +73,7 @@ class Backward(wiring.Component):
                 "starts_word": In(1),
                 "ends_word": In(1),
                 "word": In(range(max(chip.words))),
-                "taught": In(chip.array_synapses),
+                "in_window": In(chip.array_synapses),
                 "o": Out(stream.Signature(row_layout(chip))),
                 "free": Out(1),
                 **(
@@ -99,10 +99,10 @@ class Backward(wiring.Component):
         e = Signal(data.ArrayLayout(shape, lanes))
         whole = Signal()
         word = Signal.like(self.word)
-        taught = Signal(lanes)
+        in_window = Signal(lanes)
         m.d.sync += whole.eq(self.valid & self.ends_word)
         with m.If(self.valid):
-            m.d.sync += [word.eq(self.word), taught.eq(self.taught)]
+            m.d.sync += [word.eq(self.word), in_window.eq(self.in_window)]
             for lane in range(lanes):
                 weight = self.weights[lane]
                 if chip.weight_bits == 1:
@@ -113,13 +113,15 @@ class Backward(wiring.Component):
 
         # δ = clip(e), within the window -------------------------------------------------------------------------------
         pending = Signal(lanes)  # lanes that have not left …
-        waits = Signal() if chip.fast else pending.any()  # … of which there are some; in fast chips known beforehand
+        waits = (
+            Signal() if chip.pipelined else pending.any()
+        )  # … of which there are some; in fast chips known beforehand
         pending_word = Signal.like(word)
         delta = Signal(data.ArrayLayout(delta_shape(chip), lanes))
         with m.If(whole):
-            leaving = Cat(e[lane] != 0 for lane in range(lanes)) & taught
+            leaving = Cat(e[lane] != 0 for lane in range(lanes)) & in_window
             m.d.sync += [pending_word.eq(word), pending.eq(leaving)]
-            if chip.fast:
+            if chip.pipelined:
                 m.d.sync += waits.eq(leaving.any())
             for lane in range(lanes):
                 m.d.sync += delta[lane].eq(clip(e[lane], -chip.dclip, chip.dclip))
@@ -160,7 +162,7 @@ class Backward(wiring.Component):
         ]
         with m.If(((self.o.valid & self.o.ready) | banked) & ~whole):
             m.d.sync += pending.eq(pending & ~first)
-            if chip.fast:
+            if chip.pipelined:
                 m.d.sync += waits.eq((pending & ~first).any())
         return m
 

@@ -59,7 +59,7 @@ class Flip(wiring.Component):
 
     def __init__(self, chip: ChipConfig):
         self.chip = chip
-        self.latency = int(chip.fast and chip.rule == Rule.GFT)
+        self.latency = int(chip.pipelined and chip.rule == Rule.GFT)
         self._written = "sync" if self.latency else "comb"
         super().__init__(
             {

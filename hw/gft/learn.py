@@ -71,7 +71,7 @@ class Sweep(wiring.Component):
 
     def __init__(self, chip: ChipConfig):
         self.chip = chip
-        self.latency = 1 + chip.fast
+        self.latency = 1 + chip.pipelined
         super().__init__(
             {
                 "clear": In(1),
@@ -241,7 +241,7 @@ class Learn(wiring.Component):
                 "index": range(max(chip.words)),
                 "base": range(chip.counter_depth),  # address of row 0's counters
                 "lanes": lane_layout(chip),
-                "taught": lanes,  # neurons of the layer below that are within the window
+                "in_window": lanes,  # neurons of the layer below that are within the window
                 "last": 1,
             }
         )
@@ -300,8 +300,8 @@ class Learn(wiring.Component):
             ]
             if depth > 1:
                 neurons = [(1 << width % lanes) - 1 for width in chip.layers[:-1]]  # of a layer's last word
-                m.d.sync += word.taught.eq(
-                    self.activations.near & Mux(fetched_last, of_layer(layer, neurons), (1 << lanes) - 1)
+                m.d.sync += word.in_window.eq(
+                    self.activations.in_window & Mux(fetched_last, of_layer(layer, neurons), (1 << lanes) - 1)
                 )
                 with m.If(~first_layer):
                     m.d.sync += word.lanes.eq(hidden_lanes(chip, layer, fetched_last, self.activations.active))
@@ -346,7 +346,7 @@ class Learn(wiring.Component):
             l1_word = Signal(word_layout)
             m.d.sync += l1_word.eq(word)
         row = pull.data
-        late = int(chip.fast)
+        late = int(chip.pipelined)
         on_their_way = [l1]  # what has left the list, and may end a word
         for _ in range(late):
             l1, l1_word, row = (delayed(m, value, 1) for value in (l1, l1_word, row))
@@ -389,7 +389,7 @@ class Learn(wiring.Component):
                 backward.starts_word.eq(l2.starts_word),
                 backward.ends_word.eq(l2.ends_word),
                 backward.word.eq(l2_word.index),
-                backward.taught.eq(l2_word.taught),
+                backward.in_window.eq(l2_word.in_window),
                 backward.o.ready.eq(1),
             ]
             ends = [stage.above & stage.ends_word for stage in on_their_way]

@@ -37,7 +37,7 @@ def candidate(chip: ChipConfig, weight: Value, counter: Value) -> Value:
 
 def digit_bits(chip: ChipConfig) -> int:
     """Bits of a threshold found in a pass, if not told otherwise: each level tried takes a comparator a lane."""
-    return 2 if chip.fast else 1
+    return 2 if chip.pipelined else 1
 
 
 def passes(chip: ChipConfig, digit: int) -> int:
@@ -89,7 +89,7 @@ class Select(wiring.Component):
         self.chip = chip
         self.digit = digit_bits(chip) if digit is None else digit
         self.passes = passes(chip, self.digit)
-        self.latency = 1 + chip.fast
+        self.latency = 1 + chip.pipelined
         super().__init__(
             {
                 "start": In(
@@ -130,7 +130,7 @@ class Select(wiring.Component):
         counting = self.counting
         ties = Signal(range(most + 1))  # still to be selected at the level
 
-        behind = "sync" if chip.fast else "comb"  # words come later still
+        behind = "sync" if chip.pipelined else "comb"  # words come later still
         tries = []  # the levels tried
         for index in range(levels):
             tried = Signal.like(self.level, name=f"tried{index}")
@@ -203,7 +203,7 @@ class Select(wiring.Component):
         spent = Signal()  # none are left of it; ready by the time the first word comes
         m.d.sync += spent.eq(ties == taking)
         selected, left_of_word, marking = above[0], tied.any(), self.found & word_valid
-        if chip.fast:  # what was compared goes on to where it is marked, unless it was only to be counted
+        if chip.pipelined:  # what was compared goes on to where it is marked, unless it was only to be counted
             before, before_valid, before_ready, compared_ties = word, word_valid, word_ready, tied
             word, selected, tied = (Signal.like(value, name="marked") for value in (before, selected, tied))
             marking, word_ready, left_of_word = Signal(), Signal(), Signal()
@@ -221,7 +221,7 @@ class Select(wiring.Component):
         m.d.comb += taking.eq(marking & ~resolved)
         with m.If(taking):
             m.d.sync += [tied.eq(rest), selected.eq(selected | (tied ^ rest)), ties.eq(ties - 1)]
-            if chip.fast:
+            if chip.pipelined:
                 m.d.sync += left_of_word.eq(rest.any())
         held = self.i.payload if chip.compact else word
         m.d.comb += [
@@ -230,7 +230,7 @@ class Select(wiring.Component):
             self.o.payload.counters.eq(held.counters),
             self.o.payload.selected.eq(selected),
             self.o.valid.eq(marking & resolved),
-            word_ready.eq((0 if chip.fast else counting) | (self.o.valid & self.o.ready)),
+            word_ready.eq((0 if chip.pipelined else counting) | (self.o.valid & self.o.ready)),
             self.scan.payload.eq(self.start.payload.layer),
         ]
 

@@ -64,7 +64,7 @@ class Teach(wiring.Component):
         next_row = Signal.like(self.rows)
         last_layer = self.last_layer
         taken = self.i.valid & self.i.ready
-        teaches = verdict.teaches & (self.rows != 0)
+        updates = verdict.updates & (self.rows != 0)
         m.d.comb += [
             last_layer.eq(layer == self.chip.depth - 1),
             self.position.eq(next_row),
@@ -74,14 +74,14 @@ class Teach(wiring.Component):
             self.release.eq(taken),
             self.settled.eq(taken << layer),
             self.done.eq(taken & last_layer),
-            self.taught.eq(taught | verdict.teaches),
+            self.taught.eq(taught | verdict.updates),
             self.waiting.eq(self.i.valid & ~self.o.valid),
         ]
         with m.FSM():
             with m.State("VERDICT"):
                 m.d.sync += next_row.eq(0)
-                m.d.comb += self.i.ready.eq(~teaches)
-                with m.If(self.i.valid & teaches):
+                m.d.comb += self.i.ready.eq(~updates)
+                with m.If(self.i.valid & updates):
                     m.next = "ROW"
             with m.State("ROW"):  # the list is asked for it
                 m.next = "LESSON"

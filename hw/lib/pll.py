@@ -15,7 +15,7 @@ from amaranth.lib import io
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.vendor import LatticeICE40Platform
 
-from popflip.golden.config import ConfigError
+from popflip.golden.errors import ConfigError
 
 START_SECONDS = 30e-6
 """An iCE40's memories read as zero for about 3 µs after configuration (IceStorm issue 76); with a wide margin."""

@@ -127,7 +127,7 @@ class Controller(wiring.Component):
 
         # In fast chips what follows from command, address and count is a cycle behind. No state changes them and looks
         # at what follows in the next cycle, or the next but one.
-        behind = "sync" if chip.fast else "comb"
+        behind = "sync" if chip.pipelined else "comb"
 
         def chosen(values: dict[Command, int], default: int = 0) -> Signal:
             """The current command's constant."""
@@ -175,8 +175,8 @@ class Controller(wiring.Component):
         # What follows the loaded bytes is not sent, so the widest source may stay behind the others.
         shift, load = Signal(), Signal()
         loaded = Signal.like(word)
-        weight_data = delayed(m, weights.read_data.as_value(), chip.fast)
-        m.d.comb += loaded.eq(delayed(m, counters.read_data.as_value(), chip.fast))
+        weight_data = delayed(m, weights.read_data.as_value(), chip.pipelined)
+        m.d.comb += loaded.eq(delayed(m, counters.read_data.as_value(), chip.pipelined))
         shows_status = one_of(Command.STATUS, Command.CYCLES, Command.SIGNATURE)
         with m.Switch(command):
             with m.Case(Command.READ_WEIGHTS):
@@ -390,12 +390,12 @@ class Controller(wiring.Component):
 
             with m.State("LIMITS"):
                 m.d.comb += constant.addr.eq(Cat(left[:2], number))
-                m.next = "LOOK" if chip.fast else "RANGE"
+                m.next = "LOOK" if chip.pipelined else "RANGE"
                 with m.If(wrong):
                     refuse(Result.BAD_REGISTER)
 
             byte, limits = reader.data, constant.data
-            if chip.fast:  # what two memories say is registered before it is compared
+            if chip.pipelined:  # what two memories say is registered before it is compared
                 byte, limits = Signal(8), Signal.like(constant.data)
                 with m.State("LOOK"):
                     m.d.sync += [byte.eq(reader.data), limits.eq(constant.data)]
@@ -413,7 +413,7 @@ class Controller(wiring.Component):
                 ]
                 m.d.sync += [below.eq(is_below), above.eq(is_above)]
                 m.d.comb += [reader.step.eq(1), next_byte.eq(1)]
-                if chip.fast:
+                if chip.pipelined:
                     m.next = "LOOK"
                 with m.If(last):
                     m.next = "IN_RANGE"
@@ -517,7 +517,7 @@ class Controller(wiring.Component):
                         with m.If(count == 1):
                             m.next = "ANSWER"
                             with m.If(infers):
-                                m.next = "IDLE" if chip.fast else "DRAIN"
+                                m.next = "IDLE" if chip.pipelined else "DRAIN"
 
             with m.State("NUMBER"):
                 m.d.comb += [reader.mark.eq(1), reader.step.eq(1)]
@@ -556,7 +556,7 @@ class Controller(wiring.Component):
 
             with m.State("ANSWER"):
                 # What else is answered has to wait until all predictions before it have left.
-                m.d.comb += header.valid.eq(infers | (owed == 0) if chip.fast else 1)
+                m.d.comb += header.valid.eq(infers | (owed == 0) if chip.pipelined else 1)
                 with m.If(header.valid & header.ready):
                     m.next = "IDLE"
                     with m.If(reads & (count != 0)):
@@ -574,9 +574,9 @@ class Controller(wiring.Component):
                     trainer.status_read.eq(1),
                     less.eq(1),
                 ]
-                m.next = "WAIT" if chip.fast else "LOAD"
+                m.next = "WAIT" if chip.pipelined else "LOAD"
 
-            if chip.fast:
+            if chip.pipelined:
                 waited = Signal(range(chip.read_latency))
                 with m.State("WAIT"):
                     m.d.sync += waited.eq(waited + 1)
@@ -597,18 +597,18 @@ class Controller(wiring.Component):
                         with m.If(count == 0):
                             m.next = "IDLE"
 
-            if not chip.fast:
+            if not chip.pipelined:
                 with m.State("DRAIN"), m.If(header.ready):  # the last prediction has been sent
                     m.next = "IDLE"
 
         # Predictions come while later samples of the same request still go in, in fast chips of later ones, too.
         predictions, second_byte = trainer.predictions, second
-        if chip.fast:
+        if chip.pipelined:
             asked = trainer.samples.valid & trainer.samples.ready & final & infers
             m.d.sync += owed.eq(owed + asked - (predictions.valid & predictions.ready))
             if chip.label_bytes == 2:
                 second_byte = Signal()
-        with m.If(owed != 0 if chip.fast else infers):
+        with m.If(owed != 0 if chip.pipelined else infers):
             if chip.label_bytes == 2:
                 m.d.comb += [
                     payload.payload.eq(predictions.payload.word_select(second_byte, 8)),

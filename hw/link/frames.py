@@ -22,7 +22,8 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from popflip.golden.config import ConfigError, Precision, Rule
+from popflip.golden.config import Precision, Rule
+from popflip.golden.errors import ConfigError
 from popflip.hw.config import ChipConfig
 from popflip.hw.link.buffer import BufferWriteSignature
 from popflip.hw.link.crc import Crc32

@@ -48,7 +48,7 @@ class Link(wiring.Component):
         wiring.connect(m, wiring.flipped(self.rx), receiver.rx)
         wiring.connect(m, receiver.buffer, buffer.writer)
         wiring.connect(m, controller.reader, buffer.reader)
-        if self.chip.fast:  # what is sent does not wait for where it comes from, nor the other way round
+        if self.chip.pipelined:  # what is sent does not wait for where it comes from, nor the other way round
             m.submodules.header = header = Queue(ANSWER_HEADER, 2)
             wiring.connect(m, controller.header, header.i)
             wiring.connect(m, header.o, sender.header)

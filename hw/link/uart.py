@@ -7,7 +7,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
-from popflip.golden.config import ConfigError
+from popflip.golden.errors import ConfigError
 
 BAUD = 1_000_000
 """Speed of a board's link when nobody says otherwise."""

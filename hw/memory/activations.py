@@ -27,7 +27,8 @@ def activation_base(chip: ChipConfig, layer: int) -> int:
 class ActivationReadSignature(wiring.Signature):
     """Reading a word: request in one cycle, data in the next, held until the next request.
 
-    ``active`` bit 1 is +1, bit 0 is −1; ``near`` (GFT) is set where |v| ≤ WINDOW. Lanes past the layer's neurons are
+    ``active`` bit 1 is +1, bit 0 is −1; ``in_window`` (GFT) is set where |v| ≤ WINDOW. Lanes past the layer's neurons
+    are
     undefined. ``words`` : so many side by side, a power of two, of which ``word`` is one.
     """
 
@@ -38,7 +39,7 @@ class ActivationReadSignature(wiring.Signature):
                 "slot": Out(range(chip.slots)),
                 "word": Out(range(max(1, activation_words(chip)))),
                 "active": In(words * chip.array_synapses),
-                "near": In(words * chip.array_synapses),
+                "in_window": In(words * chip.array_synapses),
             }
         )
 
@@ -55,7 +56,7 @@ class ActivationWriteSignature(wiring.Signature):
                 "word": Out(range(max(1, activation_words(chip)))),
                 "part": Out(range(max(1, chip.array_synapses // rows))),
                 "active": Out(rows),
-                "near": Out(rows),
+                "in_window": Out(rows),
             }
         )
 
@@ -68,9 +69,9 @@ class Activations(wiring.Component):
     ``write`` : In(1), ``slot`` : In(range(slots)), ``word`` : In(range(words)), ``part`` : In
         Neurons ``part·P … part·P + P−1`` of a word of ``max(P, N)``; ``word`` counts words of ``N`` (its low bits are
         ignored where P > N).
-    ``active``, ``near`` : In(P)
+    ``active``, ``in_window`` : In(P)
     ``forward``, ``learn`` : In(ActivationReadSignature)
-        The two readers; the MAC array has no use for ``near``, and reads :attr:`.ChipConfig.fold` words.
+        The two readers; the MAC array has no use for ``in_window``, and reads :attr:`.ChipConfig.fold` words.
 
     Latency 1 cycle. A read of the word written in the same cycle returns the old value.
     """
@@ -85,7 +86,7 @@ class Activations(wiring.Component):
                 "word": In(range(max(1, activation_words(chip)))),
                 "part": In(range(max(1, lanes // rows))),
                 "active": In(rows),
-                "near": In(rows),
+                "in_window": In(rows),
                 "forward": In(ActivationReadSignature(chip, chip.fold)),
                 "learn": In(ActivationReadSignature(chip)),
             }
@@ -95,8 +96,8 @@ class Activations(wiring.Component):
         m = Module()
         chip = self.chip
         rows = chip.array_rows
-        # The MAC array has a copy of its own without ``near``; for learning both lie side by side, P bits each in turn.
-        learned = (self.active, self.near) if chip.rule == Rule.GFT else (self.active,)
+        # The MAC array has its own copy without ``in_window``; for learning both lie side by side, P bits each in turn.
+        learned = (self.active, self.in_window) if chip.rule == Rule.GFT else (self.active,)
         planes = {"forward": ((self.active,), chip.fold), "learn": (learned, 1)}
         for name, (written, words) in planes.items():
             reader = getattr(self, name)
@@ -123,7 +124,7 @@ class Activations(wiring.Component):
                 read.en.eq(reader.en),
                 read.addr.eq(Cat(reader.word[shift:], reader.slot)),
             ]
-            for plane, bits in enumerate((reader.active, reader.near)[: len(written)]):
+            for plane, bits in enumerate((reader.active, reader.in_window)[: len(written)]):
                 whole = Cat(read.data.word_select(part * len(written) + plane, rows) for part in range(parts))
                 m.d.comb += bits.eq(Array(whole.word_select(index, lanes) for index in range(width // lanes))[select])
         return m

@@ -7,7 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In
 
-from popflip.golden.config import ConfigError
+from popflip.golden.errors import ConfigError
 from popflip.hw.config import ChipConfig
 from popflip.hw.lib.stream import delayed
 from popflip.hw.memory.spram import SPRAM_BITS, SPRAM_WORDS, SPRAMS, Spram
@@ -45,7 +45,7 @@ class Counters(wiring.Component):
         if self.chip.compact:
             return self._single_port(m)
         banks = [getattr(self.banks, f"bank{index}") for index in range(self.chip.learn_rows)]
-        port, late = self.port, self.chip.way
+        port, late = self.port, self.chip.memory_stages
         rest = max(late - 1, 0)  # of the way back, behind the choice of a bank
         words = []
         for index, bank in enumerate(banks):

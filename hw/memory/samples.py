@@ -54,7 +54,7 @@ class Samples(wiring.Component):
         parts = lanes // rows
         base = chip.words[0]  # of the activations, behind the longest list
         stride = ceil_log2(base + activation_words(chip))
-        pieces = [2 * rows] * parts  # of a word: ``active`` and ``near`` of P neurons, side by side
+        pieces = [2 * rows] * parts  # of a word: ``active`` and ``in_window`` of P neurons, side by side
         width = max(sum(pieces), len(self.list.data.as_value()))
         piece = 2 * rows
         width = -(-width // piece) * piece
@@ -75,7 +75,7 @@ class Samples(wiring.Component):
         with m.If(store.write):
             m.d.comb += [
                 write.addr.eq(Cat(place(base + store.word), store.slot)),
-                write.data.eq(Cat(store.active, store.near).replicate(parts)),
+                write.data.eq(Cat(store.active, store.in_window).replicate(parts)),
                 write.en.eq(1 << store.part),
             ]
         readers = self.forward_inputs, self.forward_activations, self.learn_inputs, self.learn_activations
@@ -87,6 +87,6 @@ class Samples(wiring.Component):
             if inputs:
                 m.d.comb += reader.data.eq(input_word(chip)(read.data[: input_word(chip).size]))
                 continue
-            for plane, bits in enumerate((reader.active, reader.near)):
+            for plane, bits in enumerate((reader.active, reader.in_window)):
                 m.d.comb += bits.eq(Cat(read.data.word_select(2 * part + plane, rows) for part in range(parts)))
         return m

@@ -160,7 +160,7 @@ class Weights(wiring.Component):
         chip = self.chip
 
         # With a way of several cycles, what is asked for is looked at after the first ones: engines have none to spare.
-        lead = max(chip.way - 1, 0)
+        lead = max(chip.memory_stages - 1, 0)
         row_read, read_address, read_bank = (
             delayed(m, value, lead) for value in (self.row.read, self.row.read_address, self.row.read_bank)
         )
@@ -173,7 +173,7 @@ class Weights(wiring.Component):
         with m.If(row_read):
             m.d.comb += address.eq(row_address)
 
-        last = chip.way - lead
+        last = chip.memory_stages - lead
         asked = delayed(m, delayed(m, self.array_read, lead) | row_read, last)
         address = delayed(m, address, last)
         row_write, write_place, write_bank = (
@@ -183,16 +183,16 @@ class Weights(wiring.Component):
         write_address = Signal(range(chip.array_depth))
         m.d.comb += write_address.eq(write_place)
         write_address = delayed(m, write_address, last)
-        write_data = delayed(m, self.row.write_data.as_value(), chip.way)
+        write_data = delayed(m, self.row.write_data.as_value(), chip.memory_stages)
         read_words = []  # a cycle after they were read, if they have a way
         for index, bank in enumerate(self.banks):
             m.submodules[f"bank{index}"] = bank
             write, read = bank.write_port(), bank.read_port()
-            read_words.append(delayed(m, read.data, min(chip.way, 1)))
+            read_words.append(delayed(m, read.data, min(chip.memory_stages, 1)))
             m.d.comb += [
                 read.en.eq(asked),
                 read.addr.eq(address),
-                self.array_data[index].as_value().eq(delayed(m, read_words[index], max(chip.way - 1, 0))),
+                self.array_data[index].as_value().eq(delayed(m, read_words[index], max(chip.memory_stages - 1, 0))),
                 write.en.eq(delayed(m, row_write & (write_bank == index) & exists, last)),
                 write.addr.eq(write_address),
                 write.data.eq(write_data),
@@ -205,7 +205,7 @@ class Weights(wiring.Component):
         bank_of_data = Signal(range(chip.array_rows))
         with m.If(row_read):
             m.d.sync += bank_of_data.eq(row_bank)
-        rest = max(chip.way - 1, 0)  # of the way back, behind the first choice
+        rest = max(chip.memory_stages - 1, 0)  # of the way back, behind the first choice
         early = delayed(m, bank_of_data, chip.read_latency - 1 - lead - rest)
         bank_of_data = delayed(m, early, rest)
         words, place = [self.array_data[index].as_value() for index in range(chip.array_rows)], bank_of_data
@@ -243,7 +243,7 @@ class Weights(wiring.Component):
         for index in range(chip.groups[0]):
             with m.If(written[index]):
                 m.d.comb += group.eq(index)
-        rest = max(chip.way - 1, 0)
+        rest = max(chip.memory_stages - 1, 0)
         bank = delayed(m, row.write_bank, 1 + rest)
         value = delayed(m, row.write_data.as_value()[: chip.weight_bits], 1 + rest)
         takes = delayed(m, delayed(m, row.write, 1) & written.any(), rest)

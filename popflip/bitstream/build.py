@@ -31,7 +31,7 @@ from popflip.cli.options import Settings
 from popflip.constraints import Board, Fit
 from popflip.experiment import network
 from popflip.files import reason, whole_file
-from popflip.golden.config import ConfigError
+from popflip.golden.errors import ConfigError
 from popflip.hw.config import ChipConfig
 from popflip.report import write
 

@@ -50,7 +50,7 @@ def run_command(arguments: list[str] | None = None) -> int:
     """Run one command; the exit code. Every error meant for the user ends here, as one line."""
     from popflip.errors import Difference, Interrupted
     from popflip.files import reason
-    from popflip.golden.config import ConfigError
+    from popflip.golden.errors import ConfigError
 
     try:
         code = app(arguments, standalone_mode=False)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from popflip.files import FileError, reason
-from popflip.golden.config import ConfigError
+from popflip.golden.errors import ConfigError
 
 Number = int | float
 

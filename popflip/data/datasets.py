@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from platformdirs import user_data_dir
 
 from popflip.files import reason, whole_file
-from popflip.golden.config import MAX_WIDTH, ConfigError
+from popflip.golden.config import MAX_WIDTH
+from popflip.golden.errors import ConfigError
 
 THRESHOLDS: dict[str, tuple[int, ...]] = {
     "digits": (3, 6, 9, 12),

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from popflip.golden.config import AnyConfig, ConfigError
+from popflip.golden.config import AnyConfig
+from popflip.golden.errors import ConfigError
 from popflip.golden.memory.weights import State
 
 if TYPE_CHECKING:

@@ -96,7 +96,12 @@ def learn_cycles(chip: ChipConfig, work: Work) -> NDArray[np.int64]:
 def select_cycles(chip: ChipConfig) -> int:
     """Cycles of the passes that find all layers' thresholds: the same in each batch."""
     turns = passes(chip, digit_bits(chip))
-    fill = 2 + popcount.latency(chip.array_synapses) + chip.read_latency + (3 if chip.learn_rows > 1 else 1 + chip.fast)
+    fill = (
+        2
+        + popcount.latency(chip.array_synapses)
+        + chip.read_latency
+        + (3 if chip.learn_rows > 1 else 1 + chip.pipelined)
+    )
     return sum(2 + turns * (rows * words + fill) for rows, words in zip(chip.counter_rows, chip.words, strict=True))
 
 
@@ -135,14 +140,14 @@ def flip_cycles(chip: ChipConfig, work: Work, layer: int, changes: Changes) -> i
                 left = chip.mask_words[layer] - index % words * lanes // WORD
                 made = draws * min(max(1, lanes // WORD), left) if index else 1  # while thresholds are found
                 drawn = max(period, made)
-            if chip.fast:
+            if chip.pipelined:
                 passed = max(passed + 1 + marks, taken_before + 1)
                 earliest = passed + 1
             else:
                 earliest = taken + period + marks
             taken_before, taken = taken, max(taken + drawn, taken + 1 + waits, earliest)
             place = index + 1
-    fill = FLIP_FILL[chip.fast] + chip.read_latency - 2 * chip.compact
+    fill = FLIP_FILL[chip.pipelined] + chip.read_latency - 2 * chip.compact
     return taken + period * (rows * words - place) + int(records[-1]) + fill
 
 
@@ -171,7 +176,7 @@ def _batch(
     reads: list[int],
 ) -> int:
     """Cycles from the first byte of a batch to the end of its last sample."""
-    latency = chip.read_latency + LATENCY[chip.fast]
+    latency = chip.read_latency + LATENCY[chip.pipelined]
     last = chip.depth - 1
     slots = [0] * chip.slots  # when each is free: a heap
     sample: list[int | None] = [None, None]  # that goes forward in each context, the layer it waits for, since when
@@ -198,7 +203,7 @@ def _batch(
             continue
         turn = 1 - turn
         sample[current], ready[current] = None, array
-        verdict = array + latency + chip.fold.bit_length() - 1 + chip.classes + VERDICT[chip.fast]
+        verdict = array + latency + chip.fold.bit_length() - 1 + chip.classes + VERDICT[chip.pipelined]
         if taught[index]:
             verdict = learned = max(learned, verdict) + next(learns)
             array += next(waits)
@@ -215,4 +220,4 @@ def learn_waits(chip: ChipConfig, work: Work) -> NDArray[np.int64]:
     if chip.learn_rows > 1:
         spacing = chip.array_synapses // chip.learn_rows
         return np.full(len(rows), (words - 1) * spacing + 6 + min(4, spacing // 2))
-    return rows + (6 * words if chip.fast else 2 * words + 4)
+    return rows + (6 * words if chip.pipelined else 2 * words + 4)

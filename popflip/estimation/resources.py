@@ -13,7 +13,8 @@ from math import ceil
 from amaranth.utils import ceil_log2
 
 from popflip.constraints import Board
-from popflip.golden.config import ConfigError, Rule
+from popflip.golden.config import Rule
+from popflip.golden.errors import ConfigError
 from popflip.hw.common.forward import sum_shape
 from popflip.hw.common.status import HALF
 from popflip.hw.config import ChipConfig
@@ -207,8 +208,8 @@ def counts(chip: ChipConfig, family: Family) -> tuple[int, ...]:
         chip.array_rows * chip.array_synapses * chip.weight_bits,
         chip.array_rows * sum_shape(chip).width,
         votes,
-        chip.fast * word,
-        chip.fast * votes,
+        chip.pipelined * word,
+        chip.pipelined * votes,
         address * chip.depth,
         not chip.compact,
         sum(family.block_ram.choices(block) for block in memories(chip, 0)),

@@ -17,7 +17,8 @@ from popflip.estimation import resources
 from popflip.estimation.cycles import Cycles, of_work, sent_bytes
 from popflip.estimation.workload import BANKS, WIDTHS, Work
 from popflip.experiment import Experiment
-from popflip.golden.config import Config, ConfigError
+from popflip.golden.config import Config
+from popflip.golden.errors import ConfigError
 from popflip.hw.config import ChipConfig
 from popflip.replay import BITS_A_BYTE
 

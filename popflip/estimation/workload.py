@@ -92,15 +92,15 @@ class _Watched(GftTrainer):
         self.changes: list[Changes] = []
 
     def _errors(self, x, y):
-        teaches, v, deltas = super()._errors(x, y)
+        updates, v, deltas = super()._errors(x, y)
         learns = [delta != 0 for delta in deltas]
         self.words.append([listed(x, width) for width in WIDTHS])
         self.packed.append(pack(np.packbits(x, axis=1, bitorder="little"))[1])
-        self.taught.append(teaches)
+        self.taught.append(updates)
         self.first.append([fullest_bank(learns[0], banks) for banks in BANKS])
         above = [np.count_nonzero(rows, axis=1) for rows in learns[1:]]
         self.above.append(np.stack(above, axis=-1) if above else np.empty((len(learns[0]), 0), np.int64))
-        return teaches, v, deltas
+        return updates, v, deltas
 
     def _flipping(self, layer: int, selection: Selection, flipped: Flipped) -> None:
         counters = np.abs(self.state.counters[layer])

@@ -113,7 +113,7 @@ def classifier_columns(classifiers: Iterable[NDArray[np.bool_]]) -> list[int]:
 
 
 def within_window(v: NDArray[np.int32], window: int) -> NDArray[np.bool_]:
-    """Which hidden neurons golden still teaches, ``[n, R]``: those that get a δ where all of them are asked for +1."""
+    """Which hidden neurons golden still updates, ``[n, R]``: those that get a δ where all of them are asked for +1."""
     ask = np.ones((len(v), 1), np.int32)
     weights = [np.zeros((v.shape[1], 1), np.int8), np.ones((1, v.shape[1] + 1), np.int8)]
     return backward(weights, [v, ask], ask, (window,), 1)[0] != 0
@@ -126,36 +126,36 @@ class ActivationMemory:
         self.chip = chip
         bits = max(1, activation_words(chip)) * chip.array_synapses
         draw = random.Random(seed)
-        self._active, self._near = ([draw.getrandbits(bits) for _ in range(chip.slots)] for _ in range(2))
+        self._active, self._in_window = ([draw.getrandbits(bits) for _ in range(chip.slots)] for _ in range(2))
 
-    def write(self, slot: int, word: int, part: int, active: int, near: int) -> None:
+    def write(self, slot: int, word: int, part: int, active: int, in_window: int) -> None:
         """``P`` neurons: part ``part`` of word ``word``, or of the words from there on where P > N."""
         rows, lanes = self.chip.array_rows, self.chip.array_synapses
-        self._put(slot, (word - word % max(1, rows // lanes)) * lanes + part * rows, rows, active, near)
+        self._put(slot, (word - word % max(1, rows // lanes)) * lanes + part * rows, rows, active, in_window)
 
     def read(self, slot: int, word: int, words: int = 1) -> tuple[int, int]:
-        """``active`` and ``near`` of a word, or of the ``words`` that it is one of."""
+        """``active`` and ``in_window`` of a word, or of the ``words`` that it is one of."""
         lanes = self.chip.array_synapses
         mask = (1 << words * lanes) - 1
         word -= word % words
-        return self._active[slot] >> word * lanes & mask, self._near[slot] >> word * lanes & mask
+        return self._active[slot] >> word * lanes & mask, self._in_window[slot] >> word * lanes & mask
 
-    def put_layer(self, slot: int, layer: int, active: NDArray, near: NDArray) -> None:
+    def put_layer(self, slot: int, layer: int, active: NDArray, in_window: NDArray) -> None:
         """All inputs of ``layer``."""
         place = activation_base(self.chip, layer) * self.chip.array_synapses
-        self._put(slot, place, len(active), fields(active, 1), fields(near, 1))
+        self._put(slot, place, len(active), fields(active, 1), fields(in_window, 1))
 
     def layer(self, slot: int, layer: int) -> list[tuple[int, int]]:
-        """``active`` and ``near`` of the inputs of ``layer``."""
+        """``active`` and ``in_window`` of the inputs of ``layer``."""
         place = activation_base(self.chip, layer) * self.chip.array_synapses
         return [
-            (self._active[slot] >> bit & 1, self._near[slot] >> bit & 1)
+            (self._active[slot] >> bit & 1, self._in_window[slot] >> bit & 1)
             for bit in range(place, place + self.chip.layers[layer])
         ]
 
-    def _put(self, slot: int, place: int, count: int, active: int, near: int) -> None:
+    def _put(self, slot: int, place: int, count: int, active: int, in_window: int) -> None:
         mask = ((1 << count) - 1) << place
-        for memory, bits in ((self._active, active), (self._near, near)):
+        for memory, bits in ((self._active, active), (self._in_window, in_window)):
             memory[slot] = memory[slot] & ~mask | bits << place & mask
 
 
@@ -235,7 +235,7 @@ class SampleMemory:
             part,
             "activations__en",
             ("activations__slot", "activations__word"),
-            ("activations__active", "activations__near"),
+            ("activations__active", "activations__in_window"),
             lambda slot, word: self.activations.read(slot, word, words),
         )
 

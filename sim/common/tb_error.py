@@ -28,7 +28,7 @@ async def check(part: Part, chip: dict, stall: float) -> None:
         v[rng.random(v.shape) < 0.1] = limit
         v[rng.random(v.shape) < 0.1] = -limit
         t = rng.integers(0, classes, samples)
-        teaches, rival = output_error(v, t, margin)
+        updates, rival = output_error(v, t, margin)
         best = predict(v)
         infer = rng.random(samples) < 0.3
         part.set("margin", margin & (1 << (2 * limit + 1).bit_length() + 1) - 1)
@@ -50,7 +50,7 @@ async def check(part: Part, chip: dict, stall: float) -> None:
             expected = {
                 "sample": token,
                 "rival": int(best[sample] if infer[sample] else rival[sample]),
-                "teaches": int(teaches[sample] and not infer[sample]),
+                "updates": int(updates[sample] and not infer[sample]),
                 "correct": int(best[sample] == t[sample] and not infer[sample]),
             }
             assert verdict == expected, f"margin {margin}, sample {sample}: {verdict}, expected {expected}"

@@ -124,7 +124,7 @@ class Bench:
         )
         if self.chip.bias_apart:
             ReadPort(part, "bias__en", ("bias__group",), ("bias__data",), lambda group: [self.biases[group]])
-        stored = ("store_slot", "store_word", "store_part", "store_active", "store_near")
+        stored = ("store_slot", "store_word", "store_part", "store_active", "store_in_window")
         WritePort(part, "store", stored, self.samples.activations.write)
 
     async def run(self, seed: int, samples: int, wrong: list[int] | None) -> None:
@@ -137,7 +137,7 @@ class Bench:
         v = [np.array(layer) for layer in zip(*map(sums, [chip] * samples, weights, x), strict=True)]
         active = [activation(layer) > 0 if gft else fires(layer) for layer in v]
         window = [int(rng.choice([0, 1, 2, 5, chip.v_max])) for _ in range(chip.depth - 1)]
-        near = [within_window(layer, limit) for layer, limit in zip(v, window, strict=False)]
+        in_window = [within_window(layer, limit) for layer, limit in zip(v, window, strict=False)]
         if wrong is not None:
             sample, layer, row = wrong
             if gft and layer < chip.depth - 1:
@@ -179,9 +179,10 @@ class Bench:
             for layer in range(chip.depth - 1):
                 stored = self.samples.activations.layer(token["slot"], layer + 1)
                 for row, fired in enumerate(active[layer][sample].tolist()):
-                    expected = (int(fired), int(near[layer][sample, row])) if gft else (int(fired),)
+                    expected = (int(fired), int(in_window[layer][sample, row])) if gft else (int(fired),)
                     assert stored[row][: len(expected)] == expected, (
-                        f"sample {sample}, layer {layer}, row {row}: active and near {stored[row]}, expected {expected}"
+                        f"sample {sample}, layer {layer}, row {row}: active, in_window"
+                        f" {stored[row]}, expected {expected}"
                     )
             free.add(token["slot"])
 

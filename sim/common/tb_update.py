@@ -194,7 +194,7 @@ class Bench(EachCycle):
             part,
             "activations__en",
             ("activations__slot", "activations__word"),
-            ("activations__active", "activations__near"),
+            ("activations__active", "activations__in_window"),
             activations.read,
         )
         source = part.source("lessons", lesson_layout(config), stall=stall, seed=1)

@@ -38,8 +38,8 @@ async def check(part: Part, chip: dict, stall: float) -> None:
         v = rng.integers(-3, 4, (1, below)).astype(np.int32)
         window = draw.choice([0, 1, 3])
         errors = backward([np.zeros((below, 1), np.int8), w], [v, delta], delta, (window,), dclip)[0][0]
-        taught = np.zeros(config.words[layer] * lanes, bool)
-        taught[:below] = within_window(v, window)[0]
+        in_window = np.zeros(config.words[layer] * lanes, bool)
+        in_window[:below] = within_window(v, window)[0]
         last_row: list[int] = []  # cycle in which each word's last row came
         for word in range(config.words[layer]):
             teaching = np.flatnonzero(delta[0]).tolist()
@@ -47,7 +47,7 @@ async def check(part: Part, chip: dict, stall: float) -> None:
                 ends = number == len(teaching) - 1
                 while draw.random() < stall or (ends and not part.get("free")):
                     part.set("valid", 0)
-                    for port in ("delta", "weights", "starts_word", "ends_word", "word", "taught"):
+                    for port in ("delta", "weights", "starts_word", "ends_word", "word", "in_window"):
                         part.scramble(port, draw)
                     await part.next_cycle()
                 part.set("valid", 1)
@@ -56,7 +56,7 @@ async def check(part: Part, chip: dict, stall: float) -> None:
                 part.set("starts_word", number == 0)
                 part.set("ends_word", ends)
                 part.set("word", word)
-                part.set("taught", fields(taught[word * lanes : (word + 1) * lanes], 1))
+                part.set("in_window", fields(in_window[word * lanes : (word + 1) * lanes], 1))
                 if ends:
                     last_row.append(cycle())
                 await part.next_cycle()

@@ -55,7 +55,7 @@ class OneMemory(EachCycle):
 
     def drive(self) -> None:
         if not self._read:
-            for port in ("inputs__data", "activations__active", "activations__near"):
+            for port in ("inputs__data", "activations__active", "activations__in_window"):
                 self.part.scramble(port, self._random)
 
     def look(self) -> None:
@@ -139,7 +139,7 @@ class Bench:
             counters[layer][row, synapse] += -1 if counters[layer][row, synapse] > 0 else 1
 
         lists = [input_list(chip, row) for row in x]
-        near = [within_window(sums, limit) for sums, limit in zip(v, window, strict=False)]
+        in_window = [within_window(sums, limit) for sums, limit in zip(v, window, strict=False)]
         finished, busy = len(self.finished.slots), self.activity.busy
         slots: list[int] = []
 
@@ -155,10 +155,10 @@ class Bench:
                 self.samples.lists[slot] = lists[sample]
                 for layer in range(1, chip.depth):
                     active = v[layer - 1][sample] > 0
-                    self.samples.activations.put_layer(slot, layer, active, near[layer - 1][sample])
+                    self.samples.activations.put_layer(slot, layer, active, in_window[layer - 1][sample])
                 token = {"slot": slot, "words": len(lists[sample]), "label": label, "infer": 0}
                 correct = self.draw.randrange(2)
-                self.source.send({"sample": token, "rival": rival, "teaches": 1, "correct": correct})
+                self.source.send({"sample": token, "rival": rival, "updates": 1, "correct": correct})
 
         cocotb.start_soon(feed())
         idle = seen = 0

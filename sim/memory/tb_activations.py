@@ -17,7 +17,7 @@ READERS = ("forward", "learn")
 async def check(part: Part, chip: dict) -> None:
     """Both readers see what was written, ``P`` neurons at a time, in words of ``N``; old values in a write's cycle.
 
-    Who is near is kept for learning by GFT alone.
+    ``in_window`` is kept for learning by GFT alone.
     """
     config = chip_of(chip)
     rows, lanes, words = config.array_rows, config.array_synapses, activation_words(config)
@@ -37,8 +37,14 @@ async def check(part: Part, chip: dict) -> None:
         slot, word, place = everything[cycle] if fills else draw.choice(everything)
         if not fills and rows > lanes:
             word = min(words - 1, word + draw.randrange(rows // lanes))  # whose low bits do not matter
-        active, near = draw.getrandbits(rows), draw.getrandbits(rows)
-        for port, value in {"slot": slot, "word": word, "part": place, "active": active, "near": near}.items():
+        active, in_window = draw.getrandbits(rows), draw.getrandbits(rows)
+        for port, value in {
+            "slot": slot,
+            "word": word,
+            "part": place,
+            "active": active,
+            "in_window": in_window,
+        }.items():
             part.set(port, value)
         part.set("write", write)
         requests = {}
@@ -59,12 +65,12 @@ async def check(part: Part, chip: dict) -> None:
             if expected is not None:
                 assert part.get(f"{reader}__active") == expected[0] ^ wrong, f"cycle {cycle}, {reader}: active"
                 if reader == "learn" and config.rule == Rule.GFT:
-                    assert part.get("learn__near") == expected[1], f"cycle {cycle}: near"
+                    assert part.get("learn__in_window") == expected[1], f"cycle {cycle}: in_window"
         for reader, (from_slot, from_word, reads) in requests.items():
             if reads:
                 held[reader] = memory.read(from_slot, from_word, config.fold if reader == "forward" else 1)
         if write:
-            memory.write(slot, word, place, active, near)
+            memory.write(slot, word, place, active, in_window)
         await part.next_cycle()
 
 

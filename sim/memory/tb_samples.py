@@ -31,8 +31,8 @@ async def check(part: Part, chip: dict) -> None:
         fills = len(lists) < len(entries) or cycle < len(neurons)
         store = cycle < len(neurons) or (not fills and draw.random() < 0.4)
         slot, word, place = neurons[cycle] if cycle < len(neurons) else draw.choice(neurons)
-        active, near = draw.getrandbits(config.array_rows), draw.getrandbits(config.array_rows)
-        fields = {"write": store, "slot": slot, "word": word, "part": place, "active": active, "near": near}
+        active, in_window = draw.getrandbits(config.array_rows), draw.getrandbits(config.array_rows)
+        fields = {"write": store, "slot": slot, "word": word, "part": place, "active": active, "in_window": in_window}
         for name, value in fields.items():
             part.set(f"store__{name}", value)
         if waiting is None and (fills or draw.random() < 0.4):
@@ -61,7 +61,7 @@ async def check(part: Part, chip: dict) -> None:
             if reader.endswith("inputs"):
                 got = unpack(input_word(config), part.get(f"{reader}__data"))
             else:
-                got = part.get(f"{reader}__active"), part.get(f"{reader}__near")
+                got = part.get(f"{reader}__active"), part.get(f"{reader}__in_window")
             assert (got == expected) != (cycle == wrong), f"cycle {cycle}, {reader}: {got}, expected {expected}"
         assert waiting is None or part.get("list__ready") == (not store), f"cycle {cycle}: ready"
         if asks:
@@ -74,7 +74,7 @@ async def check(part: Part, chip: dict) -> None:
                 written = store and (slot, word) == (slot_asked, word_asked)
                 shown = None if written else (asks, activations.read(slot_asked, word_asked))
         if store:
-            activations.write(slot, word, place, active, near)
+            activations.write(slot, word, place, active, in_window)
         elif waiting is not None:
             lists[waiting[0]] = waiting[1]
             waiting = None

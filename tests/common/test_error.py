@@ -28,18 +28,18 @@ def samples(draw):
 @given(samples())
 def test_equals_the_definition(case):
     v, t, margin = case
-    teaches, rival = output_error(v, t, margin)
-    got = list(zip(teaches.tolist(), rival.tolist(), strict=True))
+    updates, rival = output_error(v, t, margin)
+    got = list(zip(updates.tolist(), rival.tolist(), strict=True))
     assert got == [brute_output_error(v_s, t_s, margin) for v_s, t_s in zip(v.tolist(), t.tolist(), strict=True)]
     pairs = zip(t.tolist(), rival.tolist(), strict=True)
     expected = [[(c == t_s) - (c == j_s) for c in range(v.shape[1])] for t_s, j_s in pairs]
     assert output_delta(t, rival, v.shape[1]).tolist() == expected
 
 
-@pytest.mark.parametrize(("lead", "teaches"), [(15, True), (16, True), (17, False)])
-def test_a_lead_of_exactly_the_margin_still_teaches(lead, teaches):
+@pytest.mark.parametrize(("lead", "updates"), [(15, True), (16, True), (17, False)])
+def test_a_lead_of_exactly_the_margin_still_teaches(lead, updates):
     result, rival = output_error(np.array([[lead, 0, 0]], np.int32), np.array([0]), margin=16)
-    assert (result.tolist(), rival.tolist()) == ([teaches], [1])
+    assert (result.tolist(), rival.tolist()) == ([updates], [1])
 
 
 def test_the_true_class_is_never_its_own_rival():

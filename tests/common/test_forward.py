@@ -126,7 +126,7 @@ def test_two_samples_in_turn_keep_the_array_busy(testbench):
     run_on_chips(testbench, Forward, LONG, "common.tb_forward", least_busy=0.85, **options)
 
 
-@pytest.mark.parametrize(("layer", "row", "message"), [(3, 2, "sum"), (1, 5, "active and near")])
+@pytest.mark.parametrize(("layer", "row", "message"), [(3, 2, "sum"), (1, 5, "active, in_window")])
 def test_a_wrong_sum_is_named(testbench, layer, row, message):
     options = {"seeds": [1], "samples": 8, "stall": 0.3, "grant": 0.6, "wrong": {"ternary": [6, layer, row]}}
     with pytest.raises(AssertionError, match=f"ternary: sample 6, layer {layer}, row {row}: {message}"):

@@ -9,7 +9,7 @@ from amaranth.back import rtlil
 from amaranth_boards.icebreaker import ICEBreakerPlatform
 from chips import chip
 
-from popflip.golden.config import ConfigError
+from popflip.golden.errors import ConfigError
 from popflip.hw.link.store import BlockBytes, SpramBytes, samples_in, stride
 from popflip.hw.memory.spram import SPRAM_BYTES, SPRAMS, Spram
 from popflip.sim.bench.parts import SideBySide

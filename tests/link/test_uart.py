@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from popflip.golden.config import ConfigError
+from popflip.golden.errors import ConfigError
 from popflip.hw.link.uart import Uart, divisor
 from popflip.sim.bench.parts import SideBySide
 

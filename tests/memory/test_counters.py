@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from chips import chip, run_on_chips
 
-from popflip.golden.config import ConfigError
+from popflip.golden.errors import ConfigError
 from popflip.hw.memory.counters import Counters
 
 CHIPS = {

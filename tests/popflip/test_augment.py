@@ -17,7 +17,8 @@ from popflip.data.augment import Moves, MovingImages, shift
 from popflip.data.datasets import thermometer
 from popflip.devices.base import GoldenDevice
 from popflip.experiment import prepare
-from popflip.golden.config import PRESETS, Augment, Config, ConfigError, LbeConfig
+from popflip.golden.config import PRESETS, Augment, Config, LbeConfig
+from popflip.golden.errors import ConfigError
 from popflip.training import sample_order, train
 
 IMAGE = [

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from popflip.devices.base import Device, DeviceError, GoldenDevice, Status, open_device
-from popflip.golden.config import Config, ConfigError, LbeConfig
+from popflip.golden.config import Config, LbeConfig
+from popflip.golden.errors import ConfigError
 from popflip.golden.memory.weights import first_difference
 from popflip.sim.cxxrtl import compile as cxxrtl
 

@@ -21,7 +21,8 @@ from popflip.experiment import (
     samples_for,
     stream_rules,
 )
-from popflip.golden.config import PRESETS, Config, ConfigError, LbeConfig, Precision
+from popflip.golden.config import PRESETS, Config, LbeConfig, Precision
+from popflip.golden.errors import ConfigError
 from popflip.golden.memory.weights import initial
 
 DIGITS = PRESETS["digits"].config

@@ -9,7 +9,8 @@ from paths import BENCH
 
 from popflip import constraints
 from popflip.estimation.resources import DEVICES, ECP5, ICE40, Block, block_rams, cells, device
-from popflip.golden.config import ConfigError, Precision, Rule
+from popflip.golden.config import Precision, Rule
+from popflip.golden.errors import ConfigError
 from popflip.hw.config import ChipConfig
 
 FAMILIES = {"ice40": (ICE40, 512), "ecp5": (ECP5, 2048)}

@@ -10,7 +10,8 @@ import pytest
 
 from popflip.devices.base import GoldenDevice, Status
 from popflip.errors import Difference, Interrupted
-from popflip.golden.config import AnyConfig, Config, ConfigError, LbeConfig
+from popflip.golden.config import AnyConfig, Config, LbeConfig
+from popflip.golden.errors import ConfigError
 from popflip.training import accuracy, same_predictions, sample_order, steps, train
 
 CONFIG = Config((40, 9, 4), k0=(30, 9), window=(3,), margin=5, batch=16, epochs=3, seed=5)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from popflip.cli.options import Settings, parse
-from popflip.golden.config import ConfigError
+from popflip.golden.errors import ConfigError
 
 
 def test_flags_are_parsed():

@@ -59,7 +59,7 @@ def brute_predict(v: list[int]) -> int:
 
 
 def brute_output_error(v: list[int], t: int, margin: int) -> tuple[bool, int]:
-    """Whether one sample teaches, and its rival."""
+    """Whether one sample triggers an update, and its rival."""
     rival = None
     for c in range(len(v)):
         if c != t and (rival is None or v[c] > v[rival]):

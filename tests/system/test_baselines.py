@@ -12,7 +12,7 @@ from paths import BASELINES as FOLDER
 from paths import BENCH
 
 from popflip import constraints
-from popflip.golden.config import ConfigError
+from popflip.golden.errors import ConfigError
 
 BOARDS = sorted(path.stem for path in FOLDER.glob("*-*.json"))
 RENEW = "python bench/baselines.py small --renew writes it anew"

@@ -11,7 +11,8 @@ import pytest
 from popflip import constraints
 from popflip.bitstream.build import chip_for
 from popflip.cli.options import Settings
-from popflip.golden.config import ConfigError, Precision
+from popflip.golden.config import Precision
+from popflip.golden.errors import ConfigError
 from popflip.hw.config import ChipConfig
 from popflip.hw.lib.pll import Ecp5Pll, Ice40Pll, find_pll
 from popflip.hw.link.store import SpramBytes, stride

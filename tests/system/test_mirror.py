@@ -27,6 +27,7 @@ WITHOUT = {
     "common/packing": ("hw testbench", "the host packs; hw/common/unpack.py is the way back"),
     # Parameters and lists: no hardware of their own
     "config": ("testbench", "parameters"),
+    "errors": ("hw testbench test", "exceptions; every test of bad input raises them"),
     "lib/arithmetic": (
         "golden testbench",
         "expressions; Python has them, and tests/lib/test_arithmetic.py tries all values",
