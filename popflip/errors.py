@@ -1,9 +1,39 @@
-"""Ways a run can end that are not bad input."""
+"""Popflip's errors: one family. Catch :class:`PopflipError` to catch them all.
+
+Every message is one line: what is wrong, where, and what to do. A message about a parameter starts with its name and a
+colon.
+"""
+
+from __future__ import annotations
+
+from popflip.golden.errors import ConfigError, PopflipError
+
+__all__ = [
+    "ConfigError",
+    "DeviceError",
+    "Difference",
+    "FileError",
+    "Interrupted",
+    "LinkError",
+    "PopflipError",
+]
 
 
-class Difference(Exception):
-    """A device did not do what the golden model did. The message names the first place."""
+class FileError(PopflipError):
+    """A file that cannot be read or written. The message says which and why."""
 
 
-class Interrupted(Exception):
-    """The user stopped the run. The message says how far it had come."""
+class DeviceError(PopflipError):
+    """A device that cannot be opened or used. The message says which, why and what to do."""
+
+
+class LinkError(DeviceError):
+    """The link does not work, or the chip refused a request. The message says which and why."""
+
+
+class Difference(PopflipError):
+    """A device and the golden model differ. The message names the first place."""
+
+
+class Interrupted(PopflipError):
+    """The user stopped the run. The message says how far it came."""

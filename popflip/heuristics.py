@@ -1,0 +1,138 @@
+"""Rules of thumb: learning parameters for data and networks that no preset was tuned for (docs/algorithm.md).
+
+:func:`configure` starts from a tuned configuration, keeps what still applies, replaces the rest by the rules below, and
+lets every parameter the user gives win.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+from popflip.golden.config import AnyConfig, Config, LbeConfig, Precision, Rule
+from popflip.golden.errors import ConfigError
+
+SHARED = ("rule", "layers", "precision", "mmax", "epochs", "margin", "seed")
+"""Parameters of both rules."""
+GFT_ONLY = ("batch", "k0", "window", "shift", "dclip", "flip_p256")
+LBE_ONLY = ("group", "reinforce_p256")
+PARAMETERS = (*SHARED, *GFT_ONLY, *LBE_ONLY)
+"""All parameters that :func:`configure` takes."""
+
+SMALL_DATA_SET = 10_000  # training samples below which each batch selects more synapses
+GROUP = 32  # LBE: neurons of which at most one is updated
+WIDE = 512  # LBE: neurons from which a single layer has half the margin
+LAST_LAYER_FACTOR = 4  # share of the last layer's synapses selected in a batch, relative to the other layers'
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a training set fixes about its network: input bits, classes, training samples."""
+
+    bits: int
+    classes: int
+    samples: int
+
+
+def configure(base: AnyConfig, given: Mapping[str, Any], shape: Shape, *, tuned: bool = False) -> AnyConfig:
+    """``base`` fitted to data of ``shape``, with the parameters ``given`` (:data:`PARAMETERS`; None: not given).
+
+    ``tuned`` says that ``base`` was tuned on this data; otherwise :func:`stream_rules` replaces its batch and epochs.
+    Layers or precision other than those of ``base`` bring in :func:`network_rules` or :func:`lbe_rules`.
+    ``shift="none"`` clears the counters in every batch. ``layers``, ``k0``, ``window``, ``margin`` and ``group`` are
+    numbers or sequences of numbers.
+
+    Raises :class:`ConfigError` for a parameter that does not exist, does not fit, or belongs to the other rule.
+    """
+    values = {name: value for name, value in given.items() if value is not None}
+    for name in values:
+        if name not in PARAMETERS:
+            raise ConfigError(f"{name}: no such parameter; there are {', '.join(PARAMETERS)}")
+    other = Rule.LBE if base.rule == Rule.GFT else Rule.GFT
+    for name in LBE_ONLY if base.rule == Rule.GFT else GFT_ONLY:
+        if name in values:
+            raise ConfigError(f"{name}: is for rule {other}, but this network learns by {base.rule}; leave it out")
+    for name in ("layers", "k0", "window", "margin", "group"):
+        if name in values:
+            values[name] = _numbers(values[name])
+    if isinstance(base, LbeConfig):
+        return _configure_lbe(base, values, shape, tuned)
+    return _configure_gft(base, values, shape, tuned)
+
+
+def _configure_gft(base: Config, values: dict[str, Any], shape: Shape, tuned: bool) -> Config:
+    layers = values.pop("layers", (shape.bits, *base.layers[1:-1], shape.classes))
+    if values.get("shift") == "none":
+        values["shift"] = None
+    if "margin" in values:
+        if len(values["margin"]) != 1:
+            raise ConfigError(f"margin: {len(values['margin'])} given, expected 1 (rule gft has one)")
+        values["margin"] = values["margin"][0]
+    precision = values.get("precision", base.precision)
+    if not tuned:
+        values = stream_rules(shape.samples) | values
+    if (layers, precision) != (base.layers, base.precision) and len(layers) >= 2:
+        values = network_rules(layers, precision, shape.samples) | values
+    return replace(base, layers=layers, **values)
+
+
+def _configure_lbe(base: LbeConfig, values: dict[str, Any], shape: Shape, tuned: bool) -> LbeConfig:
+    precision = values.pop("precision", Precision.BINARY)
+    if precision != Precision.BINARY:
+        raise ConfigError(f"precision: {precision!r} is not binary, and rule lbe has binary weights only")
+    layers = values.pop("layers", (shape.bits, *base.layers[1:]))
+    for name in ("group", "margin"):
+        if len(values.get(name, ())) == 1:
+            values[name] *= len(layers) - 1
+    if not tuned or layers != base.layers:
+        values = lbe_rules(layers, shape.samples) | values
+    return replace(base, layers=layers, classes=shape.classes, **values)
+
+
+def _numbers(value: Any) -> tuple:
+    return tuple(value) if hasattr(value, "__iter__") else (value,)
+
+
+def stream_rules(samples: int) -> dict[str, Any]:
+    """Batch and epochs for ``samples`` training samples.
+
+    The batch is large, but no larger than the training set. There are 20 epochs, or more until there are 100 batches.
+    """
+    batch = min(256, samples) if samples < SMALL_DATA_SET else 1024
+    return {"batch": batch, "epochs": max(20, -(-100 * batch // samples))}
+
+
+def network_rules(layers: tuple[int, ...], precision: str, samples: int) -> dict[str, Any]:
+    """Margin, windows, error clip and flips of GFT for a network of ``layers``.
+
+    ``margin ≈ 2√(inputs of the last layer)``; ``window ≈ 0.35√(inputs of the layer)``; ``dclip`` is 1 with one hidden
+    layer, 3 with more. ``k0`` is 0.4 % of a layer's synapses, or 1 % with few samples; four times that in the last
+    layer; half of it for binary weights.
+    """
+    share = (0.01 if samples < SMALL_DATA_SET else 0.004) / (2 if precision == Precision.BINARY else 1)
+    synapses = [(inputs + 1) * rows for inputs, rows in pairwise(layers)]
+    shares = [share] * (len(synapses) - 1) + [share * LAST_LAYER_FACTOR]
+    return {
+        "margin": round(2 * math.sqrt(max(0, layers[-2]))),
+        "window": tuple(round(0.35 * math.sqrt(max(0, width))) for width in layers[:-2]),
+        "dclip": 1 if len(layers) <= 3 else 3,
+        "k0": tuple(max(1, round(part * count)) for part, count in zip(shares, synapses, strict=True)),
+    }
+
+
+def lbe_rules(layers: tuple[int, ...], samples: int) -> dict[str, Any]:
+    """Groups, margins and reinforcement of LBE for a network of ``layers``.
+
+    ``group`` is 32; ``margin`` is an eighth of a layer's neurons, or a sixteenth in a single layer of 512
+    or more neurons; ``reinforce_p256`` is 1, or 2 with few samples.
+    """
+    neurons = layers[1:]
+    share = 16 if len(neurons) == 1 and neurons[0] >= WIDE else 8
+    return {
+        "group": (GROUP,) * len(neurons),
+        "margin": tuple(width // share for width in neurons),
+        "reinforce_p256": 2 if samples < SMALL_DATA_SET else 1,
+    }
