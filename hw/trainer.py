@@ -88,7 +88,7 @@ class Trainer(wiring.Component):
         values = registers.values
         register_write, register_index, register_value = (
             delayed(m, value, chip.pipelined)
-            for value in (port.register_write, port.register_index, port.register_value)
+            for value in (port.register.write, port.register.index, port.register.value)
         )
 
         # Samples: ingest, forward -------------------------------------------------------------------------------------
@@ -98,9 +98,9 @@ class Trainer(wiring.Component):
         if gft:
             m.d.sync += due.eq(whole_batch)
         running = Signal()  # samples go through
-        connect(m, flipped(port.samples), ingest.i)
+        connect(m, flipped(port.samples.stream), ingest.i)
         if chip.packs:
-            m.d.comb += [ingest.packed.eq(port.sample_packed), ingest.last.eq(port.sample_last)]
+            m.d.comb += [ingest.packed.eq(port.samples.packed), ingest.last.eq(port.samples.last)]
         if chip.slots > 2:
             m.submodules.arrived = arrived = Queue(sample_layout(chip), chip.slots)
             connect(m, ingest.o, arrived.i)
@@ -110,8 +110,8 @@ class Trainer(wiring.Component):
         connect(m, forward.inputs, self.inputs[0])
         connect(m, forward.activations, self.activations[0])
         m.d.comb += [
-            ingest.label.eq(port.sample_label),
-            ingest.infer.eq(port.sample_infer),
+            ingest.label.eq(port.samples.label),
+            ingest.infer.eq(port.samples.infer),
             ingest.slot.eq(slots.slot),
             slots.take.eq(ingest.started),
             weights.array_read.eq(forward.weights_read),
@@ -174,7 +174,7 @@ class Trainer(wiring.Component):
                     m.next = "RUN"
         with m.If(ending | starting):
             m.d.sync += in_batch.eq(0)
-        with m.Elif(ingest.started & ~port.sample_infer):
+        with m.Elif(ingest.started & ~port.samples.infer):
             m.d.sync += in_batch.eq(in_batch + 1)
 
         m.d.comb += [
@@ -215,10 +215,10 @@ class Trainer(wiring.Component):
             status.cycles.forward_stall.eq(forward.waiting),
             status.crc.eq(update.crc),
             status.rng.eq(update.rng),
-            status.index.eq(port.status_index),
-            status.read.eq(port.status_read),
-            port.status_value.eq(status.value),
-            port.status_valid.eq(status.valid),
+            status.index.eq(port.status.index),
+            status.read.eq(port.status.read),
+            port.status.value.eq(status.value),
+            port.status.valid.eq(status.valid),
         ]
         return m
 

@@ -1,4 +1,4 @@
-"""What the link controller sees of the trainer: one signature, so that either can be tested without the other."""
+"""The port between the link's controller and the trainer: one signature, so that each is tested without the other."""
 
 from __future__ import annotations
 
@@ -11,37 +11,74 @@ from popflip.hw.registers import registers, status_words
 
 
 class TrainerCommand(enum.Enum, shape=1):
-    """``RESET``: zero the counts and signature, draw the initial state. ``END_BATCH``: select and flip now (LBE:
-    nothing).
+    """``RESET``: zero the counts and the signature, then draw the initial state. ``END_BATCH``: select and flip now
+    (LBE: no effect).
     """
 
     RESET = 0
     END_BATCH = 1
 
 
-class TrainerSignature(wiring.Signature):
-    """The trainer as its controller drives it; directions are the controller's (``Out``: to the trainer).
+class SampleSignature(wiring.Signature):
+    """A sample, byte by byte, and what holds for all of its bytes.
 
     Members
     -------
-    ``samples`` : Out(stream of 8)
+    ``stream`` : Out(stream of 8)
         ``chip.input_bytes`` bytes a sample; bit ``i`` of byte ``q`` is input ``8q + i``, bits past the last one are 0.
-    ``sample_label`` : Out(range(classes)), ``sample_infer`` : Out(1)
-        The sample's class, and whether it is only classified. Stable from the first byte offered to the last taken.
-    ``sample_packed`` : Out(1), ``sample_last`` : Out(1)
-        Of a chip that packs: whether the bytes are a packed sample's (:mod:`popflip.golden.common.packing`), stable as
-        these are, and whether the byte offered is a packed sample's last one.
+    ``label`` : Out(range(classes)), ``infer`` : Out(1)
+        The sample's class, and whether the trainer only classifies it. Stable from the first byte offered to the last
+        one taken.
+    ``packed`` : Out(1), ``last`` : Out(1)
+        Only if ``chip.packs``. ``packed``: the bytes are a packed sample (:mod:`popflip.golden.common.packing`); stable
+        like ``label``. ``last``: the byte offered is the last one of a packed sample.
+    """
+
+    def __init__(self, chip: ChipConfig):
+        super().__init__(
+            {
+                "stream": Out(stream.Signature(8)),
+                "label": Out(range(chip.classes)),
+                "infer": Out(1),
+                **({"packed": Out(1), "last": Out(1)} if chip.packs else {}),
+            }
+        )
+
+
+class RegisterWriteSignature(wiring.Signature):
+    """``write`` stores ``value`` in register ``index`` of :func:`popflip.hw.registers.registers`."""
+
+    def __init__(self, chip: ChipConfig):
+        super().__init__({"write": Out(1), "index": Out(range(len(registers(chip)))), "value": Out(32)})
+
+
+class StatusReadSignature(wiring.Signature):
+    """``read`` requests word ``index`` of :func:`popflip.hw.registers.status_words`.
+
+    ``index`` stays until ``valid``, at the earliest a cycle later; the word is ``value`` then.
+    """
+
+    def __init__(self, chip: ChipConfig):
+        super().__init__(
+            {"index": Out(range(len(status_words(chip)))), "read": Out(1), "value": In(32), "valid": In(1)}
+        )
+
+
+class TrainerSignature(wiring.Signature):
+    """The trainer as the link's controller drives it; ``Out`` means to the trainer.
+
+    Members
+    -------
+    ``samples`` : Out(SampleSignature)
     ``predictions`` : In(stream of range(classes))
-        One for each sample sent with ``sample_infer``, in order.
+        One for each sample with ``infer``, in order.
     ``command`` : Out(stream of :class:`TrainerCommand`)
-        Taken once the samples before it are finished. ``RESET`` starts from the ``rng`` register as it is.
+        Taken once all samples before it are finished. ``RESET`` starts from the current value of register ``rng``.
     ``idle`` : In(1)
-        No sample in flight and no pass running. Falls in the cycle after a sample's byte or a command is taken.
-    ``register_write`` : Out(1), ``register_index``, ``register_value`` : Out(32)
-        A register of :func:`popflip.hw.registers.registers` by its number; only while ``idle``.
-    ``status_index`` : Out(range(words)), ``status_read`` : Out(1), ``status_value`` : In(32), ``status_valid`` : In(1)
-        Word of :func:`popflip.hw.registers.status_words` by its number, which stays from ``status_read`` until the
-        value is valid, a cycle later at the earliest.
+        No sample is in flight and no pass is running. Falls in the cycle after a sample's byte or a command is taken.
+    ``register`` : Out(RegisterWriteSignature)
+        Only while ``idle``.
+    ``status`` : Out(StatusReadSignature)
     ``state`` : Out(StateSignature)
         Weights and counters, only while ``idle``.
     """
@@ -49,20 +86,12 @@ class TrainerSignature(wiring.Signature):
     def __init__(self, chip: ChipConfig):
         super().__init__(
             {
-                "samples": Out(stream.Signature(8)),
-                "sample_label": Out(range(chip.classes)),
-                "sample_infer": Out(1),
-                **({"sample_packed": Out(1), "sample_last": Out(1)} if chip.packs else {}),
+                "samples": Out(SampleSignature(chip)),
                 "predictions": In(stream.Signature(range(chip.classes))),
                 "command": Out(stream.Signature(TrainerCommand)),
                 "idle": In(1),
-                "register_write": Out(1),
-                "register_index": Out(range(len(registers(chip)))),
-                "register_value": Out(32),
-                "status_index": Out(range(len(status_words(chip)))),
-                "status_read": Out(1),
-                "status_value": In(32),
-                "status_valid": In(1),
+                "register": Out(RegisterWriteSignature(chip)),
+                "status": Out(StatusReadSignature(chip)),
                 "state": Out(StateSignature(chip)),
             }
         )

@@ -21,7 +21,7 @@ from popflip.sim.bench.runner import parameters
 from popflip.sim.bench.streams import StreamSink, StreamSource, start, unpack
 
 PATIENCE = 100_000  # cycles
-_BESIDE = ("sample_label", "sample_infer", "sample_packed", "sample_last")
+_BESIDE = ("samples__label", "samples__infer", "samples__packed", "samples__last")
 CONFIGS = {Rule.GFT: Config, Rule.LBE: LbeConfig}
 
 
@@ -32,11 +32,11 @@ class Driver:
         self.dut, self.chip = dut, chip
         self._random = random.Random(f"{seed} packed")
         self.numbers = {register.name: number for number, register in enumerate(registers(chip))}
-        self.samples = StreamSource(dut, "port__samples", 8, stall=stall, seed=seed)
+        self.samples = StreamSource(dut, "port__samples__stream", 8, stall=stall, seed=seed)
         self.commands = StreamSource(dut, "port__command", 1, stall=stall, seed=seed)
         self.predictions = StreamSink(dut, "port__predictions", range(chip.classes), stall=stall, seed=seed)
         strobes = [f"state__{memory}__{access}" for memory in ("weights", "counters") for access in ("read", "write")]
-        for name in ("register_write", "status_read", "status_index", *_BESIDE, *strobes):
+        for name in ("register__write", "status__read", "status__index", *_BESIDE, *strobes):
             self.port(name).value = 0
 
     def port(self, name: str):
@@ -54,11 +54,11 @@ class Driver:
         raise AssertionError("the trainer does not become idle")
 
     async def write_register(self, name: str, value: int) -> None:
-        self.port("register_index").value = self.numbers[name]
-        self.port("register_value").value = value & 0xFFFFFFFF
-        self.port("register_write").value = 1
+        self.port("register__index").value = self.numbers[name]
+        self.port("register__value").value = value & 0xFFFFFFFF
+        self.port("register__write").value = 1
         await FallingEdge(self.dut.clk)
-        self.port("register_write").value = 0
+        self.port("register__write").value = 0
 
     async def command(self, command: TrainerCommand) -> None:
         self.commands.send(command.value)
@@ -66,17 +66,17 @@ class Driver:
         await self.idle()
 
     async def sample(self, x: np.ndarray, label: int | None) -> None:
-        self.port("sample_label").value = label or 0
-        self.port("sample_infer").value = label is None
+        self.port("samples__label").value = label or 0
+        self.port("samples__infer").value = label is None
         content = np.packbits(x, bitorder="little")
         packs = self.chip.packs and self._random.random() < 0.5
-        self.port("sample_packed").value = packs
+        self.port("samples__packed").value = packs
         if not packs:
             self.samples.send(*content.tolist())
             return await self.samples.drain()
         packed = pack(content[None])[0].tolist()
         for number, byte in enumerate(packed):
-            self.port("sample_last").value = number == len(packed) - 1
+            self.port("samples__last").value = number == len(packed) - 1
             self.samples.send(byte)
             await self.samples.drain()
         return None
@@ -84,13 +84,13 @@ class Driver:
     async def status(self) -> dict[str, int]:
         values = {}
         for number, word in enumerate(status_words(self.chip)):
-            self.port("status_index").value = number
-            self.port("status_read").value = 1
+            self.port("status__index").value = number
+            self.port("status__read").value = 1
             await FallingEdge(self.dut.clk)
-            self.port("status_read").value = 0
-            while not self.dut.port__status_valid.value:
+            self.port("status__read").value = 0
+            while not self.dut.port__status__valid.value:
                 await FallingEdge(self.dut.clk)
-            values[word.name] = int(self.dut.port__status_value.value)
+            values[word.name] = int(self.dut.port__status__value.value)
         return values
 
     async def read(self, memory: str, shape, address: int, bank: int = 0) -> list[int]:

@@ -184,7 +184,7 @@ class Controller(wiring.Component):
             with m.Case(Command.IDENTIFY):
                 m.d.comb += loaded[:8].eq(Mux(result == Result.OK, constant.data, expected))
             with m.Case(Command.STATUS, Command.CYCLES, Command.SIGNATURE):
-                m.d.comb += loaded[: 8 * VALUE_BYTES].eq(trainer.status_value)
+                m.d.comb += loaded[: 8 * VALUE_BYTES].eq(trainer.status.value)
         with m.If(load):
             m.d.sync += word.eq(loaded)
         with m.Elif(shift):
@@ -207,12 +207,12 @@ class Controller(wiring.Component):
             header.payload.sequence.eq(sequence),
             header.payload.result.eq(result),
             header.payload.length.eq(length),
-            trainer.sample_label.eq(label),
-            trainer.sample_infer.eq(infers),
-            trainer.register_index.eq(number),
-            trainer.register_value.eq(word[-8 * VALUE_BYTES :]),
+            trainer.samples.label.eq(label),
+            trainer.samples.infer.eq(infers),
+            trainer.register.index.eq(number),
+            trainer.register.value.eq(word[-8 * VALUE_BYTES :]),
             trainer.command.payload.eq(Mux(command == Command.RESET, TrainerCommand.RESET, TrainerCommand.END_BATCH)),
-            trainer.status_index.eq(address),
+            trainer.status.index.eq(address),
             *_split(address, weights.read_bank, weights.read_address),
             *_split(address, weights.write_bank, weights.write_address),
             weights.write_data.eq(word[-8 * weight_bytes(chip) :]),
@@ -237,8 +237,8 @@ class Controller(wiring.Component):
                 store.write_data.eq(reader.data),
             ]
             # What was never stored may have any label.
-            with m.If(label[: len(trainer.sample_label)] >= chip.classes):
-                m.d.comb += trainer.sample_label.eq(label[: len(trainer.sample_label) - 1])
+            with m.If(label[: len(trainer.samples.label)] >= chip.classes):
+                m.d.comb += trainer.samples.label.eq(label[: len(trainer.samples.label) - 1])
 
         # A packed sample's come from the buffer, as many as its size says: `left` counts them down from that to 1.
         counted, padding = stored, final  # `counted`: labels are, as bytes of the sample
@@ -246,7 +246,7 @@ class Controller(wiring.Component):
             following, high = Signal(8 * chip.size_bytes), Signal()  # bytes of the item behind it; `high`: of two
             packed = chosen(dict.fromkeys(PACKED_COMMANDS, 1))
             counted, padding, final = stored | packed, final & ~packed, Mux(packed, (left[1:] == 0) & left[0], final)
-            m.d.comb += [trainer.sample_packed.eq(packed), trainer.sample_last.eq(final)]
+            m.d.comb += [trainer.samples.packed.eq(packed), trainer.samples.last.eq(final)]
 
         def refuse(reason: Result) -> None:
             m.d.sync += result.eq(reason)
@@ -499,10 +499,10 @@ class Controller(wiring.Component):
                 used = 8 - -chip.inputs % 8  # bits of a sample's last byte
                 m.d.comb += [
                     reader.mark.eq(1),
-                    trainer.samples.valid.eq(1),
-                    trainer.samples.payload.eq(offered & Mux(padding, 2**used - 1, 0xFF)),
+                    trainer.samples.stream.valid.eq(1),
+                    trainer.samples.stream.payload.eq(offered & Mux(padding, 2**used - 1, 0xFF)),
                 ]
-                with m.If(trainer.samples.ready):
+                with m.If(trainer.samples.stream.ready):
                     m.d.comb += [reader.step.eq(~stored), next_byte.eq(~(stored & final))]
                     with m.If(final):
                         m.d.comb += less.eq(1)
@@ -535,7 +535,7 @@ class Controller(wiring.Component):
                 m.d.comb += [
                     weights.write.eq(command == Command.WRITE_WEIGHTS),
                     counters.write.eq(command == Command.WRITE_COUNTERS),
-                    trainer.register_write.eq(one_of(Command.CONFIGURE, Command.RESET)),
+                    trainer.register.write.eq(one_of(Command.CONFIGURE, Command.RESET)),
                     less.eq(1),
                     forward.eq(1),
                 ]
@@ -571,7 +571,7 @@ class Controller(wiring.Component):
                 m.d.comb += [
                     weights.read.eq(command == Command.READ_WEIGHTS),
                     counters.read.eq(command == Command.READ_COUNTERS),
-                    trainer.status_read.eq(1),
+                    trainer.status.read.eq(1),
                     less.eq(1),
                 ]
                 m.next = "WAIT" if chip.pipelined else "LOAD"
@@ -584,7 +584,7 @@ class Controller(wiring.Component):
                         m.d.sync += waited.eq(0)
                         m.next = "LOAD"
 
-            with m.State("LOAD"), m.If(trainer.status_valid | ~shows_status):
+            with m.State("LOAD"), m.If(trainer.status.valid | ~shows_status):
                 m.d.comb += [load.eq(1), forward.eq(1)]
                 m.next = "EMIT"
 
@@ -604,7 +604,7 @@ class Controller(wiring.Component):
         # Predictions come while later samples of the same request still go in, in fast chips of later ones, too.
         predictions, second_byte = trainer.predictions, second
         if chip.pipelined:
-            asked = trainer.samples.valid & trainer.samples.ready & final & infers
+            asked = trainer.samples.stream.valid & trainer.samples.stream.ready & final & infers
             m.d.sync += owed.eq(owed + asked - (predictions.valid & predictions.ready))
             if chip.label_bytes == 2:
                 second_byte = Signal()

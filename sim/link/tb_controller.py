@@ -42,7 +42,7 @@ class Trainer(EachCycle):
         self._busy = 0
         self._status = 0
         self.predictions = part.source("trainer__predictions", range(chip.classes), stall=stall, seed=seed)
-        self.samples = part.sink("trainer__samples", 8, stall=stall, seed=seed)
+        self.samples = part.sink("trainer__samples__stream", 8, stall=stall, seed=seed)
         self.commands = part.sink("trainer__command", 1, stall=stall, seed=seed)
         weights, counters = "trainer__state__weights__", "trainer__state__counters__"
         place = ["read_address", "read_bank"], ["write_address", "write_bank"]
@@ -69,7 +69,7 @@ class Trainer(EachCycle):
             [counters + port for port in (*place[1], "write_data")],
             self._write_counters,
         )
-        self._strobes = ["trainer__register_write"] + [
+        self._strobes = ["trainer__register__write"] + [
             f"{memory}{strobe}" for memory in (weights, counters) for strobe in ("read", "write")
         ]
         super().__init__(part)
@@ -87,8 +87,8 @@ class Trainer(EachCycle):
         answered = len(self.predictions.monitor.items) == self.predictions._sent
         self._busy = max(self._busy - answered, 0)
         self.part.set("trainer__idle", self._idle())
-        self.part.set("trainer__status_valid", 1)
-        self.part.set("trainer__status_value", self.model.status[self._status % len(self.model.status)])
+        self.part.set("trainer__status__valid", 1)
+        self.part.set("trainer__status__value", self.model.status[self._status % len(self.model.status)])
 
     def _idle(self) -> bool:
         return not self._busy and not self._bytes
@@ -97,26 +97,26 @@ class Trainer(EachCycle):
         part = self.part
         for strobe in self._strobes:
             assert not part.get(strobe) or self._idle(), f"{strobe} while the trainer is busy"
-        self._status = part.get("trainer__status_index")
-        if part.get("trainer__register_write"):
-            self.model.write_register(part.get("trainer__register_index"), part.get("trainer__register_value"))
+        self._status = part.get("trainer__status__index")
+        if part.get("trainer__register__write"):
+            self.model.write_register(part.get("trainer__register__index"), part.get("trainer__register__value"))
         if part.get("trainer__command__valid") and part.get("trainer__command__ready"):
             assert not self._bytes
             self.model.command(TrainerCommand(part.get("trainer__command__payload")))
             self._linger()
-        if part.get("trainer__samples__valid"):
+        if part.get("trainer__samples__stream__valid"):
             self._sample()
 
     def _sample(self) -> None:
         part = self.part
-        packed = part.get("trainer__sample_packed")
-        kind = part.get("trainer__sample_label"), part.get("trainer__sample_infer"), packed
+        packed = part.get("trainer__samples__packed")
+        kind = part.get("trainer__samples__label"), part.get("trainer__samples__infer"), packed
         assert self._kind in (None, kind), "label or kind changed within a sample"
         self._kind = kind
-        if part.get("trainer__samples__ready"):
-            self._bytes.append(part.get("trainer__samples__payload"))
-        last = part.get("trainer__sample_last") if packed else len(self._bytes) == self.chip.input_bytes
-        if last and part.get("trainer__samples__ready"):
+        if part.get("trainer__samples__stream__ready"):
+            self._bytes.append(part.get("trainer__samples__stream__payload"))
+        last = part.get("trainer__samples__last") if packed else len(self._bytes) == self.chip.input_bytes
+        if last and part.get("trainer__samples__stream__ready"):
             label, infer, _ = kind
             learn = self.model.packed if packed else self.model.sample
             prediction = learn(bytes(self._bytes), None if infer else label)
