@@ -29,8 +29,8 @@ from popflip import constraints
 from popflip.bitstream import build as build
 from popflip.cli.options import Settings
 from popflip.constraints import Fit
-from popflip.devices.base import GoldenDevice
 from popflip.devices.chip import ChipDevice
+from popflip.devices.golden import GoldenDevice
 from popflip.experiment import Experiment, prepare
 from popflip.golden.config import PRESETS, AnyConfig
 from popflip.golden.errors import ConfigError

@@ -18,7 +18,7 @@ import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 from popflip.cli.options import Settings  # noqa: E402
-from popflip.devices.base import GoldenDevice  # noqa: E402
+from popflip.devices.golden import GoldenDevice  # noqa: E402
 from popflip.experiment import prepare  # noqa: E402
 from popflip.golden.config import ConfigError  # noqa: E402
 from popflip.training import train  # noqa: E402

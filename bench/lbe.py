@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from popflip.cli.options import Settings
-from popflip.devices.base import GoldenDevice
+from popflip.devices.golden import GoldenDevice
 from popflip.experiment import Experiment, prepare
 from popflip.golden.errors import ConfigError
 from popflip.training import accuracy, train

@@ -17,9 +17,11 @@ from itertools import pairwise
 from pathlib import Path
 
 from popflip.cli.options import Settings
-from popflip.devices.base import GoldenDevice, open_device
+from popflip.devices.golden import GoldenDevice
+from popflip.devices.open import open_device
 from popflip.experiment import Experiment, prepare
 from popflip.golden.errors import ConfigError
+from popflip.hw.config import ChipConfig
 from popflip.training import train
 
 GEOMETRIES = ((64, 16, 8),)
@@ -38,11 +40,12 @@ def measure(experiment: Experiment, geometry: tuple[int, int, int]) -> tuple[flo
     """Cycles of a training sample, the mean over the run, and of an inference: all, and those in which the array is
     busy. A line for each point is printed."""
     rows, synapses, learn_rows = geometry
+    shape = ChipConfig.of(experiment.config, rows, synapses, learn_rows=learn_rows)
     totals = []
     last = experiment.config.batches(len(experiment.y_train)) - BATCHES
     with (
         GoldenDevice(experiment.config) as golden,
-        open_device("sim", experiment.config, rows, synapses, announce=to_stderr, learn_rows=learn_rows) as chip,
+        open_device("sim", experiment.config, shape, announce=to_stderr) as chip,
     ):
         golden.reset()
         for point in (last * thousandths // 1000 for thousandths in POINTS):

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from popflip import constraints
 from popflip.bitstream.build import chip_for
@@ -28,15 +27,16 @@ from popflip.golden.errors import ConfigError
 from popflip.hw.fingerprint import build_hash
 from popflip.replay import bounds, busy_cycles, keep, summary
 from popflip.sim.board import SimulatedBoard
-from popflip.sim.cache import built, cache_directory, content_hash
-from popflip.sim.cxxrtl import compile as cxxrtl
+from popflip.sim.cache import content_hash
+from popflip.sim.cxxrtl.compile import cached_library
+from popflip.sim.cxxrtl.simulation import Simulation
 from popflip.training import train
 
 BATCHES = 28
 GOAL = 0.95  # of the cycles a byte is on the line, where it is the limit
 
 
-class Line(cxxrtl.Simulation):
+class Line(Simulation):
     """A simulated board that counts the bytes sent to it."""
 
     sent = 0
@@ -54,12 +54,8 @@ def measure(name: str, batches: int) -> bool:
     experiment, chip = prepare(settings), chip_for(board, fit, settings)
     design = SimulatedBoard(chip, round(fit.clock_hz), board.baud, board.buffer)
 
-    def build(folder: Path) -> None:
-        print(f"building {name} in simulation", file=sys.stderr)
-        cxxrtl.build_library(design, folder, cache_directory() / "board" / f"{key}.log", waves=False)
-
-    key = content_hash(build_hash(chip), cxxrtl.identity(False), repr((fit.clock_hz, board.baud, board.buffer)))
-    library = built("board", key, build) / cxxrtl.LIBRARY
+    key = content_hash(build_hash(chip), repr((fit.clock_hz, board.baud, board.buffer)))
+    library = cached_library("board", key, lambda: design, announce=lambda line: print(line, file=sys.stderr))
     met = True
     for wanted in (False, True) if chip.store_samples >= len(experiment.y_train) else (False,):
         with Line(library) as line:

@@ -20,13 +20,16 @@ from pathlib import Path
 from typing import Any
 
 from popflip.cli.options import Settings
-from popflip.devices.base import DEFAULT_ROWS, DEFAULT_SYNAPSES, Device, open_device
+from popflip.devices.base import Device
+from popflip.devices.open import open_device
 from popflip.experiment import Experiment, prepare
 from popflip.golden.config import PRESETS, AnyConfig, Precision, Rule
 from popflip.golden.errors import ConfigError
+from popflip.hw.config import ChipConfig
 from popflip.training import accuracy, compare, sample_order, steps
 
 COMPARED = ("digits", "digits-binary", "digits-lbe", "digits-small", "digits-lbe-small", "mnist", "mnist-lbe")
+ROWS, SYNAPSES = 4, 32
 SEEDS = 3
 POINTS = 8
 
@@ -159,8 +162,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("presets", nargs="*", metavar="PRESET", help=f"presets to compare ({', '.join(COMPARED)})")
     parser.add_argument("--seeds", type=int, default=SEEDS, help=f"runs the accuracy is the mean of ({SEEDS})")
     parser.add_argument("--points", type=int, default=POINTS, help=f"steps in which cycles are counted ({POINTS})")
-    parser.add_argument("--rows", type=int, default=DEFAULT_ROWS, help=f"rows of the array ({DEFAULT_ROWS})")
-    parser.add_argument("--synapses", type=int, default=DEFAULT_SYNAPSES, help=f"… synapses ({DEFAULT_SYNAPSES})")
+    parser.add_argument("--rows", type=int, default=ROWS, help=f"rows of the array ({ROWS})")
+    parser.add_argument("--synapses", type=int, default=SYNAPSES, help=f"synapses of the array ({SYNAPSES})")
     parser.add_argument("--data-dir", type=Path, help="folder with mnist/ in it")
     parser.add_argument("--builds", type=Path, help="folder with reports of popflip build")
     options = parser.parse_args(arguments)
@@ -175,9 +178,10 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{preset}: left out: {error}")
             continue
         learned = learn(experiment, options.seeds)
-        config, array = experiment.config, (options.rows, options.synapses)
-        with open_device("golden", config) as golden, open_device("sim", config, *array, announce=to_stderr) as chip:
-            cycles = cycles_per_sample(experiment, golden, chip, options.points)
+        config = experiment.config
+        chip = ChipConfig.of(config, options.rows, options.synapses)
+        with open_device("golden", config) as golden, open_device("sim", config, chip, announce=to_stderr) as device:
+            cycles = cycles_per_sample(experiment, golden, device, options.points)
         print(line(row(preset, experiment.config, learned, cycles)), flush=True)
     if options.builds:
         print("\n".join(builds(options.builds)))

@@ -30,7 +30,7 @@ import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
 from popflip.cli.options import Settings  # noqa: E402
-from popflip.devices.base import GoldenDevice  # noqa: E402
+from popflip.devices.golden import GoldenDevice  # noqa: E402
 from popflip.experiment import Experiment, prepare  # noqa: E402
 from popflip.golden.config import ConfigError  # noqa: E402
 from popflip.training import accuracy, train  # noqa: E402

@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from popflip.cli.options import Settings
-from popflip.devices.base import open_device
+from popflip.devices.open import open_device
 from popflip.estimation.cycles import sent_bytes
 from popflip.experiment import Experiment, prepare
 from popflip.golden.common.packing import pack
@@ -131,7 +131,8 @@ def in_batch(cycles: dict[str, int]) -> int:
 
 def count(experiment: Experiment, rows: int, synapses: int, batches: int) -> tuple[Run, dict[str, int]]:
     """Train a simulated chip: the run of ``batches`` batches after the first ones, and its cycles."""
-    with open_device("sim", experiment.config, rows, synapses, announce=to_stderr) as device:
+    chip = ChipConfig.of(experiment.config, rows, synapses)
+    with open_device("sim", experiment.config, chip, announce=to_stderr) as device:
         device.reset()
         train(device, experiment.x_train, experiment.y_train, FIRST_BATCHES)
         run = train(device, experiment.x_train, experiment.y_train, FIRST_BATCHES + batches)

@@ -6,16 +6,14 @@ A board learns no faster than samples come over its link, ten bits a byte. A num
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from popflip.data.augment import MovingImages
-from popflip.devices.base import Device, DeviceError
-
-BITS_A_BYTE = 10  # on the line: a start bit, eight of data, a stop bit
+from popflip.devices.base import Device, LinkSpeed
+from popflip.errors import DeviceError
 
 
 def keep(
@@ -49,22 +47,6 @@ def keep(
     return True
 
 
-@dataclass(frozen=True)
-class LinkSpeed:
-    """A board's clock and link: bytes on the line for each training sample, frames included, if samples are sent, and
-    if their numbers are (None: the chip has no store).
-    """
-
-    clock_hz: int
-    baud: int
-    sample_bytes: float
-    number_bytes: float | None
-
-    def samples_a_second(self, size: float) -> float:
-        """Samples that come over the link in a second, ``size`` bytes each."""
-        return self.baud / BITS_A_BYTE / size
-
-
 def busy_cycles(cycles: Mapping[str, int]) -> int:
     """Cycles in which the chip had something to do: the others it waited for the link."""
     forward = cycles["forward_busy"] + cycles["forward_stall"]
@@ -85,8 +67,8 @@ def bounds(link: LinkSpeed, cycles: Mapping[str, int], samples: int, replayed: b
         "bytes_per_sample_replayed": replay,
         "samples_per_second": link.clock_hz * samples / cycles["total"],
         "chip_samples_per_second": link.clock_hz * samples / busy_cycles(cycles),
-        "link_samples_per_second": link.samples_a_second(link.sample_bytes),
-        "link_samples_per_second_replayed": None if replay is None else link.samples_a_second(replay),
+        "link_samples_per_second": link.samples_per_second(link.sample_bytes),
+        "link_samples_per_second_replayed": None if replay is None else link.samples_per_second(replay),
     }
 
 

@@ -394,11 +394,10 @@ def _experiment(settings: Settings, start: Checkpoint | None) -> Experiment:
 
 
 def _chip(settings: Settings, config: AnyConfig):
-    from popflip.devices.base import DEFAULT_ROWS, DEFAULT_SYNAPSES
     from popflip.hw.config import ChipConfig
 
-    rows = DEFAULT_ROWS if settings.rows is None else settings.rows
-    synapses = DEFAULT_SYNAPSES if settings.synapses is None else settings.synapses
+    rows = 4 if settings.rows is None else settings.rows
+    synapses = 32 if settings.synapses is None else settings.synapses
     learn_rows = 1 if settings.learn_rows is None else settings.learn_rows
     compact = bool(settings.compact)
     return ChipConfig.of(
@@ -407,25 +406,16 @@ def _chip(settings: Settings, config: AnyConfig):
 
 
 def _open(settings: Settings, name: str, config: AnyConfig) -> Device:
-    from popflip.devices.base import open_device
+    from popflip.devices.open import open_device
 
     chip = _chip(settings, config)
     return open_device(
-        name,
-        config,
-        chip.array_rows,
-        chip.array_synapses,
-        settings.waves,
-        partial(print, flush=True),
-        chip.learn_rows,
-        chip.store_samples,
-        settings.baud,
-        chip.compact,
+        name, config, chip, waves=settings.waves, announce=partial(print, flush=True), baud=settings.baud
     )
 
 
 def _golden(wanted: bool, config: AnyConfig) -> Device | nullcontext[None]:
-    from popflip.devices.base import GoldenDevice
+    from popflip.devices.golden import GoldenDevice
 
     return GoldenDevice(config) if wanted else nullcontext()
 

@@ -20,7 +20,7 @@ from popflip.experiment import Experiment
 from popflip.golden.config import Config
 from popflip.golden.errors import ConfigError
 from popflip.hw.config import ChipConfig
-from popflip.replay import BITS_A_BYTE
+from popflip.devices.base import BITS_PER_BYTE
 
 SAMPLED_BATCHES = 12
 """Batches, spread over the run, by which geometries are compared before the best is looked at as a whole."""
@@ -162,7 +162,7 @@ def rows(estimate: Estimate) -> list[tuple[str, str]]:
     share = 100 / cycles.total
     parts = ("forward_busy", "learn_busy", "select", "flip")
     samples = estimate.clock_hz / estimate.per_sample
-    link = estimate.board.baud / BITS_A_BYTE / estimate.sample_bytes
+    link = estimate.board.baud / BITS_PER_BYTE / estimate.sample_bytes
     inference = estimate.clock_hz / max(estimate.sample_bytes, cycles.forward_busy / cycles.samples)
     table = [
         ("network", f"{'-'.join(map(str, chip.layers))} {chip.precision}"),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from popflip.devices.base import GoldenDevice
+from popflip.devices.golden import GoldenDevice
 from popflip.experiment import Experiment
 from popflip.golden.common.packing import pack
 from popflip.golden.config import Config

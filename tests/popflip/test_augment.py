@@ -15,7 +15,7 @@ from popflip.cli.main import run_command
 from popflip.cli.options import Settings
 from popflip.data.augment import Moves, MovingImages, shift
 from popflip.data.datasets import thermometer
-from popflip.devices.base import GoldenDevice
+from popflip.devices.golden import GoldenDevice
 from popflip.experiment import prepare
 from popflip.golden.config import PRESETS, Augment, Config, LbeConfig
 from popflip.golden.errors import ConfigError

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from popflip.checkpoint import Checkpoint, load, save
-from popflip.devices.base import GoldenDevice
+from popflip.devices.golden import GoldenDevice
 from popflip.files import FileError
 from popflip.golden.config import Config, LbeConfig
 

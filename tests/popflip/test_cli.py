@@ -15,8 +15,8 @@ from paths import DATA
 
 from popflip.cli.main import RUN, run_command
 from popflip.cli.options import SETTINGS, flag
-from popflip.devices import base as devices
-from popflip.devices.base import GoldenDevice
+from popflip.devices import open as devices
+from popflip.devices.golden import GoldenDevice
 from popflip.golden.config import PRESETS
 
 VECTORS = json.loads((DATA / "vectors.json").read_text())
@@ -179,7 +179,7 @@ def test_a_difference_is_one_line_and_exit_code_1(capsys, monkeypatch, command):
             if self.trainer.batches == 2:
                 self.trainer.state.counters[1][4, 2] += 1
 
-    monkeypatch.setattr(devices, "open_device", lambda name, config, *rest: Broken(config))
+    monkeypatch.setattr(devices, "open_device", lambda name, config, *rest, **options: Broken(config))
     assert run(*command, "--device", "golden", *SMALL) == 1
     error = capsys.readouterr().err
     assert error.startswith("popflip: batch 2: layer 1, row 4, word 0, synapse 2: counter is ")
@@ -282,7 +282,7 @@ def test_outputs_are_checked_before_training(capsys):
 
 
 def test_no_memory_is_one_line(capsys, monkeypatch):
-    def full(*_):
+    def full(*_, **__):
         raise MemoryError
 
     monkeypatch.setattr(devices, "open_device", full)

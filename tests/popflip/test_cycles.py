@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from popflip.cli.options import Settings
-from popflip.devices.base import open_device
+from popflip.devices.open import open_device
 from popflip.estimation.cycles import of_work, sent_bytes
 from popflip.estimation.workload import WIDTHS, Work, fullest_bank, listed, of_run
 from popflip.experiment import Experiment, prepare
 from popflip.golden.config import Config, Precision
 from popflip.hw.config import ChipConfig
-from popflip.sim.cxxrtl import compile as cxxrtl
+from popflip.sim.cxxrtl.compile import compiler
+from popflip.sim.errors import SimulatorError
 from popflip.training import train
 
 BATCHES = 3
@@ -49,15 +50,16 @@ def test_cycles_are_those_of_the_chip_where_samples_take_longest_to_come(every):
 def compare(experiment: Experiment, array: dict[str, Any]) -> None:
     """The cycle model with a chip whose array and geometry are ``array``."""
     try:
-        cxxrtl.compiler()
-    except cxxrtl.SimulatorError as missing:
+        compiler()
+    except SimulatorError as missing:
         pytest.skip(str(missing))
     work = of_run(experiment, BATCHES)
-    with open_device("sim", experiment.config, **array) as device:
+    others = {name: value for name, value in array.items() if name not in ("rows", "synapses")}
+    chip = ChipConfig.of(experiment.config, array["rows"], array["synapses"], **others)
+    with open_device("sim", experiment.config, chip) as device:
         device.reset()
         counted = train(device, experiment.learned, experiment.y_train, BATCHES).cycles
-    others = {name: value for name, value in array.items() if name not in ("rows", "synapses")}
-    cycles = of_work(ChipConfig.of(experiment.config, array["rows"], array["synapses"], **others), work)
+    cycles = of_work(chip, work)
     assert counted is not None
     for name in ("forward_busy", "learn_busy", "select", "flip"):
         assert (name, getattr(cycles, name)) == (name, counted[name])

@@ -8,14 +8,19 @@ import numpy as np
 import pytest
 
 from popflip.data.augment import MovingImages
-from popflip.devices.base import DeviceError, GoldenDevice, Status
+from popflip.devices.base import LinkSpeed, Status
 from popflip.devices.chip import ChipDevice
+from popflip.devices.golden import GoldenDevice
+from popflip.errors import DeviceError
 from popflip.golden.config import Config
 from popflip.hw.config import ChipConfig
-from popflip.hw.link.frames import Command, decode, payload_length
-from popflip.replay import LinkSpeed, bounds, busy_cycles, keep, summary
+from popflip.hw.link.codec import decode, payload_length
+from popflip.hw.link.commands import Command
+from popflip.replay import bounds, busy_cycles, keep, summary
 from popflip.sim.board import SimulatedBoard
-from popflip.sim.cxxrtl import compile as cxxrtl
+from popflip.sim.cxxrtl.compile import build_library, compiler
+from popflip.sim.cxxrtl.simulation import Simulation
+from popflip.sim.errors import SimulatorError
 from popflip.training import sample_order, train
 
 CONFIG = Config((40, 9, 4), k0=(30, 9), window=(3,), margin=5, batch=64, epochs=6, seed=5)
@@ -152,7 +157,7 @@ def test_summary_says_what_bounds_the_run(clock, number_bytes, replayed, line):
 # On a simulated board -------------------------------------------------------------------------------------------------
 
 
-class Line(cxxrtl.Simulation):
+class Line(Simulation):
     """A simulated board that counts the bytes sent to it, and keeps them."""
 
     def write(self, data: bytes) -> None:
@@ -172,15 +177,14 @@ class Line(cxxrtl.Simulation):
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
     try:
-        cxxrtl.compiler()
-    except cxxrtl.SimulatorError as missing:
+        compiler()
+    except SimulatorError as missing:
         pytest.skip(str(missing))
     folder = tmp_path_factory.mktemp("board")
     chip = ChipConfig.of(CONFIG, array_rows=2, array_synapses=16, store_samples=STORE)
     board = SimulatedBoard(chip, CLOCK, BAUD, buffer=512)
-    assert board.cycles_a_byte == CYCLES_A_BYTE
-    cxxrtl.build_library(board, folder, folder / "log", waves=False)
-    return folder / cxxrtl.LIBRARY
+    assert board.cycles_per_byte == CYCLES_A_BYTE
+    return build_library(board, folder, folder / "log")
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from popflip import report as reports
-from popflip.devices.base import Status
+from popflip.devices.base import LinkSpeed, Status
 from popflip.experiment import Experiment
 from popflip.golden.config import PRESETS
-from popflip.replay import LinkSpeed, bounds
+from popflip.replay import bounds
 from popflip.training import Run, StepResult
 
 CYCLES = {

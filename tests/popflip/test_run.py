@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from popflip.devices.base import GoldenDevice, Status
+from popflip.devices.base import Status
+from popflip.devices.golden import GoldenDevice
 from popflip.errors import Difference, Interrupted
 from popflip.golden.config import AnyConfig, Config, LbeConfig
 from popflip.golden.errors import ConfigError

@@ -17,7 +17,7 @@ from paths import BENCH
 from popflip import constraints
 from popflip.cli.options import Settings
 from popflip.data.datasets import load
-from popflip.devices.base import GoldenDevice
+from popflip.devices.golden import GoldenDevice
 from popflip.experiment import prepare
 from popflip.training import accuracy, train
 

@@ -1,0 +1,70 @@
+"""Open a device by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from popflip.devices.base import Device
+from popflip.devices.golden import GoldenDevice
+from popflip.errors import DeviceError
+from popflip.golden.config import AnyConfig
+
+if TYPE_CHECKING:
+    from popflip.hw.config import ChipConfig
+
+
+def open_device(
+    name: str,
+    config: AnyConfig,
+    chip: ChipConfig | None = None,
+    *,
+    waves: Path | None = None,
+    announce: Callable[[str], object] | None = None,
+    baud: int | None = None,
+) -> Device:
+    """Open ``golden``, ``sim`` (the simulated chip) or a serial port for ``config``.
+
+    ``sim`` simulates ``chip``, by default ``ChipConfig.of(config)``. It records its signals in ``waves``, a VCD file,
+    and calls ``announce`` with a line of text before it compiles the chip. ``baud`` is the speed of a serial port, by
+    default that of every board. Raises :class:`DeviceError` if the name is unknown, or if the device cannot be opened
+    or was built for another network.
+    """
+    if waves is not None and name != "sim":
+        raise DeviceError(f"waves: only the simulated chip records signals, {name} does not; use device sim")
+    if name == "golden":
+        return GoldenDevice(config)
+    if name == "sim":
+        return _simulated(config, chip, waves, announce)
+    if _looks_like_a_port(name):
+        return _board(name, config, baud)
+    raise DeviceError(f"device: {name!r} is not golden, sim or a serial port such as /dev/ttyUSB1 or COM3")
+
+
+# These import Amaranth and pyserial, which the golden model does without.
+
+
+def _simulated(
+    config: AnyConfig, chip: ChipConfig | None, waves: Path | None, announce: Callable[[str], object] | None
+) -> Device:
+    from popflip.devices.chip import ChipDevice
+    from popflip.hw.config import ChipConfig
+    from popflip.sim.chip import SimulatedChip
+
+    transport = SimulatedChip(chip or ChipConfig.of(config), waves, announce)
+    return ChipDevice(transport, config, "the simulated chip")
+
+
+def _board(name: str, config: AnyConfig, baud: int | None) -> Device:
+    from popflip.devices.chip import ChipDevice
+    from popflip.devices.serial import SerialTransport
+    from popflip.hw.link.uart import BAUD
+
+    baud = BAUD if baud is None else baud
+    return ChipDevice(SerialTransport(name, baud), config, name, baud)
+
+
+def _looks_like_a_port(name: str) -> bool:
+    """Whether the name is a path (/dev/…), a URL (socket://…), or COM and a number."""
+    return "/" in name or (name[:3].upper() == "COM" and name[3:].isdigit())

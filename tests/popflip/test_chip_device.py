@@ -1,0 +1,256 @@
+"""A chip as a device: equal to the golden model, whatever happens on the line and in whatever form samples go."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from model_chip import BINARY, CONFIG, LBE, SPARSE, ModelChip
+
+from popflip.devices.base import LinkSpeed, Status
+from popflip.devices.chip import ChipDevice
+from popflip.devices.golden import GoldenDevice
+from popflip.errors import DeviceError, LinkError
+from popflip.golden.common.packing import pack
+from popflip.golden.config import AnyConfig, Config, Precision, Rule
+from popflip.golden.memory.weights import first_difference
+from popflip.hw.link.codec import decode
+from popflip.hw.link.commands import Command
+
+
+def learn(device, config: AnyConfig, batches: int) -> list[np.ndarray]:
+    """A few batches with questions between them."""
+    rng = np.random.default_rng(3)
+    predictions = []
+    for batch in range(batches):
+        samples = 24 if config.rule == Rule.LBE else config.batch
+        x = rng.integers(0, 2, (samples, config.inputs), np.uint8)
+        y = rng.integers(0, config.classes, samples)
+        device.train(x[:5], y[:5])
+        device.train(x[5:], y[5:])
+        device.end_batch(config.schedule(batch, batches))
+        predictions.append(device.infer(x))
+    return predictions
+
+
+@pytest.mark.parametrize("config", [CONFIG, BINARY, LBE], ids=["ternary", "binary", "lbe"])
+@pytest.mark.parametrize(("fault", "seed"), [(0, 1), (5e-4, 2), (5e-4, 3), (5e-4, 6)])
+def test_device_equals_golden_whatever_the_line_does(config, fault, seed):
+    transport = ModelChip(config, seed, fault)
+    device, golden = ChipDevice(transport, config), GoldenDevice(config)
+    device.reset()
+    for mine, theirs in zip(learn(device, config, 12), learn(golden, config, 12), strict=True):
+        assert mine.tolist() == theirs.tolist()
+    assert first_difference(device.state(), golden.state()) is None
+    assert device.state().rng == golden.state().rng
+    status = device.status()
+    assert status.cycles is not None
+    assert status == Status(**{**vars(golden.status()), "cycles": status.cycles})
+    assert transport.faults == 0 if not fault else transport.faults >= 3
+
+
+@pytest.mark.parametrize(("fault", "seed"), [(0, 1), (5e-4, 2), (5e-4, 3)])
+def test_replayed_samples_teach_what_sent_ones_do(fault, seed):
+    """Training sets one after another, one of them with as many samples as the store holds."""
+    transport = ModelChip(CONFIG, seed, fault, store=256)
+    device, golden = ChipDevice(transport, CONFIG), GoldenDevice(CONFIG)
+    assert device.store_samples == 256
+    device.reset()
+    rng = np.random.default_rng(4)
+    for size in (100, 256, 1):
+        x, y = rng.integers(0, 2, (size, 20), np.uint8), rng.integers(0, 3, size)
+        device.store(x, y)
+        for batch in range(5):
+            numbers = rng.permutation(np.arange(160) % size)
+            device.train_stored(numbers)
+            golden.train(x[numbers], y[numbers])
+            for each in (device, golden):
+                each.end_batch(CONFIG.schedule(batch, 5))
+    assert device.state().sha256() == golden.state().sha256()
+    status = device.status()
+    assert status == Status(**{**vars(golden.status()), "cycles": status.cycles})
+    assert transport.faults == 0 if not fault else transport.faults >= 3
+
+
+def test_a_store_that_is_too_small_is_one_line():
+    device = ChipDevice(ModelChip(CONFIG, store=4), CONFIG)
+    with pytest.raises(LinkError) as error:
+        device.store(np.zeros((5, 20), np.uint8), np.zeros(5, int))
+    assert str(error.value) == ("the chip: STORE was refused: words or samples outside the memory")
+
+
+def test_link_speed_is_that_of_a_line_to_a_board():
+    def speed(clock: int, baud: int | None, store: int):
+        transport = ModelChip(CONFIG, store=store)
+        transport.model.identity = replace(transport.model.identity, clock_hz=clock)
+        return ChipDevice(transport, CONFIG, baud=baud).link_speed
+
+    # 4 bytes a sample, 118 a payload: 29 samples, or 59 numbers
+    assert speed(12_000_000, 500_000, 64) == LinkSpeed(12_000_000, 500_000, 4 + 10 / 29, 2 + 10 / 59)
+    assert speed(12_000_000, 500_000, 0) == LinkSpeed(12_000_000, 500_000, 4 + 10 / 29, None)
+    assert speed(0, 500_000, 64) is None
+    assert speed(12_000_000, None, 64) is None
+
+
+RULES = pytest.mark.parametrize("config", [CONFIG, LBE], ids=["gft", "lbe"])
+
+
+@RULES
+def test_loaded_state_goes_on(config):
+    golden = GoldenDevice(config)
+    learn(golden, config, 4)
+    device = ChipDevice(ModelChip(config), config)
+    learn(device, config, 1)
+    device.load(golden.state(), golden.status())
+    assert device.state().sha256() == golden.state().sha256()
+    learn(device, config, 2)
+    learn(golden, config, 2)
+    assert device.state().sha256() == golden.state().sha256()
+    assert Status(**{**vars(device.status()), "cycles": None}) == golden.status()
+
+
+@RULES
+def test_loaded_without_status_counts_from_zero(config):
+    golden = GoldenDevice(config)
+    learn(golden, config, 2)
+    device = ChipDevice(ModelChip(config), config)
+    device.load(golden.state())
+    status = device.status()
+    assert (status.samples, status.batches, status.signature, status.flips) == (0, 0, 0, (0, 0))
+    assert status.rng == golden.state().rng
+
+
+def test_counts_go_on_past_32_bits():
+    transport = ModelChip(CONFIG)
+    device = ChipDevice(transport, CONFIG)
+    golden = transport.model.trainer.golden
+    for samples in (2**31, 2**32 + 5, 2**33 - 1):
+        golden.samples = samples % 2**32
+        assert device.status().samples == samples
+
+
+def test_another_network_is_one_line():
+    wanted = Config(layers=(20, 8, 3), precision=Precision.BINARY, k0=(12, 4), window=(3,), mmax=7, dclip=2)
+    transport = ModelChip(CONFIG)
+    with pytest.raises(DeviceError) as error:
+        ChipDevice(transport, wanted, "/dev/ttyUSB1")
+    assert str(error.value) == (
+        "/dev/ttyUSB1: built for another network, with layers 20-9-3 instead of 20-8-3, precision ternary instead of "
+        "binary, mmax 127 instead of 7, dclip 1 instead of 2"
+    )
+    assert transport.closed
+
+
+def test_lbe_needs_as_many_classes():
+    transport = ModelChip(LBE)
+    with pytest.raises(DeviceError) as error:
+        ChipDevice(transport, replace(LBE, classes=4), "/dev/ttyUSB1")
+    assert str(error.value) == "/dev/ttyUSB1: built for another network, with classes 3 instead of 4"
+
+
+def test_sample_larger_than_half_the_buffer():
+    config = Config(layers=(2000, 2), k0=(5,), batch=4)
+    transport = ModelChip(config, buffer=16)
+    assert transport.model.identity.buffer_bytes == 512
+    device, golden = ChipDevice(transport, config), GoldenDevice(config)
+    learn(device, config, 2)
+    learn(golden, config, 2)
+    assert device.state().sha256() == golden.state().sha256()
+
+
+# Packed samples -------------------------------------------------------------------------------------------------------
+
+
+def some_samples(config: Config, count: int, density: float, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    x = (rng.random((count, config.inputs)) < density).astype(np.uint8)
+    return x, rng.integers(0, config.classes, count)
+
+
+class Listening(ModelChip):
+    """Keeps the frames that are sent."""
+
+    def write(self, data: bytes) -> None:
+        frame = decode(data)
+        self.frames = [*getattr(self, "frames", []), frame]
+        super().write(data)
+
+
+@pytest.mark.parametrize(("fault", "seed"), [(0, 1), (5e-4, 2), (5e-4, 4)])
+def test_packed_samples_teach_what_sent_ones_do(fault, seed):
+    transport = ModelChip(SPARSE, seed, fault, lanes=16)
+    device, golden = ChipDevice(transport, SPARSE), GoldenDevice(SPARSE)
+    for each in (device, golden):
+        each.reset()
+    for batch in range(8):
+        x, y = some_samples(SPARSE, 64, (0.01, 0.05, 0.5)[batch % 3], batch)
+        predictions = []
+        for each in (device, golden):
+            each.train(x, y)
+            each.end_batch(SPARSE.schedule(batch, 8))
+            predictions.append(each.infer(x).tolist())
+        assert predictions[0] == predictions[1]
+    assert device.state().sha256() == golden.state().sha256()
+    status = device.status()
+    assert status == Status(**{**vars(golden.status()), "cycles": status.cycles})
+    assert transport.faults == 0 if not fault else transport.faults >= 3
+
+
+@pytest.mark.parametrize(("lanes", "density"), [(16, 0.02), (16, 0.9), (8, 0.02)])
+def test_each_frame_has_the_shorter_form(lanes, density):
+    """As many samples as fit it, and no more bytes than either form takes; small chips get samples as they are."""
+    transport = Listening(SPARSE, lanes=lanes)
+    device = ChipDevice(transport, SPARSE)
+    x, y = some_samples(SPARSE, 100, density)
+    content = np.packbits(x, axis=1, bitorder="little")
+    room, (_, sizes), raw = device.link.payload_bytes, pack(content), content.shape[1]
+    for send, commands, head in (
+        (lambda: device.train(x, y), (Command.TRAIN, Command.TRAIN_PACKED), 1),
+        (lambda: device.infer(x), (Command.INFER, Command.INFER_PACKED), 0),
+    ):
+        transport.frames = []
+        send()
+        device.link.wait()
+        left = [raw + head] * len(x), (sizes + 1 + head).tolist()
+        for frame in transport.frames:
+            shorter = lanes == 16 and density < 0.1
+            assert frame.code == commands[shorter]
+            count = 0
+            while count < len(left[0]) and sum(left[shorter][: count + 1]) <= room:
+                count += 1
+            assert len(frame.payload) == sum(left[shorter][:count]) <= sum(left[0][:count])
+            left = left[0][count:], left[1][count:]
+        assert left == ([], [])
+
+
+def test_samples_of_both_kinds_go_in_frames_of_their_own_form():
+    transport = Listening(SPARSE, lanes=16)
+    device = ChipDevice(transport, SPARSE)
+    sparse, dense = some_samples(SPARSE, 40, 0.02), some_samples(SPARSE, 40, 0.9)
+    transport.frames = []
+    device.train(*(np.concatenate(parts) for parts in zip(sparse, dense, sparse, strict=True)))
+    device.link.wait()
+    codes = [frame.code for frame in transport.frames]
+    assert [code for code, before in zip(codes, [None, *codes], strict=False) if code != before] == [
+        Command.TRAIN_PACKED,
+        Command.TRAIN,
+        Command.TRAIN_PACKED,
+    ]
+    assert device.status().samples == 120
+
+
+def test_link_speed_is_that_of_the_bytes_sent():
+    def speed(density: float, stored: bool) -> float:
+        transport = ModelChip(SPARSE, lanes=16, store=64)
+        transport.model.identity = replace(transport.model.identity, clock_hz=12_000_000)
+        device = ChipDevice(transport, SPARSE, baud=500_000)
+        x, y = some_samples(SPARSE, 50, density)
+        (device.store if stored else device.train)(x, y)
+        return device.link_speed.sample_bytes
+
+    content = np.packbits(some_samples(SPARSE, 50, 0.02)[0], axis=1, bitorder="little")
+    size = (pack(content)[1].sum() + 50 * 2) / 50
+    for stored in (False, True):
+        assert speed(0.02, stored) == size + 10 / (118 // size)
+        assert speed(0.9, stored) == 20 + 10 / 5
