@@ -67,7 +67,7 @@ def measure(name: str, batches: int) -> bool:
             run = train(device, experiment.x_train, experiment.y_train, batches, stored=stored)
             assert run.cycles is not None and device.link_speed is not None
             total = run.cycles["total"]
-            busy = (line.sent - sent) * design.cycles_a_byte / total
+            busy = (line.sent - sent) * design.cycles_per_byte / total
             told = bounds(device.link_speed, run.cycles, run.samples, stored)
         print(
             f"{name:12} {'replayed' if stored else 'sent':8} {run.samples:7} {total / run.samples:13.1f} "

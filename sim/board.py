@@ -10,23 +10,26 @@ from popflip.hw.config import ChipConfig
 from popflip.hw.link.uart import Uart, divisor
 from popflip.hw.top import Chip
 
-BITS_A_BYTE = 10
+BITS_PER_BYTE = 10  # on the line: start bit, eight data bits, stop bit
 
 
 class SimulatedBoard(wiring.Component):
-    """:class:`popflip.hw.top.BoardTop` but for its pins and clock. ``buffer``: least bytes of the packet buffer.
+    """:class:`popflip.hw.top.BoardTop` without pins and clock, wired to a host's UART.
 
-    A byte takes :attr:`cycles_a_byte` cycles on the line, either way.
+    ``buffer`` is the least size of the packet buffer in bytes. A byte takes :attr:`cycles_per_byte` clock cycles on the
+    line, in either direction.
 
     Members
     -------
-    ``rx`` : In(stream of 8), ``tx`` : Out(stream of 8)
-        The host's bytes, before they go onto the line and after they have come over it.
+    ``rx`` : In(stream of 8)
+        Bytes that the host sends.
+    ``tx`` : Out(stream of 8)
+        Bytes that the host receives.
     """
 
     def __init__(self, chip: ChipConfig, clock_hz: int, baud: int, buffer: int):
         self.divisor = divisor(clock_hz, baud)
-        self.cycles_a_byte = BITS_A_BYTE * self.divisor
+        self.cycles_per_byte = BITS_PER_BYTE * self.divisor
         self.chip = Chip(chip, clock_hz, buffer)
         super().__init__({"rx": In(stream.Signature(8)), "tx": Out(stream.Signature(8))})
 

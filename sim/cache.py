@@ -1,4 +1,4 @@
-"""Built things, kept by the hash of what they are built from: whole or not there at all, and built once."""
+"""A cache of built artefacts under the hash of their sources. An entry is complete or absent, and built once."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import platformdirs
 
 
 def cache_directory() -> Path:
-    """Where built things are kept: ``$POPFLIP_CACHE``, or the system's place for caches."""
+    """Folder of the cache: ``$POPFLIP_CACHE``, or ``popflip`` in the system's folder for caches."""
     return Path(os.environ.get("POPFLIP_CACHE") or platformdirs.user_cache_dir("popflip"))
 
 
 def content_hash(*parts: str | bytes) -> str:
-    """16 hex digits that name ``parts``: two lists that differ anywhere, also in where a part ends, differ here."""
+    """The first 16 hex digits of a SHA-256 over ``parts`` and their lengths."""
     digest = hashlib.sha256()
     for part in parts:
         encoded = part.encode() if isinstance(part, str) else part
@@ -30,14 +30,14 @@ def content_hash(*parts: str | bytes) -> str:
 
 
 def versions(*packages: str) -> str:
-    """Installed versions of ``packages``, one a line."""
+    """Installed versions of ``packages``, one per line."""
     return "\n".join(f"{package} {metadata.version(package)}" for package in packages)
 
 
 def built(kind: str, key: str, build: Callable[[Path], None]) -> Path:
-    """The folder of ``kind`` named ``key``; on first use ``build(folder)`` fills a temporary one, then renamed.
+    """Folder ``kind/key`` of the cache. If it is missing, ``build(folder)`` fills a temporary one, which is renamed.
 
-    Processes that want the same folder at the same time wait for the first of them. A build that raises leaves nothing.
+    Concurrent processes wait for the first one to build it. A build that raises leaves no folder.
     """
     parent = cache_directory() / kind
     folder = parent / key
@@ -46,10 +46,10 @@ def built(kind: str, key: str, build: Callable[[Path], None]) -> Path:
     parent.mkdir(parents=True, exist_ok=True)
     with _lock(parent / f"{key}.lock"):
         if not folder.is_dir():
-            for leftover in parent.glob(f"{key}.*/"):  # of a build that was killed; no other can be running
+            for leftover in parent.glob(f"{key}.*/"):  # left by a killed build; this process holds the lock
                 shutil.rmtree(leftover, ignore_errors=True)
             with tempfile.TemporaryDirectory(prefix=f"{key}.", dir=parent, ignore_cleanup_errors=True) as temporary:
-                filled = Path(temporary) / "whole"
+                filled = Path(temporary) / "complete"
                 filled.mkdir()
                 build(filled)
                 filled.rename(folder)

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from popflip.hw.config import ChipConfig
 from popflip.hw.fingerprint import build_hash
-from popflip.sim.cache import built, cache_directory, content_hash
-from popflip.sim.cxxrtl.compile import LIBRARY, PATIENCE, Simulation, build_library, identity
+from popflip.sim.cxxrtl.compile import cached_library
+from popflip.sim.cxxrtl.simulation import TIMEOUT_CYCLES, Simulation
 
-CYCLES_A_WORD = 256  # more than any pass spends on an N-synapse word of the counter memory
+if TYPE_CHECKING:
+    from amaranth.lib import wiring
+
+CYCLES_PER_WORD = 256  # more than any pass spends on an N-synapse word of the counter memory
 
 
 class SimulatedChip(Simulation):
-    """The chip of ``chip`` in simulation. Built on first use, then kept by the hash of all it is made from.
+    """The chip of ``chip`` in simulation, built on first use and then kept under the hash of all its sources.
 
-    ``waves`` names a VCD file to record all signals in. ``announce`` is called with a line of text before a build,
-    which takes long enough to look like a hang.
+    ``waves`` names a VCD file for all signals. ``announce`` is called with a line of text ahead of a build. Raises
+    :class:`popflip.sim.errors.SimulatorError` if the chip cannot be built or the file not be written.
     """
 
     def __init__(
@@ -26,19 +30,10 @@ class SimulatedChip(Simulation):
         waves: Path | str | None = None,
         announce: Callable[[str], object] | None = None,
     ):
-        folder = library(chip, waves is not None, announce)
-        super().__init__(folder / LIBRARY, waves, patience=PATIENCE + CYCLES_A_WORD * chip.counter_depth)
+        def component() -> wiring.Component:
+            from popflip.hw.top import Chip  # loads Amaranth, which a chip from the cache does without
 
+            return Chip(chip)
 
-def library(chip: ChipConfig, waves: bool = False, announce: Callable[[str], object] | None = None) -> Path:
-    """Folder of the compiled chip, built if there is none. Amaranth is only loaded in that case."""
-
-    def build(folder: Path) -> None:
-        from popflip.hw.top import Chip
-
-        if announce:
-            announce("building the simulated chip (about a minute, once)")
-        build_library(Chip(chip), folder, cache_directory() / "chip" / f"{key}.log", waves)
-
-    key = content_hash(build_hash(chip), identity(waves))
-    return built("chip", key, build)
+        library = cached_library("chip", build_hash(chip).hex(), component, waves is not None, announce)
+        super().__init__(library, waves, TIMEOUT_CYCLES + CYCLES_PER_WORD * chip.counter_map.depth)

@@ -1,7 +1,7 @@
 // The simulated chip as a shared library: bytes in, bytes out, and clock cycles counted exactly.
 //
-// Compiled together with what CXXRTL made of the chip (included below), whose top module has the byte streams `rx` and
-// `tx`. Nothing here knows more of the chip than that, and nothing is called once a cycle from outside.
+// Compiled together with the C++ of the chip (included below), whose top module has the byte streams `rx` and `tx`; the
+// shim uses nothing else of the chip. Callers run many cycles with one call.
 
 #include "slices.h"
 
@@ -23,16 +23,16 @@ constexpr uint64_t CYCLES_BETWEEN_CLOCK_READS = 1024;
 class Simulation {
 public:
 	uint64_t cycles = 0;
-	uint64_t idle = 0; // cycles since a byte was last taken or given
+	uint64_t idle = 0; // cycles since a byte last moved, in either direction
 	std::deque<uint8_t> to_chip, from_chip;
 
 	Simulation() : settles(top.eval()) {}
 
-	// Tick until `wanted` bytes are there, `patience` cycles have passed without a byte moving, or `seconds` are over.
-	void run(size_t wanted, uint64_t patience, double seconds) {
+	// Tick until `wanted` bytes have come, no byte has moved for `timeout` cycles, or `seconds` have passed.
+	void run(size_t wanted, uint64_t timeout, double seconds) {
 		using clock = std::chrono::steady_clock;
 		auto end = clock::now() + std::chrono::duration<double>(seconds);
-		while (from_chip.size() < wanted && idle < patience) {
+		while (from_chip.size() < wanted && idle < timeout) {
 			tick();
 			if (cycles % CYCLES_BETWEEN_CLOCK_READS == 0 && clock::now() >= end)
 				break;
@@ -44,10 +44,10 @@ public:
 
 private:
 	cxxrtl_design::p_top top;
-	bool settles; // in one evaluation: nothing in the design looks like a loop to CXXRTL
+	bool settles; // in one evaluation, since CXXRTL finds no loop in the design
 
-	// One clock cycle. All inputs stand still before the edge, so a single evaluation at the edge gives both what the
-	// outputs were just before it and what the registers become: half the work of evaluating at either edge.
+	// One clock cycle. The inputs are stable ahead of the edge, so one evaluation at the edge gives both the outputs just
+	// before it and the next state of the registers: half the work of evaluating at both edges.
 	void tick() {
 		top.p_rx____valid.set<bool>(!to_chip.empty());
 		top.p_rx____payload.set<uint8_t>(to_chip.empty() ? 0 : to_chip.front());
@@ -68,7 +68,7 @@ private:
 		idle = taken || given ? 0 : idle + 1;
 	}
 
-	// All signals as they are at the end of the cycle, in the low half of the clock.
+	// Settles all signals at the end of the cycle, in the low half of the clock.
 	void before_edge() {
 		top.p_clk.set<bool>(false);
 		top.step();
@@ -77,7 +77,7 @@ private:
 	}
 
 #ifdef POPFLIP_WAVES
-	static constexpr uint64_t PERIOD = 10; // ns a cycle in the file, whatever the clock of a board
+	static constexpr uint64_t PERIOD = 10; // ns per cycle in the file, independent of any board's clock
 	static constexpr size_t BUFFER = 1 << 20;
 
 	struct Close {
@@ -99,7 +99,7 @@ private:
 		writer.buffer.clear();
 	}
 
-	// What is on disk after every run is a whole file, so an interruption loses nothing.
+	// Called after every run: the file on disk is complete even if the next run is interrupted.
 	void flush() {
 		if (!file)
 			return;
@@ -128,7 +128,7 @@ public:
 
 extern "C" {
 
-// `waves`: path of a VCD file to write, or null. Null comes back if it cannot be opened; `errno` says why.
+// `waves`: path of a VCD file to write, or null. Returns null if it cannot be opened, with the reason in `errno`.
 Simulation *popflip_create(const char *waves) {
 	auto simulation = std::make_unique<Simulation>();
 #ifdef POPFLIP_WAVES
@@ -146,13 +146,13 @@ void popflip_write(Simulation *simulation, const uint8_t *bytes, size_t count) {
 	simulation->to_chip.insert(simulation->to_chip.end(), bytes, bytes + count);
 }
 
-// Returns how many bytes are there to read.
-size_t popflip_run(Simulation *simulation, size_t wanted, uint64_t patience, double seconds) {
-	simulation->run(wanted, patience, seconds);
+// Returns the number of bytes that can be read.
+size_t popflip_run(Simulation *simulation, size_t wanted, uint64_t timeout, double seconds) {
+	simulation->run(wanted, timeout, seconds);
 	return simulation->from_chip.size();
 }
 
-// At most the number of bytes that are there.
+// `count` must not exceed what popflip_run returned.
 void popflip_read(Simulation *simulation, uint8_t *bytes, size_t count) {
 	auto begin = simulation->from_chip.begin();
 	std::copy(begin, begin + count, bytes);
@@ -163,5 +163,5 @@ uint64_t popflip_cycles(const Simulation *simulation) { return simulation->cycle
 
 uint64_t popflip_idle(const Simulation *simulation) { return simulation->idle; }
 
-void popflip_rest(Simulation *simulation) { simulation->idle = 0; }
+void popflip_restart_timeout(Simulation *simulation) { simulation->idle = 0; }
 }

@@ -1,9 +1,9 @@
-// Slices of wide values, without shifting all of the value, and values made of many slices, without a copy for each.
+// Slices of wide values, and wide values made of many slices, at the cost of the bits they touch.
 //
 // CXXRTL's generic slice shifts the whole value and cuts off the rest, and its slice assignment rewrites the whole
-// value. For words of many lanes that is what nearly all of the compiler's time, and most of the simulation's, goes
-// into. These specialisations touch only the chunks that hold the slice. Included before the design, after cxxrtl.h.
-// Calls of `strided` and `joined` are put into the design by partition.py.
+// value. For words of many lanes these take nearly all of the compiler's time and most of the simulation's. The
+// specialisations below touch only the chunks that hold the slice. Included before the design, after cxxrtl.h.
+// expressions.py puts calls of `strided` and `joined` into the design.
 
 #include <cxxrtl/cxxrtl.h>
 
@@ -40,11 +40,11 @@ CXXRTL_ALWAYS_INLINE void insert(value<N> &to, const value<Bits> &from) {
 	}
 }
 
-// Bits of `from` at equal distances, the lowest first: what `slice` and `concat` do bit by bit.
+// Bits of `from` at equal distances, lowest first. Replaces a chain of one-bit slices.
 template <size_t Count, size_t Low, size_t Distance, size_t Bits>
 CXXRTL_ALWAYS_INLINE value<Count> strided(const value<Bits> &from) {
 	value<Count> to;
-	if constexpr (Distance == 2) { // 32 bits at a time: they move together, in ever wider groups
+	if constexpr (Distance == 2) { // 32 bits at a time, in groups that double in each step
 		auto chunk_at = [&](size_t index) -> uint64_t { return index < from.chunks ? from.data[index] : 0; };
 		for (size_t chunk = 0; chunk < to.chunks; chunk++) {
 			size_t first = Low / CHUNK + 2 * chunk, offset = Low % CHUNK;
@@ -85,7 +85,7 @@ CXXRTL_ALWAYS_INLINE value<(Parts::bits + ...)> joined_in_order(
 	return to;
 }
 
-// All `parts`, the first one highest: what a chain of `concat` does, which copies the first part once for each other.
+// All `parts`, the first one highest. Replaces a chain of `concat`, which copies the first part once per other part.
 template <class... Parts>
 CXXRTL_ALWAYS_INLINE value<(Parts::bits + ...)> joined(const Parts &...parts) {
 	return joined_in_order(std::index_sequence_for<Parts...>(), parts...);

@@ -1,9 +1,9 @@
-"""The simulated chip: what runs in it equals Amaranth's own simulator cycle by cycle, and every way it can fail."""
+"""The simulated chip equals Amaranth's own simulator cycle by cycle, and each of its failures has a clear message."""
 
 import random
+import shutil
 import subprocess
 import sys
-import threading
 
 import pytest
 from amaranth.hdl import Cat, Module, Signal
@@ -12,16 +12,14 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
-from popflip.golden.config import Config
-from popflip.hw.config import ChipConfig
-from popflip.sim import chip as simulated
-from popflip.sim.cache import built, content_hash
-from popflip.sim.cxxrtl import compile as cxxrtl
-from popflip.sim.cxxrtl.compile import partition
+from popflip.sim.cxxrtl import compile, emit, schedule
+from popflip.sim.cxxrtl.compile import build_library, cached_library, compiler, identity
+from popflip.sim.cxxrtl.simulation import Simulation
+from popflip.sim.errors import SimulatorError
 
 
 class Lanes(wiring.Component):
-    """Arrays of narrow numbers, as the chip has them: bit planes, a comparison in every lane, sums of the results."""
+    """Arrays of narrow numbers, as in the chip: bit planes, a comparison per lane, sums of the results."""
 
     i: In(64)
     o: Out(8)
@@ -31,7 +29,7 @@ class Lanes(wiring.Component):
         numbers = Signal(data.ArrayLayout(2, 50))
         triples = Signal(data.ArrayLayout(3, 33))
         low, high = Signal(50), Signal(50)
-        near, far = Signal(33), Signal(33)
+        below, high_bits = Signal(33), Signal(33)
         m.d.sync += [
             numbers.as_value().eq(Cat(self.i, numbers.as_value())),
             triples.as_value().eq(Cat(self.i[7:], triples.as_value())),
@@ -39,17 +37,17 @@ class Lanes(wiring.Component):
         m.d.comb += [
             low.eq(Cat(number[0] for number in numbers)),
             high.eq(Cat(number[1] for number in numbers)),
-            near.eq(Cat(triple < self.i[index : index + 3] for index, triple in enumerate(triples))),
-            far.eq(Cat(triple[2] for triple in triples)),
-            self.o.eq((low ^ high)[3:] + (near & ~far) + (low >> 42)),
+            below.eq(Cat(triple < self.i[index : index + 3] for index, triple in enumerate(triples))),
+            high_bits.eq(Cat(triple[2] for triple in triples)),
+            self.o.eq((low ^ high)[3:] + (below & ~high_bits) + (low >> 42)),
         ]
         return m
 
 
 class Toy(wiring.Component):
-    """Bytes in and out with all that CXXRTL has to get right: memories, a queue, stalls, wide and signed arithmetic.
+    """Bytes through all that CXXRTL must get right: memories, a queue, stalls, wide and signed arithmetic.
 
-    Each byte is answered by the byte the memory held at a place that wanders; byte 0 is not answered.
+    The answer to a byte comes from a random word of the memory. Byte 0 gets no answer.
     """
 
     def __init__(self):
@@ -85,40 +83,40 @@ class Toy(wiring.Component):
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory):
-    """Libraries of :class:`Toy`: as usual, with waves, and cut into a part a statement with few flags a word."""
+    """Libraries of :class:`Toy`: normal, with waves, and split into one part per statement with few flags a word."""
     try:
-        cxxrtl.compiler()
-    except cxxrtl.SimulatorError as missing:
+        compiler()
+    except SimulatorError as missing:
         pytest.skip(str(missing))
+    limits = [(schedule, "SMALLEST", 0), (schedule, "LARGEST", 0), (emit, "BITS", 5)]
     libraries = {}
-    for name, sizes in {"usual": {}, "waves": {}, "tiny": {"SMALLEST": 0, "LARGEST": 0, "BITS": 5}}.items():
+    for name, changes in {"normal": [], "waves": [], "tiny": limits}.items():
         folder = tmp_path_factory.mktemp("toy")
         with pytest.MonkeyPatch.context() as patch:
-            for constant, value in sizes.items():
-                patch.setattr(partition, constant, value)
-            cxxrtl.build_library(Toy(), folder, folder / "log", waves=name == "waves")
-        libraries[name] = folder / cxxrtl.LIBRARY
+            for module, constant, value in changes:
+                patch.setattr(module, constant, value)
+            libraries[name] = build_library(Toy(), folder, folder / "log", waves=name == "waves")
     text = (libraries["tiny"].parent / "design.cc").read_text()
     for needed in ("::part20(", "stale[4]", "strided<", "joined("):
-        assert needed in text, "the toy does not try all there is"
+        assert needed in text, f"the toy does not exercise {needed}"
     return libraries
 
 
 def conversation(seed: int, rounds: int) -> list[tuple[bytes, int]]:
-    """What to write and how many bytes to read, in turns; all that is answered is read in the end."""
+    """Turns of bytes to write and a number of bytes to read. The last turn reads all answers that are left."""
     draw = random.Random(seed)
-    turns, owed = [], 0
+    turns, pending = [], 0
     for _ in range(rounds):
         sent = bytes(draw.randrange(256) if draw.random() < 0.8 else 0 for _ in range(draw.randrange(30)))
-        owed += len(sent) - sent.count(0)
-        count = draw.randrange(owed + 1)
-        owed -= count
+        pending += len(sent) - sent.count(0)
+        count = draw.randrange(pending + 1)
+        pending -= count
         turns.append((sent, count))
-    return [*turns, (b"", owed)]
+    return [*turns, (b"", pending)]
 
 
 def python_simulator(component, turns) -> list[tuple[bytes, int]]:
-    """Answers and cycles at the end of each turn, from Amaranth's simulator, fed as the shim does it."""
+    """Answers and cycle count after each turn in Amaranth's simulator, driven as the shim drives the chip."""
     results = []
 
     async def talk(ctx):
@@ -145,11 +143,11 @@ def python_simulator(component, turns) -> list[tuple[bytes, int]]:
     return results
 
 
-@pytest.mark.parametrize("kind", ["usual", "waves", "tiny"])
+@pytest.mark.parametrize("kind", ["normal", "waves", "tiny"])
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_equals_the_python_simulator(toy, tmp_path, seed, kind):
     turns = conversation(seed, rounds=40)
-    with cxxrtl.Simulation(toy[kind], tmp_path / "toy.vcd" if kind == "waves" else None) as simulation:
+    with Simulation(toy[kind], tmp_path / "toy.vcd" if kind == "waves" else None) as simulation:
         results = []
         for sent, count in turns:
             simulation.write(sent)
@@ -157,8 +155,8 @@ def test_equals_the_python_simulator(toy, tmp_path, seed, kind):
     assert results == python_simulator(Toy(), turns)
 
 
-def test_time_stands_still_unless_bytes_are_missing(toy):
-    with cxxrtl.Simulation(toy["usual"]) as simulation:
+def test_time_passes_only_in_a_read_that_lacks_bytes(toy):
+    with Simulation(toy["normal"]) as simulation:
         simulation.write(b"\1\2\3")
         assert simulation.cycles == 0
         simulation.read(1)
@@ -168,25 +166,25 @@ def test_time_stands_still_unless_bytes_are_missing(toy):
         assert simulation.cycles == cycles
 
 
-def test_what_came_before_a_timeout_is_kept(toy):
-    with cxxrtl.Simulation(toy["usual"], patience=1000) as simulation:
+def test_bytes_received_before_a_timeout_are_kept(toy):
+    with Simulation(toy["normal"], timeout_cycles=1000) as simulation:
         simulation.write(b"\1\2\3")
-        with pytest.raises(TimeoutError, match="gave 3 of 4 bytes, then nothing for 1000 cycles"):
+        with pytest.raises(TimeoutError, match="sent 3 of 4 bytes, then nothing for 1000 cycles"):
             simulation.read(4)
         assert len(simulation.read(3)) == 3
 
 
 def test_closed_simulation(toy):
-    simulation = cxxrtl.Simulation(toy["usual"])
+    simulation = Simulation(toy["normal"])
     simulation.close()
     simulation.close()
-    with pytest.raises(cxxrtl.SimulatorError, match="is closed"):
+    with pytest.raises(SimulatorError, match="is closed"):
         simulation.read(1)
 
 
-def test_waves_hold_every_cycle_of_the_streams(toy, tmp_path):
+def test_waves_record_every_cycle_of_the_streams(toy, tmp_path):
     path = tmp_path / "toy.vcd"
-    with cxxrtl.Simulation(toy["waves"], path) as simulation:
+    with Simulation(toy["waves"], path) as simulation:
         simulation.write(b"\1\0\2\3")
         answer = simulation.read(3)
         before_close = path.read_text()
@@ -214,28 +212,28 @@ def vcd_samples(text: str) -> dict[int, dict[str, int]]:
     return samples
 
 
-def test_waves_that_cannot_be_written(toy, tmp_path):
-    with pytest.raises(cxxrtl.SimulatorError, match=r"cannot write waves to .*nowhere/toy\.vcd: No such file"):
-        cxxrtl.Simulation(toy["waves"], tmp_path / "nowhere" / "toy.vcd")
+def test_unwritable_waves_file(toy, tmp_path):
+    with pytest.raises(SimulatorError, match=r"cannot write waves to .*nowhere/toy\.vcd: No such file"):
+        Simulation(toy["waves"], tmp_path / "nowhere" / "toy.vcd")
 
 
 def test_interrupt_ends_a_long_read(toy, tmp_path):
-    """Ctrl-C in the middle of a simulation that would go on; its waves are whole up to there."""
+    """Ctrl-C during an endless read: the waves file is complete up to that point."""
     path = tmp_path / "toy.vcd"
     program = f"""
 import pathlib, signal, threading, time, _thread
-from popflip.sim.cxxrtl.compile import Simulation
+from popflip.sim.cxxrtl.simulation import Simulation
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in the background
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also if the tests run in the background
 
 def interrupt():
     waves = pathlib.Path({str(path)!r})
-    while not waves.exists() or waves.stat().st_size == 0:  # until it runs
+    while not waves.exists() or waves.stat().st_size == 0:  # until the simulation runs
         time.sleep(0.01)
     _thread.interrupt_main()
 
 threading.Thread(target=interrupt, daemon=True).start()
-with Simulation({str(toy["waves"])!r}, {str(path)!r}, patience=10**7) as simulation:
+with Simulation({str(toy["waves"])!r}, {str(path)!r}, timeout_cycles=10**7) as simulation:
     simulation.read(1)
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
@@ -243,66 +241,52 @@ with Simulation({str(toy["waves"])!r}, {str(path)!r}, patience=10**7) as simulat
     assert path.read_text().endswith("\n")
 
 
-def test_no_compiler_is_one_line(monkeypatch):
+def test_a_missing_compiler_is_one_line(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
-    cxxrtl.compiler.cache_clear()
+    compiler.cache_clear()
     try:
-        with pytest.raises(cxxrtl.SimulatorError, match=r"no C\+\+ compiler .*tried no-such-compiler"):
-            cxxrtl.compiler()
+        with pytest.raises(SimulatorError, match=r"no C\+\+ compiler .*tried no-such-compiler"):
+            compiler()
         monkeypatch.delenv("CXX")
         monkeypatch.setenv("PATH", "")
-        with pytest.raises(cxxrtl.SimulatorError, match=r"tried g\+\+, c\+\+, clang\+\+"):
-            cxxrtl.compiler()
+        with pytest.raises(SimulatorError, match=r"tried g\+\+, c\+\+, clang\+\+"):
+            compiler()
     finally:
-        cxxrtl.compiler.cache_clear()
+        compiler.cache_clear()
 
 
 def test_failed_compilation_leaves_a_log_and_nothing_else(monkeypatch, tmp_path):
     monkeypatch.setenv("POPFLIP_CACHE", str(tmp_path))
-    monkeypatch.setattr(cxxrtl, "FLAGS", ("-fno-such-flag",))
-    chip = ChipConfig.of(Config(layers=(5, 2), k0=(1,)), array_rows=1, array_synapses=4)
-    with pytest.raises(cxxrtl.SimulatorError, match=r"does not compile: .*no-such-flag.*\.log") as caught:
-        simulated.SimulatedChip(chip)
+    monkeypatch.setattr(compile, "FLAGS", ("-fno-such-flag",))
+    with pytest.raises(SimulatorError, match=r"does not compile: .*no-such-flag.*\.log") as caught:
+        cached_library("chip", "toy", Toy)
     assert "\n" not in str(caught.value)
     assert sorted({path.suffix for path in (tmp_path / "chip").iterdir()}) == [".lock", ".log"]
 
 
-def test_cache_is_built_once_by_many(monkeypatch, tmp_path):
-    monkeypatch.setenv("POPFLIP_CACHE", str(tmp_path))
-    builds, folders = [], []
-
-    def build(folder):
-        builds.append(folder)
-        (folder / "file").write_text("whole")
-
-    threads = [threading.Thread(target=lambda: folders.append(built("kind", "key", build))) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(builds) == 1
-    assert folders == [tmp_path / "kind" / "key"] * 8
-    assert (folders[0] / "file").read_text() == "whole"
+def test_the_cache_key_covers_every_source_of_the_package(monkeypatch, tmp_path):
+    folder = tmp_path / "cxxrtl"
+    shutil.copytree(compile.PACKAGE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(compile, "PACKAGE", folder)
+    key = identity(waves=False)
+    for path in sorted(folder.iterdir()):
+        text = path.read_text()
+        path.write_text(text + "\n")
+        assert identity(waves=False) != key, path.name
+        path.write_text(text)
+    (folder / "new.py").touch()
+    assert identity(waves=False) != key
+    (folder / "new.py").unlink()
+    assert identity(waves=False) == key != identity(waves=True)
 
 
-def test_a_build_that_fails_leaves_nothing(monkeypatch, tmp_path):
-    monkeypatch.setenv("POPFLIP_CACHE", str(tmp_path))
+def test_nothing_outside_the_cache_key_translates_the_chip():
+    program = """
+import sys
+import popflip.sim.cxxrtl.translate, popflip.sim.cxxrtl.wrapper
 
-    def fail(folder):
-        (folder / "half").write_text("")
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        built("kind", "key", fail)
-    assert [path.name for path in (tmp_path / "kind").iterdir()] == ["key.lock"]
-
-
-def test_content_hash_knows_where_parts_end():
-    assert content_hash("ab", "c") != content_hash("a", "bc")
-
-
-def test_a_killed_build_is_cleared_away_by_the_next(monkeypatch, tmp_path):
-    monkeypatch.setenv("POPFLIP_CACHE", str(tmp_path))
-    (tmp_path / "kind" / "key.half").mkdir(parents=True)
-    built("kind", "key", lambda folder: None)
-    assert sorted(path.name for path in (tmp_path / "kind").iterdir()) == ["key", "key.lock"]
+print(*(name for name in sys.modules if name.startswith("popflip.")))
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    outside = {name for name in result.stdout.split() if not name.startswith("popflip.sim.cxxrtl")}
+    assert outside == {"popflip.golden", "popflip.golden.errors", "popflip.sim", "popflip.sim.errors"}

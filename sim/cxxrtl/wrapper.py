@@ -1,4 +1,4 @@
-"""A component without the logic of its reset, which a simulation that begins at power-up has no use for."""
+"""The top module of a simulation: a component on a plain clock input, without reset logic."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 
-class Resetless(wiring.Component):
-    """``component``, which has byte streams ``rx`` and ``tx``, on clock ``clk``, from its initial values."""
+class SimulationTop(wiring.Component):
+    """``component``, which has byte streams ``rx`` and ``tx``, clocked by ``clk`` from its initial values.
+
+    A simulation begins at power-up, so the domain has no reset and the netlist no reset logic to evaluate.
+    """
 
     def __init__(self, component: wiring.Component):
         self.component = component
