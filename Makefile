@@ -8,48 +8,62 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 DEMO := build/demo
-PACKAGES := golden hw sim constraints # the parts of popflip that lie beside its folder
+PACKAGES := golden hw sim constraints # subpackages of popflip that lie beside its folder
+FITS := from popflip.constraints import boards; \
+  print(*(f"{name}:{fit.preset}" for name, board in boards().items() for fit in board.fits))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bitstream proof bench clean
+.PHONY: help demo test lint format proof bitstream bitstreams examples bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
-demo: $(VENV)/ready ## train digits on the simulated chip, every batch checked against the golden model
+demo: $(VENV)/ready ## train digits on the simulated chip; the golden model checks every batch
 	@mkdir -p $(DEMO)
 	$(BIN)/popflip train --preset digits --device sim --verify \
 	  --report $(DEMO)/report.json --plot $(DEMO)/plot.png --save $(DEMO)/digits.npz
 
-test: $(VENV)/ready-dev ## all tests
+test: $(VENV)/ready-dev ## run all tests but the proofs
 	$(BIN)/python -m pytest -n $(JOBS)
 
-lint: $(VENV)/ready-dev ## style and types
+lint: $(VENV)/ready-dev ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@rm -rf build/types && mkdir -p build/types/popflip
 	@for part in popflip/* $(PACKAGES); do ln -s ../../../$$part build/types/popflip/; done
 	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../mypy -p popflip
 
-format: $(VENV)/ready-dev ## put code into the project's style
+format: $(VENV)/ready-dev ## format the code
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-bitstream: $(VENV)/ready-dev ## a bitstream: make bitstream BOARD=icebreaker
-	$(BIN)/popflip build --board $(BOARD)
-
-proof: $(VENV)/ready-dev ## the formal proofs
+proof: $(VENV)/ready-dev ## run the formal proofs
 	$(BIN)/python -m pytest -n $(JOBS) -m proof
 
-bench: $(VENV)/ready-dev ## measure again what bench/ holds
+bitstream: $(VENV)/ready-dev ## build one bitstream into build/: make bitstream BOARD=icebreaker
+	$(BIN)/popflip build --board $(BOARD)
+
+bitstreams: $(VENV)/ready-dev ## build every network of every board, each into build/BOARD-PRESET/
+	@fits=$$($(BIN)/python -c '$(FITS)') || exit 1; failed=; \
+	for fit in $$fits; do \
+	  board=$${fit%:*}; preset=$${fit#*:}; \
+	  echo "$$board, $$preset"; \
+	  $(BIN)/popflip build --board $$board --preset $$preset --output build/$$board-$$preset || failed="$$failed $$board-$$preset"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "make: no bitstream:$$failed" >&2; exit 1; fi
+
+examples: $(VENV)/ready ## run every script in examples/
+	@for script in examples/*.py; do echo "$$script"; $(BIN)/python $$script || exit 1; done
+
+bench: $(VENV)/ready-dev ## run every benchmark in bench/
 	@for script in bench/*.py; do echo "$$script"; $(BIN)/python $$script || exit 1; done
 
-clean: ## remove what was built; .venv and caches of tools stay
+clean: ## remove build results; .venv and the caches stay
 	rm -rf build sim_build .pytest_cache .mypy_cache .ruff_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "make: $(or $(PYTHON),python3) is not Python 3.11 or newer; say which is: make PYTHON=…" >&2; exit 1; }
+	  { echo "make: $(or $(PYTHON),python3) is not Python 3.11 or newer; name one that is: make PYTHON=…" >&2; exit 1; }
 	@echo "setting up $(VENV) (once; a minute or two)"
 	@$(PYTHON) -m venv $(VENV)
 
