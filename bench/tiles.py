@@ -25,11 +25,13 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
-from popflip.data import datasets as dataset
-from popflip.data.datasets import TILE, DataSet
+from popflip.data import datasets
+from popflip.data.base import DataSet
+from popflip.data.encoding import thermometer
+from popflip.data.mnist import TILE
+from popflip.errors import PopflipError
 from popflip.estimation.workload import listed
 from popflip.files import check_writable, whole_file
-from popflip.golden.errors import ConfigError
 
 WIDTHS = (8, 16, 32, 64)
 SMALL = 0.1  # weight of words of 8
@@ -124,15 +126,15 @@ def main() -> int:
         print("skipped: MNIST is needed; say where it is with --data-dir D or POPFLIP_DATA=D, for D/mnist/")
         return 0
     check_writable(output=options.output)
-    search(dataset.load("mnist", options.data_dir), options.images, options.steps, options.output)
+    search(datasets.load("mnist", options.data_dir), options.images, options.steps, options.output)
     return 0
 
 
 def search(data: DataSet, images: int, steps: int, output: Path | None) -> None:
     """Find tiles, print what they come to, and write them."""
     assert data.image is not None
-    thresholds = np.array(dataset.THRESHOLDS["mnist"])
-    train, test = (dataset.thermometer(values, thresholds) for values in (data.train_values, data.test_values))
+    thresholds = np.array(datasets.BUILT_IN["mnist"].thresholds)
+    train, test = (thermometer(values, thresholds) for values in (data.train_values, data.test_values))
     images = max(64, min(images, len(train)) // 64 * 64)  # 64 in a word
     columns = np.ascontiguousarray(np.packbits(train[:images].T, axis=1)).view(np.uint64)
     begin = rectangles(*data.image)
@@ -153,5 +155,5 @@ def search(data: DataSet, images: int, steps: int, output: Path | None) -> None:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except ConfigError as error:
+    except PopflipError as error:
         sys.exit(f"tiles: {error}")

@@ -9,7 +9,9 @@ from __future__ import annotations
 from popflip.golden.errors import ConfigError, PopflipError
 
 __all__ = [
+    "BuildError",
     "ConfigError",
+    "DataError",
     "DeviceError",
     "Difference",
     "FileError",
@@ -21,6 +23,14 @@ __all__ = [
 
 class FileError(PopflipError):
     """A file that cannot be read or written. The message says which and why."""
+
+
+class DataError(ConfigError):
+    """Data that cannot be used. The message says which file, where in it, and what was expected."""
+
+
+class BuildError(PopflipError):
+    """A bitstream that cannot be built. The message says at which step, why, and what may help."""
 
 
 class DeviceError(PopflipError):

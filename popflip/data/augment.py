@@ -1,10 +1,10 @@
-"""Augmentation: every time a training image is learned, it is another one; the host moves it before it becomes bits.
+"""Augmentation: each epoch, the host moves every training image at random before it is encoded.
 
 ::
 
-    order ──▶ values[samples] ──▶ move by a pixel or not ──▶ thermometer ──▶ bits, for every device alike
+    order ──▶ values[samples] ──▶ move by 0 or 1 pixel ──▶ thermometer ──▶ bits, the same for every device
                                        ▲
-                                  moves, of the seed
+                               moves, from the seed
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from popflip.data.datasets import thermometer
+from popflip.data.encoding import thermometer
 
 STEPS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
-"""(rows down, columns right) an image goes in moves 0 … 4: none, up, down, left, right."""
+"""(rows down, columns right) of moves 0 … 4: none, up, down, left, right."""
 
-STREAM = 1  # keeps the moves' generator apart from that of the sample order
-SKIP = 2**16  # moves drawn at a time to get where a resumed run goes on
+STREAM = 1  # separates the moves' generator from that of the sample order
+SKIP = 2**16  # moves drawn at a time to reach the point where a run resumes
 
 
 class Moves:
     """Moves 0 … 4 of the samples of a run.
 
-    The ``i``-th sample of a run takes the ``i``-th draw of ``Generator(PCG64([seed, 1])).integers(0, 5)``, whichever
-    sample it is: drawing many at once makes the same numbers.
+    The ``i``-th sample trained takes the ``i``-th draw of ``Generator(PCG64([seed, 1])).integers(0, 5)``. The draws do
+    not depend on how many are drawn at once.
     """
 
     def __init__(self, seed: int):
@@ -35,7 +35,7 @@ class Moves:
         self._drawn = 0
 
     def take(self, first: int, count: int) -> NDArray[np.int64]:
-        """Moves [count] of samples ``first``, ``first + 1``, … of the run, none of which was taken before."""
+        """Moves [count] of samples ``first``, ``first + 1``, … of the run, which must not have been taken before."""
         if first < self._drawn:
             raise ValueError(f"moves of sample {first}: {self._drawn} were drawn already")
         while self._drawn < first:
@@ -48,7 +48,7 @@ class Moves:
 
 
 def shift(images: NDArray, moves: NDArray[np.integer]) -> NDArray:
-    """Images [n, height, width] after a move 0 … 4 each, [n]. What leaves is lost, and 0 enters."""
+    """Images [n, height, width] after moves 0 … 4, [n]. Pixels that leave are lost; pixels that enter are 0."""
     _, height, width = images.shape
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1)))
     moved = np.empty_like(images)
@@ -60,7 +60,7 @@ def shift(images: NDArray, moves: NDArray[np.integer]) -> NDArray:
 
 @dataclass(frozen=True)
 class MovingImages:
-    """Training images that are moved each time they are learned, kept as values: bits are made a batch at a time."""
+    """Training images that move each time they are learned, kept as values and encoded a batch at a time."""
 
     values: NDArray  # [samples, features]
     image: tuple[int, int]  # height and width; their product is the number of features
@@ -70,6 +70,6 @@ class MovingImages:
         return len(self.values)
 
     def bits(self, samples: NDArray[np.integer], moves: NDArray[np.integer]) -> NDArray[np.uint8]:
-        """Bits [n, levels × features] of ``samples`` [n] after their ``moves`` [n]: the image moves, then is coded."""
+        """Bits [n, levels × features] of ``samples`` [n] after ``moves`` [n]: the image moves, then is encoded."""
         images = shift(self.values[samples].reshape(-1, *self.image), moves)
         return thermometer(images.reshape(len(images), -1), self.thresholds)

@@ -1,0 +1,133 @@
+"""MNIST: read, downloaded, tiled, and refused where it is damaged."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from popflip.data import mnist
+from popflip.data.base import DataSet
+from popflip.data.datasets import load
+from popflip.data.mnist import tiled, tiles
+from popflip.errors import DataError
+
+
+def idx(array: np.ndarray) -> bytes:
+    """A gzipped IDX file, written from the format's definition."""
+    header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
+    return gzip.compress(header + array.astype(np.uint8).tobytes(), mtime=0)
+
+
+@pytest.fixture
+def mnist_like(tmp_path: Path) -> Path:
+    """A folder with a tiny ``mnist/`` in it: 5 training and 3 test images of 2 × 2."""
+    folder = tmp_path / "mnist"
+    folder.mkdir()
+    arrays = {
+        "train-images-idx3-ubyte.gz": np.arange(20).reshape(5, 2, 2),
+        "train-labels-idx1-ubyte.gz": np.array([0, 1, 2, 1, 0]),
+        "t10k-images-idx3-ubyte.gz": np.arange(100, 112).reshape(3, 2, 2),
+        "t10k-labels-idx1-ubyte.gz": np.array([2, 1, 0]),
+    }
+    for name, array in arrays.items():
+        (folder / name).write_bytes(idx(array))
+    return tmp_path
+
+
+def test_mnist_is_read_from_the_folder_given(mnist_like):
+    data = load("mnist", mnist_like)
+    assert data.train_values.tolist() == np.arange(20).reshape(5, 4).tolist()
+    assert data.train_classes.tolist() == [0, 1, 2, 1, 0]
+    assert data.test_values.tolist() == np.arange(100, 112).reshape(3, 4).tolist()
+    assert data.test_classes.tolist() == [2, 1, 0]
+
+
+def test_pixels_of_a_tile_are_side_by_side():
+    """The order that makes tiles out of an image, on one whose pixels are their own numbers."""
+    values = np.arange(2 * 784).reshape(2, 784)
+    data = tiled(DataSet("images", values, np.array([0, 1]), values[:1], np.array([0]), (28, 28)), "tiles")
+    order = tiles().ravel().tolist()
+    assert data.train_values.tolist() == [order, [784 + pixel for pixel in order]]
+    assert data.test_values.tolist() == [order]
+    assert (data.name, data.image, data.train_classes.tolist()) == ("tiles", None, [0, 1])
+
+
+def test_tiles_are_those_of_the_file():
+    """Every pixel is in one tile, the one whose number the file has in its place, and a tile's pixels are in order."""
+    found = tiles()
+    assert sorted(found.ravel().tolist()) == list(range(784))
+    lines = Path(mnist.__file__).with_name("mnist_tiles.txt").read_text().splitlines()
+    assert len(lines) == 28
+    for tile, pixels in enumerate(found.tolist()):
+        assert pixels == sorted(pixels)
+        assert [int(lines[pixel // 28].split()[pixel % 28]) for pixel in pixels] == [tile] * 8
+
+
+def test_tiles_are_of_images_of_mnist_s_size(mnist_like):
+    message = "^dataset mnist-tiles: needs images of 28 × 28 pixels, these have 2 × 2; use data set mnist$"
+    with pytest.raises(DataError, match=message):
+        load("mnist-tiles", mnist_like)
+
+
+def test_mnist_is_read_from_the_environment_s_folder(mnist_like, monkeypatch):
+    monkeypatch.setenv("POPFLIP_DATA", str(mnist_like))
+    assert load("mnist").classes == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"not gzip", "not a whole gzip file"),
+        (gzip.compress(b"\0\0\x08\x01\0\0\0\x05abc", mtime=0), "3 bytes of data, expected 5"),
+        (gzip.compress(b"\0\0\x0d\x01\0\0\0\x01a", mtime=0), "not an IDX file of bytes"),
+        (gzip.compress(b"\0", mtime=0), "not an IDX file of bytes"),
+        (idx(np.array([0, 1]))[:-9], "not a whole gzip file"),
+        (idx(np.array([0, 1])), "images of shape (5, 2, 2) do not fit labels of (2,)"),
+    ],
+)
+def test_damaged_mnist_is_refused(mnist_like, content, message):
+    (mnist_like / "mnist" / "train-labels-idx1-ubyte.gz").write_bytes(content)
+    with pytest.raises(DataError) as error:
+        load("mnist", mnist_like)
+    assert message in str(error.value)
+
+
+def test_missing_mnist_names_the_file(tmp_path):
+    with pytest.raises(DataError) as error:
+        load("mnist", tmp_path)
+    assert str(error.value).startswith(f"{tmp_path / 'mnist'}: train-images-idx3-ubyte.gz is not there; ")
+
+
+def test_mnist_is_downloaded_once_from_the_first_mirror_that_is_right(mnist_like, tmp_path, monkeypatch):
+    files = {path.name: path.read_bytes() for path in (mnist_like / "mnist").iterdir()}
+    broken, wrong, right = (tmp_path / name for name in ("broken", "wrong", "right"))
+    for mirror in (wrong, right):
+        mirror.mkdir()
+        for name, content in files.items():
+            (mirror / name).write_bytes(content if mirror == right else content + b"!")
+    home = tmp_path / "home"
+    monkeypatch.delenv("POPFLIP_DATA", raising=False)
+    monkeypatch.setattr(mnist, "downloads", lambda: home)
+    monkeypatch.setattr(dataset, "MNIST_SHA256", {n: hashlib.sha256(files[n]).hexdigest() for n in mnist.MNIST_SHA256})
+    monkeypatch.setattr(mnist, "MNIST_MIRRORS", tuple(f"{mirror.as_uri()}/" for mirror in (broken, wrong, right)))
+    assert load("mnist").classes == 3
+    assert sorted(os.listdir(home / "mnist")) == sorted(files)
+    monkeypatch.setattr(urllib.request, "urlopen", None)
+    assert load("mnist").classes == 3
+
+
+def test_a_download_with_a_wrong_checksum_leaves_nothing(mnist_like, tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    monkeypatch.delenv("POPFLIP_DATA", raising=False)
+    monkeypatch.setattr(mnist, "downloads", lambda: home)
+    monkeypatch.setattr(mnist, "MNIST_MIRRORS", (f"{(mnist_like / 'mnist').as_uri()}/",))
+    with pytest.raises(DataError) as error:
+        load("mnist")
+    assert "wrong checksum" in str(error.value)
+    assert os.listdir(home / "mnist") == []
