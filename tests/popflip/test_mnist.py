@@ -114,7 +114,7 @@ def test_mnist_is_downloaded_once_from_the_first_mirror_that_is_right(mnist_like
     home = tmp_path / "home"
     monkeypatch.delenv("POPFLIP_DATA", raising=False)
     monkeypatch.setattr(mnist, "downloads", lambda: home)
-    monkeypatch.setattr(dataset, "MNIST_SHA256", {n: hashlib.sha256(files[n]).hexdigest() for n in mnist.MNIST_SHA256})
+    monkeypatch.setattr(mnist, "MNIST_SHA256", {n: hashlib.sha256(files[n]).hexdigest() for n in mnist.MNIST_SHA256})
     monkeypatch.setattr(mnist, "MNIST_MIRRORS", tuple(f"{mirror.as_uri()}/" for mirror in (broken, wrong, right)))
     assert load("mnist").classes == 3
     assert sorted(os.listdir(home / "mnist")) == sorted(files)
