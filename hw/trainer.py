@@ -75,12 +75,10 @@ class Trainer(wiring.Component):
             connect(m, ingest.list, memory.list)
             self.inputs = memory.forward_inputs, memory.learn_inputs
             self.activations = memory.forward_activations, memory.learn_activations
-            store = memory.store
         else:
             m.submodules.activations = memory = Activations(chip)
             self.inputs = ingest.forward, ingest.learn
             self.activations = memory.forward, memory.learn
-            store = memory
         m.submodules.error = self.error = Error(chip)
         m.submodules.update = update = self.update = Update(chip)
         m.submodules.weights = weights = Weights(chip)
@@ -109,22 +107,15 @@ class Trainer(wiring.Component):
             connect(m, ingest.o, forward.i)
         connect(m, forward.inputs, self.inputs[0])
         connect(m, forward.activations, self.activations[0])
+        connect(m, forward.weights, weights.array)
+        connect(m, forward.store, memory.store)
         m.d.comb += [
             ingest.label.eq(port.samples.label),
             ingest.infer.eq(port.samples.infer),
             ingest.slot.eq(slots.slot),
             slots.take.eq(ingest.started),
-            weights.array_read.eq(forward.weights_read),
-            weights.array_address.eq(forward.weights_address),
-            # As weights.array_ready says, but only GFT's learning asks for rows while samples are on the chip.
+            # While samples are on the chip only GFT's learning makes row requests.
             forward.weights_ready.eq(1),
-            forward.weights_data.eq(weights.array_data),
-            store.write.eq(forward.store),
-            store.slot.eq(forward.store_slot),
-            store.word.eq(forward.store_word),
-            store.part.eq(forward.store_part),
-            store.active.eq(forward.store_active),
-            store.in_window.eq(forward.store_in_window),
         ]
         if chip.bias_apart:
             connect(m, forward.bias, weights.bias)

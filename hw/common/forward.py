@@ -37,8 +37,8 @@ from popflip.hw.lib.arithmetic import compare_magnitude
 from popflip.hw.lib.lookup import of_layer
 from popflip.hw.lib.popcount import Popcount
 from popflip.hw.lib.stream import Queue, delayed, group_layout
-from popflip.hw.memory.activations import ActivationReadSignature, activation_base, activation_words
-from popflip.hw.memory.weights import BiasReadSignature, weight_word
+from popflip.hw.memory.activations import ActivationReadSignature, ActivationWriteSignature, activation_base
+from popflip.hw.memory.weights import ArrayReadSignature, BiasReadSignature, weight_word
 
 RESULT_GROUPS = 2
 """Groups of sums that may wait for whoever compares them. On a compact chip none: one is issued if it will be taken."""
@@ -156,11 +156,11 @@ class Forward(wiring.Component):
     ``inputs`` : Out(InputReadSignature), ``activations`` : Out(ActivationReadSignature)
     ``hold`` : In(1)
         Neither is asked in this cycle.
-    ``weights_read``, ``weights_address``, ``weights_ready``, ``weights_data``
-        The array side of :class:`popflip.hw.memory.weights.Weights`. A request that is not ready is held, and
-        with it S0 and S1.
+    ``weights`` : Out(ArrayReadSignature), ``weights_ready`` : In(1)
+        S0 and S1 hold a request until a cycle in which ``weights_ready`` is high.
     ``bias`` : Out(BiasReadSignature), where biases are apart
-    ``store_*`` : the write side of :class:`popflip.hw.memory.activations.Activations`.
+    ``store`` : Out(ActivationWriteSignature)
+        Hidden activations.
     ``busy`` : Out(1)
         The array takes a word in this cycle.
     ``waiting`` : Out(1)
@@ -188,17 +188,10 @@ class Forward(wiring.Component):
                 "inputs": Out(InputReadSignature(chip)),
                 "activations": Out(ActivationReadSignature(chip, chip.fold)),
                 "hold": In(1),
-                "weights_read": Out(1),
-                "weights_address": Out(range(chip.array_depth)),
+                "weights": Out(ArrayReadSignature(chip)),
                 "weights_ready": In(1),
-                "weights_data": In(data.ArrayLayout(weight_word(chip), chip.array_rows)),
                 **({"bias": Out(BiasReadSignature(chip))} if chip.bias_apart else {}),
-                "store": Out(1),
-                "store_slot": Out(range(chip.slots)),
-                "store_word": Out(range(max(1, activation_words(chip)))),
-                "store_part": Out(range(max(1, chip.array_synapses // chip.array_rows))),
-                "store_active": Out(chip.array_rows),
-                "store_in_window": Out(chip.array_rows),
+                "store": Out(ActivationWriteSignature(chip)),
                 "busy": Out(1),
                 "waiting": Out(1),
             }
@@ -215,7 +208,7 @@ class Forward(wiring.Component):
         places = {
             "last_word": range(max(chip.array_words)),
             "last_group": range(max(chip.groups)),
-            "address": range(chip.array_depth),  # of the first word
+            "address": range(chip.weight_map.array_depth),  # of the first word
         }
 
         def look_up(layer, listed) -> dict[str, Value]:
@@ -227,7 +220,7 @@ class Forward(wiring.Component):
             return {
                 "last_word": Mux(layer == 0, last_listed, last_words),
                 "last_group": of_layer(layer, [groups - 1 for groups in chip.groups]),
-                "address": of_layer(layer, chip.weight_base),
+                "address": of_layer(layer, chip.weight_map.base),
             }
 
         context_layout = data.StructLayout(
@@ -267,7 +260,7 @@ class Forward(wiring.Component):
         word_last = Signal.like(word)
         group = Signal(range(max(chip.groups)))
         group_last = Signal.like(group)
-        row_address = Signal(range(chip.array_depth))  # of the group's first word
+        row_address = Signal(range(chip.weight_map.array_depth))  # of the group's first word
 
         groups_out = Signal(range(RESULT_GROUPS + 1))  # groups of sums issued that have not left `o`
         last_layer = layer == depth - 1
@@ -400,8 +393,8 @@ class Forward(wiring.Component):
             elif depth > 1:
                 self._folded_lanes(m, s1_lanes, s1, issue, word)
         m.d.comb += [
-            self.weights_read.eq(s1.valid),
-            self.weights_address.eq(s1_row_address + Mux(first_layer, self.inputs.data.index, s1_word)),
+            self.weights.read.eq(s1.valid),
+            self.weights.address.eq(s1_row_address + Mux(first_layer, self.inputs.data.index, s1_word)),
             self.busy.eq(s1.valid & self.weights_ready),
             self.waiting.eq((context[0].valid | context[1].valid | self.i.valid) & ~self.busy),
         ]
@@ -412,7 +405,7 @@ class Forward(wiring.Component):
         m.d.sync += [s2.eq(s1), s2.valid.eq(self.busy), s2_lanes.eq(s1_lanes)]
         s2 = delayed(m, s2, chip.read_latency - 1)
         m.d.comb += [
-            self.mac.weights.eq(self.weights_data),
+            self.mac.weights.eq(self.weights.data),
             self.mac.lanes.eq(delayed(m, s2_lanes, chip.read_latency - 1)),
         ]
         tag_before = delayed(m, s2, self.mac.latency - 1)
@@ -443,7 +436,7 @@ class Forward(wiring.Component):
             if gft:
                 window = Array(self.window[index] for index in range(depth - 1))[done.layer]
                 in_window = Cat(~compare_magnitude(v[row], window)[0] for row in range(rows))
-                m.d.sync += self.store_in_window.eq(in_window)
+                m.d.sync += self.store.in_window.eq(in_window)
             group_word = (
                 (done_group << (rows // lanes).bit_length() - 1)
                 if rows >= lanes
@@ -453,11 +446,11 @@ class Forward(wiring.Component):
                 done.layer, [activation_base(chip, index + 1) if index < depth - 1 else 0 for index in range(depth)]
             )
             m.d.sync += [
-                self.store.eq(done.valid & ~done_last_layer),
-                self.store_slot.eq(finished.sample.slot),
-                self.store_word.eq(base + group_word),
-                self.store_part.eq(done_group),
-                self.store_active.eq(Cat(active(chip, v[row]) for row in range(rows))),
+                self.store.write.eq(done.valid & ~done_last_layer),
+                self.store.slot.eq(finished.sample.slot),
+                self.store.word.eq(base + group_word),
+                self.store.part.eq(done_group),
+                self.store.active.eq(Cat(active(chip, v[row]) for row in range(rows))),
             ]
             stored = Signal()
             stored_context = Signal()

@@ -45,7 +45,11 @@ class ActivationReadSignature(wiring.Signature):
 
 
 class ActivationWriteSignature(wiring.Signature):
-    """Writing ``P`` neurons at the end of a cycle in which ``write`` is high."""
+    """Writing ``P`` neurons at the end of a cycle in which ``write`` is high.
+
+    They are neurons ``part·P … part·P + P−1`` of a word of ``max(P, N)``. ``word`` counts words of ``N``; where P > N its
+    low bits are ignored.
+    """
 
     def __init__(self, chip: ChipConfig):
         rows = chip.array_rows
@@ -66,10 +70,7 @@ class Activations(wiring.Component):
 
     Members
     -------
-    ``write`` : In(1), ``slot`` : In(range(slots)), ``word`` : In(range(words)), ``part`` : In
-        Neurons ``part·P … part·P + P−1`` of a word of ``max(P, N)``; ``word`` counts words of ``N`` (its low bits are
-        ignored where P > N).
-    ``active``, ``in_window`` : In(P)
+    ``store`` : In(ActivationWriteSignature)
     ``forward``, ``learn`` : In(ActivationReadSignature)
         The two readers; the MAC array has no use for ``in_window``, and reads :attr:`.ChipConfig.fold` words.
 
@@ -78,15 +79,9 @@ class Activations(wiring.Component):
 
     def __init__(self, chip: ChipConfig):
         self.chip = chip
-        rows, lanes = chip.array_rows, chip.array_synapses
         super().__init__(
             {
-                "write": In(1),
-                "slot": In(range(chip.slots)),
-                "word": In(range(max(1, activation_words(chip)))),
-                "part": In(range(max(1, lanes // rows))),
-                "active": In(rows),
-                "in_window": In(rows),
+                "store": In(ActivationWriteSignature(chip)),
                 "forward": In(ActivationReadSignature(chip, chip.fold)),
                 "learn": In(ActivationReadSignature(chip)),
             }
@@ -95,10 +90,10 @@ class Activations(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         chip = self.chip
-        rows = chip.array_rows
+        rows, store = chip.array_rows, self.store
         # The MAC array has its own copy without ``in_window``; for learning both lie side by side, P bits each in turn.
-        learned = (self.active, self.in_window) if chip.rule == Rule.GFT else (self.active,)
-        planes = {"forward": ((self.active,), chip.fold), "learn": (learned, 1)}
+        learned = (store.active, store.in_window) if chip.rule == Rule.GFT else (store.active,)
+        planes = {"forward": ((store.active,), chip.fold), "learn": (learned, 1)}
         for name, (written, words) in planes.items():
             reader = getattr(self, name)
             lanes = words * chip.array_synapses
@@ -109,7 +104,7 @@ class Activations(wiring.Component):
             stride = ceil_log2(max(1, activation_words(chip)) >> shift)
             parts = width // rows
             whole_words = ceil_log2(max(1, rows // chip.array_synapses))  # written at once
-            part = Cat(self.part, self.word[whole_words:shift]) if chip.fold > 1 else self.part
+            part = Cat(store.part, store.word[whole_words:shift]) if chip.fold > 1 else store.part
             memory = Memory(shape=width * len(written), depth=chip.slots << stride, init=[])
             m.submodules[name] = memory
             write = memory.write_port(granularity=rows * len(written) if parts > 1 else None)
@@ -118,9 +113,9 @@ class Activations(wiring.Component):
             with m.If(reader.en):
                 m.d.sync += select.eq(reader.word[within:])
             m.d.comb += [
-                write.addr.eq(Cat(self.word[shift:], self.slot)),
+                write.addr.eq(Cat(store.word[shift:], store.slot)),
                 write.data.eq(Cat(*written).replicate(parts)),
-                write.en.eq(self.write << part if parts > 1 else self.write),
+                write.en.eq(store.write << part if parts > 1 else store.write),
                 read.en.eq(reader.en),
                 read.addr.eq(Cat(reader.word[shift:], reader.slot)),
             ]

@@ -38,7 +38,7 @@ class WeightRowSignature(wiring.Signature):
     """
 
     def __init__(self, chip: ChipConfig):
-        address, bank = range(chip.weight_depth), range(chip.array_rows)
+        address, bank = range(chip.weight_map.depth), range(chip.array_rows)
         super().__init__(
             {
                 "read": Out(1),
@@ -58,7 +58,7 @@ class CounterBankSignature(wiring.Signature):
     """A bank's words of counters: a read request and a write, as :class:`WeightRowSignature`."""
 
     def __init__(self, chip: ChipConfig):
-        address = range(chip.counter_depth)
+        address = range(chip.counter_map.depth)
         super().__init__(
             {
                 "read": Out(1),
@@ -100,6 +100,23 @@ class StateSignature(wiring.Signature):
         super().__init__({"weights": Out(WeightRowSignature(chip)), "counters": Out(CounterSignature(chip))})
 
 
+class ArrayReadSignature(wiring.Signature):
+    """The MAC array's reads: the word at ``address`` of all ``P`` banks, :attr:`.ChipConfig.read_latency` cycles later.
+
+    One request a cycle. A row request (:class:`WeightRowSignature`) takes precedence: the array repeats a request made
+    in a cycle in which ``row.read`` is high.
+    """
+
+    def __init__(self, chip: ChipConfig):
+        super().__init__(
+            {
+                "read": Out(1),
+                "address": Out(range(chip.weight_map.array_depth)),
+                "data": In(data.ArrayLayout(weight_word(chip), chip.array_rows)),
+            }
+        )
+
+
 class BiasReadSignature(wiring.Signature):
     """Reading the biases of a group of ``P`` rows of the first layer: request in one cycle, data in the next, held
     until the next request."""
@@ -117,8 +134,6 @@ class BiasReadSignature(wiring.Signature):
 class Weights(wiring.Component):
     """``P`` banks of weight words, read ``P`` rows a cycle by the MAC array or one row at a time by everyone else.
 
-    A row request wins: while ``row.read`` is high the array's request is not taken and has to be held.
-
     A last layer that is folded lies in the banks as the array takes it, ``F`` words of a row at once; row requests know
     nothing of it. With ``R`` the power of two of rows that ``P/F`` banks hold::
 
@@ -132,10 +147,8 @@ class Weights(wiring.Component):
     ``row`` : In(WeightRowSignature)
         Single-row access for learning, selection, flipping and the host. Of a folded layer's banks from ``R`` on, where
         no row is, nothing is written and what is read is undefined.
-    ``array_read`` : In(1), ``array_address`` : In(range(array_depth)), ``array_ready`` : Out(1)
-        Request of all banks at one address; taken in a cycle with ``array_ready``.
-    ``array_data`` : Out(P × N weights)
-        Valid :attr:`.ChipConfig.read_latency` cycles after a request was taken. One request a cycle.
+    ``array`` : In(ArrayReadSignature)
+        All banks at one address. Taken in a cycle in which ``row.read`` is low.
     ``bias`` : In(BiasReadSignature), where biases are apart
     """
 
@@ -143,14 +156,11 @@ class Weights(wiring.Component):
         self.chip = chip
         width = chip.weight_bits * chip.array_synapses
         banks = 0 if chip.compact else chip.array_rows
-        self.banks = [Memory(shape=width, depth=chip.array_depth, init=[]) for _ in range(banks)]
+        self.banks = [Memory(shape=width, depth=chip.weight_map.array_depth, init=[]) for _ in range(banks)]
         super().__init__(
             {
                 "row": In(WeightRowSignature(chip)),
-                "array_read": In(1),
-                "array_address": In(range(chip.array_depth)),
-                "array_ready": Out(1),
-                "array_data": Out(data.ArrayLayout(weight_word(chip), chip.array_rows)),
+                "array": In(ArrayReadSignature(chip)),
                 **({"bias": In(BiasReadSignature(chip))} if chip.bias_apart else {}),
             }
         )
@@ -164,23 +174,20 @@ class Weights(wiring.Component):
         row_read, read_address, read_bank = (
             delayed(m, value, lead) for value in (self.row.read, self.row.read_address, self.row.read_bank)
         )
-        row_address, row_bank, _ = self._place(read_address, read_bank)
-        address = Signal(range(chip.array_depth))
-        m.d.comb += [
-            self.array_ready.eq(~self.row.read),
-            address.eq(delayed(m, self.array_address, lead)),
-        ]
+        row_bank, row_address, _ = chip.weight_map.folded_value(read_bank, read_address)
+        address = Signal(range(chip.weight_map.array_depth))
+        m.d.comb += address.eq(delayed(m, self.array.address, lead))
         with m.If(row_read):
             m.d.comb += address.eq(row_address)
 
         last = chip.memory_stages - lead
-        asked = delayed(m, delayed(m, self.array_read, lead) | row_read, last)
+        asked = delayed(m, delayed(m, self.array.read, lead) | row_read, last)
         address = delayed(m, address, last)
         row_write, write_place, write_bank = (
             delayed(m, value, lead) for value in (self.row.write, self.row.write_address, self.row.write_bank)
         )
-        write_place, write_bank, exists = self._place(write_place, write_bank)
-        write_address = Signal(range(chip.array_depth))
+        write_bank, write_place, exists = chip.weight_map.folded_value(write_bank, write_place)
+        write_address = Signal(range(chip.weight_map.array_depth))
         m.d.comb += write_address.eq(write_place)
         write_address = delayed(m, write_address, last)
         write_data = delayed(m, self.row.write_data.as_value(), chip.memory_stages)
@@ -192,7 +199,7 @@ class Weights(wiring.Component):
             m.d.comb += [
                 read.en.eq(asked),
                 read.addr.eq(address),
-                self.array_data[index].as_value().eq(delayed(m, read_words[index], max(chip.memory_stages - 1, 0))),
+                self.array.data[index].as_value().eq(delayed(m, read_words[index], max(chip.memory_stages - 1, 0))),
                 write.en.eq(delayed(m, row_write & (write_bank == index) & exists, last)),
                 write.addr.eq(write_address),
                 write.data.eq(write_data),
@@ -208,7 +215,7 @@ class Weights(wiring.Component):
         rest = max(chip.memory_stages - 1, 0)  # of the way back, behind the first choice
         early = delayed(m, bank_of_data, chip.read_latency - 1 - lead - rest)
         bank_of_data = delayed(m, early, rest)
-        words, place = [self.array_data[index].as_value() for index in range(chip.array_rows)], bank_of_data
+        words, place = [self.array.data[index].as_value() for index in range(chip.array_rows)], bank_of_data
         if chip.learn_rows > 1:
             # The rows that come together, and then the one of them: a large multiplexer once, not twice.
             together = exact_log2(chip.learn_rows)
@@ -219,25 +226,11 @@ class Weights(wiring.Component):
         m.d.comb += self.row.read_data.eq(Array(words)[place])
         return m
 
-    def _place(self, address: Value, bank: Value) -> tuple[Value, Value, Value]:
-        """Where a row's word lies: address, bank, and whether there is such a row."""
-        chip = self.chip
-        base, bits = chip.weight_base[-1], exact_log2(chip.fold)
-        if not bits:
-            return address, bank, Const(1)
-        rows = len(bank) - bits
-        folded = address >= base
-        return (
-            Mux(folded, (address >> bits) + (base - (base >> bits)), address),
-            Mux(folded, Cat(bank[:rows], address[:bits]), bank),
-            ~folded | (bank[rows:] == 0),
-        )
-
     def _biases(self, m: Module) -> None:
         """Those of the first layer, taken from what is written: each is the first of its row's last word."""
         chip, row = self.chip, self.row
-        words = chip.words[0]
-        last_words = [chip.weight_base[0] + group * words + words - 1 for group in range(chip.groups[0])]
+        rows = range(0, chip.rows[0], chip.array_rows)
+        last_words = [chip.weight_map.address(0, row, chip.words[0] - 1) for row in rows]
         written = delayed(m, Cat(row.write_address == address for address in last_words), 1)
         group = Signal(range(chip.groups[0]))
         for index in range(chip.groups[0]):
@@ -267,7 +260,7 @@ class Weights(wiring.Component):
         from behind them."""
         chip, row = self.chip, self.row
         width = chip.weight_bits * chip.array_synapses
-        sizes, left = [], chip.weight_depth
+        sizes, left = [], chip.weight_map.depth
         while left:
             sizes.append(left if left <= WIDEST_DEPTH else 1 << left.bit_length() - 1)
             left -= sizes[-1]
@@ -292,10 +285,10 @@ class Weights(wiring.Component):
         place = Signal.like(address)
         with m.If(reads):
             m.d.sync += place.eq(address)
-        m.d.comb += self.array_data.as_value().eq(words[0][0])
+        m.d.comb += self.array.data.as_value().eq(words[0][0])
         for word, base in words[1:]:
             with m.If(place >= base):
-                m.d.comb += self.array_data.as_value().eq(word)
+                m.d.comb += self.array.data.as_value().eq(word)
 
 
 def _within(address: Value, low: int, high: int | None) -> Value:

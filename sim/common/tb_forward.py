@@ -71,7 +71,7 @@ class Settler(EachCycle):
         chip = self._chip
         if self._settled:
             layer, after = self._settled
-            first = chip.weight_base[layer]
+            first = chip.weight_map.base[layer]
             place = slice(first, first + chip.groups[layer] * chip.array_words[layer])
             for bank, other in zip(self.banks, after, strict=True):
                 bank[place] = other[place]
@@ -114,9 +114,9 @@ class Bench:
         width = weight_word(self.chip).size
         ReadPort(
             part,
-            "weights_read",
-            ("weights_address",),
-            ("weights_data",),
+            "weights__read",
+            ("weights__address",),
+            ("weights__data",),
             lambda address: [fields((bank[address] for bank in self.settler.banks), width)],
             latency=self.chip.read_latency,
             ready="weights_ready",
@@ -124,8 +124,8 @@ class Bench:
         )
         if self.chip.bias_apart:
             ReadPort(part, "bias__en", ("bias__group",), ("bias__data",), lambda group: [self.biases[group]])
-        stored = ("store_slot", "store_word", "store_part", "store_active", "store_in_window")
-        WritePort(part, "store", stored, self.samples.activations.write)
+        stored = tuple(f"store__{name}" for name in ("slot", "word", "part", "active", "in_window"))
+        WritePort(part, "store__write", stored, self.samples.activations.write)
 
     async def run(self, seed: int, samples: int, wrong: list[int] | None) -> None:
         """``samples`` through new weights (LBE: new ones for each); sums, activations and the array's busy cycles equal

@@ -45,8 +45,8 @@ async def check(part: Part, chip: dict) -> None:
             "active": active,
             "in_window": in_window,
         }.items():
-            part.set(port, value)
-        part.set("write", write)
+            part.set(f"store__{port}", value)
+        part.set("store__write", write)
         requests = {}
         for reader in READERS:
             reads = not fills and draw.random() < 0.6

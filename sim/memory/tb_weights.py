@@ -15,12 +15,8 @@ CYCLES = 800
 
 def place(config: ChipConfig, address: int, bank: int) -> tuple[int, int] | None:
     """Where a row's word is among those the array reads: bank and address there; None if there is no such row."""
-    words = address - config.weight_base[-1]
-    if config.fold == 1 or words < 0:
-        return bank, address
-    rows = config.array_rows // config.fold
-    part = words % config.fold
-    return (bank + rows * part, config.weight_base[-1] + words // config.fold) if bank < rows else None
+    no_row = address >= config.weight_map.base[-1] and bank >= config.array_rows // config.fold
+    return None if no_row else config.weight_map.folded(bank, address)
 
 
 async def check(part: Part, chip: dict) -> None:
@@ -28,7 +24,7 @@ async def check(part: Part, chip: dict) -> None:
     config = chip_of(chip)
     width, rows = weight_word(config).size, config.array_rows
     draw = random.Random(parameters()["seed"])
-    banks = [[0] * config.array_depth for _ in range(rows)]
+    banks = [[0] * config.weight_map.array_depth for _ in range(rows)]
     array_data = row_data = None  # what the last request asked for …
     shown = [(None, None)] * config.read_latency  # … and what was asked for in the cycles before
     waiting = None  # the array's request that has not been taken
@@ -37,10 +33,10 @@ async def check(part: Part, chip: dict) -> None:
     asks = group = 0
     for cycle in range(CYCLES):
         row_read, write = draw.random() < 0.3, draw.random() < 0.5
-        address, bank = draw.randrange(config.weight_depth), draw.randrange(rows)
+        address, bank = draw.randrange(config.weight_map.depth), draw.randrange(rows)
         if waiting is None and draw.random() < 0.6:
-            waiting = draw.randrange(config.array_depth)
-        write_address = address if draw.random() < 0.3 else draw.randrange(config.weight_depth)
+            waiting = draw.randrange(config.weight_map.array_depth)
+        write_address = address if draw.random() < 0.3 else draw.randrange(config.weight_map.depth)
         write_bank, value = draw.randrange(rows), draw.getrandbits(width)
         part.set("row__read", row_read)
         part.set("row__read_address", address)
@@ -49,16 +45,15 @@ async def check(part: Part, chip: dict) -> None:
         part.set("row__write_address", write_address)
         part.set("row__write_bank", write_bank)
         part.set("row__write_data", value)
-        part.set("array_read", waiting is not None)
-        part.set("array_address", draw.randrange(config.array_depth) if waiting is None else waiting)
+        part.set("array__read", waiting is not None)
+        part.set("array__address", draw.randrange(config.weight_map.array_depth) if waiting is None else waiting)
         if config.bias_apart:
             asks, group = draw.random() < 0.5, draw.randrange(config.groups[0])
             part.set("bias__en", asks)
             part.set("bias__group", group)
         await part.settled()
-        assert part.get("array_ready") == (not row_read), f"cycle {cycle}: ready"
         of_array, of_row = shown.pop(0)
-        assert of_array is None or part.get("array_data") == of_array, f"cycle {cycle}: data of the array's request"
+        assert of_array is None or part.get("array__data") == of_array, f"cycle {cycle}: data of the array's request"
         assert of_row is None or part.get("row__read_data") == of_row, f"cycle {cycle}: data of the row's request"
         if row_read:
             there = place(config, address, bank)
