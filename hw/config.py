@@ -3,30 +3,18 @@
 Learning parameters that are registers at run time (margin, windows, shift, flip probability, flips to select, batch,
 random state) are not here; they are in :mod:`popflip.hw.registers`. Two configurations with equal :class:`ChipConfig`
 share one netlist, one simulated chip and one bitstream.
-
-Memory layout
--------------
-Layer ``l`` has ``R = rows[l]`` rows of ``W = words[l]`` words of ``N`` synapses. Lane ``b`` of word ``g`` is synapse
-``g·N + b``; lanes past the bias are pads, which hold zero bits.
-
-* Weights lie in ``P`` banks. Row ``o`` is in bank ``o mod P`` at address ``weight_base[l] + (o div P)·W + g``, so that
-  one address, counting up, feeds ``P`` rows. A last layer of few rows is folded (:attr:`ChipConfig.fold`): what is at
-  that place for all others lies in another bank, so that the array takes ``fold`` words of each row in one cycle
-  (:class:`popflip.hw.memory.weights.Weights`).
-* Counters lie in as many banks as learning takes rows in a cycle, ``Pc``. Row ``o`` is in bank ``o mod Pc`` at address
-  ``counter_base[l] + g·⌈R/Pc⌉ + o div Pc``: learning visits the rows of one word after another, so an address is a sum,
-  never a product. Words of rows that are not there, in the last of them, hold zero bits.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import accumulate
+from functools import cached_property
 
 from amaranth.utils import ceil_log2
 
 from popflip.golden.config import WORD, AnyConfig, Network, Precision, Rule
 from popflip.golden.errors import ConfigError
+from popflip.hw.memory_map import MemoryMap, WeightMap, first_indices, map_counters, map_weights, rows_per_bank
 
 MAX_ROWS = 1024
 MIN_SYNAPSES, MAX_SYNAPSES = 4, 1024
@@ -193,7 +181,7 @@ class ChipConfig(Network):
     @property
     def groups(self) -> tuple[int, ...]:
         """Groups of ``P`` rows of each layer; the last one may be partly empty."""
-        return tuple(-(-rows // self.array_rows) for rows in self.rows)
+        return rows_per_bank(self.rows, self.array_rows)
 
     @property
     def fold(self) -> int:
@@ -215,50 +203,25 @@ class ChipConfig(Network):
         """Words of a row of each layer as the array takes them: ``fold`` at once of the last."""
         return (*self.words[:-1], -(-self.words[-1] // self.fold))
 
-    @property
-    def weight_base(self) -> tuple[int, ...]:
-        """First weight address of each layer; that of a folded one is a multiple of ``fold``."""
-        *others, last = _bases(groups * words for groups, words in zip(self.groups, self.words, strict=True))
-        return (*others, -(-last // self.fold) * self.fold)
+    @cached_property
+    def weight_map(self) -> WeightMap:
+        """Bank and address of every word of weights, in ``P`` banks."""
+        return map_weights(self.rows, self.words, self.array_rows, self.fold)
 
-    @property
-    def weight_depth(self) -> int:
-        """Weight addresses of each of the ``P`` banks."""
-        return self.weight_base[-1] + self.groups[-1] * self.words[-1]
-
-    @property
-    def array_depth(self) -> int:
-        """Words in each of the ``P`` weight banks."""
-        return self.weight_base[-1] + self.groups[-1] * self.array_words[-1]
-
-    @property
-    def counter_rows(self) -> tuple[int, ...]:
-        """Rows of each layer in a bank of counters; the last one may not be there."""
-        return tuple(-(-rows // self.learn_rows) for rows in self.rows)
-
-    @property
-    def counter_base(self) -> tuple[int, ...]:
-        """First counter address of each layer."""
-        return _bases(rows * words for rows, words in zip(self.counter_rows, self.words, strict=True))
-
-    @property
-    def counter_depth(self) -> int:
-        """Words in each of the ``Pc`` counter banks."""
-        return sum(rows * words for rows, words in zip(self.counter_rows, self.words, strict=True))
+    @cached_property
+    def counter_map(self) -> MemoryMap:
+        """Bank and address of every word of counters, in ``Pc`` banks."""
+        return map_counters(self.rows, self.words, self.learn_rows)
 
     @property
     def word_base(self) -> tuple[int, ...]:
         """Global index of the first 32-synapse word of each layer, as the flip signature counts them."""
-        return _bases(rows * words for rows, words in zip(self.rows, self.mask_words, strict=True))
+        return first_indices(rows * words for rows, words in zip(self.rows, self.mask_words, strict=True))
 
     def real_lanes(self, layer: int, word: int) -> int:
         """Bit mask of the lanes of N-synapse ``word`` that are synapses (the bias among them), not pads."""
         lanes = self.synapses[layer] - word * self.array_synapses
         return (1 << max(0, min(lanes, self.array_synapses))) - 1
-
-
-def _bases(sizes) -> tuple[int, ...]:
-    return (0, *accumulate(sizes))[:-1]
 
 
 def _power_of_two(name: str, value: int, low: int, high: int) -> None:

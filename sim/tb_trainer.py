@@ -13,7 +13,7 @@ from popflip.golden.config import Config, LbeConfig, Rule
 from popflip.golden.memory.weights import State, first_difference
 from popflip.golden.trainer import Trainer
 from popflip.hw.config import ChipConfig
-from popflip.hw.memory.weights import counter_word, weight_word
+from popflip.hw.layouts import counter_word, weight_word
 from popflip.hw.registers import register_values, registers, status_words
 from popflip.hw.trainer_port import TrainerCommand
 from popflip.sim.bench.memories import chip_of
@@ -117,14 +117,12 @@ class Driver:
             weights = np.zeros((rows, words * lanes), np.int8)
             counters = np.zeros((rows, words * lanes), np.int16)
             for row in range(rows):
-                group, bank = divmod(row, chip.array_rows)
                 for word in range(words):
                     place = slice(word * lanes, (word + 1) * lanes)
-                    address = chip.weight_base[layer] + group * words + word
+                    bank, address = chip.weight_map.bank(row), chip.weight_map.address(layer, row, word)
                     weights[row, place] = await self.read("weights", weight_word(chip), address, bank)
-                    address = chip.counter_base[layer] + word * chip.counter_rows[layer] + row // chip.learn_rows
-                    bank_of_row = row % chip.learn_rows
-                    counters[row, place] = await self.read("counters", counter_word(chip), address, bank_of_row)
+                    bank, address = chip.counter_map.bank(row), chip.counter_map.address(layer, row, word)
+                    counters[row, place] = await self.read("counters", counter_word(chip), address, bank)
             assert not weights[:, synapses:].any() and not counters[:, synapses:].any(), "a pad is not zero"
             # One bit: 1 is +1. Two: two's complement.
             weights = 2 * weights - 1 if chip.weight_bits == 1 else (weights & 1) - (weights & 2)

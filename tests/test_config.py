@@ -130,14 +130,6 @@ def test_presets_are_the_published_tasks():
 # The chip -------------------------------------------------------------------------------------------------------------
 
 
-def test_banks_of_counters_by_hand():
-    """13 rows of 2 words and 10 rows of 1 word, in 4 banks: a word has 4 and 3 rows in each."""
-    chip = ChipConfig((20, 13, 10), Precision.TERNARY, 127, 1, 8, 16, learn_rows=4)
-    assert chip.counter_rows == (4, 3)
-    assert chip.counter_base == (0, 8)
-    assert chip.counter_depth == 8 + 3
-
-
 @pytest.mark.parametrize(
     ("rows", "synapses", "learn_rows", "most"), [(4, 16, 3, 4), (4, 16, 8, 4), (16, 8, 16, 8), (1, 8, 0, 1)]
 )

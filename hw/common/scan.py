@@ -10,9 +10,9 @@ from amaranth.utils import exact_log2
 
 from popflip.golden.config import WORD, Rule
 from popflip.hw.config import ChipConfig
+from popflip.hw.layouts import counter_word, weight_word
 from popflip.hw.lib.lookup import of_layer, times
 from popflip.hw.lib.stream import RegisteredQueue, delayed
-from popflip.hw.memory.weights import counter_word, weight_word
 
 
 def most_synapses(chip: ChipConfig) -> int:
@@ -28,9 +28,9 @@ def position_layout(chip: ChipConfig) -> data.StructLayout:
     """
     return data.StructLayout(
         {
-            "weight_address": range(chip.weight_depth),
+            "weight_address": range(chip.weight_map.depth),
             "weight_bank": range(chip.array_rows),
-            "counter_address": range(chip.counter_depth),
+            "counter_address": range(chip.counter_map.depth),
             "counter_bank": range(chip.learn_rows),
             "piece": range(max(1, WORD // chip.array_synapses)),
             "last_of_mask": 1,
@@ -65,9 +65,9 @@ class WriteSignature(wiring.Signature):
         super().__init__(
             {
                 "write": Out(1),
-                "weight_address": Out(range(chip.weight_depth)),
+                "weight_address": Out(range(chip.weight_map.depth)),
                 "weight_bank": Out(range(chip.array_rows)),
-                "counter_address": Out(range(chip.counter_depth)),
+                "counter_address": Out(range(chip.counter_map.depth)),
                 "counter_bank": Out(range(chip.learn_rows)),
                 "weights": Out(weight_word(chip)),
                 "counters": Out(counter_word(chip)),
@@ -102,9 +102,9 @@ class Scan(wiring.Component):
             {
                 "start": In(stream.Signature(place_layout(chip))),
                 "read": Out(1),
-                "weight_address": Out(range(chip.weight_depth)),
+                "weight_address": Out(range(chip.weight_map.depth)),
                 "weight_bank": Out(range(chip.array_rows)),
-                "counter_address": Out(range(chip.counter_depth)),
+                "counter_address": Out(range(chip.counter_map.depth)),
                 "counter_bank": Out(range(chip.learn_rows)),
                 "word": Out(range(max(chip.words))),
                 "data": In(data_layout(chip)),
@@ -123,8 +123,8 @@ class Scan(wiring.Component):
         row = Signal(range(max(*chip.rows, chip.array_rows)))
         word = self.word
         place = self.start.payload
-        row_weights = Signal(range(chip.weight_depth))  # address of the row's first word
-        row_counters = Signal(range(chip.counter_depth))
+        row_weights = Signal(range(chip.weight_map.depth))  # address of the row's first word
+        row_counters = Signal(range(chip.counter_map.depth))
         single = Signal() if chip.rule == Rule.LBE else Const(0)
 
         position = Signal(position_layout(chip))
@@ -165,19 +165,19 @@ class Scan(wiring.Component):
             with m.Else():
                 m.d.sync += [
                     word.eq(word + 1),
-                    self.counter_address.eq(self.counter_address + of_layer(layer, chip.counter_rows)),
+                    self.counter_address.eq(self.counter_address + of_layer(layer, chip.counter_map.word_stride)),
                     self.weight_address.eq(self.weight_address + 1),
                 ]
         with m.Elif(read_ready):
             m.d.sync += read_valid.eq(0)
         with m.If(self.start.valid & self.start.ready):
-            weights = of_layer(place.layer, chip.weight_base)
-            counters = of_layer(place.layer, chip.counter_base)
+            weights = of_layer(place.layer, chip.weight_map.base)
+            counters = of_layer(place.layer, chip.counter_map.base)
             first_row = 0
             if chip.rule == Rule.LBE:
                 first_row = place.row
                 group = first_row >> exact_log2(chip.array_rows)
-                weights += of_layer(place.layer, [times(group, words) for words in chip.words])
+                weights += of_layer(place.layer, [times(group, stride) for stride in chip.weight_map.row_stride])
                 counters += first_row
                 m.d.sync += single.eq(place.single)
             m.d.sync += [
@@ -241,9 +241,9 @@ class BlockScan(wiring.Component):
             {
                 "start": In(stream.Signature(range(chip.depth))),
                 "read": Out(1),
-                "weight_address": Out(range(chip.weight_depth)),
+                "weight_address": Out(range(chip.weight_map.depth)),
                 "weight_bank": Out(range(chip.array_rows)),
-                "counter_address": Out(range(chip.counter_depth)),
+                "counter_address": Out(range(chip.counter_map.depth)),
                 "valid": Out(1),
                 "last": Out(1),
             }
@@ -255,10 +255,10 @@ class BlockScan(wiring.Component):
         shift = exact_log2(chip.learn_rows)
         running, last = Signal(), Signal()
         layer = Signal(range(chip.depth))
-        block = Signal(range(max(chip.counter_rows)))  # of the word's
+        block = Signal(range(max(chip.counter_map.bank_rows)))  # of the word's
         left = Signal(range(max(chip.words)))  # words
-        first = Signal(range(chip.weight_depth))  # address of the word's first block
-        ends_word = block == of_layer(layer, [rows - 1 for rows in chip.counter_rows])
+        first = Signal(range(chip.weight_map.depth))  # address of the word's first block
+        ends_word = block == of_layer(layer, [rows - 1 for rows in chip.counter_map.bank_rows])
         m.d.comb += [
             self.read.eq(running),
             self.start.ready.eq(~running),
@@ -272,15 +272,15 @@ class BlockScan(wiring.Component):
             with m.If(ends_word):
                 m.d.sync += [block.eq(0), left.eq(left - 1), first.eq(first + 1), self.weight_address.eq(first + 1)]
             with m.Elif(self.weight_bank == chip.array_rows - chip.learn_rows):
-                m.d.sync += self.weight_address.eq(self.weight_address + of_layer(layer, chip.words))
+                m.d.sync += self.weight_address.eq(self.weight_address + of_layer(layer, chip.weight_map.row_stride))
         with m.Elif(self.start.valid):
             m.d.sync += [
                 running.eq(1),
                 layer.eq(self.start.payload),
                 block.eq(0),
                 left.eq(of_layer(self.start.payload, [words - 1 for words in chip.words])),
-                first.eq(of_layer(self.start.payload, chip.weight_base)),
-                self.weight_address.eq(of_layer(self.start.payload, chip.weight_base)),
-                self.counter_address.eq(of_layer(self.start.payload, chip.counter_base)),
+                first.eq(of_layer(self.start.payload, chip.weight_map.base)),
+                self.weight_address.eq(of_layer(self.start.payload, chip.weight_map.base)),
+                self.counter_address.eq(of_layer(self.start.payload, chip.counter_map.base)),
             ]
         return m

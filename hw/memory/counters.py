@@ -10,8 +10,8 @@ from amaranth.lib.wiring import In
 from popflip.golden.errors import ConfigError
 from popflip.hw.config import ChipConfig
 from popflip.hw.lib.stream import delayed
+from popflip.hw.memory.signatures import CounterBanksSignature, CounterSignature
 from popflip.hw.memory.spram import SPRAM_BITS, SPRAM_WORDS, SPRAMS, Spram
-from popflip.hw.memory.weights import CounterBanksSignature, CounterSignature
 
 
 class Counters(wiring.Component):
@@ -33,10 +33,10 @@ class Counters(wiring.Component):
     def __init__(self, chip: ChipConfig):
         self.chip = chip
         self.width = chip.counter_bits * chip.array_synapses
-        if chip.compact and (chip.counter_depth > SPRAM_WORDS or self.width > SPRAMS * SPRAM_BITS):
+        if chip.compact and (chip.counter_map.depth > SPRAM_WORDS or self.width > SPRAMS * SPRAM_BITS):
             raise ConfigError(
-                f"counters: {chip.counter_depth} words of {self.width} bits, but single-port RAM holds {SPRAM_WORDS} "
-                f"of {SPRAMS * SPRAM_BITS}"
+                f"counters: {chip.counter_map.depth} words of {self.width} bits, but single-port RAM holds "
+                f"{SPRAM_WORDS} of {SPRAMS * SPRAM_BITS}"
             )
         super().__init__({"port": In(CounterSignature(chip)), "banks": In(CounterBanksSignature(chip))})
 
@@ -49,7 +49,7 @@ class Counters(wiring.Component):
         rest = max(late - 1, 0)  # of the way back, behind the choice of a bank
         words = []
         for index, bank in enumerate(banks):
-            m.submodules[f"bank{index}"] = memory = Memory(shape=self.width, depth=self.chip.counter_depth, init=[])
+            m.submodules[f"bank{index}"] = memory = Memory(shape=self.width, depth=self.chip.counter_map.depth, init=[])
             write, read = memory.write_port(), memory.read_port()
             words.append(delayed(m, read.data, late - rest))
             m.d.comb += [

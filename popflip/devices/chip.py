@@ -12,12 +12,10 @@ from popflip.devices.base import Device, LinkSpeed, Status
 from popflip.devices.link import Link, Transport
 from popflip.devices.sample_codec import NUMBER_BYTES, Payload, SampleCodec
 from popflip.devices.state_codec import (
-    counter_words,
     decode_counters,
     decode_weights,
     encode_counters,
     encode_weights,
-    weight_words,
 )
 from popflip.errors import DeviceError
 from popflip.golden.common.prng import first_state
@@ -105,8 +103,8 @@ class ChipDevice(Device):
 
     def state(self) -> State:
         chip = self.chip
-        weights = decode_weights(chip, self._read(Command.READ_WEIGHTS, weight_words(chip), weight_bytes(chip)))
-        counters = decode_counters(chip, self._read(Command.READ_COUNTERS, counter_words(chip), counter_bytes(chip)))
+        weights = decode_weights(chip, self._read(Command.READ_WEIGHTS, chip.weight_map.size, weight_bytes(chip)))
+        counters = decode_counters(chip, self._read(Command.READ_COUNTERS, chip.counter_map.size, counter_bytes(chip)))
         rng = self._status_words()["rng"]
         if self._classifiers is None:
             return State(weights, counters, rng)

@@ -1,6 +1,6 @@
 """Weights and counters as the words that a chip's memories hold, in the order the link transfers them.
 
-Where a word lies is in :mod:`popflip.hw.config`. A word has one lane per synapse, the first in the lowest bits, padded
+Where a word lies is in :mod:`popflip.hw.memory_map`. A word has one lane per synapse, the first in the lowest bits, padded
 with zeros to whole bytes.
 """
 
@@ -21,10 +21,10 @@ def encode_weights(chip: ChipConfig, weights: Sequence[NDArray[np.int8]]) -> NDA
 
     A lane is one bit (1: +1) if binary, two's complement if ternary; lanes past the last synapse hold 0.
     """
-    memory = np.zeros((weight_words(chip), weight_bytes(chip)), np.uint8)
+    memory = np.zeros((chip.weight_map.size, weight_bytes(chip)), np.uint8)
     for layer, values in enumerate(weights):
         lanes = values > 0 if chip.precision == Precision.BINARY else values
-        memory[weight_places(chip, layer)] = pack_lanes(lanes, chip.array_synapses, chip.weight_bits)
+        memory[chip.weight_map.indices(layer)] = pack_lanes(lanes, chip.array_synapses, chip.weight_bits)
     return memory
 
 
@@ -32,7 +32,7 @@ def decode_weights(chip: ChipConfig, memory: NDArray[np.uint8]) -> list[NDArray[
     """Inverse of :func:`encode_weights`."""
     weights = []
     for layer in range(chip.depth):
-        words = memory[weight_places(chip, layer)]
+        words = memory[chip.weight_map.indices(layer)]
         lanes = unpack_lanes(words, chip.array_synapses, chip.weight_bits, chip.synapses[layer])
         values = np.where(lanes, 1, -1) if chip.precision == Precision.BINARY else lanes
         weights.append(values.astype(np.int8))
@@ -44,42 +44,18 @@ def encode_counters(chip: ChipConfig, counters: Sequence[NDArray[np.int16]]) -> 
 
     A lane is two's complement; lanes past the last synapse hold 0.
     """
-    memory = np.zeros((counter_words(chip), counter_bytes(chip)), np.uint8)
+    memory = np.zeros((chip.counter_map.size, counter_bytes(chip)), np.uint8)
     for layer, values in enumerate(counters):
-        memory[counter_places(chip, layer)] = pack_lanes(values, chip.array_synapses, chip.counter_bits)
+        memory[chip.counter_map.indices(layer)] = pack_lanes(values, chip.array_synapses, chip.counter_bits)
     return memory
 
 
 def decode_counters(chip: ChipConfig, memory: NDArray[np.uint8]) -> list[NDArray[np.int16]]:
     """Inverse of :func:`encode_counters`."""
     return [
-        unpack_lanes(memory[counter_places(chip, layer)], chip.array_synapses, chip.counter_bits, synapses)
+        unpack_lanes(memory[chip.counter_map.indices(layer)], chip.array_synapses, chip.counter_bits, synapses)
         for layer, synapses in enumerate(chip.synapses)
     ]
-
-
-def weight_words(chip: ChipConfig) -> int:
-    """Words of the weight memory."""
-    return chip.weight_depth * chip.array_rows
-
-
-def counter_words(chip: ChipConfig) -> int:
-    """Words of the counter memory."""
-    return chip.counter_depth * chip.learn_rows
-
-
-def weight_places(chip: ChipConfig, layer: int) -> NDArray[np.intp]:
-    """Number on the link of each word of a layer's weights, [R, W]."""
-    row, word = np.ogrid[: chip.rows[layer], : chip.words[layer]]
-    address = chip.weight_base[layer] + row // chip.array_rows * chip.words[layer] + word
-    return address * chip.array_rows + row % chip.array_rows
-
-
-def counter_places(chip: ChipConfig, layer: int) -> NDArray[np.intp]:
-    """Number on the link of each word of a layer's counters, [R, W]."""
-    row, word = np.ogrid[: chip.rows[layer], : chip.words[layer]]
-    address = chip.counter_base[layer] + word * chip.counter_rows[layer] + row // chip.learn_rows
-    return address * chip.learn_rows + row % chip.learn_rows
 
 
 def pack_lanes(values: NDArray, lanes: int, width: int) -> NDArray[np.uint8]:

@@ -102,7 +102,8 @@ def select_cycles(chip: ChipConfig) -> int:
         + chip.read_latency
         + (3 if chip.learn_rows > 1 else 1 + chip.pipelined)
     )
-    return sum(2 + turns * (rows * words + fill) for rows, words in zip(chip.counter_rows, chip.words, strict=True))
+    bank_rows = chip.counter_map.bank_rows
+    return sum(2 + turns * (rows * words + fill) for rows, words in zip(bank_rows, chip.words, strict=True))
 
 
 def flip_cycles(chip: ChipConfig, work: Work, layer: int, changes: Changes) -> int:

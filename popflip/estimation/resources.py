@@ -12,15 +12,13 @@ from math import ceil
 
 from amaranth.utils import ceil_log2
 
-from popflip.constraints import Board
+from popflip.constraints.base import Board
 from popflip.golden.config import Rule
 from popflip.golden.errors import ConfigError
-from popflip.hw.common.forward import sum_shape
 from popflip.hw.common.status import HALF
 from popflip.hw.config import ChipConfig
-from popflip.hw.gft.accumulate import delta_shape
+from popflip.hw.layouts import activation_words, delta_shape, sum_shape
 from popflip.hw.lbe.score import neurons
-from popflip.hw.memory.activations import activation_words
 from popflip.hw.memory.spram import SPRAM_BITS, SPRAM_WORDS, SPRAMS
 from popflip.hw.memory.weights import WIDEST_DEPTH
 
@@ -125,8 +123,8 @@ def memories(chip: ChipConfig, buffer_bytes: int) -> list[Block]:
     if chip.compact:
         return _compact_memories(chip, buffer_bytes)
     blocks = [
-        *(Block(f"weights {bank}", word, chip.array_depth) for bank in range(rows)),
-        *(Block(f"counters {b}", chip.counter_bits * lanes, chip.counter_depth) for b in range(chip.learn_rows)),
+        *(Block(f"weights {bank}", word, chip.weight_map.array_depth) for bank in range(rows)),
+        *(Block(f"counters {b}", chip.counter_bits * lanes, chip.counter_map.depth) for b in range(chip.learn_rows)),
         Block("inputs", lanes + (chip.words[0] - 1).bit_length(), slots << ceil_log2(chip.words[0]), readers=2),
         Block("status", HALF, 2 * (10 + chip.depth)),
         Block("packet buffer", 8, buffer_bytes),
@@ -146,7 +144,7 @@ def memories(chip: ChipConfig, buffer_bytes: int) -> list[Block]:
     row = delta_shape(chip).width
     if chip.learn_rows > 1:
         blocks += [
-            Block(f"rows {b}", (chip.counter_rows[0] - 1).bit_length() + row, chip.counter_rows[0])
+            Block(f"rows {b}", (chip.counter_map.bank_rows[0] - 1).bit_length() + row, chip.counter_map.bank_rows[0])
             for b in range(chip.learn_rows)
         ]
     listed = max([2, *chip.rows[1 if chip.learn_rows > 1 else 0 : -1]])
@@ -159,7 +157,7 @@ def _compact_memories(chip: ChipConfig, buffer_bytes: int) -> list[Block]:
     width = max(2 * lanes, lanes + (chip.words[0] - 1).bit_length())
     listed = max([2, *chip.rows[:-1]])
     samples = chip.slots << ceil_log2(chip.words[0] + activation_words(chip))
-    blocks, left = [], chip.weight_depth
+    blocks, left = [], chip.weight_map.depth
     while left:
         depth = left if left <= WIDEST_DEPTH else 1 << left.bit_length() - 1
         blocks.append(Block("weights", chip.weight_bits * lanes * rows, depth))
@@ -186,7 +184,7 @@ def single_port(chip: ChipConfig) -> int:
     if not chip.compact:
         return 0
     beside = ceil(chip.counter_bits * chip.array_synapses / SPRAM_BITS)
-    return beside if chip.counter_depth <= SPRAM_WORDS else SPRAMS * ceil(chip.counter_depth / SPRAM_WORDS)
+    return beside if chip.counter_map.depth <= SPRAM_WORDS else SPRAMS * ceil(chip.counter_map.depth / SPRAM_WORDS)
 
 
 def cells(chip: ChipConfig, family: Family) -> int:

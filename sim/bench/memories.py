@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from popflip.golden.common.forward import with_bias
 from popflip.golden.config import Precision, Rule
 from popflip.golden.gft.backward import backward
-from popflip.hw.common.ingest import input_word
 from popflip.hw.config import ChipConfig
-from popflip.hw.memory.activations import activation_base, activation_words
+from popflip.hw.layouts import activation_base, activation_words, input_word
 from popflip.sim.bench.parts import EachCycle, Part
 from popflip.sim.bench.streams import pack
 
@@ -62,22 +61,20 @@ def weight_words(chip: ChipConfig, weights: Sequence[NDArray[np.int8]]) -> dict[
     words = {}
     for layer, w in enumerate(weights):
         for row, values in enumerate(w):
-            group, bank = divmod(row, chip.array_rows)
             for word, start in enumerate(range(0, len(values), chip.array_synapses)):
-                address = chip.weight_base[layer] + group * chip.words[layer] + word
-                words[bank, address] = weight_bits(chip, values[start : start + chip.array_synapses])
+                address = chip.weight_map.address(layer, row, word)
+                words[chip.weight_map.bank(row), address] = weight_bits(
+                    chip, values[start : start + chip.array_synapses]
+                )
     return words
 
 
 def weight_banks(chip: ChipConfig, weights: Sequence[NDArray[np.int8]]) -> list[list[int]]:
     """The words of each of the ``P`` banks, as the array reads them: of a folded last layer ``fold`` words of a row lie
     at one address."""
-    banks = [[0] * chip.array_depth for _ in range(chip.array_rows)]
-    base, rows = chip.weight_base[-1], chip.array_rows // chip.fold
-    for (bank, address), bits in weight_words(chip, weights).items():
-        if chip.fold > 1 and address >= base:
-            word, part = divmod(address - base, chip.fold)
-            bank, address = bank + rows * part, base + word
+    banks = [[0] * chip.weight_map.array_depth for _ in range(chip.array_rows)]
+    for place, bits in weight_words(chip, weights).items():
+        bank, address = chip.weight_map.folded(*place)
         banks[bank][address] = bits
     return banks
 
@@ -88,10 +85,7 @@ def counter_words(
     """Bank and address, and bits, of each word of counters by its layer, row and number, in that order."""
     return {
         (layer, row, word): (
-            (
-                row % chip.learn_rows,
-                chip.counter_base[layer] + word * chip.counter_rows[layer] + row // chip.learn_rows,
-            ),
+            (chip.counter_map.bank(row), chip.counter_map.address(layer, row, word)),
             fields(values[start : start + chip.array_synapses], chip.counter_bits),
         )
         for layer, m in enumerate(counters)

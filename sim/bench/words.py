@@ -47,14 +47,14 @@ def random_layer(
 
 def positions(chip: ChipConfig, layer: int, single: int | None = None) -> list[dict[str, int]]:
     """Where the words of a layer, or of its row ``single``, lie, in scan order (``position_layout``)."""
-    rows, words, banks = chip.rows[layer], chip.words[layer], chip.array_rows
+    rows, words = chip.rows[layer], chip.words[layer]
     pieces = max(1, WORD // chip.array_synapses)
     return [
         {
-            "weight_address": chip.weight_base[layer] + row // banks * words + word,
-            "weight_bank": row % banks,
-            "counter_address": chip.counter_base[layer] + word * chip.counter_rows[layer] + row // chip.learn_rows,
-            "counter_bank": row % chip.learn_rows,
+            "weight_address": chip.weight_map.address(layer, row, word),
+            "weight_bank": chip.weight_map.bank(row),
+            "counter_address": chip.counter_map.address(layer, row, word),
+            "counter_bank": chip.counter_map.bank(row),
             "piece": word % pieces,
             "last_of_mask": int(word % pieces == pieces - 1 or word == words - 1),
             "last_of_row": int(word == words - 1),

@@ -19,7 +19,7 @@ async def check(part: Part, chip: dict) -> None:
     config = chip_of(chip)
     width, count = config.counter_bits * config.array_synapses, config.learn_rows
     draw = random.Random(parameters()["seed"])
-    banks = [[0] * config.counter_depth for _ in range(count)]
+    banks = [[0] * config.counter_map.depth for _ in range(count)]
     # What was asked for in the cycles before: the word each bank shows, and which bank the port does.
     held: list[tuple[list[int | None], int | None]] = [([None] * count, None)] * config.read_latency
     for cycle in range(CYCLES):
@@ -31,8 +31,8 @@ async def check(part: Part, chip: dict) -> None:
             active = (port == "port") == one
             read, write = active and draw.random() < 0.7, active and draw.random() < 0.6
             write = write and not (config.compact and read)
-            address = draw.randrange(config.counter_depth)
-            write_address = address if draw.random() < 0.3 else draw.randrange(config.counter_depth)
+            address = draw.randrange(config.counter_map.depth)
+            write_address = address if draw.random() < 0.3 else draw.randrange(config.counter_map.depth)
             value = draw.getrandbits(width)
             for name, number in {
                 "read": read,

@@ -5,7 +5,7 @@ import random
 import cocotb
 
 from popflip.hw.config import ChipConfig
-from popflip.hw.memory.weights import weight_word
+from popflip.hw.layouts import weight_word
 from popflip.sim.bench.memories import chip_of, fields
 from popflip.sim.bench.parts import Part, each_part
 from popflip.sim.bench.runner import parameters

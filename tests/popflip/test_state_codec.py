@@ -7,12 +7,10 @@ import pytest
 from model_chip import BINARY, CONFIG, LBE
 
 from popflip.devices.state_codec import (
-    counter_places,
     decode_counters,
     decode_weights,
     encode_counters,
     encode_weights,
-    weight_places,
 )
 from popflip.golden.config import Rule
 from popflip.golden.trainer import Trainer
@@ -30,10 +28,11 @@ def test_words_hold_what_the_layout_says(config, lanes):
         shape = state.counters[layer].shape
         lowest = -config.mmax - (config.rule == Rule.LBE)
         state.counters[layer] = rng.integers(lowest, config.mmax + 1, shape).astype(np.int16)
+        at = chip.weight_map.indices(layer)
         encoded = (
-            (encode_weights(chip, state.weights)[weight_places(chip, layer)], chip.weight_bits, state.weights[layer]),
+            (encode_weights(chip, state.weights)[at], chip.weight_bits, state.weights[layer]),
             (
-                encode_counters(chip, state.counters)[counter_places(chip, layer)],
+                encode_counters(chip, state.counters)[chip.counter_map.indices(layer)],
                 chip.counter_bits,
                 state.counters[layer],
             ),
@@ -54,19 +53,3 @@ def test_words_hold_what_the_layout_says(config, lanes):
         for mine, theirs in zip(decoded, values, strict=True):
             assert mine.dtype == theirs.dtype
             np.testing.assert_array_equal(mine, theirs)
-
-
-@pytest.mark.parametrize(
-    ("config", "learn_rows"), [*((config, rows) for config in (CONFIG, BINARY) for rows in (1, 2, 4)), (LBE, 1)]
-)
-def test_places(config, learn_rows):
-    chip = ChipConfig.of(config, 4, 8, learn_rows=learn_rows)
-    for layer in range(chip.depth):
-        weights, counters = weight_places(chip, layer), counter_places(chip, layer)
-        for row in range(chip.rows[layer]):
-            for word in range(chip.words[layer]):
-                bank, address = row % 4, chip.weight_base[layer] + row // 4 * chip.words[layer] + word
-                assert weights[row, word] == address * 4 + bank
-                bank, address = row % learn_rows, chip.counter_base[layer] + row // learn_rows
-                address += word * -(-chip.rows[layer] // learn_rows)
-                assert counters[row, word] == address * learn_rows + bank

@@ -124,7 +124,7 @@ def accumulate_proof(module: ModuleType, shape: ChipConfig) -> tuple[Module, lis
     dut = module.Accumulate(shape)
     opened(m, dut)
     counter = signed(shape.counter_bits)
-    watched = Signal(range(shape.counter_depth))  # the solver's choice of an address
+    watched = Signal(range(shape.counter_map.depth))  # the solver's choice of an address
     held(m, watched)
     taken = dut.valid & (dut.i.address == watched)
     recent = Signal(dut.latency - 1)  # bit c: taken c + 1 cycles ago
