@@ -26,14 +26,13 @@ from pathlib import Path
 from typing import Any
 
 from popflip import constraints
-from popflip.bitstream import build as build
-from popflip.cli.options import Settings
-from popflip.constraints import Fit
+from popflip.bitstream.build import synthesis
+from popflip.constraints.base import Fit
 from popflip.devices.chip import ChipDevice
 from popflip.devices.golden import GoldenDevice
+from popflip.errors import ConfigError, PopflipError
 from popflip.experiment import Experiment, prepare
 from popflip.golden.config import PRESETS, AnyConfig
-from popflip.golden.errors import ConfigError
 from popflip.hw.config import ChipConfig
 from popflip.sim.chip import SimulatedChip
 from popflip.training import accuracy, train
@@ -112,7 +111,7 @@ def geometry(fit: Fit) -> dict[str, Any]:
 @cache
 def run_of(fit: Fit, points: int, seeds: int, data_dir: Path | None) -> dict[str, Any]:
     """Cycles and accuracies of ``fit``; once for boards that share one, whose clocks play no part."""
-    experiment = prepare(Settings(preset=fit.preset, data_dir=data_dir))
+    experiment = prepare(preset=fit.preset, data_dir=data_dir)
     run = learned(experiment, fit, points)
     others = [seeded(experiment, seed) for seed in range(1, seeds + 1) if seed != experiment.config.seed]
     return {**run, "accuracy": [run["accuracy"], *others]}
@@ -144,7 +143,7 @@ def measured(report: dict[str, Any], points: int, seeds: int, data_dir: Path | N
 def small_cycles() -> dict[str, int]:
     """Cycles of the first batches on the simulated chip, which has to equal golden after each."""
     fit = constraints.board(SMALL_BOARD).fits[0]
-    experiment = prepare(Settings(preset=fit.preset))
+    experiment = prepare(preset=fit.preset)
     with GoldenDevice(experiment.config) as golden, simulated(fit, experiment.config) as chip:
         golden.reset()
         chip.reset()
@@ -157,7 +156,7 @@ def small_cells() -> dict[str, int]:
     """Cells and memories that synthesis makes of it."""
     board = constraints.board(SMALL_BOARD)
     fit = board.fits[0]
-    cells = build.synthesis(board, build.chip_for(board, fit, Settings(preset=fit.preset)), fit)
+    cells = synthesis(board, board.chip(fit), fit)
     kinds = {"luts": "SB_LUT4", "flip_flops": "SB_DFF", "block_rams": "SB_RAM40", "sprams": "SB_SPRAM"}
     return {
         name: sum(number for cell, number in cells.items() if cell.startswith(prefix)) for name, prefix in kinds.items()
@@ -217,5 +216,5 @@ def main(arguments: list[str] | None = None) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:] or ["small"]))
-    except ConfigError as error:
+    except PopflipError as error:
         sys.exit(f"baselines: {error}")

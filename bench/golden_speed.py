@@ -17,16 +17,15 @@ for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):  
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-from popflip.cli.options import Settings  # noqa: E402
 from popflip.devices.golden import GoldenDevice  # noqa: E402
+from popflip.errors import PopflipError  # noqa: E402
 from popflip.experiment import prepare  # noqa: E402
-from popflip.golden.config import ConfigError  # noqa: E402
 from popflip.training import train  # noqa: E402
 
 
 def measure(preset: str, data_dir: Path | None, epochs: int | None) -> None:
     """Train, and print a line an epoch."""
-    experiment = prepare(Settings(preset=preset, data_dir=data_dir))
+    experiment = prepare(preset=preset, data_dir=data_dir)
     config, samples = experiment.config, len(experiment.y_train)
     last = min(config.epochs, epochs or config.epochs)
     print(f"{preset} {'-'.join(map(str, config.layers))} {config.precision}, rule {config.rule}, one thread")
@@ -55,5 +54,5 @@ def main() -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except ConfigError as error:
+    except PopflipError as error:
         sys.exit(f"golden_speed: {error}")

@@ -16,11 +16,10 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
-from popflip.cli.options import Settings
 from popflip.devices.golden import GoldenDevice
 from popflip.devices.open import open_device
+from popflip.errors import PopflipError
 from popflip.experiment import Experiment, prepare
-from popflip.golden.errors import ConfigError
 from popflip.hw.config import ChipConfig
 from popflip.training import train
 
@@ -86,7 +85,7 @@ def main() -> int:
     if options.data_dir is None and not os.environ.get("POPFLIP_DATA"):
         print("skipped: MNIST is needed; say where it is with --data-dir D or POPFLIP_DATA=D, for D/mnist/")
         return 0
-    experiment = prepare(Settings(preset=options.preset, data_dir=options.data_dir))
+    experiment = prepare(preset=options.preset, data_dir=options.data_dir)
     for rows, synapses, learn_rows in options.geometries or GEOMETRIES:
         print(f"{rows} × {synapses}, {learn_rows} rows learned at once; cycles a sample")
         print(" ".join(name.rjust(13) for name in ("after batches", "taught", *COLUMNS)))
@@ -102,5 +101,5 @@ def main() -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except ConfigError as error:
+    except PopflipError as error:
         sys.exit(f"mnist_cycles: {error}")

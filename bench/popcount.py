@@ -27,7 +27,7 @@ from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from popflip.golden.errors import ConfigError
+from popflip.errors import ConfigError, PopflipError
 from popflip.hw.lib.popcount import LEAF, add_tree
 
 WIDTHS = (8, 16, 32)
@@ -138,5 +138,5 @@ def main(arguments: list[str] | None = None) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except ConfigError as error:
+    except PopflipError as error:
         sys.exit(f"popcount: {error}")

@@ -19,18 +19,16 @@ import argparse
 import sys
 
 from popflip import constraints
-from popflip.bitstream.build import chip_for
-from popflip.cli.options import Settings
 from popflip.devices.chip import ChipDevice
+from popflip.errors import PopflipError
 from popflip.experiment import prepare
-from popflip.golden.errors import ConfigError
 from popflip.hw.fingerprint import build_hash
-from popflip.replay import bounds, busy_cycles, keep, summary
+from popflip.report import bounds, busy_cycles, summary
 from popflip.sim.board import SimulatedBoard
 from popflip.sim.cache import content_hash
 from popflip.sim.cxxrtl.compile import cached_library
 from popflip.sim.cxxrtl.simulation import Simulation
-from popflip.training import train
+from popflip.training import keep, train
 
 BATCHES = 28
 GOAL = 0.95  # of the cycles a byte is on the line, where it is the limit
@@ -50,8 +48,7 @@ def measure(name: str, batches: int) -> bool:
     """Print the lines of a board; whether it met the goal."""
     board = constraints.board(name)
     fit = board.fit()
-    settings = Settings(preset=fit.preset)
-    experiment, chip = prepare(settings), chip_for(board, fit, settings)
+    experiment, chip = prepare(preset=fit.preset), board.chip(fit)
     design = SimulatedBoard(chip, round(fit.clock_hz), board.baud, board.buffer)
 
     key = content_hash(build_hash(chip), repr((fit.clock_hz, board.baud, board.buffer)))
@@ -93,5 +90,5 @@ def main(arguments: list[str] | None = None) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except ConfigError as error:
+    except PopflipError as error:
         sys.exit(f"replay: {error}")

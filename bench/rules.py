@@ -19,14 +19,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from popflip.cli.options import Settings
 from popflip.devices.base import Device
 from popflip.devices.open import open_device
+from popflip.errors import ConfigError, PopflipError
 from popflip.experiment import Experiment, prepare
 from popflip.golden.config import PRESETS, AnyConfig, Precision, Rule
-from popflip.golden.errors import ConfigError
 from popflip.hw.config import ChipConfig
-from popflip.training import accuracy, compare, sample_order, steps
+from popflip.training import accuracy, batch_name, sample_order, steps
+from popflip.verification import compare
 
 COMPARED = ("digits", "digits-binary", "digits-lbe", "digits-small", "digits-lbe-small", "mnist", "mnist-lbe")
 ROWS, SYNAPSES = 4, 32
@@ -110,7 +110,7 @@ def cycles_per_sample(experiment: Experiment, golden: Device, chip: Device, poin
         golden.train(x[step], y[step])
         golden.end_batch(k)
         if number in looked_at:
-            compare(chip, golden, after)
+            compare(chip, golden, after, batch_name(config))
     return cycles / samples
 
 
@@ -173,8 +173,8 @@ def main(arguments: list[str] | None = None) -> int:
         if preset not in PRESETS:
             raise ConfigError(f"{preset}: not one of {', '.join(PRESETS)}")
         try:
-            experiment = prepare(Settings(preset=preset, data_dir=options.data_dir))
-        except ConfigError as error:
+            experiment = prepare(preset=preset, data_dir=options.data_dir)
+        except PopflipError as error:
             print(f"{preset}: left out: {error}")
             continue
         learned = learn(experiment, options.seeds)
@@ -191,5 +191,5 @@ def main(arguments: list[str] | None = None) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except ConfigError as error:
+    except PopflipError as error:
         sys.exit(f"rules: {error}")

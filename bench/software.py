@@ -29,10 +29,9 @@ from pathlib import Path  # noqa: E402
 import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
-from popflip.cli.options import Settings  # noqa: E402
 from popflip.devices.golden import GoldenDevice  # noqa: E402
+from popflip.errors import ConfigError, PopflipError  # noqa: E402
 from popflip.experiment import Experiment, prepare  # noqa: E402
-from popflip.golden.config import ConfigError  # noqa: E402
 from popflip.training import accuracy, train  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -251,7 +250,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name in ("epochs", "samples"):
         if getattr(options, name) is not None and getattr(options, name) < 1:
             raise ConfigError(f"--{name}: {getattr(options, name)} is less than 1")
-    data = prepare(Settings(preset="mnist", data_dir=options.data_dir))
+    data = prepare(preset="mnist", data_dir=options.data_dir)
     if options.samples is not None:
         x, y = data.x_train[: options.samples], data.y_train[: options.samples]
         data = replace(data, x_train=x, y_train=y, config=replace(data.config, batch=min(data.config.batch, len(y))))
@@ -263,5 +262,5 @@ def main(arguments: list[str] | None = None) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except ConfigError as error:
+    except PopflipError as error:
         sys.exit(f"software: {error}")

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from popflip import constraints
+from popflip.errors import PopflipError
 from popflip.golden.config import PRESETS
-from popflip.golden.errors import ConfigError
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -154,5 +154,5 @@ def main() -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except ConfigError as error:
+    except PopflipError as error:
         sys.exit(f"table: {error}")

@@ -23,12 +23,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from popflip.cli.options import Settings
 from popflip.devices.open import open_device
+from popflip.errors import PopflipError
 from popflip.estimation.cycles import sent_bytes
 from popflip.experiment import Experiment, prepare
 from popflip.golden.common.packing import pack
-from popflip.golden.errors import ConfigError
 from popflip.hw.config import ChipConfig
 from popflip.training import Run, train
 
@@ -179,7 +178,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("geometries", nargs="*", type=geometry, metavar="PxN", help="rows x synapses of the MAC array")
     parser.add_argument("--batches", type=int, default=BATCHES, help=f"batches to measure ({BATCHES})")
     options = parser.parse_args(arguments)
-    experiment = prepare(Settings(preset="digits"))
+    experiment = prepare(preset="digits")
     config = experiment.config
     print(
         f"digits {'-'.join(map(str, config.layers))} {config.precision}, batches of {config.batch}, seed {config.seed};"
@@ -198,5 +197,5 @@ def main(arguments: list[str] | None = None) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except ConfigError as error:
+    except PopflipError as error:
         sys.exit(f"utilisation: {error}")

@@ -1,4 +1,4 @@
-"""A trained network in one ``.npz``: all that is needed to predict with it, or to go on training it to the same end."""
+"""A trained network in one ``.npz``: enough to predict with it, or to resume its run and end in the same state."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from popflip.devices.base import Status
-from popflip.files import FileError, reason, whole_file
+from popflip.errors import ConfigError, FileError
+from popflip.files import reason, whole_file
 from popflip.golden.config import AnyConfig, Augment, Config, LbeConfig, Precision, Rule
-from popflip.golden.errors import ConfigError
 from popflip.golden.memory.weights import LbeState, State, lbe_initial, signs
 
 FORMAT = 1
@@ -23,9 +23,10 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Configuration, state, counts, and the data's name, thresholds, split and augmentation.
+    """Configuration, state and counts, and the name, thresholds, split and augmentation of the data.
 
-    ``status.batches`` is also the place in the sample order and the moves: both follow from the configuration's seed.
+    ``status.batches`` also gives the position in the sample order and in the moves of augmentation: both follow from
+    ``config.seed``.
     """
 
     config: AnyConfig
@@ -38,7 +39,7 @@ class Checkpoint:
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
-    """Write ``path`` whole or not at all."""
+    """Write ``path``, whole or not at all. :class:`FileError` if it cannot be written."""
     state = checkpoint.state
     header = {
         "format": FORMAT,
@@ -56,19 +57,19 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def load(path: Path) -> Checkpoint:
-    """Read what :func:`save` wrote. Anything that could not have been written by it is an error."""
+    """Read what :func:`save` wrote. :class:`FileError` if the file holds anything else."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except OSError as error:
         raise FileError(f"{path}: {reason(error)}") from None
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError, TypeError):
-        raise FileError(f"{path}: not a model saved by popflip train --save") from None
+        raise FileError(f"{path}: not a network saved by Popflip") from None
     try:
         return _checkpoint(arrays)
     except (KeyError, TypeError, ValueError) as error:
         missing = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise FileError(f"{path}: not a model saved by popflip train --save: {missing}") from None
+        raise FileError(f"{path}: not a network saved by Popflip: {missing}") from None
 
 
 def _checkpoint(arrays: dict[str, NDArray]) -> Checkpoint:
@@ -82,25 +83,32 @@ def _checkpoint(arrays: dict[str, NDArray]) -> Checkpoint:
         [arrays[f"counters{layer}"] for layer in range(config.depth)],
         header["rng"],
     )
-    _check(config, state)
-    if isinstance(config, LbeConfig):  # whose classifiers follow from the seed
+    _check_state(config, state)
+    if isinstance(config, LbeConfig):  # its classifiers follow from the seed
         state = LbeState(state.weights, state.counters, state.rng, lbe_initial(config).classifiers)
-    status = Status(**header["status"] | {"flips": tuple(header["status"]["flips"])})
-    if len(status.flips) != config.depth or not all(
-        isinstance(getattr(status, field.name), int)
-        for field in fields(Status)
-        if field.name not in ("flips", "cycles")
-    ):
-        raise ConfigError("its counts are damaged")
+    status = _status(header["status"], config.depth)
     thresholds = arrays["thresholds"]
-    fits = thresholds.ndim == 1 and len(thresholds) and config.inputs % len(thresholds) == 0
-    if not fits and not (thresholds.ndim == 2 and thresholds.size == config.inputs):
-        raise ConfigError(f"its thresholds of shape {thresholds.shape} do not fit {config.inputs} input bits")
-    augment = Augment(header.get("augment", Augment.NONE))  # files from before there was any do not say
+    _check_thresholds(thresholds, config.inputs)
+    augment = Augment(header.get("augment", Augment.NONE))  # older files have no such key
     return Checkpoint(config, state, status, header["dataset"], thresholds, header["test_split"], augment)
 
 
-def _check(config: AnyConfig, state: State) -> None:
+def _status(counts: dict[str, Any], depth: int) -> Status:
+    status = Status(**counts | {"flips": tuple(counts["flips"])})
+    numbers = (field.name for field in fields(Status) if field.name not in ("flips", "cycles"))
+    if len(status.flips) != depth or not all(isinstance(getattr(status, name), int) for name in numbers):
+        raise ConfigError("its counts are damaged")
+    return status
+
+
+def _check_thresholds(thresholds: NDArray, inputs: int) -> None:
+    """Thresholds are ``[levels]``, with inputs a multiple of the levels, or ``[levels, features]``."""
+    fits = thresholds.ndim == 1 and len(thresholds) and inputs % len(thresholds) == 0
+    if not fits and not (thresholds.ndim == 2 and thresholds.size == inputs):
+        raise ConfigError(f"its thresholds of shape {thresholds.shape} do not fit {inputs} input bits")
+
+
+def _check_state(config: AnyConfig, state: State) -> None:
     allowed = [-1, 1] if config.precision == Precision.BINARY else [-1, 0, 1]
     lowest = -config.mmax - (config.rule == Rule.LBE)
     for layer, shape in enumerate(zip(config.rows, config.synapses, strict=True)):

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and refused before the work starts rather than after it."""
+"""Files that are written whole or not at all, and checked before the work starts."""
 
 from __future__ import annotations
 
@@ -9,11 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from popflip.golden.errors import ConfigError
-
-
-class FileError(ConfigError):
-    """A file that cannot be read or written. The message says which and why."""
+from popflip.errors import FileError
 
 
 def reason(error: OSError) -> str:
@@ -23,7 +19,7 @@ def reason(error: OSError) -> str:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file that appears under ``path``, replacing what was there, only if the block ends without error."""
+    """Open a binary file that replaces ``path`` only if the block ends without an error."""
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
@@ -42,23 +38,23 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def check_writable(**paths: Path | None) -> None:
-    """Raise :class:`FileError` if one of the files (by the name of its flag) could not be written later."""
+    """Check that each file can be written later. :class:`FileError` starts with the parameter's name."""
     seen: dict[Path, str] = {}
     for name, path in paths.items():
         if path is None:
             continue
         if path.is_dir():
-            raise FileError(f"--{name} {path}: is a folder, not a file")
+            raise FileError(f"{name}: {path} is a folder, not a file")
         if not path.parent.is_dir():
-            raise FileError(f"--{name} {path}: there is no folder {path.parent}")
+            raise FileError(f"{name}: {path}: there is no folder {path.parent}")
         other = seen.setdefault(path.resolve(), name)
         if other != name:
-            raise FileError(f"--{name} {path}: is also the file of --{other}")
+            raise FileError(f"{name}: {path} is also the file of {other}")
         try:
             with tempfile.TemporaryFile(dir=path.parent):
                 pass
         except OSError as error:
-            raise FileError(f"--{name} {path}: cannot be written: {reason(error)}") from None
+            raise FileError(f"{name}: {path} cannot be written: {reason(error)}") from None
 
 
 def _umask() -> int:

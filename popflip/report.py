@@ -1,18 +1,17 @@
-"""What a run came to: a JSON report for programs, a table and a plot for people."""
+"""Results of a run: a JSON report for programs, a table and a plot for people."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from popflip.devices.base import Status
+from popflip.devices.base import LinkSpeed, Status
 from popflip.experiment import Experiment
 from popflip.files import whole_file
 from popflip.golden.config import AnyConfig, Augment, Rule
-from popflip.replay import LinkSpeed, bounds, summary
 from popflip.training import LBE_STEP, Run, StepResult, batch_name, step_batches
 
 
@@ -25,10 +24,10 @@ def build(
     test_accuracy: float,
     link: LinkSpeed | None = None,
 ) -> dict[str, Any]:
-    """The report. ``signature`` and ``rng`` are 8 hexadecimal digits; counts are since the run's beginning.
+    """The report as a dictionary. ``signature`` and ``rng`` are 8 hexadecimal digits; counts start with the full run.
 
-    ``history`` has an entry a step, of which ``verified_batches`` were compared with golden: a step is a batch, or, as
-    under LBE a batch is one sample, up to 256 of them. ``link``: a board's, for what bounds the run.
+    ``history`` has one entry per step (GFT: a batch; LBE: up to 256 samples); ``verified_batches`` is how many of them
+    were compared with golden. ``link`` is the speed of a board's link; the report then has :func:`bounds`.
     """
     config = experiment.config
     report = {
@@ -70,13 +69,13 @@ def write(path: Path, report: dict[str, Any]) -> None:
 
 
 def rows(report: dict[str, Any]) -> list[tuple[str, str]]:
-    """Names and values of the table shown at the end of a run."""
+    """Names and values for the table at the end of a run."""
     lbe = report["config"]["rule"] == Rule.LBE
     table = [
         ("test accuracy", f"{report['test_accuracy']:.2%}"),
         *([] if lbe else [("batches", f"{report['batches']} of {report['config']['batch']} samples")]),
-        ("samples that taught", f"{report['errors']} of {report['samples']}"),
-        ("weights flipped", " + ".join(map(str, report["flips"])) + " (a layer)"),
+        ("samples that triggered an update", f"{report['errors']} of {report['samples']}"),
+        ("weights flipped", " + ".join(map(str, report["flips"])) + " (per layer)"),
         ("signature", report["signature"]),
         ("random state", report["rng"]),
         ("state SHA-256", report["state_sha256"]),
@@ -90,19 +89,61 @@ def rows(report: dict[str, Any]) -> list[tuple[str, str]]:
         ]
         table.insert(-len(cycles), ("cycles", str(cycles["total"])))
     if report["dataset"]["augment"] == Augment.SHIFT:
-        table.append(("training images", "moved by 0 or 1 pixel at random, anew each epoch"))
+        table.append(("training images", "moved by 0 or 1 pixel at random, anew in each epoch"))
     if board := report.get("board"):
         table.append(("board", summary(board)))
     if report["replayed"]:
-        table.append(("training samples", "sent once, then their numbers"))
+        table.append(("training samples", "sent once, then only their numbers"))
     if report["verified_batches"]:
         each = f"steps of {LBE_STEP} samples" if lbe else "batches"
         table.append(("equal to golden", f"every bit after each of {report['verified_batches']} {each}"))
     return [*table, ("seconds of training", f"{report['wall_seconds']:.1f}")]
 
 
+def busy_cycles(cycles: Mapping[str, int]) -> int:
+    """Cycles in which the chip worked, rather than waited for its link."""
+    forward = cycles["forward_busy"] + cycles["forward_stall"]
+    learn = cycles["learn_busy"] + cycles["learn_stall"]
+    return max(forward, learn) + cycles["select"] + cycles["flip"]
+
+
+def bounds(link: LinkSpeed, cycles: Mapping[str, int], samples: int, replayed: bool) -> dict[str, Any]:
+    """What bounds a run of ``samples`` on a board, in samples per second.
+
+    ``samples_per_second`` is what the run reached; ``chip_…`` what the chip reaches if it never waits for the link;
+    ``link_…`` the most that the link carries, as samples or as numbers of stored ones (None: the chip has no store).
+    """
+    number_bytes = link.number_bytes
+    return {
+        "clock_hz": link.clock_hz,
+        "baud": link.baud,
+        "replayed": replayed,
+        "bytes_per_sample": link.sample_bytes,
+        "bytes_per_sample_replayed": number_bytes,
+        "samples_per_second": link.clock_hz * samples / cycles["total"],
+        "chip_samples_per_second": link.clock_hz * samples / busy_cycles(cycles),
+        "link_samples_per_second": link.samples_per_second(link.sample_bytes),
+        "link_samples_per_second_replayed": None if number_bytes is None else link.samples_per_second(number_bytes),
+    }
+
+
+def summary(bounds: Mapping[str, Any]) -> str:
+    """:func:`bounds` in one line."""
+    sent, replayed = bounds["link_samples_per_second"], bounds["link_samples_per_second_replayed"]
+    chip = bounds["chip_samples_per_second"]
+
+    def limit(link: float) -> str:
+        return "link-bound" if link < chip else "chip-bound"
+
+    reached = f"at {bounds['samples_per_second']:,.0f} samples/s"
+    if bounds["replayed"]:
+        return f"{limit(replayed)} {reached} with replay, without it {limit(sent)} at up to {min(sent, chip):,.0f}"
+    more = "" if replayed is None else f", with replay {limit(replayed)} at up to {min(replayed, chip):,.0f}"
+    return f"{limit(sent)} {reached}{more}"
+
+
 def plot(path: Path, history: Sequence[StepResult], config: AnyConfig, test_accuracy: float) -> None:
-    """Accuracy, samples that taught and weights flipped, step by step, as a PNG."""
+    """Plot accuracy, samples that triggered an update, and weights flipped, step by step, as a PNG."""
     from matplotlib.figure import Figure
 
     batches = [result.batch for result in history]
@@ -115,7 +156,7 @@ def plot(path: Path, history: Sequence[StepResult], config: AnyConfig, test_accu
     accuracy.set_ylabel("accuracy (%)")
     accuracy.legend(loc="lower right")
     errors.plot(batches, [result.errors for result in history], color="tab:red")
-    errors.set_ylabel(f"samples that taught, of {config.batch * step_batches(config)}")
+    errors.set_ylabel(f"updates, of {config.batch * step_batches(config)} samples")
     for layer in range(config.depth):
         flips.plot(batches, [result.flips[layer] for result in history], label=f"layer {layer}")
     flips.set_ylabel("weights flipped")

@@ -1,55 +1,42 @@
-"""A training run on any device: sample order, schedule, and the golden model alongside when asked.
+"""A training run on any device: sample order, schedule, and the golden model alongside.
 
 ::
 
-    order ─▶ train(step) ─▶ end_batch(k) ─▶ status ─┬─▶ history, progress
-                                                    └─▶ equal to golden? (every step, to the last counter)
+    reset or load ─▶ store ─▶ train(step) ─▶ end_batch(k) ─▶ status ─┬─▶ history, progress
+                               ▲                                     └─▶ equal to golden, to the last counter?
+                               └── order
 
-A run goes in **steps**, after each of which the device is looked at. GFT: a step is a batch. LBE, whose batches are
-single samples: a step is :data:`LBE_STEP` samples, or what is left of them; steps end at multiples of that.
+A run is a sequence of **steps**; the status is read after each. GFT: a step is a batch. LBE, where a batch is one
+sample: a step is up to :data:`LBE_STEP` samples and ends at a multiple of that, or where the run ends.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from popflip.data.augment import Moves, MovingImages
 from popflip.devices.base import Device, Status
-from popflip.errors import Difference, Interrupted
+from popflip.errors import ConfigError, DeviceError, Interrupted
 from popflip.golden.config import AnyConfig, Rule
-from popflip.golden.errors import ConfigError
-from popflip.golden.memory.weights import first_difference
-
-COUNTS = tuple(field.name for field in fields(Status) if field.name != "cycles")
-"""What devices must agree on besides the state."""
+from popflip.golden.memory.weights import State
+from popflip.verification import compare
 
 COUNT_WRAP = 2**32  # cycle counters have 32 bits
-
 
 LBE_STEP = 256
 """Samples of a step under LBE."""
 
 
-def step_batches(config: AnyConfig) -> int:
-    """Batches of a step: 1, or under LBE as many as samples."""
-    return LBE_STEP if config.rule == Rule.LBE else 1
-
-
-def batch_name(config: AnyConfig) -> str:
-    """What a batch is called in front of users."""
-    return "sample" if config.rule == Rule.LBE else "batch"
-
-
 @dataclass(frozen=True)
 class StepResult:
-    """One step: share of samples classified right before learning, samples that taught, weights flipped a layer."""
+    """One step: accuracy before learning, samples that triggered an update, weights flipped in each layer."""
 
-    batch: int  # with which the step ended, counted from 1
+    batch: int  # number of the step's last batch, counted from 1
     accuracy: float
     errors: int
     flips: tuple[int, ...]
@@ -57,14 +44,166 @@ class StepResult:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run. ``seconds`` and ``cycles`` are the device's training alone, without verification or inference."""
+    """A finished run. ``seconds`` and ``cycles`` cover training alone, without verification or inference."""
 
     history: tuple[StepResult, ...]
     samples: int  # trained in this run
     seconds: float
     cycles: dict[str, int] | None
-    verified: int  # steps after which the device was compared with the golden model: batches, or under LBE 256 samples
-    replayed: bool = False  # the samples were on the chip already
+    verified: int  # steps after which the device was compared with the golden model
+    replayed: bool = False  # the device stored the samples and received only their numbers
+
+
+OnStep = Callable[[StepResult], object]
+Announce = Callable[[str], object]
+
+
+def _ignore(_: object) -> None:
+    """The callback when the caller gives none."""
+
+
+def run(
+    device: Device,
+    x: NDArray[np.uint8] | MovingImages,
+    y: NDArray[np.integer],
+    *,
+    start: tuple[State, Status] | None = None,
+    golden: Device | None = None,
+    limit: int | None = None,
+    replay: bool | None = None,
+    announce: Announce = _ignore,
+    on_step: OnStep = _ignore,
+) -> Run:
+    """Reset ``device``, or load ``start``, and train it on ``x`` ``[samples, inputs]``, ``y`` ``[samples]``.
+
+    ``golden``, a second device, is trained alongside and compared after every step. ``limit`` is the number of batches
+    to stop after, counted from the beginning of the full run. ``replay``: see :func:`keep`. ``announce`` receives lines
+    of text, ``on_step`` the result of each step.
+
+    Raises :class:`ConfigError` if the data does not fill a batch, :class:`DeviceError` if the device fails,
+    :class:`Difference` if it differs from ``golden``, and :class:`Interrupted` on Ctrl-C.
+    """
+    batches_to_run(device.config, len(x), limit)
+    for each in (device,) if golden is None else (device, golden):
+        if start is None:
+            each.reset()
+        else:
+            each.load(*start)
+    stored = keep(device, x, y, replay, announce)
+    return train(device, x, y, limit, golden, on_step, stored)
+
+
+def keep(
+    device: Device,
+    x: NDArray[np.uint8] | MovingImages,
+    y: NDArray[np.integer],
+    replay: bool | None = None,
+    announce: Announce = _ignore,
+) -> bool:
+    """Put the training set into the device's store, and return whether it is there.
+
+    ``replay``: None stores it if it fits, False never, and True raises :class:`DeviceError` if it does not fit. Images
+    that move anew in each epoch cannot be stored.
+    """
+    if replay is False:
+        return False
+    if isinstance(x, MovingImages):
+        if replay:
+            raise DeviceError("replay: training images move anew in each epoch, so they must be sent; leave it out")
+        return False
+    room = device.store_samples
+    if len(x) > room:
+        if replay:
+            place = f"the device stores {room}" if room else "the device has no store"
+            raise DeviceError(f"replay: the data set has {len(x)} training samples, but {place}; leave it out")
+        if room:
+            announce(f"the chip stores {room} samples, the training set has {len(x)}: each epoch sends them all")
+        return False
+    announce(f"storing {len(x)} training samples on the chip")
+    device.store(x, y)
+    return True
+
+
+def train(
+    device: Device,
+    x: NDArray[np.uint8] | MovingImages,
+    y: NDArray[np.integer],
+    limit: int | None = None,
+    golden: Device | None = None,
+    on_step: OnStep = _ignore,
+    stored: bool = False,
+) -> Run:
+    """Train ``device`` from the batch it has reached to the last one. Parameters as in :func:`run`.
+
+    ``golden`` must be in the state of ``device``. ``stored``: the device has ``x`` and ``y`` (:func:`keep`) and
+    receives sample numbers only.
+    """
+    config = device.config
+    total = config.batches(len(x))
+    last = batches_to_run(config, len(x), limit)
+    before = device.status()
+    first = before.batches  # more than 0 when a run is resumed
+    unit = batch_name(config)
+    if golden is not None:
+        compare(device, golden, before, unit)
+    history: list[StepResult] = []
+    samples, moves, meter = 0, Moves(config.seed), _Meter()
+    try:
+        for index, step in steps(len(x), config, first, last):
+            k = config.schedule(index, total)
+            bits = x.bits(step, moves.take(index * config.batch, len(step))) if isinstance(x, MovingImages) else x[step]
+            if golden is not None:  # the comparison took cycles
+                before = device.status()
+            meter.start(before)
+            if stored:
+                device.train_stored(step)
+            else:
+                device.train(bits, y[step])
+            device.end_batch(k)
+            after = device.status()
+            meter.stop(after)
+            if golden is not None:
+                golden.train(bits, y[step])
+                golden.end_batch(k)
+                compare(device, golden, after, unit)
+            samples += len(step)
+            history.append(_result(before, after))
+            on_step(history[-1])
+            before = after
+    except KeyboardInterrupt:
+        reached = history[-1].batch if history else first
+        raise Interrupted(f"interrupted after {unit} {reached} of {last}") from None
+    verified = len(history) if golden is not None else 0
+    return Run(tuple(history), samples, meter.seconds, meter.cycles, verified, stored)
+
+
+def accuracy(predictions: NDArray[np.integer], classes: NDArray[np.integer]) -> float:
+    """Share of correct predictions."""
+    return int(np.count_nonzero(predictions == classes)) / len(classes)
+
+
+# Order and steps ------------------------------------------------------------------------------------------------------
+
+
+def step_batches(config: AnyConfig) -> int:
+    """Batches in a step: 1, or :data:`LBE_STEP` under LBE."""
+    return LBE_STEP if config.rule == Rule.LBE else 1
+
+
+def batch_name(config: AnyConfig) -> str:
+    """What users call a batch: ``batch``, or ``sample`` under LBE."""
+    return "sample" if config.rule == Rule.LBE else "batch"
+
+
+def batches_to_run(config: AnyConfig, samples: int, limit: int | None) -> int:
+    """Batches of the run, at most ``limit``. :class:`ConfigError` if the data does not fill one."""
+    total = config.batches(samples)
+    if total == 0:
+        raise ConfigError(
+            f"batch: {config.batch} samples per batch, but {config.epochs} epochs of {samples} samples have only "
+            f"{config.epochs * samples}"
+        )
+    return total if limit is None else min(total, limit)
 
 
 def sample_order(samples: int, config: AnyConfig) -> Iterator[NDArray[np.intp]]:
@@ -85,7 +224,7 @@ def sample_order(samples: int, config: AnyConfig) -> Iterator[NDArray[np.intp]]:
 
 
 def steps(samples: int, config: AnyConfig, first: int, last: int) -> Iterator[tuple[int, NDArray[np.intp]]]:
-    """Steps of the part of a run between two batches: number of the first batch (from 0) and samples of each."""
+    """Steps from batch ``first`` (counted from 0) up to ``last``: the number of the first batch and the samples."""
     begin = 0
     for order in sample_order(samples, config):
         if begin >= last:
@@ -96,84 +235,11 @@ def steps(samples: int, config: AnyConfig, first: int, last: int) -> Iterator[tu
         begin += len(order) // config.batch
 
 
-def batches_to_run(config: AnyConfig, samples: int, limit: int | None) -> int:
-    """Batches of the run, ``limit`` of them at most; an error if the data does not fill one."""
-    total = config.batches(samples)
-    if total == 0:
-        raise ConfigError(
-            f"batch: {config.batch} samples a batch, but {config.epochs} epochs of {samples} have only "
-            f"{config.epochs * samples}"
-        )
-    return total if limit is None else min(total, limit)
-
-
-def train(
-    device: Device,
-    x: NDArray[np.uint8] | MovingImages,
-    y: NDArray[np.integer],
-    limit: int | None = None,
-    golden: Device | None = None,
-    on_step: Callable[[StepResult], None] = lambda result: None,
-    stored: bool = False,
-) -> Run:
-    """Train ``device`` from the batch it has reached to the last one (``limit`` counts from the run's beginning).
-
-    With ``golden``, a device in the same state, both are compared after every step and a :class:`Difference` ends the
-    run. If ``stored`` (:func:`popflip.replay.keep`), the device has ``x`` and ``y``, and gets the numbers of
-    samples only.
-    """
-    config = device.config
-    total = config.batches(len(x))
-    last = batches_to_run(config, len(x), limit)
-    status = device.status()
-    before, first = status, status.batches  # more than 0 when a run is resumed
-    if golden is not None:
-        compare(device, golden, status)
-    history: list[StepResult] = []
-    samples, moves = 0, Moves(config.seed)
-    meter = _Meter()
-    try:
-        for index, step in steps(len(x), config, first, last):
-            k = config.schedule(index, total)
-            bits = x.bits(step, moves.take(index * config.batch, len(step))) if isinstance(x, MovingImages) else x[step]
-            if golden is not None:  # whose comparison took cycles
-                before = device.status()
-            meter.start(before)
-            if stored:
-                device.train_stored(step)
-            else:
-                device.train(bits, y[step])
-            device.end_batch(k)
-            after = device.status()
-            meter.stop(after)
-            if golden is not None:
-                golden.train(bits, y[step])
-                golden.end_batch(k)
-                compare(device, golden, after)
-            samples += len(step)
-            history.append(_result(before, after))
-            on_step(history[-1])
-            before = after
-    except KeyboardInterrupt:
-        reached = history[-1].batch if history else first
-        raise Interrupted(f"interrupted after {batch_name(config)} {reached} of {last}; nothing was written") from None
-    return Run(
-        history=tuple(history),
-        samples=samples,
-        seconds=meter.seconds,
-        cycles=meter.cycles,
-        verified=len(history) if golden is not None else 0,
-        replayed=stored,
-    )
-
-
-def accuracy(predictions: NDArray[np.integer], classes: NDArray[np.integer]) -> float:
-    """Share of predictions that are right."""
-    return int(np.count_nonzero(predictions == classes)) / len(classes)
+# Results --------------------------------------------------------------------------------------------------------------
 
 
 class _Meter:
-    """Adds up the seconds and cycles between each start and stop; cycle counters may wrap once in between."""
+    """Adds up seconds and cycles between each start and stop. A cycle counter may wrap once in between."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -200,29 +266,3 @@ def _result(before: Status, after: Status) -> StepResult:
         errors=after.errors - before.errors,
         flips=tuple(now - then for now, then in zip(after.flips, before.flips, strict=True)),
     )
-
-
-# Against the golden model ---------------------------------------------------------------------------------------------
-
-
-def compare(device: Device, golden: Device, status: Status) -> None:
-    """Raise :class:`Difference` unless ``device``, whose status was just read, is in every bit where ``golden`` is."""
-    expected = golden.status()
-    where = f"{batch_name(golden.config)} {expected.batches}"
-    place = first_difference(device.state(), golden.state())
-    if place is not None:
-        raise Difference(f"{where}: {place}")
-    for name in COUNTS:
-        mine, theirs = getattr(status, name), getattr(expected, name)
-        if mine != theirs:
-            if name in ("signature", "rng"):
-                mine, theirs = f"{mine:08x}", f"{theirs:08x}"
-            raise Difference(f"{where}: {name} is {mine}, golden has {theirs}; weights and counters are equal")
-
-
-def same_predictions(predictions: NDArray[np.integer], golden: NDArray[np.integer]) -> None:
-    """Raise :class:`Difference` unless all predictions are golden's."""
-    different = np.flatnonzero(predictions != golden)
-    if different.size:
-        sample = int(different[0])
-        raise Difference(f"test sample {sample}: predicted {predictions[sample]}, golden predicts {golden[sample]}")

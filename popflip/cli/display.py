@@ -1,20 +1,48 @@
-"""Progress of a run: a bar on a terminal, a few plain lines anywhere else."""
+"""What commands print: progress of a run, tables, and lists with titles. Plain lines where there is no terminal."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from popflip.training import StepResult
+if TYPE_CHECKING:
+    from popflip.training import StepResult
 
-PLAIN_LINES = 10  # of a whole run, when there is no terminal
+PLAIN_LINES = 10  # of a whole run, without a terminal
+
+
+def announce(line: str) -> None:
+    """Print a line at once."""
+    print(line, flush=True)
+
+
+def table(rows: Sequence[tuple[str, str]]) -> None:
+    """Print names and values."""
+    if not sys.stdout.isatty():
+        print("\n".join(f"{name}: {value}" for name, value in rows))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    shown = Table("", Column(overflow="fold"), box=box.SIMPLE, show_header=False)
+    for row in rows:
+        shown.add_row(*row)
+    Console().print(shown)
+
+
+def sections(titles: dict[str, list[str]]) -> None:
+    """Print lists of lines below their titles."""
+    for title, lines in titles.items():
+        print(title, *(f"  {line}" for line in lines), sep="\n")
 
 
 class Progress:
-    """Shows steps as they end, with accuracy, errors and flips, of a run from ``batch`` number ``first`` to ``last``.
+    """Shows accuracy, updates and flips of each step, from batch ``first`` to batch ``last``.
 
-    ``unit`` is what a batch is called; a step has at most ``samples`` samples.
+    ``samples`` is the number of samples in a step, ``unit`` what a batch is called.
     """
 
     def __init__(self, first: int, last: int, samples: int, unit: str = "batch"):
@@ -36,11 +64,11 @@ class Progress:
     def update(self, result: StepResult) -> None:
         """Show a step that has just ended."""
         flips = " + ".join(map(str, result.flips))
-        text = f"accuracy {result.accuracy:6.1%}  errors {result.errors:{len(str(self._samples))}}  flips {flips}"
+        text = f"accuracy {result.accuracy:6.1%}  updates {result.errors:{len(str(self._samples))}}  flips {flips}"
         if self._bar:
             self._bar.update(self._bar.task_ids[0], completed=result.batch, text=text)
         elif self._is_worth_a_line(result.batch):
-            print(f"{self._unit} {result.batch} of {self._last}: {text}", flush=True)
+            announce(f"{self._unit} {result.batch} of {self._last}: {text}")
 
     def _is_worth_a_line(self, batch: int) -> bool:
         """The first step, the last, and some in between."""

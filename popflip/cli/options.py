@@ -1,23 +1,31 @@
-"""What a user can set: one list from which the flags, the keys of a ``--config`` file and their help are made."""
+"""What a user can set: one list that gives the flags, the keys of a ``--config`` file, and their help."""
 
 # ruff: noqa: RUF009  (_setting makes a dataclass field)
 
 from __future__ import annotations
 
 import difflib
+import inspect
 import math
+import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from popflip.files import FileError, reason
-from popflip.golden.errors import ConfigError
+import typer
+
+from popflip.errors import ConfigError, FileError
+from popflip.files import reason
 
 Number = int | float
 
 WHAT, NETWORK, LEARNING, WHERE, OUTPUT = "What to learn", "Network", "Learning", "Where it runs", "What comes out"
+
+
+# Values ---------------------------------------------------------------------------------------------------------------
 
 
 def _text(value: object) -> str:
@@ -99,130 +107,169 @@ def _shift(value: object) -> int | str:
     return "none" if value == "none" else _integer(value)
 
 
+# The list -------------------------------------------------------------------------------------------------------------
+
+
 def _setting(parse: Callable[[object], Any], panel: str, metavar: str, text: str) -> Any:
     return field(default=None, metadata={"parse": parse, "panel": panel, "metavar": metavar, "help": text})
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What was asked for; None where nothing was. A field ``test_split`` is a flag ``--test-split`` and a key."""
+    """What the user set; None where nothing. Field ``test_split`` is flag ``--test-split`` and key ``test-split``."""
 
     preset: str | None = _setting(_text, WHAT, "NAME", "Start from a named experiment (popflip info lists them).")
     dataset: str | None = _setting(
         _text,
         WHAT,
         "NAME|FILE",
-        "digits, mnist, mnist-tiles, prototypes[:classes=10,bits=1000,flip=0.44,train=10000,test=2000,seed=1] ("
-        "made up; say what differs), or your own .csv (class in the last column) or .npz (x, y).",
+        "digits, mnist, mnist-tiles, prototypes[:classes=10,bits=1000,flip=0.44,train=10000,test=2000,seed=1] "
+        "(synthetic; give what differs), or your own .csv (class in the last column) or .npz (x, y).",
     )
     data_dir: Path | None = _setting(
-        _path, WHAT, "DIR", "Folder with mnist/ in it, instead of $POPFLIP_DATA or a download."
+        _path, WHAT, "DIR", "Folder that holds mnist/, instead of $POPFLIP_DATA or a download."
     )
     thresholds: tuple[Number, ...] | None = _setting(
-        _list_of(_number), WHAT, "T,T,…", "A value becomes one bit per threshold: value ≥ T."
+        _list_of(_number), WHAT, "T,T,…", "Each value becomes one bit per threshold: value ≥ T."
     )
     levels: int | None = _setting(
-        _count, WHAT, "N", "Thresholds to choose from quantiles of your own data when none are given (4)."
+        _count, WHAT, "N", "Your own data without --thresholds: how many to choose from quantiles (4)."
     )
-    test_split: Number | None = _setting(_share, WHAT, "SHARE", "Share of your own data held out for testing (0.2).")
-
+    test_split: Number | None = _setting(
+        _share, WHAT, "SHARE", "Your own data: share of samples held out for testing (0.2)."
+    )
     augment: str | None = _setting(
-        _text, WHAT, "none|shift", "shift: move training images by 0 or 1 pixel at random, anew each epoch."
+        _text, WHAT, "none|shift", "shift: move training images by 0 or 1 pixel at random, anew in each epoch."
     )
 
     layers: tuple[int, ...] | None = _setting(
         _list_of(_integer),
         NETWORK,
         "N,N,…",
-        "Input bits, hidden widths and classes, as 256,64,10. Rule lbe: bits and each layer's neurons, as 256,128.",
+        "Input bits, hidden widths and classes, as 256,64,10. Rule lbe: input bits and neurons per layer, as 256,128.",
     )
-    precision: str | None = _setting(_text, NETWORK, "NAME", "Values of a weight: binary or ternary. Rule lbe: binary.")
+    precision: str | None = _setting(_text, NETWORK, "NAME", "Weights: binary or ternary. Rule lbe: binary.")
     mmax: int | None = _setting(
         _integer, NETWORK, "N", "Counters saturate at ±N; rule lbe: at −N−1 and N, as 127 or 63."
     )
-    dclip: int | None = _setting(_integer, NETWORK, "N", "Rule gft: largest error a hidden neuron is taught with.")
+    dclip: int | None = _setting(_integer, NETWORK, "N", "Rule gft: limit of a hidden neuron's error.")
 
     rule: str | None = _setting(_text, LEARNING, "NAME", "Learning rule: gft or lbe.")
-    batch: int | None = _setting(_integer, LEARNING, "SAMPLES", "Rule gft: samples between two updates.")
+    batch: int | None = _setting(_integer, LEARNING, "SAMPLES", "Rule gft: samples per batch.")
     epochs: int | None = _setting(_integer, LEARNING, "N", "Passes over the training samples.")
     k0: tuple[int, ...] | None = _setting(
-        _list_of(_integer), LEARNING, "N,N,…", "Rule gft: weights selected in the first batch, one number a layer."
+        _list_of(_integer), LEARNING, "N,N,…", "Rule gft: weights selected in the first batch, one number per layer."
     )
     margin: tuple[int, ...] | None = _setting(
         _list_of(_integer),
         LEARNING,
         "N[,N,…]",
-        "A sample teaches while it wins by no more than this. Rule lbe: a layer is taught while the right class leads "
-        "by less; one number, or one a layer.",
+        "A sample triggers an update unless its class wins by more than this. Rule lbe: a layer is updated while its "
+        "class leads by less; one number, or one per layer.",
     )
     group: tuple[int, ...] | None = _setting(
-        _list_of(_integer), LEARNING, "N[,N,…]", "Rule lbe: neurons of which one is taught; one number, or one a layer."
+        _list_of(_integer),
+        LEARNING,
+        "N[,N,…]",
+        "Rule lbe: neurons per group, of which at most one is updated; one number, or one per layer.",
     )
     reinforce_p256: int | None = _setting(
-        _integer, LEARNING, "0…256", "Rule lbe: a taught weight is made harder to change with probability N/256."
+        _integer, LEARNING, "0…256", "Rule lbe: an updated weight is reinforced with probability N/256."
     )
     window: tuple[int, ...] | None = _setting(
         _list_of(_integer),
         LEARNING,
         "N,N,…",
-        "Rule gft: a hidden neuron learns while |sum| ≤ this; one a hidden layer.",
+        "Rule gft: a hidden neuron learns while |sum| ≤ this; one number per hidden layer.",
     )
     shift: int | str | None = _setting(
-        _shift, LEARNING, "N|none", "Rule gft: counters lose m >> N at the end of a batch; none: all of it."
+        _shift, LEARNING, "N|none", "Rule gft: counters lose m >> N at the end of a batch; none: they are cleared."
     )
     flip_p256: int | None = _setting(
         _integer, LEARNING, "1…256", "Rule gft: a selected weight flips with probability N/256."
     )
     seed: int | None = _setting(_integer, LEARNING, "N", "Seed of everything random in the run.")
     limit_batches: int | None = _setting(
-        _count, LEARNING, "N", "Stop after N batches (rule lbe: samples); the schedule stays the full run's."
+        _count, LEARNING, "N", "Stop after N batches (rule lbe: samples); the schedule stays that of the full run."
     )
 
     device: str | None = _setting(
-        _text, WHERE, "golden|sim|PORT", "Golden model, simulated chip, or board, as /dev/ttyUSB1 or COM3."
+        _text, WHERE, "golden|sim|PORT", "Golden model, simulated chip, or the port of a board: /dev/ttyUSB1, COM3."
     )
-    rows: int | None = _setting(_integer, WHERE, "P", "Rows the chip's MAC array takes in a cycle (4).")
-    synapses: int | None = _setting(_integer, WHERE, "N", "Synapses of each row it takes in a cycle (32).")
+    rows: int | None = _setting(_integer, WHERE, "P", "Rows of the chip's MAC array (4).")
+    synapses: int | None = _setting(_integer, WHERE, "N", "Synapses per row and cycle of the MAC array (32).")
     store: int | None = _setting(
-        _count, WHERE, "SAMPLES", "Training samples the chip can keep: a power of two (what a board holds; sim: 0)."
+        _count, WHERE, "SAMPLES", "Training samples the chip stores: a power of two (a board: what fits; sim: 0)."
     )
     replay: bool | None = _setting(
-        _boolean, WHERE, "", "Send training samples once, then their numbers (where the chip's store holds them)."
+        _boolean, WHERE, "", "Send training samples once, then only their numbers (default: if the chip's store fits)."
     )
     compact: bool | None = _setting(
-        _boolean,
-        WHERE,
-        "",
-        "Rule gft: a chip for an iCE40 UP5K full of weights; counters in its single-port RAM.",
+        _boolean, WHERE, "", "Rule gft: put the counters into the single-port RAM of an iCE40 UP5K."
     )
     baud: int | None = _setting(_positive, WHERE, "N", "Speed of a board's link (1000000).")
     learn_rows: int | None = _setting(
         _integer,
         WHERE,
         "P",
-        "Rows of its first layer the chip teaches in a cycle; gft; no more than --rows, --synapses (1).",
+        "Rule gft: first-layer rows updated per cycle, at most --rows and --synapses (1).",
     )
     waves: Path | None = _setting(_path, WHERE, "F.vcd", "Record the simulated chip's signals.")
     verify: bool | None = _setting(
-        _boolean, WHERE, "", "Compare with the golden model after every batch (rule lbe: 256 samples)."
+        _boolean, WHERE, "", "Compare with the golden model after every batch (rule lbe: every 256 samples)."
     )
 
     report: Path | None = _setting(_path, OUTPUT, "F.json", "Write results as JSON.")
-    plot: Path | None = _setting(_path, OUTPUT, "F.png", "Draw accuracy, errors and flips.")
-    save: Path | None = _setting(_path, OUTPUT, "F.npz", "Save the trained chip: popflip infer, or --resume.")
-    resume: Path | None = _setting(_path, OUTPUT, "F.npz", "Go on with a run that was saved.")
+    plot: Path | None = _setting(_path, OUTPUT, "F.png", "Plot accuracy, updates and flips.")
+    save: Path | None = _setting(_path, OUTPUT, "F.npz", "Save the trained network for popflip infer or --resume.")
+    resume: Path | None = _setting(_path, OUTPUT, "F.npz", "Resume a saved run.")
+
+    def values(self, names: Iterable[str]) -> dict[str, Any]:
+        """The settings ``names`` as keyword arguments, without those that are not set."""
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
 SETTINGS: dict[str, Field] = {setting.name: setting for setting in fields(Settings)}
 
+LEARN = (
+    *("rule", "layers", "precision", "mmax", "dclip", "batch", "epochs", "k0", "margin", "group"),
+    *("reinforce_p256", "window", "shift", "flip_p256", "seed"),
+)
+"""The parameters of the network and of its rule."""
+DATA = ("preset", "dataset", "data_dir", "thresholds", "levels", "test_split", "augment")
+EXPERIMENT = (*DATA, *LEARN)
+"""What decides on the result of a run: the parameters of :func:`popflip.experiment.prepare`."""
+CHIP = ("rows", "synapses", "learn_rows", "store", "compact")
+"""The parameters of a chip besides its network."""
+DEVICE = ("device", *CHIP, "baud", "waves")
+RUN = (*EXPERIMENT, "limit_batches", *DEVICE, "replay")
+CHIP_ALONE = ("preset", "rule", "layers", "precision", "mmax", "dclip", *CHIP)
+"""What decides on a chip and its bitstream."""
+OF_COMMANDS = ("board", "output", "model", "predictions", "auto")
+"""Parameters of single commands, which are no settings."""
+
+
+# Names ----------------------------------------------------------------------------------------------------------------
+
 
 def flag(name: str) -> str:
-    """The flag of a setting, and (without its dashes) its key in a file."""
+    """The flag of a setting; without its dashes, the setting's key in a file."""
     return "--" + name.replace("_", "-")
 
 
+def with_flag(message: str) -> str:
+    """An error of the library, which starts with a parameter's name, with the flag that sets this parameter."""
+    found = re.match(r"(\w+)(\[\d+\])?: ", message)
+    if found is None or found[1] not in {*SETTINGS, *OF_COMMANDS}:
+        return message
+    return flag(found[1]) + message[found.end(1) :]
+
+
+# Parsing --------------------------------------------------------------------------------------------------------------
+
+
 def parse(given: Mapping[str, object], file: Path | None = None) -> Settings:
-    """Settings from flags (by field name; None is not given) over those of a TOML ``file``."""
+    """Settings from flags (by field name; None is not given) and a TOML ``file``. Flags win."""
     values = {} if file is None else _from_file(file)
     values |= {name: _parse_one(name, value, flag(name)) for name, value in given.items() if value is not None}
     return Settings(**values)
@@ -246,8 +293,58 @@ def _from_file(path: Path) -> dict[str, Any]:
     for key, value in table.items():
         name = key.replace("-", "_")
         if name not in SETTINGS:
-            near = difflib.get_close_matches(name, SETTINGS, 1)
-            hint = f"did you mean {flag(near[0])[2:]}?" if near else "keys are those of popflip train --help"
+            close = difflib.get_close_matches(name, SETTINGS, 1)
+            hint = f"did you mean {flag(close[0])[2:]}?" if close else "keys are those of popflip train --help"
             raise ConfigError(f"--config {path}: there is no key {key!r}; {hint}")
         values[name] = _parse_one(name, value, f"--config {path}: {key}")
     return values
+
+
+# Commands -------------------------------------------------------------------------------------------------------------
+
+
+def with_settings(names: Iterable[str]) -> Callable[[Callable], Callable]:
+    """Decorate a command whose first parameter is ``settings``: give it the flags of ``names``, and ``--config``."""
+
+    def wrap(command: Callable) -> Callable:
+        own = [
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for parameter in list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+        ]
+
+        @wraps(command)
+        def run(*, config: Path | None, **values: object) -> object:
+            given = {name: values.pop(name) for name in names}
+            return command(parse(given, config), **values)
+
+        parameters = [*own, _config_option(), *map(_option, names)]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        del run.__wrapped__  # type: ignore[attr-defined]
+        return run
+
+    return wrap
+
+
+def _option(name: str) -> inspect.Parameter:
+    """The flag of the setting ``name`` as a typer option."""
+    about = SETTINGS[name].metadata
+    switch = not about["metavar"]
+    kind = bool if switch else str
+    declaration = typer.Option(
+        f"{flag(name)}/--no-{name}" if switch else flag(name),
+        help=about["help"],
+        metavar=None if switch else about["metavar"],
+        rich_help_panel=about["panel"],
+        show_default=False,
+    )
+    return _keyword(name, Annotated[kind | None, declaration])
+
+
+def _config_option() -> inspect.Parameter:
+    text = "Settings from a file; its keys are the flags' names. Flags win."
+    return _keyword("config", Annotated[Path | None, typer.Option(metavar="F.toml", help=text)])
+
+
+def _keyword(name: str, annotation: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)

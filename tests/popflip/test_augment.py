@@ -9,16 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from popflip import experiment as experiments
 from popflip.checkpoint import load, save
 from popflip.cli.main import run_command
-from popflip.cli.options import Settings
 from popflip.data.augment import Moves, MovingImages, shift
-from popflip.data.datasets import thermometer
+from popflip.data.encoding import thermometer
 from popflip.devices.golden import GoldenDevice
-from popflip.experiment import prepare
+from popflip.errors import ConfigError
+from popflip.experiment import from_checkpoint, prepare
 from popflip.golden.config import PRESETS, Augment, Config, LbeConfig
-from popflip.golden.errors import ConfigError
 from popflip.training import sample_order, train
 
 IMAGE = [
@@ -196,7 +194,7 @@ def test_none_is_the_default_and_changes_nothing(tmp_path, monkeypatch, capsys):
 
 
 def test_test_images_stay_where_they_are():
-    plain, moved = prepare(Settings(preset="digits")), prepare(Settings(preset="digits", augment="shift"))
+    plain, moved = prepare(preset="digits"), prepare(preset="digits", augment="shift")
     assert moved.config == plain.config
     assert np.array_equal(moved.x_test, plain.x_test)
     assert plain.learned is plain.x_train
@@ -207,7 +205,7 @@ def test_test_images_stay_where_they_are():
 def test_own_images_are_moved(tmp_path):
     x = np.random.default_rng(2).integers(0, 256, (30, 4, 5))
     np.savez(tmp_path / "own.npz", x=x, y=np.arange(30) % 3)
-    experiment = prepare(Settings(dataset=str(tmp_path / "own.npz"), augment="shift"))
+    experiment = prepare(dataset=str(tmp_path / "own.npz"), augment="shift")
     assert experiment.learned.image == (4, 5)
     assert len(experiment.learned) == len(experiment.y_train)
 
@@ -217,9 +215,9 @@ def test_data_without_images_is_refused(tmp_path, shape):
     path = tmp_path / "own.npz"
     np.savez(path, x=np.arange(180).reshape(shape), y=np.arange(30) % 3)
     with pytest.raises(ConfigError) as error:
-        prepare(Settings(dataset=str(path), augment="shift"))
+        prepare(dataset=str(path), augment="shift")
     assert str(error.value) == (
-        f"--augment: {path} holds no images to move; use an .npz with x of [samples, height, width]"
+        f"augment: {path} holds no images to move; use an .npz with x of [samples, height, width]"
     )
 
 
@@ -233,44 +231,40 @@ def test_a_table_is_refused_on_the_command_line(tmp_path, capsys):
 
 
 def test_an_unknown_augmentation_is_refused():
-    with pytest.raises(ConfigError, match=r"^--augment: 'flip' is not one of none, shift$"):
-        prepare(Settings(augment="flip"))
+    with pytest.raises(ConfigError, match=r"^augment: 'flip' is not one of none, shift$"):
+        prepare(augment="flip")
 
 
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        (Settings(preset="moving"), Augment.SHIFT),
-        (Settings(preset="moving", augment="none"), Augment.NONE),
-        (Settings(preset="moving", layers=(256, 9, 10)), Augment.SHIFT),
-        (Settings(), Augment.NONE),
+        ({"preset": "moving"}, Augment.SHIFT),
+        ({"preset": "moving", "augment": "none"}, Augment.NONE),
+        ({"preset": "moving", "layers": (256, 9, 10)}, Augment.SHIFT),
+        ({}, Augment.NONE),
     ],
 )
 def test_a_preset_may_say_so(monkeypatch, settings, expected):
     monkeypatch.setitem(PRESETS, "moving", replace(PRESETS["digits"], augment=Augment.SHIFT))
-    assert prepare(settings).augment == expected
+    assert prepare(**settings).augment == expected
 
 
 def test_a_preset_s_augmentation_is_for_its_own_data(monkeypatch, tmp_path):
     monkeypatch.setitem(PRESETS, "moving", replace(PRESETS["digits"], augment=Augment.SHIFT))
     (tmp_path / "own.csv").write_text("1,2,0\n3,4,1\n" * 10)
-    assert prepare(Settings(preset="moving", dataset=str(tmp_path / "own.csv"))).augment == Augment.NONE
+    assert prepare(preset="moving", dataset=str(tmp_path / "own.csv")).augment == Augment.NONE
 
 
 def test_a_checkpoint_says_so_and_an_old_one_means_none(tmp_path):
-    experiment = prepare(Settings(augment="shift", layers=(256, 3, 10)))
+    experiment = prepare(augment="shift", layers=(256, 3, 10))
     device = fresh(experiment.config)
-    checkpoint = experiments.Checkpoint(
-        experiment.config, device.state(), device.status(), "digits", experiment.thresholds, None, Augment.SHIFT
-    )
+    checkpoint = experiment.checkpoint(device.state(), device.status())
     save(tmp_path / "c.npz", checkpoint)
     assert load(tmp_path / "c.npz").augment == Augment.SHIFT
-    assert experiments.resume(Settings(), load(tmp_path / "c.npz")).augment == Augment.SHIFT
+    assert from_checkpoint(load(tmp_path / "c.npz")).augment == Augment.SHIFT
     with np.load(tmp_path / "c.npz") as archive:
         content = dict(archive)
     header = json.loads(str(content["header"][()]))
     del header["augment"]
     np.savez(tmp_path / "old.npz", **content | {"header": np.array(json.dumps(header))})
     assert load(tmp_path / "old.npz").augment == Augment.NONE
-    with pytest.raises(ConfigError, match=r"^--resume: --augment is what the saved run says; leave it out$"):
-        experiments.resume(Settings(augment="none"), load(tmp_path / "old.npz"))

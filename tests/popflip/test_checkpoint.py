@@ -11,7 +11,7 @@ import pytest
 
 from popflip.checkpoint import Checkpoint, load, save
 from popflip.devices.golden import GoldenDevice
-from popflip.files import FileError
+from popflip.errors import FileError
 from popflip.golden.config import Config, LbeConfig
 
 CONFIG = Config((12, 5, 3), k0=(9, 4), window=(2,), margin=4, batch=8, seed=3, shift=None)
@@ -87,7 +87,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, header, arrays, message):
     damage(path, header, **arrays)
     with pytest.raises(FileError) as error:
         load(path)
-    assert str(error.value) == f"{path}: not a model saved by popflip train --save: {message}"
+    assert str(error.value) == f"{path}: not a network saved by Popflip: {message}"
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 cut off"])
@@ -96,7 +96,7 @@ def test_another_file_is_refused(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(FileError) as error:
         load(path)
-    assert str(error.value) == f"{path}: not a model saved by popflip train --save"
+    assert str(error.value) == f"{path}: not a network saved by Popflip"
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -7,14 +7,15 @@ import os
 import signal
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pytest
 from paths import DATA
 
-from popflip.cli.main import RUN, run_command
-from popflip.cli.options import SETTINGS, flag
+from popflip.cli.main import run_command
+from popflip.cli.options import EXPERIMENT, RUN, SETTINGS, flag
 from popflip.devices import open as devices
 from popflip.devices.golden import GoldenDevice
 from popflip.golden.config import PRESETS
@@ -220,6 +221,11 @@ def test_help_names_every_command_and_flag(capsys, monkeypatch):
         assert f"{flag(name)} " in output
 
 
+def test_the_version_is_printed(capsys):
+    assert run("--version") == 0
+    assert capsys.readouterr().out == f"popflip {metadata.version('popflip')}\n"
+
+
 def test_help_is_quick():
     """Nothing heavy may be imported to print help."""
     script = (
@@ -242,29 +248,38 @@ def test_every_setting_of_a_run_is_a_flag_of_train():
         (["train", "--dataset", "none.csv"], "none.csv: no such file or directory"),
         (
             ["train", *SMALL, "--replay"],
-            "--replay: the data set has 1437 training samples, the device's store does not exist",
+            "--replay: the data set has 1437 training samples, but the device has no store; leave it out",
         ),
-        (["train", "--device", "sim", "--store", "1437"], "store: 1437 is not a power of two from 1 to 65536"),
-        (["train", "--layers", "255,64,10"], "layers: 255 inputs, but digits has 64 values × 4 thresholds = 256 bits"),
-        (["train", "--layers", "256,64,9"], "layers: 9 classes (0 … 8), but digits has class 9"),
-        (["train", "--k0", "1,2,3"], "k0: 3 given, expected 2 (one per layer)"),
+        (["train", "--device", "sim", "--store", "1437"], "--store: 1437 is not a power of two from 1 to 65536"),
+        (
+            ["train", "--layers", "255,64,10"],
+            "--layers: 255 inputs, but digits has 64 values × 4 thresholds = 256",
+        ),
+        (["train", "--layers", "256,64,9"], "--layers: 9 classes (0 … 8), but digits has class 9"),
+        (["train", "--k0", "1,2,3"], "--k0: 3 given, expected 2 (one per layer)"),
         (["train", "--batch", "x"], "--batch: 'x' is not a whole number"),
-        (["train", "--batch", "99999"], "batch: 99999 samples a batch, but 20 epochs of 1437 have only 28740"),
+        (
+            ["train", "--batch", "99999"],
+            "--batch: 99999 samples per batch, but 20 epochs of 1437 samples have only",
+        ),
         (
             ["train", "--rule", "lbe", "--batch", "9"],
-            "--batch: is for rule gft, and this run learns by lbe; leave it out",
+            "--batch: is for rule gft, but this network learns by lbe; leave it out",
         ),
-        (["train", "--group", "9"], "--group: is for rule lbe, and this run learns by gft; leave it out"),
-        (["train", "--margin", "1,2"], "margin: 2 given, expected 1 (rule gft has one)"),
+        (["train", "--group", "9"], "--group: is for rule lbe, but this network learns by gft; leave it out"),
+        (["train", "--margin", "1,2"], "--margin: 2 given, expected 1 (rule gft has one)"),
         (["train", "--dataset", "prototypes:x=1"], "dataset prototypes: 'x' is not one of classes, bits, flip, train"),
         (["train", "--preset", "nope"], "--preset: 'nope' is not one of digits"),
         (["train", "--config", "none.toml"], "--config none.toml: no such file or directory"),
-        (["train", "--device", "goldn"], "--device goldn: not golden, sim, nor a serial port"),
+        (["train", "--device", "goldn"], "--device: 'goldn' is not golden, sim or a serial port"),
         (["train", "--device", "/dev/nope"], "/dev/nope: "),
-        (["train", "--rows", "3"], "rows: 3 is not a power of two from 1 to 1024"),
-        (["train", "--report", "no/r.json"], "--report no/r.json: there is no folder no"),
-        (["train", "--plot", "."], "--plot .: is a folder, not a file"),
-        (["train", "--waves", "w.vcd"], "--waves: only the simulated chip has signals to record, golden does not"),
+        (["train", "--rows", "3"], "--rows: 3 is not a power of two from 1 to 1024"),
+        (["train", "--report", "no/r.json"], "--report: no/r.json: there is no folder no"),
+        (["train", "--plot", "."], "--plot: . is a folder, not a file"),
+        (["train", "--waves", "w.vcd"], "--waves: only the simulated chip records signals, golden does not"),
+        (["train", "--augment", "flip"], "--augment: 'flip' is not one of none, shift"),
+        (["train", "--test-split", "0.5"], "--test-split: digits has a test set of its own"),
+        (["build", "--board", "nope"], "--board: 'nope' is not one of colorlight_i5"),
         (["train", "--resume", "none.npz"], "none.npz: no such file or directory"),
         (["infer", "--model", "none.npz"], "none.npz: no such file or directory"),
         (["infer"], "Missing option '--model'"),
@@ -277,8 +292,20 @@ def test_bad_input_is_one_line_and_exit_code_2(capsys, arguments, message):
     assert refused(capsys, *arguments).startswith(message)
 
 
+def test_a_resumed_run_cannot_become_another(capsys):
+    values = {"layers": "256,5,10", "data_dir": ".", "rule": "gft", "augment": "none", "dataset": "digits"}
+    assert run("train", *SMALL, "--limit-batches", "0", "--save", "m.npz") == 0
+    capsys.readouterr()
+    for name in EXPERIMENT:
+        if name != "data_dir":
+            value = values.get(name, "0.5" if name == "test_split" else "1")
+            message = f"--resume: the saved run fixes {flag(name)}; leave it out"
+            assert refused(capsys, "train", "--resume", "m.npz", flag(name), value) == message
+    assert run("train", "--resume", "m.npz", "--data-dir", ".", "--limit-batches", "1") == 0
+
+
 def test_outputs_are_checked_before_training(capsys):
-    assert refused(capsys, "train", "--epochs", "1000000", "--save", "no/m.npz").startswith("--save no/m.npz: ")
+    assert refused(capsys, "train", "--epochs", "1000000", "--save", "no/m.npz").startswith("--save: no/m.npz: ")
 
 
 def test_no_memory_is_one_line(capsys, monkeypatch):

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from popflip.cli.options import Settings
 from popflip.devices.open import open_device
 from popflip.estimation.cycles import of_work, sent_bytes
 from popflip.estimation.workload import WIDTHS, Work, fullest_bank, listed, of_run
@@ -36,13 +35,13 @@ CHIPS = [
 @pytest.mark.parametrize(("settings", "array"), CHIPS)
 def test_cycles_are_those_of_the_chip(settings, array):
     """To the last one, but for the total, which holds waiting too: a tenth at most."""
-    compare(prepare(Settings(preset="digits", **settings)), array)
+    compare(prepare(preset="digits", **settings), array)
 
 
 @pytest.mark.parametrize("every", [1, 2])
 def test_cycles_are_those_of_the_chip_where_samples_take_longest_to_come(every):
     """As they are, or packed, since bytes of inputs are 0 but for every other one. Nothing is learned."""
-    experiment = prepare(Settings(preset="digits", margin=(-999,), batch=4096))
+    experiment = prepare(preset="digits", margin=(-999,), batch=4096)
     x = experiment.x_train * (np.arange(256) // 8 % every == 0)
     compare(replace(experiment, x_train=x.astype(np.uint8)), {"rows": 64, "synapses": 32})
 
@@ -82,7 +81,7 @@ def test_the_fullest_bank():
 
 
 def test_a_part_of_the_work_is_of_whole_batches():
-    experiment = prepare(Settings(preset="digits", limit_batches=None))
+    experiment = prepare(preset="digits")
     work = of_run(experiment, 9)
     part = work.part(3)
     size = work.config.batch

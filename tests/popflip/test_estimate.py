@@ -8,9 +8,7 @@ from itertools import pairwise
 import pytest
 
 from popflip import constraints
-from popflip.bitstream.build import chip_for
 from popflip.cli.main import run_command
-from popflip.cli.options import Settings
 from popflip.estimation import search as estimate
 from popflip.estimation.cycles import of_work
 from popflip.estimation.workload import of_run
@@ -22,10 +20,9 @@ BATCHES = 4
 @pytest.fixture(scope="module")
 def digits():
     board = constraints.board("icebreaker")
-    settings = Settings(preset="digits-small", store=0)
     fit = board.fit("digits-small")
-    work = of_run(prepare(settings), BATCHES)
-    return board, fit, chip_for(board, fit, settings), work
+    work = of_run(prepare(preset="digits-small"), BATCHES)
+    return board, fit, board.chip(fit, store=0), work
 
 
 def table(capsys, *arguments: str) -> dict[str, str]:

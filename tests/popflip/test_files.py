@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from popflip.files import FileError, check_writable, whole_file
+from popflip.errors import FileError
+from popflip.files import check_writable, whole_file
 
 
 def test_a_whole_file_replaces_the_old_one(tmp_path):
@@ -39,11 +40,11 @@ def test_paths_are_checked_before_they_are_written(tmp_path):
     check_writable(report=tmp_path / "r.json", plot=None)
     assert list(tmp_path.iterdir()) == []
     cases = [
-        ({"report": tmp_path}, f"--report {tmp_path}: is a folder, not a file"),
-        ({"plot": tmp_path / "no" / "p"}, f"--plot {tmp_path}/no/p: there is no folder {tmp_path}/no"),
+        ({"report": tmp_path}, f"report: {tmp_path} is a folder, not a file"),
+        ({"plot": tmp_path / "no" / "p"}, f"plot: {tmp_path}/no/p: there is no folder {tmp_path}/no"),
         (
             {"report": tmp_path / "f", "save": tmp_path / "." / "f"},
-            f"--save {tmp_path}/f: is also the file of --report",
+            f"save: {tmp_path}/f is also the file of report",
         ),
     ]
     for paths, message in cases:

@@ -12,7 +12,7 @@ from popflip import report as reports
 from popflip.devices.base import LinkSpeed, Status
 from popflip.experiment import Experiment
 from popflip.golden.config import PRESETS
-from popflip.replay import bounds
+from popflip.report import bounds, busy_cycles, summary
 from popflip.training import Run, StepResult
 
 CYCLES = {
@@ -80,7 +80,7 @@ def test_what_bounds_a_run_on_a_board_is_told():
     assert told["board"] == bounds(link, CYCLES, 512, True)
     rows = dict(reports.rows(told))
     assert rows["board"] == "chip-bound at 120,000 samples/s with replay, without it link-bound at up to 4,000"
-    assert rows["training samples"] == "sent once, then their numbers"
+    assert rows["training samples"] == "sent once, then only their numbers"
     assert "board" not in report()
     assert not {"board", "training samples"} & set(dict(reports.rows(report())))
 
@@ -110,7 +110,56 @@ def test_lbe_has_the_same_keys_and_steps_instead_of_batches(tmp_path):
     assert (lbe["config"]["rule"], lbe["config"]["precision"], lbe["config"]["batch"]) == ("lbe", "binary", 1)
     rows = dict(reports.rows(lbe))
     assert "batches" not in rows
-    assert rows["samples that taught"] == "300 of 300"
+    assert rows["samples that triggered an update"] == "300 of 300"
     assert rows["equal to golden"] == "every bit after each of 2 steps of 256 samples"
     reports.plot(tmp_path / "p.png", run.history, config, 0.875)
     assert (tmp_path / "p.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+# What bounds a run ----------------------------------------------------------------------------------------------------
+
+WAITING = {
+    "total": 800,
+    "forward_busy": 300,
+    "forward_stall": 20,
+    "learn_busy": 250,
+    "learn_stall": 60,
+    "select": 50,
+    "flip": 30,
+}
+
+
+def test_busy_cycles_leave_out_waiting_for_the_link():
+    assert busy_cycles(WAITING) == 320 + 50 + 30
+    assert busy_cycles(WAITING | {"learn_stall": 100}) == 350 + 50 + 30
+
+
+def test_bounds_are_bytes_and_cycles_a_second():
+    assert bounds(LinkSpeed(12_000_000, 1_000_000, 25.0, 2.5), WAITING, samples=2, replayed=False) == {
+        "clock_hz": 12_000_000,
+        "baud": 1_000_000,
+        "replayed": False,
+        "bytes_per_sample": 25.0,
+        "bytes_per_sample_replayed": 2.5,
+        "samples_per_second": 30_000.0,
+        "chip_samples_per_second": 60_000.0,
+        "link_samples_per_second": 4_000.0,
+        "link_samples_per_second_replayed": 40_000.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("clock", "number_bytes", "replayed", "line"),
+    [
+        (12e6, 2.5, False, "link-bound at 30,000 samples/s, with replay link-bound at up to 40,000"),
+        (4e6, 2.5, False, "link-bound at 10,000 samples/s, with replay chip-bound at up to 20,000"),
+        (4e5, 2.5, False, "chip-bound at 1,000 samples/s, with replay chip-bound at up to 2,000"),
+        (12e6, None, False, "link-bound at 30,000 samples/s"),
+        (12e6, 2.5, True, "link-bound at 30,000 samples/s with replay, without it link-bound at up to 4,000"),
+        (4e6, 2.5, True, "chip-bound at 10,000 samples/s with replay, without it link-bound at up to 4,000"),
+        (4e5, 2.5, True, "chip-bound at 1,000 samples/s with replay, without it chip-bound at up to 2,000"),
+    ],
+)
+def test_summary_says_what_bounds_the_run(clock, number_bytes, replayed, line):
+    link = LinkSpeed(int(clock), 1_000_000, 25.0, number_bytes)
+    assert summary(bounds(link, WAITING, 2, replayed)) == line

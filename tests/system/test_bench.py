@@ -15,7 +15,6 @@ from amaranth.sim import Simulator
 from paths import BENCH
 
 from popflip import constraints
-from popflip.cli.options import Settings
 from popflip.data.datasets import load
 from popflip.devices.golden import GoldenDevice
 from popflip.experiment import prepare
@@ -92,7 +91,7 @@ def test_lbe_measures_what_train_prints(capsys, monkeypatch):
     for cell, mmax in zip(cells[4:6], (127, 31), strict=True):
         right = []
         for seed in (1, 2):
-            experiment = prepare(Settings(preset="digits-lbe", mmax=mmax, seed=seed, epochs=1))
+            experiment = prepare(preset="digits-lbe", mmax=mmax, seed=seed, epochs=1)
             device = GoldenDevice(experiment.config)
             train(device, experiment.x_train, experiment.y_train)
             right.append(100 * accuracy(device.infer(experiment.x_test), experiment.y_test))

@@ -1,4 +1,4 @@
-"""Training and verification loops: order, schedule, history, cycles, and a difference named by its first place."""
+"""Training and verification: order, schedule, history, cycles, the store, and the first difference by its place."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from popflip.data.augment import MovingImages
 from popflip.devices.base import Status
 from popflip.devices.golden import GoldenDevice
-from popflip.errors import Difference, Interrupted
+from popflip.errors import ConfigError, DeviceError, Difference, Interrupted
 from popflip.golden.config import AnyConfig, Config, LbeConfig
-from popflip.golden.errors import ConfigError
-from popflip.training import accuracy, same_predictions, sample_order, steps, train
+from popflip.training import accuracy, keep, run, sample_order, steps, train
+from popflip.verification import same_predictions
 
 CONFIG = Config((40, 9, 4), k0=(30, 9), window=(3,), margin=5, batch=16, epochs=3, seed=5)
 
@@ -42,16 +43,16 @@ def test_sample_order_is_cut_from_the_epochs_in_a_row(batch):
 def test_training_follows_order_and_schedule():
     x, y = data()
     device, golden = fresh(), fresh()
-    run = train(device, x, y)
+    trained = train(device, x, y)
     for index, samples in enumerate(sample_order(50, CONFIG)):
         golden.train(x[samples], y[samples])
         golden.end_batch(tuple(-(-k * (9 - index) // 9) for k in CONFIG.k0))
     assert device.state().sha256() == golden.state().sha256()
     assert device.status() == golden.status()
-    assert run.samples == 9 * 16
-    assert [result.batch for result in run.history] == list(range(1, 10))
-    assert sum(result.errors for result in run.history) == device.status().errors
-    assert tuple(np.sum([result.flips for result in run.history], axis=0)) == device.status().flips
+    assert trained.samples == 9 * 16
+    assert [result.batch for result in trained.history] == list(range(1, 10))
+    assert sum(result.errors for result in trained.history) == device.status().errors
+    assert tuple(np.sum([result.flips for result in trained.history], axis=0)) == device.status().flips
 
 
 def test_a_limit_keeps_the_schedule_of_the_full_run():
@@ -69,26 +70,52 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does():
     train(whole, x, y)
     train(first, x, y, limit=5)
     second.load(first.state(), first.status())
-    run = train(second, x, y)
-    assert [result.batch for result in run.history] == [6, 7, 8, 9]
+    trained = train(second, x, y)
+    assert [result.batch for result in trained.history] == [6, 7, 8, 9]
     assert second.state().sha256() == whole.state().sha256()
     assert second.status() == whole.status()
 
 
 def test_no_batch_is_trained_with_limit_zero():
     x, y = data()
-    run = train(fresh(), x, y, limit=0)
-    assert (run.history, run.samples, run.cycles) == ((), 0, None)
+    trained = train(fresh(), x, y, limit=0)
+    assert (trained.history, trained.samples, trained.cycles) == ((), 0, None)
 
 
 def test_data_that_does_not_fill_a_batch_is_refused():
     x, y = data(5)
-    with pytest.raises(ConfigError, match=r"^batch: 16 samples a batch, but 3 epochs of 5 have only 15$"):
+    with pytest.raises(ConfigError, match=r"^batch: 16 samples per batch, but 3 epochs of 5 samples have only 15$"):
         train(fresh(), x, y)
 
 
 def test_accuracy_is_the_share_that_is_right():
     assert accuracy(np.array([1, 2, 3, 4]), np.array([1, 2, 3, 0])) == 0.75
+
+
+@pytest.mark.parametrize("verified", [False, True])
+def test_a_run_resets_its_devices_or_loads_where_to_start(verified):
+    x, y = data()
+    whole, device = fresh(), GoldenDevice(CONFIG)
+    golden = GoldenDevice(CONFIG) if verified else None
+    train(whole, x, y)
+    device.train(x, y)  # forgotten by the reset
+    part = run(device, x, y, golden=golden, limit=5)
+    start = device.state(), device.status()
+    device.reset()
+    rest = run(device, x, y, golden=golden, start=start)
+    assert [result.batch for result in (*part.history, *rest.history)] == list(range(1, 10))
+    assert (part.verified, rest.verified) == ((5, 4) if verified else (0, 0))
+    assert device.state().sha256() == whole.state().sha256()
+    assert device.status() == whole.status()
+
+
+def test_a_run_that_fills_no_batch_leaves_its_device_alone():
+    device = fresh()
+    device.train(*data())
+    before = device.status()
+    with pytest.raises(ConfigError):
+        run(device, *data(5))
+    assert device.status() == before
 
 
 # Cycles ---------------------------------------------------------------------------------------------------------------
@@ -124,8 +151,8 @@ class AboutToWrap(Clocked):
 @pytest.mark.parametrize("verified", [False, True])
 def test_cycles_are_those_of_training_alone(kind, verified):
     x, y = data()
-    run = train(fresh(kind=kind), x, y, golden=fresh() if verified else None)
-    assert run.cycles == {"total": 9 * 107, "select": 0}
+    trained = train(fresh(kind=kind), x, y, golden=fresh() if verified else None)
+    assert trained.cycles == {"total": 9 * 107, "select": 0}
 
 
 # Verification ---------------------------------------------------------------------------------------------------------
@@ -235,7 +262,7 @@ def test_an_interrupted_run_says_how_far_it_came():
             raise KeyboardInterrupt
 
     x, y = data()
-    with pytest.raises(Interrupted, match=r"^interrupted after batch 4 of 9; nothing was written$"):
+    with pytest.raises(Interrupted, match=r"^interrupted after batch 4 of 9$"):
         train(fresh(), x, y, on_step=stop)
 
 
@@ -274,17 +301,18 @@ def test_steps_end_at_the_same_samples_wherever_a_run_begins(first, last, expect
 def test_lbe_learns_sample_by_sample_in_that_order():
     x, y = data()
     device, golden = fresh(LBE), fresh(LBE)
-    run = train(device, x, y, golden=fresh(LBE))
+    trained = train(device, x, y, golden=fresh(LBE))
     for sample in np.concatenate(list(sample_order(50, LBE))):
         golden.train(x[sample : sample + 1], y[sample : sample + 1])
     assert device.state().sha256() == golden.state().sha256()
     assert device.status() == golden.status()
-    assert (run.samples, run.verified) == (700, 3)
-    assert [result.batch for result in run.history] == [256, 512, 700]
-    assert sum(result.errors for result in run.history) == device.status().errors
-    assert tuple(np.sum([result.flips for result in run.history], axis=0)) == device.status().flips
+    assert (trained.samples, trained.verified) == (700, 3)
+    assert [result.batch for result in trained.history] == [256, 512, 700]
+    assert sum(result.errors for result in trained.history) == device.status().errors
+    assert tuple(np.sum([result.flips for result in trained.history], axis=0)) == device.status().flips
     assert (
-        round(sum(r.accuracy * n for r, n in zip(run.history, (256, 256, 188), strict=True))) == device.status().correct
+        round(sum(r.accuracy * n for r, n in zip(trained.history, (256, 256, 188), strict=True)))
+        == device.status().correct
     )
 
 
@@ -294,11 +322,11 @@ def test_a_resumed_lbe_run_ends_where_an_uninterrupted_one_does():
     history = train(whole, x, y).history
     train(first, x, y, limit=300)
     second.load(first.state(), first.status())
-    run = train(second, x, y)
+    trained = train(second, x, y)
     assert second.state().sha256() == whole.state().sha256()
     assert second.status() == whole.status()
-    assert [result.batch for result in run.history] == [512, 700]
-    assert run.history[-1] == history[-1]
+    assert [result.batch for result in trained.history] == [512, 700]
+    assert trained.history[-1] == history[-1]
 
 
 def test_a_difference_under_lbe_is_named_by_its_sample():
@@ -319,5 +347,81 @@ def test_an_interrupted_lbe_run_says_how_many_samples_it_learned():
             raise KeyboardInterrupt
 
     x, y = data()
-    with pytest.raises(Interrupted, match=r"^interrupted after sample 512 of 700; nothing was written$"):
+    with pytest.raises(Interrupted, match=r"^interrupted after sample 512 of 700$"):
         train(fresh(LBE), x, y, on_step=stop)
+
+
+# The device's store ---------------------------------------------------------------------------------------------------
+
+
+STORE = 256
+
+
+class Storing(GoldenDevice):
+    """A golden device with a store, and no other way to train."""
+
+    store_samples = STORE
+
+    def store(self, x, y):
+        self.kept = x.copy(), y.copy()
+
+    def train(self, x, y):
+        raise AssertionError("samples were sent")
+
+    def train_stored(self, numbers):
+        x, y = self.kept
+        super().train(x[numbers], y[numbers])
+
+
+def kept(device, samples: int, wanted: bool | None) -> tuple[bool, list[str]]:
+    lines: list[str] = []
+    return keep(device, *data(samples), wanted, lines.append), lines
+
+
+@pytest.mark.parametrize("samples", [1, STORE])
+@pytest.mark.parametrize("wanted", [None, True])
+def test_what_fits_is_kept(samples, wanted):
+    device = Storing(CONFIG)
+    assert kept(device, samples, wanted) == (True, [f"storing {samples} training samples on the chip"])
+    assert [part.tolist() for part in device.kept] == [part.tolist() for part in data(samples)]
+
+
+def test_what_does_not_fit_is_sent_and_said_once():
+    line = "the chip stores 256 samples, the training set has 257: each epoch sends them all"
+    assert kept(Storing(CONFIG), STORE + 1, None) == (False, [line])
+
+
+def test_nothing_is_kept_where_nobody_wants_it_or_nothing_can():
+    assert kept(Storing(CONFIG), 1, False) == (False, [])
+    assert kept(GoldenDevice(CONFIG), 1, None) == (False, [])
+
+
+def test_images_that_are_moved_have_to_be_sent():
+    x, y = data(4)
+    images = MovingImages(x[:, :36], (6, 6), np.array([1]))
+    assert keep(Storing(CONFIG), images, y) is False
+    with pytest.raises(DeviceError) as error:
+        keep(Storing(CONFIG), images, y, True)
+    assert str(error.value) == "replay: training images move anew in each epoch, so they must be sent; leave it out"
+
+
+@pytest.mark.parametrize(
+    ("kind", "place"), [(Storing, "the device stores 256"), (GoldenDevice, "the device has no store")]
+)
+def test_replay_that_cannot_be_is_one_line(kind, place):
+    with pytest.raises(DeviceError) as error:
+        kept(kind(CONFIG), 257, True)
+    assert str(error.value) == f"replay: the data set has 257 training samples, but {place}; leave it out"
+
+
+@pytest.mark.parametrize("verified", [False, True])
+def test_a_replayed_run_trains_the_same_samples(verified):
+    x, y = data()
+    device, golden, plain = Storing(CONFIG), GoldenDevice(CONFIG), fresh()
+    lines: list[str] = []
+    done = run(device, x, y, golden=golden if verified else None, announce=lines.append)
+    assert done.history == train(plain, x, y).history
+    assert done.replayed
+    assert lines == ["storing 50 training samples on the chip"]
+    assert device.state().sha256() == plain.state().sha256()
+    assert device.status() == plain.status()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import pytest
 
-from popflip.cli.options import Settings, parse
-from popflip.golden.errors import ConfigError
+from popflip.cli.options import EXPERIMENT, LEARN, Settings, parse, with_flag
+from popflip.errors import ConfigError, PopflipError
+from popflip.experiment import prepare
+from popflip.heuristics import PARAMETERS
 
 
 def test_flags_are_parsed():
@@ -111,12 +114,38 @@ def test_a_bad_key_is_named(tmp_path, text, message):
 def test_a_file_that_is_not_toml_is_refused(tmp_path, content):
     path = tmp_path / "f.toml"
     path.write_bytes(content)
-    with pytest.raises(ConfigError) as error:
+    with pytest.raises(PopflipError) as error:
         parse({}, path)
     assert str(error.value).startswith(f"--config {path}: not TOML: ")
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(ConfigError) as error:
+    with pytest.raises(PopflipError) as error:
         parse({}, tmp_path / "f.toml")
     assert str(error.value) == f"--config {tmp_path / 'f.toml'}: no such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("test_split: digits has a test set", "--test-split: digits has a test set"),
+        ("layers[1]: 0 is outside 1 … 65535", "--layers[1]: 0 is outside 1 … 65535"),
+        ("board: 'x' is not one of a, b", "--board: 'x' is not one of a, b"),
+        ("own.npz: no such file", "own.npz: no such file"),
+        ("the chip: RESET was refused", "the chip: RESET was refused"),
+        ("seed of nothing: x", "seed of nothing: x"),
+        ("--config f.toml: not TOML", "--config f.toml: not TOML"),
+    ],
+)
+def test_errors_of_the_library_name_the_flag(message, shown):
+    assert with_flag(message) == shown
+
+
+def test_values_are_those_that_are_set():
+    settings = Settings(rows=4, compact=False, window=())
+    assert settings.values(("synapses", "rows", "compact", "window")) == {"rows": 4, "compact": False, "window": ()}
+
+
+def test_the_library_knows_every_setting():
+    assert {*LEARN} == {*PARAMETERS}
+    assert {*EXPERIMENT} == {*inspect.signature(prepare).parameters} - {"learning"} | {*LEARN}

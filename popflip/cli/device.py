@@ -1,0 +1,36 @@
+"""The chip and the device that the settings of a command describe."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from popflip.cli.display import announce
+from popflip.cli.options import CHIP, Settings
+
+if TYPE_CHECKING:
+    from popflip.devices.base import Device
+    from popflip.golden.config import AnyConfig
+    from popflip.hw.config import ChipConfig
+
+
+def chip_for(settings: Settings, config: AnyConfig) -> ChipConfig:
+    """The chip for ``config``: as the settings say, elsewhere as :meth:`ChipConfig.of` chooses."""
+    from popflip.hw.config import ChipConfig
+
+    names = {
+        "rows": "array_rows",
+        "synapses": "array_synapses",
+        "learn_rows": "learn_rows",
+        "store": "store_samples",
+        "compact": "compact",
+    }
+    return ChipConfig.of(config, **{names[name]: value for name, value in settings.values(names).items()})
+
+
+def open_device(settings: Settings, name: str, config: AnyConfig) -> Device:
+    """Open the device called ``name`` for ``config``."""
+    from popflip.devices.open import open_device
+
+    # The golden model has no chip, but parameters of one that do not fit are an error all the same.
+    chip = chip_for(settings, config) if name != "golden" or settings.values(CHIP) else None
+    return open_device(name, config, chip, waves=settings.waves, announce=announce, baud=settings.baud)

@@ -1,0 +1,113 @@
+"""``popflip verilog``, ``build`` and ``estimate``: a chip as Verilog, as a bitstream, and in numbers."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from popflip.cli.device import chip_for
+from popflip.cli.display import Progress, announce, table
+from popflip.cli.options import CHIP, CHIP_ALONE, EXPERIMENT, Settings, with_settings
+
+if TYPE_CHECKING:
+    from popflip.constraints.base import Board, Fit
+
+BoardName = Annotated[str, typer.Option(metavar="NAME", help="The board; popflip info lists them.")]
+NETWORK = tuple(name for name in CHIP_ALONE if name not in CHIP)
+"""The parameters of :func:`popflip.experiment.network` that shape a chip."""
+
+
+@with_settings(CHIP_ALONE)
+def verilog(
+    settings: Settings,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="F.v", help="File to write; - is the screen.")
+    ] = Path("popflip.v"),
+) -> None:
+    """Write the chip for a network as Verilog: trainer and link, with one byte stream in and one out."""
+    from amaranth.back import verilog as backend
+
+    from popflip.experiment import network
+    from popflip.files import check_writable, whole_file
+    from popflip.hw.top import Chip
+
+    screen = str(output) == "-"
+    if not screen:
+        check_writable(output=output)
+    chip = chip_for(settings, network(**settings.values(NETWORK)))
+    text = backend.convert(Chip(chip), name="popflip", emit_src=False)
+    if screen:
+        sys.stdout.write(text)
+        return
+    with whole_file(output) as file:
+        file.write(text.encode())
+    print(f"{output}: {text.count(chr(10))} lines")
+
+
+@with_settings((*CHIP_ALONE, "baud"))
+def build(
+    settings: Settings,
+    board: BoardName,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the bitstream and its report.")
+    ] = Path("build"),
+) -> None:
+    """Make a board's bitstream: synthesis, place and route, packing, and a report. All tools come as wheels.
+
+    The default network is the first one known to fit the board.
+    """
+    from popflip.bitstream import build as bitstreams
+    from popflip.experiment import network
+
+    entry, fit = _board(settings, board)
+    config = network(default=fit.preset, **settings.values(NETWORK))
+    chip = entry.chip(fit, config, **settings.values(CHIP))
+    table(bitstreams.build(entry, fit, chip, output, announce))
+
+
+@with_settings((*EXPERIMENT, "limit_batches", *(name for name in CHIP if name != "store"), "baud"))
+def estimate(
+    settings: Settings,
+    board: BoardName,
+    auto: Annotated[
+        bool, typer.Option("--auto", help="Choose --rows, --synapses and --learn-rows: the fastest that fit.")
+    ] = False,
+) -> None:
+    """Estimate how fast a network learns on a board and what it uses of it. Nothing is built.
+
+    The run is made on the golden model, which triggers the same updates as the chip: cycles of forward, learn, select
+    and flip are exact; the cycles between them, logic and memory come from a model. Better geometries are listed below.
+    """
+    from popflip.estimation import search as estimates
+    from popflip.estimation.workload import of_run
+    from popflip.experiment import prepare
+    from popflip.training import batches_to_run
+
+    entry, fit = _board(settings, board)
+    experiment = prepare(**{"preset": fit.preset} | settings.values(EXPERIMENT))
+    chip = entry.chip(fit, experiment.config, **settings.values(CHIP) | {"store": 0})
+    estimates.check(experiment)
+    last = batches_to_run(experiment.config, len(experiment.y_train), settings.limit_batches)
+    with Progress(0, last, experiment.config.batch) as progress:
+        work = of_run(experiment, settings.limit_batches, progress.update)
+    found = estimates.better(entry, fit, chip, work)
+    if auto:
+        chip = estimates.chosen(found, entry)
+    table(estimates.rows(estimates.of(entry, fit, chip, work)))
+    print()
+    for line in estimates.ranking(found):
+        print(line)
+
+
+def _board(settings: Settings, name: str) -> tuple[Board, Fit]:
+    """The board called ``name``, with the link speed of the settings, and the fit for their preset and rule."""
+    from popflip import constraints
+
+    board = constraints.board(name)
+    if settings.baud is not None:
+        board = replace(board, baud=settings.baud)
+    return board, board.fit(settings.preset, settings.rule)

@@ -1,0 +1,117 @@
+"""``popflip train`` and ``popflip verify``: a run on a device, with or without the golden model alongside."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+from popflip.cli.device import open_device
+from popflip.cli.display import Progress, announce, table
+from popflip.cli.options import EXPERIMENT, RUN, Settings, flag, with_settings
+
+if TYPE_CHECKING:
+    from popflip.checkpoint import Checkpoint
+    from popflip.devices.base import Device
+    from popflip.experiment import Experiment
+    from popflip.golden.config import AnyConfig
+    from popflip.training import Run
+
+
+@with_settings((*RUN, "verify", "report", "plot", "save", "resume"))
+def train(settings: Settings) -> None:
+    """Train a network on the golden model, the simulated chip or a board, and test it.
+
+    Without flags: the digits preset on the golden model. Parameters that are not given follow from the data by rules
+    of thumb.
+    """
+    from popflip import checkpoint as checkpoints
+    from popflip import report as reports
+    from popflip.files import check_writable
+    from popflip.training import accuracy
+    from popflip.verification import same_predictions
+
+    check_writable(**settings.values(("report", "plot", "save", "waves")))
+    experiment, start = _experiment(settings)
+    config, name = experiment.config, settings.device or "golden"
+    with open_device(settings, name, config) as device, _golden(bool(settings.verify), config) as golden:
+        run = _run(settings, experiment, start, device, golden)
+        status, state, link = device.status(), device.state(), device.link_speed
+        predictions = device.infer(experiment.x_test)
+        if golden is not None:
+            same_predictions(predictions, golden.infer(experiment.x_test))
+    test_accuracy = accuracy(predictions, experiment.y_test)
+    report = reports.build(experiment, name, run, status, state.sha256(), test_accuracy, link)
+    if settings.save:
+        checkpoints.save(settings.save, experiment.checkpoint(state, status))
+    if settings.report:
+        reports.write(settings.report, report)
+    if settings.plot:
+        reports.plot(settings.plot, run.history, config, test_accuracy)
+    table(reports.rows(report))
+
+
+@with_settings((*RUN, "resume"))
+def verify(settings: Settings) -> None:
+    """Train a device (by default the simulated chip) and the golden model side by side.
+
+    After every batch (rule lbe: after every 256 samples, and at the end) all weights, counters, the random state, the
+    signature and the counts must be equal. The first difference is printed with its batch, layer, row, word and both
+    values, and the exit code is 1.
+    """
+    from popflip.files import check_writable
+    from popflip.golden.config import Rule
+    from popflip.training import LBE_STEP
+
+    check_writable(**settings.values(("waves",)))
+    experiment, start = _experiment(settings)
+    config, name = experiment.config, settings.device or "sim"
+    with open_device(settings, name, config) as device, _golden(True, config) as golden:
+        run = _run(settings, experiment, start, device, golden)
+        signature = device.status().signature
+    compared = f"{run.verified} steps of {LBE_STEP} samples" if config.rule == Rule.LBE else f"{run.verified} batches"
+    print(f"{name} equals golden in every bit after each of {compared} (signature {signature:08x})")
+
+
+def _experiment(settings: Settings) -> tuple[Experiment, Checkpoint | None]:
+    """The experiment that the settings describe, or the one to resume with the state it has reached."""
+    from popflip.checkpoint import load
+    from popflip.errors import ConfigError
+    from popflip.experiment import from_checkpoint, prepare
+
+    if settings.resume is None:
+        return prepare(**settings.values(EXPERIMENT)), None
+    start = load(settings.resume)
+    for name in EXPERIMENT:
+        if name != "data_dir" and getattr(settings, name) is not None:
+            raise ConfigError(f"--resume: the saved run fixes {flag(name)}; leave it out")
+    return from_checkpoint(start, settings.data_dir), start
+
+
+def _golden(wanted: bool, config: AnyConfig) -> Device | nullcontext[None]:
+    from popflip.devices.golden import GoldenDevice
+
+    return GoldenDevice(config) if wanted else nullcontext()
+
+
+def _run(
+    settings: Settings, experiment: Experiment, start: Checkpoint | None, device: Device, golden: Device | None
+) -> Run:
+    """Train with progress on the screen."""
+    from popflip import training
+
+    config, samples = experiment.config, len(experiment.y_train)
+    first = start.status.batches if start else 0
+    last = training.batches_to_run(config, samples, settings.limit_batches)
+    step = config.batch * training.step_batches(config)
+    with Progress(first, last, step, training.batch_name(config)) as progress:
+        return training.run(
+            device,
+            experiment.learned,
+            experiment.y_train,
+            start=(start.state, start.status) if start else None,
+            golden=golden,
+            limit=settings.limit_batches,
+            replay=settings.replay,
+            announce=announce,
+            on_step=progress.update,
+        )
