@@ -10,7 +10,7 @@ from popflip.hw.config import ChipConfig
 from popflip.hw.fingerprint import build_hash
 from popflip.hw.lib.pll import Clock, Ecp5Pll, Ice40Pll
 from popflip.hw.link.buffer import BUFFER_BYTES, buffer_bytes
-from popflip.hw.link.frames import Identity
+from popflip.hw.link.identity import Identity
 from popflip.hw.link.link import Link
 from popflip.hw.link.store import BlockBytes, Memories
 from popflip.hw.link.uart import BAUD, Uart, divisor
@@ -26,7 +26,7 @@ class Chip(wiring.Component):
     Members
     -------
     ``rx`` : In(stream of 8), ``tx`` : Out(stream of 8)
-        Frames of :mod:`popflip.hw.link.frames`.
+        Frames of :mod:`popflip.hw.link.codec`.
     """
 
     def __init__(self, chip: ChipConfig, clock_hz: int = 0, buffer: int = BUFFER_BYTES, memory: Memories = BlockBytes):

@@ -1,4 +1,4 @@
-"""The packet buffer: frames are received behind the one that is executing, and executed only once they are whole."""
+"""The packet buffer: holds complete frames for the controller while the receiver appends the next ones."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from amaranth.utils import ceil_log2
 from popflip.hw.config import ChipConfig
 
 ENTRY_HEADER = 5
-"""Bytes of an entry before its payload: the verdict, and the frame's sequence, command and length."""
+"""Bytes of an entry before its payload: the verdict, then the frame's sequence number, command and length."""
 BUFFER_BYTES = 2048
-"""Size of the buffer where memory is no matter."""
-MARGIN = 8
+"""Default size of the buffer, for chips with enough block memory."""
+MARGIN = 8  # bytes of the buffer that a frame's payload must leave free
 
 
 def longest_payload(depth: int) -> int:
-    """Most payload bytes of a frame: an entry must not fill a buffer of ``depth`` bytes."""
+    """Most payload bytes of a frame: its entry must not fill a buffer of ``depth`` bytes."""
     return depth - MARGIN
 
 
-def buffer_bytes(chip: ChipConfig, wanted: int) -> int:
-    """The smallest power of two that is at least ``wanted`` and holds one sample, one weight or one counter word."""
+def buffer_bytes(chip: ChipConfig, least: int) -> int:
+    """The smallest power of two, ``least`` or more, that holds a frame of one sample and one of one memory word."""
     sample = chip.label_bytes + chip.input_bytes
     word = 4 + max(weight_bytes(chip), counter_bytes(chip))  # with its address
-    return 1 << ceil_log2(max(wanted, MARGIN + sample, MARGIN + word))
+    return 1 << ceil_log2(max(least, MARGIN + sample, MARGIN + word))
 
 
 def weight_bytes(chip: ChipConfig) -> int:
-    """Bytes of a word of weights on the link."""
+    """Bytes of a word of ``N`` weights on the link."""
     return -(-chip.weight_bits * chip.array_synapses // 8)
 
 
 def counter_bytes(chip: ChipConfig) -> int:
-    """Bytes of a word of counters on the link."""
+    """Bytes of a word of ``N`` counters on the link."""
     return -(-chip.counter_bits * chip.array_synapses // 8)
 
 
 class BufferWriteSignature(wiring.Signature):
-    """``write`` appends ``data`` to the open entry; ``commit`` stores it over the entry's first byte and closes it.
+    """``write`` appends ``data`` to the open entry; ``commit`` overwrites the entry's first byte with it and closes it.
 
-    Neither while ``full``, except ``commit``.
+    No ``write`` while ``full``; ``commit`` is always allowed. Never both in one cycle.
     """
 
     def __init__(self):
@@ -50,11 +50,17 @@ class BufferWriteSignature(wiring.Signature):
 
 
 class BufferReadSignature(wiring.Signature):
-    """A cursor in the committed entries.
+    """A cursor in the committed entries, and a mark that it can return to.
 
-    ``data`` is the byte under the cursor. In the next cycle the cursor is ``step`` further, or with ``rewind`` back at
-    the mark; with ``mark`` the mark moves to the cursor, and what is before it may be overwritten. ``available``: the
-    cursor is not at the end of the committed entries; ``data`` is valid in the cycle after that.
+    Members
+    -------
+    ``available`` : In(1), ``data`` : In(8)
+        ``available``: committed bytes lie ahead of the cursor. ``data``: the byte under the cursor, valid from the
+        cycle after ``available``.
+    ``step`` : Out(range(depth)), ``rewind`` : Out(1)
+        At the end of the cycle the cursor advances by ``step`` bytes, or returns to the mark.
+    ``mark`` : Out(1)
+        Moves the mark to the cursor's position before this step, which frees the bytes before it.
     """
 
     def __init__(self, depth: int):
@@ -64,14 +70,14 @@ class BufferReadSignature(wiring.Signature):
 
 
 class PacketBuffer(wiring.Component):
-    """A ring of ``depth`` bytes (a power of two) holding entries, of which readers see the committed ones.
+    """A ring of ``depth`` bytes (a power of two). The reader sees an entry once it is committed.
 
     Members
     -------
     ``writer`` : In(BufferWriteSignature)
     ``reader`` : In(BufferReadSignature)
 
-    One byte in and one byte out a cycle.
+    Throughput: a byte in and a byte out, each cycle.
     """
 
     def __init__(self, depth: int):
@@ -84,12 +90,12 @@ class PacketBuffer(wiring.Component):
         m.submodules.memory = memory = Memory(shape=8, depth=self.depth, init=[])
         write, read = memory.write_port(), memory.read_port()
 
-        # One bit more than an address: equal pointers mean empty, equal addresses otherwise full.
-        head = Signal(range(2 * self.depth))  # where the next byte goes
+        # Pointers have one bit more than addresses: equal pointers mean empty, equal addresses otherwise mean full.
+        head = Signal(range(2 * self.depth))  # position of the next byte written
         entry = Signal.like(head)  # first byte of the open entry
         mark = Signal.like(head)
         cursor = Signal.like(head)
-        ahead = Signal.like(head)
+        ahead = Signal.like(head)  # the cursor in the next cycle
 
         m.d.comb += [
             writer.full.eq((head ^ mark) == self.depth),

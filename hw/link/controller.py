@@ -33,16 +33,10 @@ from amaranth.utils import ceil_log2
 from popflip.hw.config import ChipConfig
 from popflip.hw.lib.stream import delayed
 from popflip.hw.link.buffer import ENTRY_HEADER, BufferReadSignature, counter_bytes, weight_bytes
-from popflip.hw.link.frames import (
-    ANSWER_HEADER,
-    MAX_LENGTH,
-    PACKED_COMMANDS,
-    REFUSAL_BYTES,
-    Command,
-    Identity,
-    Result,
-    commands_of,
-)
+from popflip.hw.link.codec import MAX_LENGTH
+from popflip.hw.link.commands import PACKED_COMMANDS, REFUSAL_BYTES, Command, Result, commands_of
+from popflip.hw.link.identity import Identity
+from popflip.hw.link.sender import ANSWER_HEADER
 from popflip.hw.link.store import StoreSignature
 from popflip.hw.registers import CYCLE_COUNTERS, registers, status_words
 from popflip.hw.trainer_port import TrainerCommand, TrainerSignature
@@ -646,8 +640,8 @@ class _Sizes:
     """Bytes and words of what commands carry, for one chip."""
 
     def __init__(self, chip: ChipConfig):
-        self.weight_words = chip.weight_depth * chip.array_rows
-        self.counter_words = chip.counter_depth * chip.learn_rows
+        self.weight_words = chip.weight_map.size
+        self.counter_words = chip.counter_map.size
         self.memory = {
             Command.READ_WEIGHTS: self.weight_words,
             Command.WRITE_WEIGHTS: self.weight_words,

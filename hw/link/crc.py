@@ -1,4 +1,4 @@
-"""CRC-32 of the bytes of a frame."""
+"""CRC-32 of a frame's bytes, one byte a cycle."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from popflip.hw.common.signature import crc_step
 
 ONES = 2**32 - 1
 RESIDUE = 0xDEBB20E3
-"""Remainder after a message and its own CRC, whatever the message."""
+"""Remainder after any message followed by its own CRC."""
 
 
 class Crc32(wiring.Component):
-    """``zlib.crc32`` of the bytes since ``start``, one a cycle.
+    """``zlib.crc32`` of the bytes since ``start``.
 
-    Half the logic of ``amaranth.lib.crc``: a start does not coincide with a byte, and the sums are shared.
+    Takes half the logic of ``amaranth.lib.crc``: ``start`` never coincides with a byte, and equal sums are shared.
 
     Members
     -------
     ``start`` : In(1)
-        Forgets the bytes before; not together with ``valid``.
+        Discards all earlier bytes. Never together with ``valid``.
     ``valid`` : In(1), ``data`` : In(8)
         The next byte.
     ``crc`` : Out(32), ``match`` : Out(1)
-        From the next cycle on. ``match``: the last four bytes are the CRC, lowest byte first, of those before them.
+        Include a byte from the cycle after it. ``match``: the last four bytes are the CRC of all bytes before them,
+        lowest byte first.
     """
 
     def __init__(self):

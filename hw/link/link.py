@@ -10,7 +10,9 @@ from popflip.hw.config import ChipConfig
 from popflip.hw.lib.stream import Queue
 from popflip.hw.link.buffer import PacketBuffer, longest_payload
 from popflip.hw.link.controller import Controller
-from popflip.hw.link.frames import ANSWER_HEADER, FrameReceiver, FrameSender, Identity
+from popflip.hw.link.identity import Identity
+from popflip.hw.link.receiver import FrameReceiver
+from popflip.hw.link.sender import ANSWER_HEADER, FrameSender
 from popflip.hw.link.store import BlockBytes, Memories, Store
 from popflip.hw.trainer_port import TrainerSignature
 
@@ -24,7 +26,7 @@ class Link(wiring.Component):
     Members
     -------
     ``rx`` : In(stream of 8), ``tx`` : Out(stream of 8)
-        Frames of :mod:`popflip.hw.link.frames`.
+        Frames of :mod:`popflip.hw.link.codec`.
     ``trainer`` : Out(TrainerSignature)
     """
 

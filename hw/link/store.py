@@ -1,6 +1,6 @@
-"""The sample store: training samples kept on the chip, so that the link need only say which one comes next.
+"""The sample store: keeps training samples on the chip, so that the link only has to send their positions.
 
-A sample's bytes lie a power of two apart, so that an address is a sample's number beside a byte's: ::
+Samples lie a power of two bytes apart, so an address is a sample's position next to a byte's: ::
 
     sample ┐
            ├─▶ byte address ─▶ block memory, or the four single-port RAMs of an iCE40 UP5K
@@ -23,19 +23,21 @@ from popflip.hw.memory.spram import SPRAM_BYTES, SPRAM_WORDS, SPRAMS, Spram
 
 
 def stride(chip: ChipConfig) -> int:
-    """Bytes from one sample in the store to the next: the power of two that holds one."""
+    """Bytes from one sample in the store to the next: the smallest power of two that holds a sample."""
     return 1 << ceil_log2(chip.sample_bytes)
 
 
 def samples_in(chip: ChipConfig, size: int) -> int:
-    """The largest power of two of samples of ``chip`` that ``size`` bytes of memory hold; 0 if not even one."""
+    """How many samples of ``chip`` a memory of ``size`` bytes holds, rounded down to a power of two or 0."""
     count = size // stride(chip)
     return 1 << count.bit_length() - 1 if count else 0
 
 
 class ByteMemorySignature(wiring.Signature):
-    """One byte in or out a cycle. ``read_data`` follows a ``read`` in the next cycle, and stays until the next ``read``
-    or ``write``; after a ``write``, also one together with a ``read``, it is undefined.
+    """A byte in or out each cycle.
+
+    ``read_data`` is valid from the cycle after a ``read`` to the next ``read`` or ``write``. It is undefined after a
+    ``write``, even if that coincides with a ``read``.
     """
 
     def __init__(self, depth: int):
@@ -45,7 +47,7 @@ class ByteMemorySignature(wiring.Signature):
 
 
 class BlockBytes(wiring.Component):
-    """``depth`` bytes of block memory, with ``init`` in them."""
+    """``depth`` bytes of block memory that start with ``init``."""
 
     def __init__(self, depth: int, init=()):
         self.depth, self.init = depth, list(init)
@@ -67,14 +69,16 @@ class BlockBytes(wiring.Component):
 
 
 class SpramBytes(wiring.Component):
-    """``depth`` bytes (a power of two) in single-port RAMs of an iCE40 UP5K, two bytes a word.
+    """``depth`` bytes (a power of two) in the single-port RAMs of an iCE40 UP5K, two bytes per word.
 
-    Nothing is in them before it is written. :class:`ConfigError` if they do not hold as much.
+    Their initial content is undefined. Raises :class:`ConfigError` if the RAMs are too small.
     """
 
     def __init__(self, depth: int):
         if depth > SPRAMS * SPRAM_BYTES:
-            raise ConfigError(f"store: {depth} bytes, but there are {SPRAMS * SPRAM_BYTES} in single-port RAM")
+            raise ConfigError(
+                f"store: {depth} bytes, but single-port RAM has {SPRAMS * SPRAM_BYTES}; store fewer samples"
+            )
         self.depth = depth
         super().__init__({"port": In(ByteMemorySignature(depth))})
 
@@ -83,7 +87,7 @@ class SpramBytes(wiring.Component):
         port = self.port
         word = port.address[1 : 1 + ceil_log2(SPRAM_WORDS)]
         bank = port.address[1 + len(word) :]
-        place = Signal(len(bank) + 1)  # of the byte that is read: its half of a word, its RAM
+        place = Signal(len(bank) + 1)  # half of the word, and RAM, of the byte last read
         with m.If(port.read):
             m.d.sync += place.eq(Cat(port.address[:1], bank))
         halves = []
@@ -102,11 +106,11 @@ class SpramBytes(wiring.Component):
 
 
 Memories = Callable[[int], wiring.Component]
-"""What makes the memory of a store: :class:`BlockBytes` or :class:`SpramBytes`."""
+"""Makes the memory of a store from its depth: :class:`BlockBytes` or :class:`SpramBytes`."""
 
 
 class StoreSignature(wiring.Signature):
-    """:class:`ByteMemorySignature` with a sample's number and that of a byte in it for an address."""
+    """:class:`ByteMemorySignature`, addressed by a sample's position and a byte within the sample."""
 
     def __init__(self, chip: ChipConfig):
         super().__init__(

@@ -10,14 +10,19 @@ from amaranth.lib.wiring import In, Out
 from popflip.golden.errors import ConfigError
 
 BAUD = 1_000_000
-"""Speed of a board's link when nobody says otherwise."""
+"""Default speed of a board's link, in bits per second."""
 MIN_DIVISOR = 4
 MAX_ERROR = 0.02
-"""Of the speed: half a bit of drift in the ten bits of a byte would be 5 %, to be shared by both ends and the edges."""
+"""Largest relative error of the speed. A drift of half a bit in the ten bits of a byte, 5 %, is too much; both ends and
+the edges share it."""
 
 
 def divisor(clock_hz: float, baud: int) -> int:
-    """Clock cycles a bit, ``⌊clock_hz / baud⌉``. :class:`ConfigError` if no whole number comes close enough."""
+    """Clock cycles per bit, ``⌊clock_hz / baud⌉``.
+
+    Raises :class:`ConfigError` if the speed is off by more than :data:`MAX_ERROR`, or a bit is shorter than
+    :data:`MIN_DIVISOR` cycles.
+    """
     cycles = round(clock_hz / baud)
     if cycles < MIN_DIVISOR:
         raise ConfigError(
@@ -33,9 +38,10 @@ def divisor(clock_hz: float, baud: int) -> int:
 
 
 class UartReceiver(wiring.Component):
-    """Bytes from a line. One whose stop bit is low, or which comes while the one before still waits, is dropped.
+    """Receives bytes from a line. ``divisor`` is in clock cycles per bit.
 
-    ``divisor``: clock cycles a bit. Bits are looked at in their middle; a start bit that is over by then was a glitch.
+    Samples bits in their middle; a start bit that is no longer low by then was a glitch. Drops a byte whose stop bit is
+    low, and one that arrives while the previous one still waits.
 
     Members
     -------
@@ -43,7 +49,7 @@ class UartReceiver(wiring.Component):
         Asynchronous.
     ``o`` : Out(stream of 8)
 
-    A byte is offered three cycles after the middle of its stop bit.
+    Latency: a byte is offered three cycles after the middle of its stop bit.
     """
 
     def __init__(self, divisor: int):
@@ -58,7 +64,7 @@ class UartReceiver(wiring.Component):
         timer = Signal(range(self.divisor))
         middle = Signal()
         bits = Signal(8)
-        # A marker moves through the byte's place: it falls out when the eighth bit has come.
+        # A marker bit moves ahead of the data: it reaches bit 0 when the eighth bit arrives.
         shift = Signal(9)
         m.d.comb += [middle.eq(timer == 0), self.o.payload.eq(bits)]
         m.d.sync += timer.eq(timer - 1)
@@ -84,18 +90,18 @@ class UartReceiver(wiring.Component):
                         m.d.sync += [self.o.valid.eq(1), bits.eq(shift[1:])]
                     with m.If(~line):
                         m.next = "BREAK"
-            with m.State("BREAK"), m.If(line):  # no start bit before the line has been high again
+            with m.State("BREAK"), m.If(line):  # a start bit needs a line that was high
                 m.next = "IDLE"
         return m
 
 
 class UartSender(wiring.Component):
-    """Bytes onto a line, back to back when they come fast enough. ``divisor``: clock cycles a bit.
+    """Sends bytes to a line, without a gap if they arrive fast enough. ``divisor`` is in clock cycles per bit.
 
     Members
     -------
     ``i`` : In(stream of 8), ``pin`` : Out(1)
-        The start bit begins in the cycle after a byte was taken.
+        The start bit begins in the cycle after a byte is taken.
     """
 
     def __init__(self, divisor: int):
@@ -105,7 +111,7 @@ class UartSender(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         timer = Signal(range(self.divisor))
-        shift = Signal(10, init=1)  # what is to come, and one behind it that is the stop bit; only that one: idle
+        shift = Signal(10, init=1)  # the bits to send, stop bit last; 1: only the stop bit or nothing is left
         busy = Signal()
         m.d.comb += [busy.eq(shift[1:].any() | (timer != 0)), self.pin.eq(shift[0]), self.i.ready.eq(~busy)]
         with m.If(timer != 0):
@@ -118,7 +124,7 @@ class UartSender(wiring.Component):
 
 
 class Uart(wiring.Component):
-    """Both directions of a line pair. ``divisor``: clock cycles a bit, from :func:`divisor`.
+    """Both directions of a line pair. ``divisor``: clock cycles per bit, from :func:`divisor`.
 
     Members
     -------

@@ -10,19 +10,9 @@ from typing import Any, NamedTuple
 
 from popflip.hw.config import ChipConfig
 from popflip.hw.link.buffer import counter_bytes, longest_payload, weight_bytes
-from popflip.hw.link.frames import (
-    HEADER_BYTES,
-    MAX_LENGTH,
-    OVERHEAD,
-    SYNC,
-    Command,
-    Frame,
-    Identity,
-    Result,
-    commands_of,
-    decode,
-    payload_length,
-)
+from popflip.hw.link.codec import HEADER_BYTES, MAX_LENGTH, OVERHEAD, SYNC, Frame, decode, payload_length
+from popflip.hw.link.commands import Command, Result, commands_of
+from popflip.hw.link.identity import Identity
 from popflip.hw.link.store import stride
 from popflip.hw.registers import CYCLE_COUNTERS, registers, status_words
 from popflip.hw.trainer_port import TrainerCommand
@@ -38,7 +28,7 @@ class Entry(NamedTuple):
 
 
 class ReceiverModel:
-    """:class:`popflip.hw.link.frames.FrameReceiver`: finds frames in bytes."""
+    """:class:`popflip.hw.link.receiver.FrameReceiver`: finds frames in bytes."""
 
     def __init__(self, longest: int):
         self.longest = longest
@@ -86,8 +76,8 @@ class TrainerModel:
     def __post_init__(self) -> None:
         chip, draw = self.chip, random.Random(self.seed)
         weight, counter = chip.weight_bits * chip.array_synapses, chip.counter_bits * chip.array_synapses
-        self.weights = [draw.getrandbits(weight) for _ in range(chip.weight_depth * chip.array_rows)]
-        self.counters = [draw.getrandbits(counter) for _ in range(chip.counter_depth * chip.learn_rows)]
+        self.weights = [draw.getrandbits(weight) for _ in range(chip.weight_map.size)]
+        self.counters = [draw.getrandbits(counter) for _ in range(chip.counter_map.size)]
         self.status = [draw.getrandbits(32) for _ in status_words(chip)]
 
     def sample(self, inputs: bytes, label: int | None) -> int:

@@ -7,20 +7,10 @@ from itertools import accumulate
 import cocotb
 
 from popflip.hw.link.buffer import counter_bytes, weight_bytes
+from popflip.hw.link.codec import HEADER_BYTES, OVERHEAD, decode, encode, payload_length
+from popflip.hw.link.commands import PACKED_COMMANDS, STORE_COMMANDS, Command, Result, commands_of
 from popflip.hw.link.controller import packed_latency, replay_latency, train_latency
-from popflip.hw.link.frames import (
-    HEADER_BYTES,
-    OVERHEAD,
-    PACKED_COMMANDS,
-    STORE_COMMANDS,
-    Command,
-    Identity,
-    Result,
-    commands_of,
-    decode,
-    encode,
-    payload_length,
-)
+from popflip.hw.link.identity import Identity
 from popflip.hw.registers import registers
 from popflip.hw.trainer_port import TrainerCommand
 from popflip.sim.bench.link_model import LinkModel, TrainerModel
@@ -265,16 +255,16 @@ class Requests:
         return struct.pack("<I", address) + self.random.randbytes(count * size)
 
     def read_weights(self) -> bytes:
-        return self.read(self.chip.weight_depth * self.chip.array_rows)
+        return self.read(self.chip.weight_map.size)
 
     def read_counters(self) -> bytes:
-        return self.read(self.chip.counter_depth)
+        return self.read(self.chip.counter_map.depth)
 
     def write_weights(self) -> bytes:
-        return self.write(self.chip.weight_depth * self.chip.array_rows, weight_bytes(self.chip))
+        return self.write(self.chip.weight_map.size, weight_bytes(self.chip))
 
     def write_counters(self) -> bytes:
-        return self.write(self.chip.counter_depth, counter_bytes(self.chip))
+        return self.write(self.chip.counter_map.depth, counter_bytes(self.chip))
 
 
 async def requests(part: Part, chip: dict, identity: str, memory: str = "") -> None:

@@ -13,7 +13,7 @@ import pytest
 from chips import chip, lbe_chip
 
 from popflip.hw.link.buffer import buffer_bytes
-from popflip.hw.link.frames import Identity
+from popflip.hw.link.identity import Identity
 from popflip.hw.link.link import Link
 from popflip.hw.link.store import BlockBytes, stride
 from popflip.sim.bench.parts import SideBySide

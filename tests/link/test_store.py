@@ -48,7 +48,7 @@ def test_an_ice40_has_its_own_cells():
 def test_more_than_there_is_of_single_port_ram_is_one_line():
     with pytest.raises(ConfigError) as error:
         SpramBytes(2 * SPRAMS * SPRAM_BYTES)
-    assert str(error.value) == "store: 262144 bytes, but there are 131072 in single-port RAM"
+    assert str(error.value) == "store: 262144 bytes, but single-port RAM has 131072; store fewer samples"
 
 
 @pytest.mark.parametrize(

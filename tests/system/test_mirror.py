@@ -42,7 +42,7 @@ WITHOUT = {
     ),
     "fingerprint": (
         "golden testbench test",
-        "a hash of sources; tests/popflip/test_protocol.py compares it with the chip's answer",
+        "a hash of sources; tested by tests/system/test_fingerprint.py",
     ),
     "memory/spram": (
         "golden testbench test",
@@ -74,11 +74,18 @@ WITHOUT = {
     "common/mac_array": ("golden hw test", "the array in hw/common/forward.py, run by tests/common/test_forward.py"),
     # Link, chip, board
     "link/controller": ("golden", LINK),
-    "link/frames": ("golden", LINK),
+    "link/receiver": ("golden", LINK),
+    "link/sender": ("golden", LINK),
+    "link/buffer": ("golden", LINK),
     "link/store": ("golden", LINK),
     "link/uart": ("golden", LINK),
-    "link/buffer": ("golden testbench test", f"{LINK}; in sim/link/tb_frames.py, between receiver and sender"),
-    "link/crc": ("golden testbench test", f"{LINK}; in sim/link/tb_frames.py, on every frame"),
+    "link/commands": ("golden testbench", f"{LINK}; tables"),
+    "link/identity": (
+        "golden testbench test",
+        f"{LINK}; a record; tests/popflip/test_protocol.py reads it from chips",
+    ),
+    "link/codec": ("golden testbench test", f"{LINK}; bytes in Python; sim/bench/link_model.py and every test use it"),
+    "link/crc": ("golden testbench test", f"{LINK}; in sim/link/tb_receiver.py, on every frame"),
     "link/link": (
         "golden testbench test",
         f"{LINK}; wires it up, as does sim/link/tb_controller.py; tests/popflip/test_device.py has all",
