@@ -4,12 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
-from popflip.sim.bench.runner import SimulatorMissing, run_testbench
+from popflip.sim.bench.runner import run_testbench
+from popflip.sim.bench.simulators import SimulatorMissing
 
 
 @pytest.fixture
 def testbench() -> Callable[..., None]:
-    """:func:`popflip.sim.bench.runner.run_testbench`, skipping the test where no simulator is installed."""
+    """:func:`popflip.sim.bench.runner.run_testbench`; the test is skipped if no simulator is installed."""
 
     def run(*arguments, **options) -> None:
         try:

@@ -1,4 +1,4 @@
-"""The tools of testbenches: a correct component passes, and each way to break a stream rule is caught and named."""
+"""The tools of testbenches: a correct component passes; each violation of a stream rule is caught and named."""
 
 import pytest
 from amaranth.hdl import Module, Signal, signed
@@ -79,5 +79,5 @@ def test_pack_of_numbers(shape, value, bits):
 
 
 def test_testbench_without_tests_fails(testbench):
-    with pytest.raises(AssertionError, match=r"popflip\.sim\.streams: "):
+    with pytest.raises(AssertionError, match=r"(?s)popflip\.sim\.bench\.streams: .*No tests were discovered"):
         testbench(Register(), "popflip.sim.bench.streams")
