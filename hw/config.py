@@ -59,7 +59,7 @@ class ChipConfig(Network):
         if self.store_samples != 0:
             _power_of_two("store", self.store_samples, 1, MAX_STORE_SAMPLES)
         most = min(self.array_rows, self.array_synapses) if self.rule == Rule.GFT else 1
-        _power_of_two("learn rows", self.learn_rows, 1, most)
+        _power_of_two("learn_rows", self.learn_rows, 1, most)
         if self.compact and (self.rule != Rule.GFT or self.pipelined or self.learn_rows > 1):
             raise ConfigError("compact: is for rule gft, 8 synapses a cycle or less, and one row learned in it")
         if self.compact and self.array_rows > self.array_synapses:

@@ -136,7 +136,7 @@ def test_presets_are_the_published_tasks():
 def test_rows_learned_at_once_that_do_not_fit(rows, synapses, learn_rows, most):
     with pytest.raises(ConfigError) as error:
         ChipConfig((20, 10), Precision.BINARY, 127, 1, rows, synapses, learn_rows=learn_rows)
-    assert str(error.value) == f"learn rows: {learn_rows} is not a power of two from 1 to {most}"
+    assert str(error.value) == f"learn_rows: {learn_rows} is not a power of two from 1 to {most}"
 
 
 FEW = "compact: is for rule gft, 8 synapses a cycle or less, and one row learned in it"
