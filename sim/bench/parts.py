@@ -1,7 +1,7 @@
-"""Several components in one netlist: one build for many configurations, each tested as if it were alone.
+"""Several components in one netlist: one build for many configurations, each tested on its own.
 
-A test gives :class:`SideBySide` to :func:`popflip.sim.bench.runner.run_testbench`; the testbench starts a check for
-each of its parts with :func:`each_part` and sees only a :class:`Part`.
+A test passes :class:`SideBySide` to :func:`popflip.sim.bench.runner.run_testbench`. The testbench starts a check of
+each part with :func:`each_part`; the check sees one :class:`Part`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from popflip.sim.bench.streams import StreamSink, StreamSource, start
 
 
 class SideBySide(wiring.Component):
-    """``parts`` by name, with nothing between them: member ``b`` of part ``a`` is the port ``a__b``."""
+    """``parts`` by name, not connected with each other: member ``b`` of part ``a`` is the port ``a__b``."""
 
     def __init__(self, parts: Mapping[str, wiring.Component]):
         self.parts = dict(parts)
@@ -36,9 +36,9 @@ class SideBySide(wiring.Component):
 
 
 class Part:
-    """The ports of one part of ``dut``, under the names they have alone.
+    """The ports of part ``name`` of ``dut``, without its prefix.
 
-    A port of no width reads as 0 and drops what is written to it, since Verilog has no such thing.
+    A port of width 0, which Verilog does not have, reads as 0 and ignores writes.
     """
 
     def __init__(self, dut: Any, name: str):
@@ -53,7 +53,7 @@ class Part:
         return self._handles[port]
 
     def get(self, port: str) -> int:
-        """Bits of ``port``, as a whole number."""
+        """The bits of ``port``, as an unsigned integer."""
         handle = self._handle(port)
         return 0 if handle is None else int(handle.value)
 
@@ -64,7 +64,7 @@ class Part:
             handle.value = int(value)
 
     def scramble(self, port: str, draw: random.Random) -> None:
-        """Drive input ``port`` with random bits: what is on it does not matter now."""
+        """Drive input ``port`` with random bits, in a cycle in which the part must ignore it."""
         handle = self._handle(port)
         if handle is not None:
             handle.value = draw.getrandbits(len(handle))
@@ -78,16 +78,16 @@ class Part:
         return StreamSink(self.dut, f"{self.name}__{port}", shape, **options)
 
     async def next_cycle(self) -> None:
-        """Wait for the falling edge at which the inputs of the next cycle are driven."""
+        """Wait for the next falling edge, when testbenches drive inputs."""
         await FallingEdge(self.dut.clk)
 
     async def settled(self) -> None:
-        """Wait until nothing changes any more in this cycle."""
+        """Wait until all signals of this cycle are stable."""
         await ReadOnly()
 
 
 class EachCycle:
-    """What happens at a part's ports in every cycle out of reset: :meth:`drive`, then, all settled, :meth:`look`."""
+    """Calls :meth:`drive`, then :meth:`look` when all signals are stable, in every cycle out of reset."""
 
     def __init__(self, part: Part):
         self.part = part
@@ -97,7 +97,7 @@ class EachCycle:
         """Set inputs."""
 
     def look(self) -> None:
-        """See what the registers take."""
+        """Read the values that the registers take at the end of the cycle."""
 
     async def _run(self) -> None:
         while True:
@@ -110,7 +110,7 @@ class EachCycle:
 
 
 class Activity(EachCycle):
-    """In how many cycles an engine was ``busy``, and in how many it was ``waiting``; it is never both."""
+    """Counts the cycles in which an engine is ``busy`` or ``waiting``, and asserts that it is never both."""
 
     def __init__(self, part: Part):
         self.busy = self.waiting = 0
@@ -124,9 +124,9 @@ class Activity(EachCycle):
 
 
 async def each_part(dut: Any, check: Callable[..., Awaitable[None]], **arguments: Any) -> None:
-    """Reset, then ``check(part, **description, **arguments)`` for all parts at once.
+    """Reset ``dut``, then run ``check(part, **description, **arguments)`` for all parts concurrently.
 
-    Parameter ``parts`` of the testbench has the description of each part by its name. A failure names the part.
+    The testbench's parameter ``parts`` maps the name of each part to its description. A failure names the part.
     """
     await start(dut)
 

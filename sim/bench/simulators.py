@@ -130,7 +130,7 @@ class _Verilator(Simulator):
         super().build(folder, source)
 
     def _build_runtime(self, folder: Path) -> None:
-        """Fill ``folder`` with the objects of Verilator's run-time library, the same and the longest part of all builds."""
+        """Fill ``folder`` with the objects of Verilator's run-time library, the longest part of most builds."""
         self._compile(folder, EMPTY)
         for path in folder.iterdir():
             if not path.match("verilated*.o"):

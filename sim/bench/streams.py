@@ -1,10 +1,10 @@
-"""Streams in cocotb testbenches: a source and a sink that stall at random, and the one monitor of the stream rules.
+"""Streams in cocotb testbenches: a source and a sink with random stalls, and the monitor that checks the stream rules.
 
-Everything is driven at the falling edge of the clock and looked at later in the same half cycle, when nothing changes
-any more before the rising edge. What is seen there is what the registers take, in every simulator.
+Testbenches drive inputs at the falling edge of the clock and read signals later in the same half cycle, when they are
+stable until the rising edge. The values read are those that the registers take, in every simulator.
 
-Ports have the flattened names of :func:`popflip.sim.bench.runner.run_testbench`: stream ``o`` is ``o__valid``,
-``o__ready`` and ``o__payload``; a payload with a layout is packed bits, see :func:`pack`, :func:`unpack`.
+Stream ``o`` has the ports ``o__valid``, ``o__ready`` and ``o__payload``. A payload with a layout is packed into bits;
+see :func:`pack` and :func:`unpack`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from cocotb.triggers import FallingEdge, ReadOnly, RisingEdge, Timer
 from cocotb.utils import get_sim_time
 
 PERIOD = 10  # ns
-PATIENCE = 10_000  # cycles without a transfer after which a wait fails
-PROBES = 0.25  # part of the cycles in which a sink looks whether valid follows ready
+PATIENCE = 10_000  # cycles without a transfer until a wait fails
+PROBES = 0.25  # share of the cycles in which a sink tests whether valid depends on ready
 
 
 async def start(dut: Any) -> None:
-    """Start the clock and reset ``dut`` for two cycles; returns at a falling edge, with reset low."""
+    """Start the clock and reset ``dut`` for two cycles. Returns at a falling edge with reset low."""
     dut.rst.value = 1
     Clock(dut.clk, PERIOD, unit="ns").start()
     for _ in range(3):
@@ -35,18 +35,21 @@ async def start(dut: Any) -> None:
 
 
 def cycle() -> int:
-    """Number of the current clock cycle: it changes at falling edges, as everything a testbench drives."""
+    """Number of the current clock cycle. It changes at falling edges, as inputs do."""
     return int(get_sim_time("ns") + PERIOD // 2) // PERIOD
 
 
 def pack(shape: Any, value: Any) -> int:
-    """The bits of ``value`` (number, enum member, or lists and dicts for a layout) in ``shape``, as a whole number."""
+    """The bits of ``value`` in ``shape``, as an unsigned integer.
+
+    ``value`` is a number, an enum member, or, for a layout, a list or dict of those.
+    """
     constant = Const.cast(shape.const(value)) if isinstance(shape, ShapeCastable) else Const(value, shape)
     return constant.value & ((1 << len(constant)) - 1)
 
 
 def unpack(shape: Any, bits: int) -> Any:
-    """Inverse of :func:`pack`; a layout gives dicts and lists."""
+    """Inverse of :func:`pack`. Layouts become dicts and lists."""
     if isinstance(shape, data.StructLayout):
         return {name: unpack(field.shape, _slice(field, bits)) for name, field in shape}
     if isinstance(shape, data.ArrayLayout):
@@ -61,7 +64,7 @@ def _slice(field: data.Field, bits: int) -> int:
 
 
 class _Stream:
-    """The ports of stream ``name`` of ``dut``. A stream without ``valid`` or ``ready`` has it always 1."""
+    """The ports of stream ``name`` of ``dut``. A missing ``valid`` or ``ready`` counts as always high."""
 
     def __init__(self, dut: Any, name: str, shape: Any):
         self.dut, self.name, self.shape = dut, name, shape
@@ -78,7 +81,7 @@ class _Stream:
         return self.offered and (self.ready is None or bool(self.ready.value))
 
     async def settled(self) -> None:
-        """Wait for the end of the next cycle that is not in reset, when its values are final."""
+        """Wait until all signals of the next cycle out of reset are stable."""
         while True:
             await FallingEdge(self.dut.clk)
             await ReadOnly()
@@ -87,11 +90,9 @@ class _Stream:
 
 
 class StreamMonitor:
-    """Records the transfers of a stream and asserts its rules.
+    """Records the transfers of a stream, and asserts that an offered payload stays, unchanged, until it is taken.
 
-    Once offered (``valid`` high), a payload stays offered and unchanged until it is taken (``ready`` high as well).
-
-    ``items`` are the payloads taken, ``cycles`` the numbers of the cycles (:func:`cycle`) they were taken in.
+    ``items`` are the payloads taken so far, ``cycles`` the cycles (:func:`cycle`) in which they were taken.
     """
 
     def __init__(self, dut: Any, name: str, shape: Any):
@@ -117,7 +118,7 @@ class StreamMonitor:
                 waiting = None
 
     async def wait(self, count: int) -> None:
-        """Wait until ``count`` payloads have been taken in all; fails after :data:`PATIENCE` cycles without one."""
+        """Wait until ``count`` payloads have been taken in total. Fails after :data:`PATIENCE` cycles without one."""
         idle = seen = 0
         while len(self.items) < count:
             await FallingEdge(self._stream.dut.clk)
@@ -127,7 +128,7 @@ class StreamMonitor:
 
 
 class StreamSource:
-    """Offers payloads to input stream ``name``, waiting at random before each with probability ``stall`` a cycle.
+    """Drives input stream ``name``. It stalls with probability ``stall`` in each cycle ahead of a payload.
 
     The payload is random while ``valid`` is low.
     """
@@ -142,12 +143,12 @@ class StreamSource:
         cocotb.start_soon(self._drive())
 
     def send(self, *values: Any) -> None:
-        """Queue ``values``."""
+        """Queue ``values`` to be offered in order."""
         self._queue.extend(pack(self._stream.shape, value) for value in values)
         self._sent += len(values)
 
     async def drain(self) -> None:
-        """Wait until all that was queued has been taken."""
+        """Wait until all queued payloads have been taken."""
         await self.monitor.wait(self._sent)
 
     async def _drive(self) -> None:
@@ -165,9 +166,9 @@ class StreamSource:
 
 
 class StreamSink:
-    """Takes the payloads of output stream ``name``, not ready at random with probability ``stall`` a cycle.
+    """Takes the payloads of output stream ``name``, except for each cycle with probability ``stall``.
 
-    Asserts as well that ``valid`` and the payload do not follow ``ready`` within a cycle.
+    Also asserts that ``valid`` and the payload do not depend on ``ready``.
     """
 
     def __init__(self, dut: Any, name: str, shape: Any, *, stall: float = 0.3, seed: int = 1):

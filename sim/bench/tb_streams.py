@@ -1,4 +1,4 @@
-"""Testbench of the testbench tools themselves: data through any component that passes a stream on unchanged."""
+"""Testbench of the testbench tools: payloads through any component that passes a stream on unchanged."""
 
 import random
 
@@ -20,7 +20,7 @@ def payloads(seed: int, count: int) -> list[dict]:
 
 @cocotb.test()
 async def passes_on(dut):
-    """What goes in comes out, in order, whatever the stalls."""
+    """The payloads that go in come out, in order, for any stalls."""
     options = parameters()
     await start(dut)
     source = StreamSource(dut, "i", PAYLOAD, stall=options["stall"], seed=1)
