@@ -32,7 +32,8 @@ from popflip.devices.chip import ChipDevice
 from popflip.devices.golden import GoldenDevice
 from popflip.errors import ConfigError, PopflipError
 from popflip.experiment import Experiment, prepare
-from popflip.golden.config import PRESETS, AnyConfig
+from popflip.golden.config import AnyConfig
+from popflip.golden.presets import PRESETS
 from popflip.hw.config import ChipConfig
 from popflip.sim.chip import SimulatedChip
 from popflip.training import accuracy, train

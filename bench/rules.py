@@ -23,7 +23,8 @@ from popflip.devices.base import Device
 from popflip.devices.open import open_device
 from popflip.errors import ConfigError, PopflipError
 from popflip.experiment import Experiment, prepare
-from popflip.golden.config import PRESETS, AnyConfig, Precision, Rule
+from popflip.golden.config import AnyConfig, Precision, Rule
+from popflip.golden.presets import PRESETS
 from popflip.hw.config import ChipConfig
 from popflip.training import accuracy, batch_name, sample_order, steps
 from popflip.verification import compare

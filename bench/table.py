@@ -21,7 +21,7 @@ from typing import Any
 
 from popflip import constraints
 from popflip.errors import PopflipError
-from popflip.golden.config import PRESETS
+from popflip.golden.presets import PRESETS
 
 sys.path.insert(0, str(Path(__file__).parent))
 

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from popflip.devices.base import Status
 from popflip.errors import ConfigError, FileError
 from popflip.files import reason, whole_file
-from popflip.golden.config import AnyConfig, Augment, Config, LbeConfig, Precision, Rule
+from popflip.golden.config import AnyConfig, Config, LbeConfig, Precision, Rule
 from popflip.golden.memory.weights import LbeState, State, lbe_initial, signs
+from popflip.golden.presets import Augment
 
 FORMAT = 1
 

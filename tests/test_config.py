@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from popflip.golden.config import PRESETS, Config, LbeConfig, Precision, Rule
+from popflip.golden.config import Config, LbeConfig, Precision, Rule
 from popflip.golden.errors import ConfigError
+from popflip.golden.presets import PRESETS
 from popflip.hw.config import ChipConfig
 
 GOOD = {"layers": (64, 33, 10), "k0": (20, 5), "window": (6,)}

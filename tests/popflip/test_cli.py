@@ -18,7 +18,7 @@ from popflip.cli.main import run_command
 from popflip.cli.options import EXPERIMENT, RUN, SETTINGS, flag
 from popflip.devices import open as devices
 from popflip.devices.golden import GoldenDevice
-from popflip.golden.config import PRESETS
+from popflip.golden.presets import PRESETS
 
 VECTORS = json.loads((DATA / "vectors.json").read_text())
 SMALL = ("--layers", "256,12,10", "--epochs", "2", "--batch", "100")

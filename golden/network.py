@@ -1,0 +1,147 @@
+"""What the configurations of all rules share: a network's shape, and the checks of parameters.
+
+Every message of a :class:`ConfigError` names the parameter, its value and the values it may have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from popflip.golden.errors import ConfigError
+
+WORD = 32
+"""Synapses in a word: the unit of random masks, of scan order and of the flip signature, at any width of the array."""
+
+MAX_LAYERS = 8
+MAX_WIDTH = 65_535
+MAX_COUNTER = 32_767  # the state hash holds a counter as int16
+MAX_INTEGER = 2**31 - 1
+
+
+class Precision(StrEnum):
+    """Values of a weight: binary −1, +1; ternary −1, 0, +1."""
+
+    BINARY = "binary"
+    TERNARY = "ternary"
+
+
+class Rule(StrEnum):
+    """Learning rule. ``gft``: gradient-free training (arXiv 2410.09734, §4). ``lbe``: local binary error signals
+    (arXiv 2412.00119)."""
+
+    GFT = "gft"
+    LBE = "lbe"
+
+
+class Network:
+    """Shape of a network: what follows from its rule and its widths ``layers``, ``K[0] … K[L]``, inputs first.
+
+    GFT: the last width is the number of classes, and every row has a bias. LBE: the classes are a parameter of their
+    own, and no row has a bias.
+    """
+
+    layers: tuple[int, ...]
+    rule: Rule
+
+    @property
+    def depth(self) -> int:
+        """Number of layers of weights, ``L``."""
+        return len(self.layers) - 1
+
+    @property
+    def inputs(self) -> int:
+        """Input bits, ``K[0]``."""
+        return self.layers[0]
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """Rows (neurons) of each layer."""
+        return self.layers[1:]
+
+    @property
+    def bias(self) -> int:
+        """Biases of a row, 1 or 0. The bias is the last synapse, and its input is always 1."""
+        return int(self.rule == Rule.GFT)
+
+    @property
+    def synapses(self) -> tuple[int, ...]:
+        """Synapses of a row of each layer, the bias included."""
+        return tuple(width + self.bias for width in self.layers[:-1])
+
+
+class Learning(Network):
+    """A network with the parameters that every rule has, and its division into 32-synapse words."""
+
+    batch: int
+    epochs: int
+
+    @property
+    def words(self) -> tuple[int, ...]:
+        """32-synapse words of a row of each layer."""
+        return tuple(-(-synapses // WORD) for synapses in self.synapses)
+
+    @property
+    def word_base(self) -> tuple[int, ...]:
+        """Global index of the first word of each layer (layer-major, then row, then word)."""
+        bases = [0]
+        for rows, words in zip(self.rows, self.words, strict=True):
+            bases.append(bases[-1] + rows * words)
+        return tuple(bases[:-1])
+
+    def batches(self, samples: int) -> int:
+        """Whole batches of a full run over a training set of ``samples``: ``T`` of the schedule."""
+        return samples * self.epochs // self.batch
+
+    def _check_layers(self, widths: str) -> None:
+        """Check number and range of the widths; ``widths`` says in the message what they are."""
+        if not 2 <= len(self.layers) <= MAX_LAYERS + 1:
+            raise ConfigError(
+                f"layers: {len(self.layers)} widths given, expected {widths} (2 to {MAX_LAYERS + 1} numbers)"
+            )
+        check_all_within("layers", self.layers, 1, MAX_WIDTH)
+
+
+E = TypeVar("E", bound=StrEnum)
+
+
+def check_integer(name: str, value: object) -> None:
+    """:class:`ConfigError` if ``value`` is no integer."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ConfigError(f"{name}: {value!r} is not a whole number")
+
+
+def check_within(name: str, value: int, low: int, high: int) -> None:
+    """:class:`ConfigError` if ``value`` is outside ``low … high``."""
+    if not low <= value <= high:
+        raise ConfigError(f"{name}: {value} is outside {low} … {high}")
+
+
+def check_all_within(name: str, values: tuple[int, ...], low: int, high: int) -> None:
+    """:func:`check_within` for each of ``values``."""
+    for index, value in enumerate(values):
+        check_within(f"{name}[{index}]", value, low, high)
+
+
+def check_length(name: str, values: tuple[int, ...], expected: int, unit: str) -> None:
+    """:class:`ConfigError` if there is not one value per ``unit``, ``expected`` in all."""
+    if len(values) != expected:
+        raise ConfigError(f"{name}: {len(values)} given, expected {expected} (one per {unit})")
+
+
+def integers(name: str, values: object) -> tuple[int, ...]:
+    """``values`` as a tuple; :class:`ConfigError` if they are no sequence of integers."""
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise ConfigError(f"{name}: {values!r} is not a list of whole numbers")
+    for index, value in enumerate(values):
+        check_integer(f"{name}[{index}]", value)
+    return tuple(values)
+
+
+def member(name: str, kind: type[E], value: Any) -> E:
+    """The member of ``kind`` that ``value`` names; :class:`ConfigError` if there is none."""
+    try:
+        return kind(value)
+    except ValueError:
+        raise ConfigError(f"{name}: {value!r} is not one of {', '.join(kind)}") from None

@@ -1,0 +1,141 @@
+"""Presets: named experiments whose results are published."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from popflip.golden.config import AnyConfig, Config, LbeConfig, Precision
+
+
+class Augment(StrEnum):
+    """How training images vary from epoch to epoch. ``shift``: each moves by 0 or 1 pixel at random."""
+
+    NONE = "none"
+    SHIFT = "shift"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named experiment: data set, thresholds that turn its values into input bits, configuration and augmentation."""
+
+    summary: str
+    dataset: str
+    thresholds: tuple[int, ...]
+    config: AnyConfig
+    augment: Augment = Augment.NONE
+
+
+PRESETS: dict[str, Preset] = {
+    "digits": Preset(
+        "8×8 digits, 256-64-10 ternary: the main job, about 97 %",
+        "digits",
+        (3, 6, 9, 12),
+        Config(layers=(256, 64, 10), k0=(164, 26), window=(6,)),
+    ),
+    "digits-binary": Preset(
+        "8×8 digits, 256-64-10 binary, about 96 %",
+        "digits",
+        (3, 6, 9, 12),
+        Config(layers=(256, 64, 10), precision=Precision.BINARY, k0=(49, 8), window=(6,), epochs=40),
+    ),
+    "digits-small": Preset(
+        "8×8 digits, 192-32-10 ternary: fits the block RAM of an iCE40 UP5K, about 95.5 %",
+        "digits",
+        (4, 8, 12),
+        Config(layers=(192, 32, 10), k0=(62, 13), margin=11, window=(5,), epochs=40),
+    ),
+    "digits-medium": Preset(
+        "8×8 digits, 192-48-10 ternary, 6-bit counters: fits the block RAM of an iCE40 HX8K, about 96 %",
+        "digits",
+        (4, 8, 12),
+        Config(layers=(192, 48, 10), batch=128, k0=(93, 20), margin=14, window=(5,), mmax=31, epochs=40),
+    ),
+    "mnist": Preset(
+        "MNIST, 784-256-10 ternary, about 96 %",
+        "mnist",
+        (128,),
+        Config(layers=(784, 256, 10), batch=1024, epochs=15, k0=(803, 41), margin=32, window=(10,), shift=5),
+    ),
+    "mnist-tiles": Preset(
+        "MNIST, pixels in tiles, 784-256-10 ternary, about 96 %: fewer words hold a one",
+        "mnist-tiles",
+        (128,),
+        Config(layers=(784, 256, 10), batch=2048, epochs=15, k0=(1606, 82), margin=32, window=(10,), shift=5),
+    ),
+    "mnist-25f": Preset(
+        "MNIST, pixels in tiles, 784-80-10 ternary: fits the block RAM of an ECP5 25F",
+        "mnist-tiles",
+        (128,),
+        Config(layers=(784, 80, 10), batch=1024, epochs=15, k0=(251, 13), margin=18, window=(10,), shift=5),
+    ),
+    "mnist-binary": Preset(
+        "MNIST, 784-256-10 binary, about 96 %",
+        "mnist",
+        (128,),
+        Config(
+            layers=(784, 256, 10),
+            precision=Precision.BINARY,
+            batch=1024,
+            epochs=15,
+            k0=(401, 20),
+            margin=32,
+            window=(10,),
+            shift=5,
+        ),
+    ),
+    "mnist-small": Preset(
+        "MNIST, pixels in tiles, 784-128-10 binary: fits an iCE40 UP5K, about 94.5 %",
+        "mnist-tiles",
+        (128,),
+        Config(
+            layers=(784, 128, 10),
+            precision=Precision.BINARY,
+            batch=1024,
+            epochs=15,
+            k0=(201, 10),
+            margin=23,
+            window=(10,),
+            shift=5,
+        ),
+    ),
+    "mnist-wide": Preset(
+        "MNIST, images moved at random, 784-480-10 ternary: fits the block RAM of an ECP5 85F, about 97.5 %",
+        "mnist",
+        (128,),
+        Config(
+            layers=(784, 480, 10),
+            batch=2048,
+            epochs=60,
+            k0=(754, 38),
+            margin=44,
+            window=(10,),
+            mmax=63,
+        ),
+        Augment.SHIFT,
+    ),
+    "digits-lbe": Preset(
+        "8×8 digits, 256-128 binary, rule lbe, about 95 %",
+        "digits",
+        (3, 6, 9, 12),
+        LbeConfig(layers=(256, 128), classes=10, group=(32,), margin=(16,)),
+    ),
+    "digits-lbe-small": Preset(
+        "8×8 digits, 192-64 binary, rule lbe, 6-bit counters: fits an iCE40 UP5K, about 94.5 %",
+        "digits",
+        (4, 8, 12),
+        LbeConfig(layers=(192, 64), classes=10, group=(16,), margin=(8,), mmax=31),
+    ),
+    "mnist-lbe": Preset(
+        "MNIST, 784-512 binary, rule lbe, about 93.5 %",
+        "mnist",
+        (1,),
+        LbeConfig(layers=(784, 512), classes=10, group=(32,), margin=(32,), reinforce_p256=1, epochs=8),
+    ),
+    "mnist-lbe-deep": Preset(
+        "MNIST, 784-512-512 binary, rule lbe, about 94 %",
+        "mnist",
+        (1,),
+        LbeConfig(layers=(784, 512, 512), classes=10, group=(32, 32), margin=(64, 64), reinforce_p256=1, epochs=10),
+    ),
+}
