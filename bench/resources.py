@@ -25,7 +25,10 @@ from rich.progress import track
 from scipy.optimize import nnls
 
 from popflip import constraints
-from popflip.bitstream import build as builds
+from popflip.bitstream.build import DESIGN, commands, prepare
+from popflip.bitstream.families import family_of
+from popflip.bitstream.reports import utilisation
+from popflip.bitstream.toolchain import Toolchain
 from popflip.estimation import resources
 from popflip.files import whole_file
 from popflip.golden.config import Precision, Rule
@@ -67,16 +70,16 @@ def synthesised(row: dict[str, Any]) -> dict[str, Any]:
     name, clock = BOARDS[row["family"]]
     board = constraints.board(name)
     platform = board.platform()
-    tools = builds.tools_of(platform)
+    tools = Toolchain(family_of(platform).package)
     with tempfile.TemporaryDirectory(prefix="popflip-") as folder:
-        plan = builds.prepare(board, platform, chip_of(row), replace(board.fits[0], clock_hz=clock))
+        plan = prepare(board, platform, chip_of(row), replace(board.fits[0], clock_hz=clock))
         plan.extract(folder)
-        synthesis, place = builds.commands(plan)[:2]
+        synthesis, place = commands(plan)[:2]
         tools.run(synthesis, Path(folder))
         *place, output, _ = place  # what is only packed cannot be written
         assert output in ("--asc", "--textcfg"), output
         tools.run([*place, "--pack-only"], Path(folder))
-        used = builds.utilisation(Path(folder, f"{builds.DESIGN}.tim").read_text())
+        used = utilisation(Path(folder, f"{DESIGN}.tim").read_text())
     cells, rams = (used[cell][0] for cell in CELLS[row["family"]])
     return row | {"cells": cells, "block_rams": rams}
 

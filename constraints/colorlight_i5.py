@@ -7,11 +7,11 @@ from amaranth.build import Attrs, Clock, Pins, Resource
 from amaranth.vendor import LatticeECP5Platform
 from amaranth_boards.resources import UARTResource
 
-from popflip.constraints import Board, Fit, RightPll
+from popflip.constraints.base import Board, Fit, RightPll
 
 
 class Platform(LatticeECP5Platform):
-    """LFE5U-25F-6BG381C, as far as Popflip needs it."""
+    """LFE5U-25F-6BG381C with the pins that Popflip uses."""
 
     device, package, speed = "LFE5U-25F", "BG381", "6"
     default_clk = "clk25"

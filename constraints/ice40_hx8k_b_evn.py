@@ -5,15 +5,15 @@ FT2232H.
 from amaranth.hdl import Const, Instance, Module, Signal
 from amaranth_boards.ice40_hx8k_b_evn import ICE40HX8KBEVNPlatform
 
-from popflip.constraints import Board, Fit
+from popflip.constraints.base import Board, Fit
 from popflip.hw.lib.pll import Ice40Pll
 
 
 class CorePll(Ice40Pll):
-    """``SB_PLL40_CORE``: the board's oscillator is on J3, which is not the pad of a PLL."""
+    """``SB_PLL40_CORE``: the board's oscillator is on pin J3, which is not a PLL's pad."""
 
     def instance(self, pin, out: Signal, locked: Signal) -> Module:
-        """The primitive, and the buffer of the clock's pin."""
+        """The primitive, and the input buffer of the clock's pin."""
         m = Module()
         reference = Signal()
         m.submodules.pin = Instance("SB_IO", p_PIN_TYPE=Const(1, 6), i_PACKAGE_PIN=pin.io, o_D_IN_0=reference)

@@ -4,7 +4,7 @@ FT2232H.
 
 from amaranth_boards.icebreaker import ICEBreakerPlatform
 
-from popflip.constraints import Board, Fit
+from popflip.constraints.base import Board, Fit
 from popflip.hw.link.store import SpramBytes
 from popflip.hw.memory.spram import SPRAM_BYTES, SPRAMS
 

@@ -1,18 +1,18 @@
 """OrangeCrab r0.2 with 25F: ECP5 (24,288 logic cells, 56 memories of 18 kbit).
 
-Its USB goes straight to the FPGA, so the link is on pins 0 (to the chip) and 1 (from it) of the Feather header, for a
-3.3 V USB serial adapter.
+Its USB connects directly to the FPGA, so the link uses pins 0 (to the chip) and 1 (from the chip) of the Feather
+header and needs a 3.3 V USB serial adapter.
 """
 
 from amaranth.build import Attrs
 from amaranth_boards.orangecrab_r0_2 import OrangeCrabR0_2_25FPlatform
 from amaranth_boards.resources import UARTResource
 
-from popflip.constraints import Board, Fit, RightPll
+from popflip.constraints.base import Board, Fit, RightPll
 
 
 class Platform(OrangeCrabR0_2_25FPlatform):
-    """The board's definition with a UART. The suffix that marks a file as the board's is left to who loads it."""
+    """The board's definition with a UART, and without ``dfu-suffix``, a tool that only loading needs."""
 
     resources = (
         *OrangeCrabR0_2_25FPlatform.resources,

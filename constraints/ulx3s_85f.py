@@ -2,7 +2,7 @@
 
 from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
-from popflip.constraints import Board, Fit
+from popflip.constraints.base import Board, Fit
 
 BOARD = Board(
     summary="ULX3S 85F (ECP5)",

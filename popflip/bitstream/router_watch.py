@@ -1,27 +1,27 @@
-"""Routing that ends: whether a router, by its log, goes round in circles.
+"""Whether a router is stuck, judged by its log.
 
-Where nearly everything is taken, either router of nextpnr may move the same few wires for ever. What it has left to do
-is in each report it makes, so that a log says by itself when it was stuck: the same build stops at the same place on
-every machine.
+Where nearly all resources are used, either router of nextpnr may move the same few wires for ever. Each of its progress
+reports says how much is left, so the log alone tells when it got stuck: a build stops at the same report on every
+machine.
 """
 
 from __future__ import annotations
 
 import re
 
-CIRCLES = 600
-"""Reports in a row without a new least of what is left. Of the builds that ended none had made more than 360."""
+REPORTS_WITHOUT_PROGRESS = 600
+"""Consecutive reports without a new minimum after which a router is stuck. No build that ended made more than 360."""
 
-LEFT = re.compile(r"^Info:\s+(?:iter=\d+ .*overused=(\d+) |\d+ \|.*\|\s+(\d+)\|)", re.MULTILINE)
-"""Wires that are used twice (router2), or connections that are not made (router1)."""
+REMAINING = re.compile(r"^Info:\s+(?:iter=\d+ .*overused=(\d+) |\d+ \|.*\|\s+(\d+)\|)", re.MULTILINE)
+"""Wires used twice (router2), or connections not routed (router1)."""
 
 
-def circling(log: str) -> bool:
-    """Whether the router of this log has gone round in circles at any time."""
-    least, since = None, 0
-    for wires, connections in LEFT.findall(log):
-        left = int(wires or connections)
-        least, since = (left, 0) if least is None or left < least else (least, since + 1)
-        if since >= CIRCLES:
+def is_stuck(log: str) -> bool:
+    """Whether the router of this log was stuck at any time."""
+    least, reports = None, 0
+    for wires, connections in REMAINING.findall(log):
+        remaining = int(wires or connections)
+        least, reports = (remaining, 0) if least is None or remaining < least else (least, reports + 1)
+        if reports >= REPORTS_WITHOUT_PROGRESS:
             return True
     return False

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 
-from popflip.constraints import Board, Fit
+from popflip.constraints.base import Board, Fit
+from popflip.devices.base import BITS_PER_BYTE
 from popflip.estimation import resources
 from popflip.estimation.cycles import Cycles, of_work, sent_bytes
 from popflip.estimation.workload import BANKS, WIDTHS, Work
@@ -20,7 +21,6 @@ from popflip.experiment import Experiment
 from popflip.golden.config import Config
 from popflip.golden.errors import ConfigError
 from popflip.hw.config import ChipConfig
-from popflip.devices.base import BITS_PER_BYTE
 
 SAMPLED_BATCHES = 12
 """Batches, spread over the run, by which geometries are compared before the best is looked at as a whole."""

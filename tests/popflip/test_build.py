@@ -211,13 +211,13 @@ def test_baud_is_the_boards_unless_asked_for(tools):
 def test_a_baud_the_clock_cannot_make_is_one_line(tools, capsys):
     assert run_command([*COMMAND, "--baud", "7000000"]) == 2
     assert one_line(capsys) == (
-        "popflip: baud: 7000000 is too fast for a clock of 12000000 Hz; at most 3000000 works\n"
+        "popflip: --baud: 7000000 is too fast for a clock of 12000000 Hz; at most 3000000 works\n"
     )
 
 
 def test_a_store_larger_than_its_memory_is_one_line(tools, capsys):
     assert run_command([*COMMAND, "--store", "65536"]) == 2
-    assert one_line(capsys) == "popflip: store: 262144 bytes, but single-port RAM has 131072; store fewer samples\n"
+    assert one_line(capsys) == "popflip: --store: 262144 bytes, but single-port RAM has 131072; store fewer samples\n"
 
 
 def one_line(capsys) -> str:

@@ -9,8 +9,7 @@ from itertools import product
 import pytest
 
 from popflip import constraints
-from popflip.bitstream.build import chip_for
-from popflip.cli.options import Settings
+from popflip.constraints.pins import pin_file
 from popflip.golden.config import Precision
 from popflip.golden.errors import ConfigError
 from popflip.hw.config import ChipConfig
@@ -29,15 +28,15 @@ def test_boards_promised():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_pin_file_is_what_the_platform_makes(name):
-    path, text = constraints.pin_file(name)
+    path, text = pin_file(name)
     assert path.read_text() == text, "python -m popflip.constraints writes it anew"
 
 
 def test_pins_of_the_link():
-    assert "set_io uart_0__rx__io 6\nset_io uart_0__tx__io 9\n" in constraints.pin_file("icebreaker")[1]
-    assert "set_io uart_0__rx__io B10\nset_io uart_0__tx__io B12\n" in constraints.pin_file("ice40_hx8k_b_evn")[1]
+    assert "set_io uart_0__rx__io 6\nset_io uart_0__tx__io 9\n" in pin_file("icebreaker")[1]
+    assert "set_io uart_0__rx__io B10\nset_io uart_0__tx__io B12\n" in pin_file("ice40_hx8k_b_evn")[1]
     for name, rx, tx in (("ulx3s_85f", "M1", "L4"), ("orangecrab_25f", "N17", "M18"), ("colorlight_i5", "H18", "J17")):
-        text = constraints.pin_file(name)[1]
+        text = pin_file(name)[1]
         assert f'LOCATE COMP "uart_0__rx__io" SITE "{rx}";' in text
         assert f'LOCATE COMP "uart_0__tx__io" SITE "{tx}";' in text
 
@@ -73,7 +72,7 @@ def test_no_tool_is_asked_for_that_only_loading_needs():
 @pytest.mark.parametrize(("name", "fit"), [(name, fit) for name in NAMES for fit in constraints.board(name).fits])
 def test_what_fits_is_a_chip_and_a_link(name, fit):
     board = constraints.board(name)
-    chip = chip_for(board, fit, Settings(preset=fit.preset))
+    chip = board.chip(fit)
     assert (chip.slots, chip.learn_rows, chip.compact) == (fit.slots, fit.learn_rows, fit.compact)
     platform = board.platform()
     top = board.top(chip, platform, fit.clock_hz)
@@ -111,31 +110,31 @@ def test_an_icebreaker_keeps_all_digits_in_single_port_ram():
     board = constraints.board("icebreaker")
     assert board.store_memory is SpramBytes
     for preset in ("digits-small", "digits-lbe-small"):
-        assert chip_for(board, board.fit(preset), Settings(preset=preset)).store_samples >= 1437
+        assert board.chip(board.fit(preset)).store_samples >= 1437
 
 
 def test_a_compact_chip_has_the_single_port_ram_for_its_counters():
     board = constraints.board("icebreaker")
     fit = board.fit("mnist-small")
-    assert chip_for(board, fit, Settings(preset="mnist-small")).store_samples == 0
-    assert chip_for(board, fit, Settings(preset="mnist-small", store=0)).compact
+    assert board.chip(fit).store_samples == 0
+    assert board.chip(fit, store=0).compact
     with pytest.raises(ConfigError) as error:
-        chip_for(board, fit, Settings(preset="mnist-small", store=1024))
-    assert str(error.value) == ("--store: counters lie in the single-port RAM of iCEBreaker (iCE40 UP5K); leave it out")
+        board.chip(fit, store=1024)
+    assert str(error.value) == ("store: counters lie in the single-port RAM of iCEBreaker (iCE40 UP5K); leave it out")
     board = constraints.board("ulx3s_85f")
     with pytest.raises(ConfigError) as error:
-        chip_for(board, board.fit(), Settings(synapses=8, compact=True))
-    assert str(error.value) == "--compact: ULX3S 85F (ECP5) has no single-port RAM for its counters; leave it out"
+        board.chip(board.fit(), synapses=8, compact=True)
+    assert str(error.value) == "compact: ULX3S 85F (ECP5) has no single-port RAM for its counters; leave it out"
 
 
 def test_unknown_board_is_one_line():
     with pytest.raises(ConfigError) as error:
         constraints.board("versa")
-    assert str(error.value) == f"--board: 'versa' is not one of {', '.join(NAMES)}"
+    assert str(error.value) == f"board: 'versa' is not one of {', '.join(NAMES)}"
 
 
 def test_a_board_is_one_file(tmp_path, monkeypatch):
-    source = (constraints.pin_file("icebreaker")[0].with_suffix(".py")).read_text()
+    source = (pin_file("icebreaker")[0].with_suffix(".py")).read_text()
     (tmp_path / "mine.py").write_text(source.replace("iCEBreaker (", "My board ("))
     monkeypatch.setattr(constraints, "__path__", [*constraints.__path__, str(tmp_path)])
     assert sorted(constraints.boards()) == sorted([*NAMES, "mine"])

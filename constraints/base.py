@@ -1,0 +1,134 @@
+"""What a board is: its platform, its link, and the networks that fit it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from amaranth.build import Platform
+from amaranth.hdl import Module, Signal
+from amaranth.vendor import LatticeICE40Platform
+
+from popflip.golden.config import AnyConfig
+from popflip.golden.errors import ConfigError
+from popflip.golden.presets import PRESETS
+from popflip.hw.config import MAX_STORE_SAMPLES, ChipConfig
+from popflip.hw.lib.pll import Ecp5Pll, Ice40Pll, find_pll
+from popflip.hw.link.store import BlockBytes, Memories, SpramBytes, samples_in
+from popflip.hw.link.uart import BAUD
+from popflip.hw.top import BoardTop
+
+
+class RightPll(Ecp5Pll):
+    """The right PLL of a 25F. nextpnr cannot route from the left one to the clock gate, whatever the network."""
+
+    def instance(self, pin: Any, out: Signal, locked: Signal) -> Module:
+        """The primitive at the right PLL's site."""
+        m = super().instance(pin, out, locked)
+        m.submodules.pll.attrs["BEL"] = "X70/Y49/EHXPLL_LR"
+        return m
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A network that fits a board, and the settings that route it.
+
+    ``preset`` : a name of :data:`popflip.golden.presets.PRESETS`.
+    ``rows``, ``synapses``, ``slots``, ``learn_rows``, ``compact`` : as in :class:`ChipConfig`.
+    ``clock_hz`` : a clock that routing meets. A PLL makes it from the board's clock if they differ.
+    ``seed``, ``router`` : of place and route; an empty ``router`` is the family's.
+    ``ripup`` (ECP5) : reroute paths that are too slow, which takes longer.
+    """
+
+    preset: str
+    rows: int
+    synapses: int
+    clock_hz: float
+    slots: int = 4
+    learn_rows: int = 1
+    seed: int = 1
+    router: str = ""
+    ripup: bool = False
+    compact: bool = False
+
+
+@dataclass(frozen=True)
+class Board:
+    """A board, and the networks that fit it.
+
+    ``fits`` : the first one is the default.
+    ``buffer`` : bytes of the link's packet buffer.
+    ``program`` : the command that loads ``{bitstream}``.
+    ``port`` : where the link appears on Linux.
+    ``store_bytes``, ``store_memory`` : size and kind of the memory that holds training samples.
+    ``pll`` : kind of PLL, if not the family's at the clock's pad.
+    ``name`` : name of the board's module; :func:`popflip.constraints.board` fills it in.
+    """
+
+    summary: str
+    platform: Callable[[], Platform]
+    fits: tuple[Fit, ...]
+    buffer: int
+    program: str
+    port: str
+    baud: int = BAUD
+    store_bytes: int = 0
+    store_memory: Memories = BlockBytes
+    pll: type[Ice40Pll] | type[Ecp5Pll] | None = None
+    name: str = ""
+
+    @property
+    def single_port(self) -> bool:
+        """Whether the board has the single-port RAM that holds the counters of compact chips."""
+        return self.store_memory is SpramBytes
+
+    def store_samples(self, chip: ChipConfig) -> int:
+        """Training samples of ``chip`` that the board's memory holds."""
+        if chip.compact and self.single_port:
+            return 0
+        return min(samples_in(chip, self.store_bytes), MAX_STORE_SAMPLES)
+
+    def fit(self, preset: str | None = None, rule: str | None = None) -> Fit:
+        """The fit for ``preset``; else the first one for ``rule``; else the first."""
+        if preset is not None and (named := [fit for fit in self.fits if fit.preset == preset]):
+            return named[0]
+        rule = rule or (PRESETS[preset].config.rule if preset in PRESETS else None)
+        return next((fit for fit in self.fits if PRESETS[fit.preset].config.rule == rule), self.fits[0])
+
+    def chip(
+        self,
+        fit: Fit,
+        config: AnyConfig | None = None,
+        *,
+        rows: int | None = None,
+        synapses: int | None = None,
+        learn_rows: int | None = None,
+        store: int | None = None,
+        compact: bool | None = None,
+    ) -> ChipConfig:
+        """The chip for ``config`` on this board; None stands for the network and geometry of ``fit``.
+
+        ``store`` is a number of training samples, by default all that the board's memory holds. Raises
+        :class:`ConfigError` if the board cannot have such a chip.
+        """
+        config = PRESETS[fit.preset].config if config is None else config
+        array = (fit.rows if rows is None else rows, fit.synapses if synapses is None else synapses)
+        if learn_rows is None:
+            learn_rows = fit.learn_rows if array == (fit.rows, fit.synapses) else 1  # the fit's suits its own array
+        compact = fit.compact if compact is None else compact
+        chip = ChipConfig.of(config, *array, fit.slots, learn_rows=learn_rows, compact=compact)
+        if chip.compact and not self.single_port:
+            raise ConfigError(f"compact: {self.summary} has no single-port RAM for its counters; leave it out")
+        if chip.compact and store:
+            raise ConfigError(f"store: counters lie in the single-port RAM of {self.summary}; leave it out")
+        return replace(chip, store_samples=self.store_samples(chip) if store is None else store)
+
+    def top(self, chip: ChipConfig, platform: Platform, clock_hz: float) -> BoardTop:
+        """The design for ``platform``, an instance of :attr:`platform`, at about ``clock_hz``."""
+        reference = platform.default_clk_frequency
+        pll = None
+        if clock_hz != reference:
+            family = Ice40Pll if isinstance(platform, LatticeICE40Platform) else Ecp5Pll
+            pll = find_pll(self.pll or family, reference, clock_hz)
+        return BoardTop(chip, pll.hz if pll else reference, pll, self.buffer, self.baud, self.store_memory)

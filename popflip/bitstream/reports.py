@@ -1,0 +1,139 @@
+"""What a build used and how fast it is: from the tools' files to the report and the table shown."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from popflip.bitstream.families import Family
+from popflip.constraints.base import Board, Fit
+from popflip.errors import BuildError
+from popflip.hw.config import ChipConfig
+
+MARGIN = 1.01
+"""Over-constraint factor for ``--tmg-ripup`` builds, which finish slightly below the requested frequency."""
+
+LABELS = {
+    "luts": "LUTs",
+    "flip_flops": "flip-flops",
+    "logic_cells": "logic cells",
+    "block_rams": "block RAMs",
+    "sprams": "single-port RAMs",
+}
+"""Resources in the order of the report, and what the table calls them."""
+
+
+def chip_report(board: Board, fit: Fit, chip: ChipConfig) -> dict[str, Any]:
+    """The part of the report that describes the design."""
+    return {
+        "board": board.name,
+        "rule": str(chip.rule),
+        "layers": list(chip.layers),
+        "precision": str(chip.precision),
+        "rows": chip.array_rows,
+        "synapses": chip.array_synapses,
+        "learn_rows": chip.learn_rows,
+        "slots": chip.slots,
+        "store_samples": chip.store_samples,
+        "clock_hz": fit.clock_hz,
+        "baud": board.baud,
+    }
+
+
+def result_report(family: Family, log: str, cells: str, timing: str, ripup: bool) -> dict[str, Any]:
+    """The part of the report that describes the result: resources, clocks and the slowest path.
+
+    ``log`` is place and route's, ``timing`` its timing report, ``cells`` the statistics of synthesis.
+    """
+    paths = json.loads(timing)
+    return {
+        "uses": uses(family, utilisation(log), json.loads(cells)),
+        "clocks": clocks(paths, MARGIN if ripup else 1),
+        "critical_path": critical_path(paths),
+    }
+
+
+def utilisation(log: str) -> dict[str, tuple[int, int]]:
+    """Cells used and available, by type, from the log of place and route."""
+    found = re.findall(r"^Info:\s+(\w+):\s+(\d+)/\s*(\d+)\s+\d+%$", log, re.MULTILINE)
+    return {kind: (int(used), int(available)) for kind, used, available in found}
+
+
+def check_fits(used: dict[str, tuple[int, int]], board: Board) -> None:
+    """Raise :class:`BuildError` that names the cells the board has too few of."""
+    short = [f"{use} of {available} {kind}" for kind, (use, available) in used.items() if use > available]
+    if short:
+        raise BuildError(f"does not fit {board.summary}: needs {', '.join(short)}; use fewer layers, rows or synapses")
+
+
+def uses(family: Family, used: dict[str, tuple[int, int]], statistics: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """Cells used and available, by their names in the report. Resources that the part lacks are left out."""
+    cells = statistics["design"]["num_cells_by_type"]
+    table = {name: used[cell] for name, cell in family.uses.items() if cell in used}
+    for name, prefix in family.counts.items():
+        count = sum(number for cell, number in cells.items() if cell.startswith(prefix))
+        table[name] = (count, table[family.of][1])
+    return {name: {"used": table[name][0], "available": table[name][1]} for name in LABELS if name in table}
+
+
+def clocks(timing: dict[str, Any], margin: float = 1) -> dict[str, dict[str, float]]:
+    """MHz that routing reaches and that the chip needs, by clock. The fastest one was requested ``margin`` times."""
+    chip = max(hz["constraint"] for hz in timing["fmax"].values())
+    return {
+        net: {
+            "fmax_mhz": round(hz["achieved"], 2),
+            "needed_mhz": round(hz["constraint"] / (margin if hz["constraint"] == chip else 1), 2),
+        }
+        for net, hz in sorted(timing["fmax"].items())
+    }
+
+
+def check_clocks(report: dict[str, Any], board: Board) -> None:
+    """Raise :class:`BuildError` if routing does not meet every clock."""
+    for net, clock in report["clocks"].items():
+        if clock["fmax_mhz"] < clock["needed_mhz"]:
+            path = report["critical_path"]
+            raise BuildError(
+                f"{board.summary}: clock {net} needs {clock['needed_mhz']} MHz, routing reaches {clock['fmax_mhz']} "
+                f"MHz (slowest from {path['source']} to {path['sink']}); use fewer rows or synapses"
+            )
+
+
+def critical_path(timing: dict[str, Any]) -> dict[str, Any]:
+    """Start, end and delay of the slowest path within one clock domain."""
+    inside = [path for path in timing["critical_paths"] if path["from"] == path["to"]]
+    slowest = max(inside, key=_nanoseconds)
+    return {
+        "clock": slowest["from"].removeprefix("posedge ").removeprefix("negedge "),
+        "source": signal_name(slowest["path"][0]["from"]["cell"]),
+        "sink": signal_name(slowest["path"][-1]["to"]["cell"]),
+        "nanoseconds": round(_nanoseconds(slowest), 2),
+    }
+
+
+def _nanoseconds(path: dict[str, Any]) -> float:
+    return sum(segment["delay"] for segment in path["path"])
+
+
+def signal_name(cell: str) -> str:
+    """The design's name in a cell's name, without the suffixes of synthesis and packing."""
+    return re.sub(r"(_(SB_|TRELLIS_|LUT4|PFUMX|L6MUX|CCU2C|DP16KD|DFF)\w*|\$.*)(\..*)?$", "", cell) or cell
+
+
+def rows(report: dict[str, Any], file: Path, board: Board) -> list[tuple[str, str]]:
+    """Names and values of the table shown at the end of a build; ``file`` is the bitstream."""
+    path = report["critical_path"]
+    return [
+        *((LABELS[name], f"{use['used']} of {use['available']}") for name, use in report["uses"].items()),
+        *(
+            (f"clock {net}", f"{clock['needed_mhz']} MHz used, {clock['fmax_mhz']} MHz reached")
+            for net, clock in report["clocks"].items()
+        ),
+        ("slowest path", f"{path['nanoseconds']} ns, {path['source']} to {path['sink']}"),
+        ("seconds", ", ".join(f"{tool} {seconds}" for tool, seconds in report["seconds"].items())),
+        ("SHA-256", report["sha256"]),
+        ("bitstream", str(file)),
+        ("load it with", board.program.format(bitstream=file)),
+    ]
