@@ -16,7 +16,7 @@ from popflip.hw.config import ChipConfig
 from popflip.hw.layouts import counter_word, weight_word
 from popflip.hw.registers import register_values, registers, status_words
 from popflip.hw.trainer_port import TrainerCommand
-from popflip.sim.bench.memories import chip_of
+from popflip.sim.bench.networks import chip_of
 from popflip.sim.bench.runner import parameters
 from popflip.sim.bench.streams import StreamSink, StreamSource, start, unpack
 

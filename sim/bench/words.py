@@ -1,52 +1,96 @@
-"""A layer word by word, as the end of a batch goes through it: what streams between its stages carry."""
+"""Weights, counters and inputs in words of ``N`` lanes, as the chip's memories and streams carry them.
+
+Bank and address of a word come from :mod:`popflip.hw.memory_map`. A lane past the last synapse of a row is 0.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from popflip.golden.config import WORD, Config, LbeConfig, Precision, Rule
-from popflip.golden.memory.weights import signs
+from popflip.golden.common.forward import with_bias
+from popflip.golden.config import WORD, Precision, Rule
 from popflip.hw.config import ChipConfig
 
 Word = dict[str, Any]
 
-
-def config_of(chip: ChipConfig, **learning: Any) -> Any:
-    """A configuration that ``chip`` runs, by its rule, with ``learning`` parameters."""
-    if chip.rule == Rule.LBE:
-        each = {"group": (1,) * chip.depth, "margin": (0,) * chip.depth}
-        return LbeConfig(chip.layers, chip.classes, mmax=chip.mmax, **(each | learning))
-    return Config(
-        chip.layers,
-        chip.precision,
-        k0=(1,) * chip.depth,
-        window=(0,) * (chip.depth - 1),
-        mmax=chip.mmax,
-        **learning,
-    )
+# Bits of a word -------------------------------------------------------------------------------------------------------
 
 
-def random_layer(
-    chip: ChipConfig, layer: int, spread: float, rng: np.random.Generator
-) -> tuple[NDArray[np.int8], NDArray[np.int16]]:
-    """Weights and counters ``[R, S]``; counters of about ``spread``: small for many ties, large for many at ±mmax.
+def fields(values: Iterable[int], bits: int) -> int:
+    """``values`` as fields of ``bits`` bits each, two's complement, the first one lowest."""
+    mask = (1 << bits) - 1
+    return sum((int(value) & mask) << place * bits for place, value in enumerate(values))
 
-    LBE's weights are the counters' signs.
-    """
-    shape = chip.rows[layer], chip.synapses[layer]
-    if chip.rule == Rule.LBE:
-        m = np.clip(np.rint(rng.normal(-0.5, spread, shape)), -chip.mmax - 1, chip.mmax).astype(np.int16)
-        return signs(m >= 0), m
-    values = (-1, 1) if chip.precision == Precision.BINARY else (-1, 0, 1)
-    m = np.clip(np.rint(rng.normal(0, spread, shape)), -chip.mmax, chip.mmax)
-    return rng.choice(np.array(values, np.int8), shape), m.astype(np.int16)
+
+def weight_bits(chip: ChipConfig, w: NDArray[np.int8]) -> int:
+    """Weights as the bits of :func:`popflip.hw.layouts.weight_word`."""
+    return fields(w > 0 if chip.weight_bits == 1 else w, chip.weight_bits)
+
+
+def input_list(chip: ChipConfig, x: NDArray[np.uint8]) -> list[dict[str, int]]:
+    """The words of a sample that the chip keeps: under GFT the nonzero ones, bias included; under LBE all of them."""
+    a = with_bias(x[None])[0] if chip.bias else x
+    words = [fields(a[start : start + chip.array_synapses], 1) for start in range(0, len(a), chip.array_synapses)]
+    return [{"bits": bits, "index": index} for index, bits in enumerate(words) if bits or chip.rule == Rule.LBE]
+
+
+def classifier_columns(classifiers: Iterable[NDArray[np.bool_]]) -> list[int]:
+    """Local classifiers ``[C, R]`` of each layer as the chip keeps them: for each neuron, a bit per class."""
+    return [fields(column, 1) for rho in classifiers for column in rho.T]
+
+
+# Words by their place in memory ---------------------------------------------------------------------------------------
+
+
+def weight_words(chip: ChipConfig, weights: Sequence[NDArray[np.int8]]) -> dict[tuple[int, int], int]:
+    """Bits of every word of weights, by bank and address of the memory map."""
+    return {
+        (chip.weight_map.bank(row), chip.weight_map.address(layer, row, word)): weight_bits(chip, values)
+        for layer, row, word, values in _each_word(chip, weights)
+    }
+
+
+def weight_banks(chip: ChipConfig, weights: Sequence[NDArray[np.int8]]) -> list[list[int]]:
+    """Words of each of the ``P`` banks as the array reads them, with the last layer folded if ``chip`` folds it."""
+    banks = [[0] * chip.weight_map.array_depth for _ in range(chip.array_rows)]
+    for place, bits in weight_words(chip, weights).items():
+        bank, address = chip.weight_map.folded(*place)
+        banks[bank][address] = bits
+    return banks
+
+
+def counter_words(
+    chip: ChipConfig, counters: Sequence[NDArray[np.int16]]
+) -> dict[tuple[int, int, int], tuple[tuple[int, int], int]]:
+    """Place (bank, address) and bits of every word of counters, by layer, row and word, in that order."""
+    return {
+        (layer, row, word): (
+            (chip.counter_map.bank(row), chip.counter_map.address(layer, row, word)),
+            fields(values, chip.counter_bits),
+        )
+        for layer, row, word, values in _each_word(chip, counters)
+    }
+
+
+def _each_word(
+    chip: ChipConfig, layers: Sequence[NDArray[np.integer]]
+) -> Iterator[tuple[int, int, int, NDArray[np.integer]]]:
+    """Layer, row, word and values of every word of ``layers``, ``[R, S]`` each."""
+    for layer, rows in enumerate(layers):
+        for row, values in enumerate(rows):
+            for word, start in enumerate(range(0, len(values), chip.array_synapses)):
+                yield layer, row, word, values[start : start + chip.array_synapses]
+
+
+# Words in scan order: row by row, as the end of a batch visits them ---------------------------------------------------
 
 
 def positions(chip: ChipConfig, layer: int, single: int | None = None) -> list[dict[str, int]]:
-    """Where the words of a layer, or of its row ``single``, lie, in scan order (``position_layout``)."""
+    """Positions (``position_layout``) of the words of a layer, or of its row ``single``."""
     rows, words = chip.rows[layer], chip.words[layer]
     pieces = max(1, WORD // chip.array_synapses)
     return [
@@ -66,24 +110,20 @@ def positions(chip: ChipConfig, layer: int, single: int | None = None) -> list[d
 
 
 def lanes(chip: ChipConfig, values: NDArray[Any]) -> list[list[int]]:
-    """``values`` ``[R, S]`` in words of N, in scan order, pads 0."""
+    """``values`` ``[R, S]`` as the lanes of each word."""
     count = -(-values.shape[1] // chip.array_synapses)
     padded = np.zeros((len(values), count * chip.array_synapses), np.int64)
     padded[:, : values.shape[1]] = values
     return padded.reshape(-1, chip.array_synapses).tolist()
 
 
-def encoded(chip: ChipConfig, w: NDArray[np.int8]) -> NDArray[np.integer]:
-    """Weights as the bits of :func:`popflip.hw.memory.weights.weight_word`."""
-    return (w > 0).astype(np.int8) if chip.precision == Precision.BINARY else w & 3
-
-
 def layer_words(chip: ChipConfig, layer: int, w: NDArray[np.int8], m: NDArray[np.int16]) -> list[Word]:
-    """The words of a layer, in scan order: where they lie and what they hold (``word_layout`` of GFT)."""
+    """The words of a layer (``word_layout`` of GFT): position, weights and counters."""
+    encoded = (w > 0).astype(np.int8) if chip.precision == Precision.BINARY else w & 3
     return [
         {"position": position, "weights": weights, "counters": counters}
         for position, weights, counters in zip(
-            positions(chip, layer), lanes(chip, encoded(chip, w)), lanes(chip, m), strict=True
+            positions(chip, layer), lanes(chip, encoded), lanes(chip, m), strict=True
         )
     ]
 
@@ -91,7 +131,7 @@ def layer_words(chip: ChipConfig, layer: int, w: NDArray[np.int8], m: NDArray[np
 def difference(
     chip: ChipConfig, layer: int, got: list[Any], expected: list[Any], single: int | None = None
 ) -> str | None:
-    """The first of the words of a layer, or of its row ``single``, that is not as expected; None if all are."""
+    """The first difference between the words of a layer, or of its row ``single``, and ``expected``; None if equal."""
     if len(got) != len(expected):
         return f"layer {layer}: {len(got)} words, expected {len(expected)}"
     for index, (mine, theirs) in enumerate(zip(got, expected, strict=True)):

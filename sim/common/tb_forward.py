@@ -14,22 +14,12 @@ from popflip.hw.common.forward import result_layout
 from popflip.hw.common.ingest import sample_layout
 from popflip.hw.config import ChipConfig
 from popflip.hw.memory.weights import weight_word
-from popflip.sim.bench.memories import (
-    ReadPort,
-    SampleMemory,
-    WritePort,
-    chip_of,
-    fields,
-    input_list,
-    random_inputs,
-    random_weights,
-    weight_banks,
-    weight_bits,
-    within_window,
-)
+from popflip.sim.bench.memories import ReadPort, SampleMemory, WritePort
+from popflip.sim.bench.networks import chip_of, random_inputs, random_weights, within_window
 from popflip.sim.bench.parts import Activity, EachCycle, Part, each_part
 from popflip.sim.bench.runner import parameters
 from popflip.sim.bench.streams import cycle
+from popflip.sim.bench.words import fields, input_list, weight_banks, weight_bits
 
 
 def sums(chip: ChipConfig, weights: list[NDArray[np.int8]], x: NDArray[np.uint8]) -> list[NDArray[np.int32]]:

@@ -6,10 +6,11 @@ import cocotb
 import numpy as np
 
 from popflip.hw.common.ingest import Ingest, input_word, sample_layout
-from popflip.sim.bench.memories import chip_of, input_list, random_inputs
+from popflip.sim.bench.networks import chip_of, random_inputs
 from popflip.sim.bench.parts import EachCycle, Part, each_part
 from popflip.sim.bench.runner import parameters
 from popflip.sim.bench.streams import unpack
+from popflip.sim.bench.words import input_list
 from popflip.sim.common.tb_unpack import Beside, inputs_of, sample_bytes
 
 READERS = ("forward", "learn")

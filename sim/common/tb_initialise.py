@@ -10,11 +10,12 @@ from popflip.golden.memory.weights import initial
 from popflip.hw.common.scan import position_layout
 from popflip.hw.config import ChipConfig
 from popflip.hw.memory.weights import counter_word, weight_word
-from popflip.sim.bench.memories import ClassifierPort, WritePort, chip_of, classifier_columns
+from popflip.sim.bench.memories import ClassifierPort, WritePort
+from popflip.sim.bench.networks import chip_of, config_of
 from popflip.sim.bench.parts import EachCycle, Part, each_part
 from popflip.sim.bench.runner import parameters
 from popflip.sim.bench.streams import unpack
-from popflip.sim.bench.words import Word, config_of, difference, layer_words, positions
+from popflip.sim.bench.words import Word, classifier_columns, difference, layer_words, positions
 
 ADDRESSES = ("weight_address", "weight_bank", "counter_address", "counter_bank")
 

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from popflip.golden.common.integers import matmul
 from popflip.hw.common.forward import MacArray
-from popflip.sim.bench.memories import chip_of, fields, weight_bits
+from popflip.sim.bench.networks import chip_of
 from popflip.sim.bench.parts import Part, each_part
 from popflip.sim.bench.runner import parameters
+from popflip.sim.bench.words import fields, weight_bits
 
 CYCLES = 300
 

@@ -9,9 +9,10 @@ from popflip.golden.common.mask import bernoulli_words
 from popflip.golden.common.prng import Xorshift32
 from popflip.golden.config import WORD, Rule
 from popflip.hw.common.mask import draws
-from popflip.sim.bench.memories import chip_of, fields
+from popflip.sim.bench.networks import chip_of
 from popflip.sim.bench.parts import EachCycle, Part, each_part
 from popflip.sim.bench.runner import parameters
+from popflip.sim.bench.words import fields
 
 
 class Words(EachCycle):

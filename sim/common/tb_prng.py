@@ -6,9 +6,9 @@ import cocotb
 
 from popflip.golden.common.prng import Xorshift32
 from popflip.golden.config import WORD
-from popflip.sim.bench.memories import fields
 from popflip.sim.bench.parts import EachCycle, Part, each_part
 from popflip.sim.bench.runner import parameters
+from popflip.sim.bench.words import fields
 
 
 class Generator(EachCycle):

@@ -7,7 +7,7 @@ import numpy as np
 
 from popflip.golden.common.signature import FlipSignature as Golden
 from popflip.hw.common.signature import FlipSignature, record_layout
-from popflip.sim.bench.memories import chip_of
+from popflip.sim.bench.networks import chip_of
 from popflip.sim.bench.parts import EachCycle, Part, each_part
 from popflip.sim.bench.runner import parameters
 

@@ -4,7 +4,7 @@ import random
 
 import cocotb
 
-from popflip.sim.bench.memories import chip_of
+from popflip.sim.bench.networks import chip_of
 from popflip.sim.bench.parts import Part, each_part
 from popflip.sim.bench.runner import parameters
 

@@ -6,10 +6,11 @@ import cocotb
 
 from popflip.hw.common.status import HELD_ELSEWHERE, RegisterFile, Status
 from popflip.hw.registers import CYCLE_COUNTERS, registers, status_words
-from popflip.sim.bench.memories import chip_of, fields
+from popflip.sim.bench.networks import chip_of
 from popflip.sim.bench.parts import Part, each_part
 from popflip.sim.bench.runner import parameters
 from popflip.sim.bench.streams import unpack
+from popflip.sim.bench.words import fields
 
 CYCLES = 600
 LONG = 4000  # enough for flips that come in most cycles to fill a lower half

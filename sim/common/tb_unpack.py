@@ -10,7 +10,7 @@ import numpy as np
 
 from popflip.golden.common.packing import pack, unpack
 from popflip.hw.common.unpack import Unpack, place_layout
-from popflip.sim.bench.memories import chip_of, random_inputs
+from popflip.sim.bench.networks import chip_of, random_inputs
 from popflip.sim.bench.parts import EachCycle, Part, each_part
 from popflip.sim.bench.runner import parameters
 

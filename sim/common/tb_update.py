@@ -18,19 +18,12 @@ from popflip.hw.common.update import UpdateCommand
 from popflip.hw.config import ChipConfig
 from popflip.hw.lbe.reinforce import lesson_layout
 from popflip.hw.memory.weights import counter_word, weight_word
-from popflip.sim.bench.memories import (
-    ActivationMemory,
-    ClassifierPort,
-    ReadPort,
-    chip_of,
-    classifier_columns,
-    fields,
-    input_list,
-)
+from popflip.sim.bench.memories import ActivationMemory, ClassifierPort, ReadPort
+from popflip.sim.bench.networks import chip_of, config_of, random_layer
 from popflip.sim.bench.parts import EachCycle, Part, each_part
 from popflip.sim.bench.runner import parameters
 from popflip.sim.bench.streams import PATIENCE, pack
-from popflip.sim.bench.words import config_of, layer_words, random_layer
+from popflip.sim.bench.words import classifier_columns, fields, input_list, layer_words
 
 CRC = 0x12345678  # before
 SPOILT = 0xB5AD4ECEDA1CE2A9  # what single-port RAM shows after a write

@@ -7,10 +7,12 @@ import numpy as np
 
 from popflip.golden.gft.accumulate import accumulate
 from popflip.hw.gft.accumulate import Accumulate, update_layout
-from popflip.sim.bench.memories import ReadPort, SinglePort, WritePort, chip_of, fields
+from popflip.sim.bench.memories import ReadPort, SinglePort, WritePort
+from popflip.sim.bench.networks import chip_of
 from popflip.sim.bench.parts import Part, each_part
 from popflip.sim.bench.runner import parameters
 from popflip.sim.bench.streams import pack
+from popflip.sim.bench.words import fields
 
 
 async def check(part: Part, chip: dict) -> None:

@@ -8,10 +8,11 @@ import numpy as np
 
 from popflip.golden.gft.backward import backward
 from popflip.hw.gft.backward import Backward, row_layout
-from popflip.sim.bench.memories import chip_of, fields, random_weights, weight_bits, within_window
+from popflip.sim.bench.networks import chip_of, random_weights, within_window
 from popflip.sim.bench.parts import Part, each_part
 from popflip.sim.bench.runner import parameters
 from popflip.sim.bench.streams import cycle
+from popflip.sim.bench.words import fields, weight_bits
 
 
 async def check(part: Part, chip: dict, stall: float) -> None:

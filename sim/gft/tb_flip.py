@@ -18,11 +18,12 @@ from popflip.hw.config import ChipConfig
 from popflip.hw.gft.select import selected_layout
 from popflip.hw.lbe.reinforce import lesson_layout
 from popflip.hw.memory.weights import counter_word, weight_word
-from popflip.sim.bench.memories import WritePort, chip_of, fields
+from popflip.sim.bench.memories import WritePort
+from popflip.sim.bench.networks import chip_of, config_of, random_layer
 from popflip.sim.bench.parts import EachCycle, Part, each_part
 from popflip.sim.bench.runner import parameters
 from popflip.sim.bench.streams import unpack
-from popflip.sim.bench.words import Word, config_of, difference, lanes, layer_words, positions, random_layer
+from popflip.sim.bench.words import Word, difference, fields, lanes, layer_words, positions
 
 ADDRESSES = ("weight_address", "weight_bank", "counter_address", "counter_bank")
 

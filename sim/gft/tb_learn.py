@@ -11,22 +11,12 @@ from popflip.golden.common.forward import activation, forward, with_bias
 from popflip.golden.gft.accumulate import accumulate
 from popflip.golden.gft.backward import backward
 from popflip.hw.common.error import verdict_layout
-from popflip.sim.bench.memories import (
-    ReadPort,
-    SampleMemory,
-    SinglePort,
-    WritePort,
-    chip_of,
-    counter_words,
-    input_list,
-    random_inputs,
-    random_weights,
-    weight_words,
-    within_window,
-)
+from popflip.sim.bench.memories import ReadPort, SampleMemory, SinglePort, WritePort
+from popflip.sim.bench.networks import chip_of, random_inputs, random_weights, within_window
 from popflip.sim.bench.parts import Activity, EachCycle, Part, each_part
 from popflip.sim.bench.runner import parameters
 from popflip.sim.bench.streams import PATIENCE
+from popflip.sim.bench.words import counter_words, input_list, weight_words
 
 
 class Finished(EachCycle):

@@ -6,10 +6,10 @@ import numpy as np
 from popflip.golden.gft.select import select
 from popflip.hw.common.scan import word_layout
 from popflip.hw.gft.select import Select, selected_layout
-from popflip.sim.bench.memories import chip_of
+from popflip.sim.bench.networks import chip_of, random_layer
 from popflip.sim.bench.parts import EachCycle, Part, each_part
 from popflip.sim.bench.runner import parameters
-from popflip.sim.bench.words import difference, lanes, layer_words, random_layer
+from popflip.sim.bench.words import difference, lanes, layer_words
 
 
 class Found(EachCycle):

@@ -9,11 +9,11 @@ from cocotb.triggers import Timer
 from popflip.golden.config import WORD
 from popflip.golden.lbe.reinforce import reinforce
 from popflip.hw.memory.weights import counter_word
-from popflip.sim.bench.memories import chip_of, fields
+from popflip.sim.bench.networks import chip_of, config_of
 from popflip.sim.bench.parts import Part
 from popflip.sim.bench.runner import parameters
 from popflip.sim.bench.streams import unpack
-from popflip.sim.bench.words import config_of
+from popflip.sim.bench.words import fields
 
 HALF = 128  # the probability at which a mask is one random word
 

@@ -14,9 +14,11 @@ from popflip.hw.common.forward import sum_shape
 from popflip.hw.common.ingest import sample_layout
 from popflip.hw.lbe.score import Score
 from popflip.hw.lib.stream import item_layout
-from popflip.sim.bench.memories import ClassifierPort, chip_of, classifier_columns
+from popflip.sim.bench.memories import ClassifierPort
+from popflip.sim.bench.networks import chip_of
 from popflip.sim.bench.parts import EachCycle, Part, each_part
 from popflip.sim.bench.runner import parameters
+from popflip.sim.bench.words import classifier_columns
 
 
 class Desired(EachCycle):

@@ -11,7 +11,7 @@ from popflip.golden.lbe.winner import winners
 from popflip.hw.common.forward import sum_shape
 from popflip.hw.config import ChipConfig
 from popflip.hw.lbe.winner import Winner, winner_layout
-from popflip.sim.bench.memories import chip_of
+from popflip.sim.bench.networks import chip_of
 from popflip.sim.bench.parts import EachCycle, Part, each_part
 from popflip.sim.bench.runner import parameters
 from popflip.sim.bench.streams import PATIENCE, cycle, unpack

@@ -14,7 +14,8 @@ from popflip.hw.link.identity import Identity
 from popflip.hw.registers import registers
 from popflip.hw.trainer_port import TrainerCommand
 from popflip.sim.bench.link_model import LinkModel, TrainerModel
-from popflip.sim.bench.memories import ReadPort, WritePort, chip_of
+from popflip.sim.bench.memories import ReadPort, WritePort
+from popflip.sim.bench.networks import chip_of
 from popflip.sim.bench.parts import EachCycle, Part, each_part
 from popflip.sim.bench.runner import parameters
 

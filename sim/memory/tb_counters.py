@@ -4,9 +4,10 @@ import random
 
 import cocotb
 
-from popflip.sim.bench.memories import chip_of, fields
+from popflip.sim.bench.networks import chip_of
 from popflip.sim.bench.parts import Part, each_part
 from popflip.sim.bench.runner import parameters
+from popflip.sim.bench.words import fields
 
 CYCLES = 600
 

@@ -6,7 +6,8 @@ import cocotb
 
 from popflip.hw.common.ingest import input_word
 from popflip.hw.memory.activations import activation_words
-from popflip.sim.bench.memories import ActivationMemory, chip_of
+from popflip.sim.bench.memories import ActivationMemory
+from popflip.sim.bench.networks import chip_of
 from popflip.sim.bench.parts import Part, each_part
 from popflip.sim.bench.runner import parameters
 from popflip.sim.bench.streams import pack, unpack

@@ -6,9 +6,10 @@ import cocotb
 
 from popflip.hw.config import ChipConfig
 from popflip.hw.layouts import weight_word
-from popflip.sim.bench.memories import chip_of, fields
+from popflip.sim.bench.networks import chip_of
 from popflip.sim.bench.parts import Part, each_part
 from popflip.sim.bench.runner import parameters
+from popflip.sim.bench.words import fields
 
 CYCLES = 800
 
