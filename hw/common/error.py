@@ -16,24 +16,11 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from popflip.golden.config import Rule
-from popflip.hw.common.ingest import sample_layout
 from popflip.hw.config import ChipConfig
+from popflip.hw.layouts import sample_layout, verdict_layout
 from popflip.hw.lib.stream import RegisteredQueue, Unroll, group_layout
 
 UNDER_WAY = 4  # samples that have begun and whose verdicts have not left, where nothing waits in between
-
-
-def verdict_layout(chip: ChipConfig) -> data.StructLayout:
-    """What a layer's classes say of a sample. For one that is only asked ``rival`` is the prediction, and it never
-    triggers an update."""
-    return data.StructLayout(
-        {
-            "sample": sample_layout(chip),
-            "rival": range(chip.classes),
-            "updates": 1,
-            "correct": 1,
-        }
-    )
 
 
 def value_shape(chip: ChipConfig):

@@ -24,29 +24,28 @@ until they are settled.
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from popflip.golden.config import Rule
-from popflip.hw.common.ingest import InputReadSignature, sample_layout
+from popflip.hw.common.mac_array import MacArray
 from popflip.hw.config import ChipConfig
-from popflip.hw.lib import popcount
+from popflip.hw.layouts import activation_base, lane_layout, result_layout, sample_layout, sum_shape
 from popflip.hw.lib.arithmetic import compare_magnitude
 from popflip.hw.lib.lookup import of_layer
-from popflip.hw.lib.popcount import Popcount
-from popflip.hw.lib.stream import Queue, delayed, group_layout
-from popflip.hw.memory.activations import ActivationReadSignature, ActivationWriteSignature, activation_base
-from popflip.hw.memory.weights import ArrayReadSignature, BiasReadSignature, weight_word
+from popflip.hw.lib.stream import Queue, delayed
+from popflip.hw.memory.signatures import (
+    ActivationReadSignature,
+    ActivationWriteSignature,
+    ArrayReadSignature,
+    BiasReadSignature,
+    InputReadSignature,
+)
 
 RESULT_GROUPS = 2
 """Groups of sums that may wait for whoever compares them. On a compact chip none: one is issued if it will be taken."""
-
-
-def lane_layout(chip: ChipConfig) -> data.StructLayout:
-    """``N`` inputs of −1, 0, +1: 0 where ``enable`` is 0, else +1 where ``positive`` is 1 and −1 where it is 0."""
-    return data.StructLayout({"enable": chip.array_synapses, "positive": chip.array_synapses})
 
 
 def hidden_lanes(chip: ChipConfig, layer, last_word, active):
@@ -60,19 +59,6 @@ def hidden_lanes(chip: ChipConfig, layer, last_word, active):
     return Cat(Mux(last_word, enable, full), Mux(last_word, active | bias, active))
 
 
-def result_layout(chip: ChipConfig) -> data.StructLayout:
-    """The sums of a group of ``P`` neurons of the last layer (LBE: of each), lowest first, and the sample they belong
-    to. ``last``: of the layer. GFT: with ``P`` above the classes ``C`` there are ``C``.
-    """
-    count = min(chip.array_rows, chip.classes) if chip.rule == Rule.GFT else chip.array_rows
-    return group_layout(sum_shape(chip), count, sample_layout(chip))
-
-
-def sum_shape(chip: ChipConfig):
-    """Shape of a neuron's sum ``v``."""
-    return signed(chip.v_max.bit_length() + 1)
-
-
 def bias_value(chip: ChipConfig, weight: Value) -> Value:
     """What a bias adds to its neuron's sum: its weight."""
     return Mux(weight, 1, -1) if chip.weight_bits == 1 else weight.as_signed()
@@ -81,64 +67,6 @@ def bias_value(chip: ChipConfig, weight: Value) -> Value:
 def active(chip: ChipConfig, v: Value) -> Value:
     """Activation of a neuron, 1 is +1: ``v > 0`` (GFT) or ``v ≥ 0`` (LBE)."""
     return v > 0 if chip.rule == Rule.GFT else ~v[-1]
-
-
-class MacArray(wiring.Component):
-    """``v[p] = Σ_b lane[b] · w[p][b]`` for ``P`` rows.
-
-    Members
-    -------
-    ``lanes`` : In(F × lane_layout), ``weights`` : In(P × N weights)
-        The first ``P/F`` rows take the first ``lanes``, and so on.
-    ``o`` : Out(P × signed)
-
-    Latency :attr:`latency` cycles; a result every cycle. In fast chips products are registered before they are
-    counted: a lane goes to all rows, which lie all over the chip, and that way takes a cycle.
-    """
-
-    def __init__(self, chip: ChipConfig):
-        self.chip = chip
-        self.spread = min(chip.memory_stages, 1)  # cycles for lanes to reach all rows
-        self.latency = self.spread + popcount.latency(chip.array_synapses) + 1
-        self.product_shape = signed(chip.array_synapses.bit_length() + 1)
-        super().__init__(
-            {
-                "lanes": In(data.ArrayLayout(lane_layout(chip), chip.fold)),
-                "weights": In(data.ArrayLayout(weight_word(chip), chip.array_rows)),
-                "o": Out(data.ArrayLayout(self.product_shape, chip.array_rows)),
-            }
-        )
-
-    def elaborate(self, platform) -> Module:
-        m = Module()
-        chip = self.chip
-        lanes = chip.array_synapses
-        parts = list(self.lanes)
-
-        if chip.weight_bits == 1:
-            # Every enabled lane is +1 or −1, in every row alike: v = 2·popcount(plus) − popcount(enable).
-            counts = []
-            for number, part in enumerate(parts):
-                m.submodules[f"enabled{number}"] = enabled = Popcount(lanes)
-                m.d.comb += enabled.i.eq(delayed(m, part.enable, self.spread))
-                counts.append(enabled.o)
-        for row in range(chip.array_rows):
-            number = row * len(parts) // chip.array_rows
-            enable, positive = parts[number].enable, parts[number].positive
-            word = self.weights[row].as_value()
-            m.submodules[f"plus{row}"] = plus = Popcount(lanes)
-            if chip.weight_bits == 1:
-                m.d.comb += plus.i.eq(delayed(m, enable & ~(word ^ positive), self.spread))
-                m.d.sync += self.o[row].eq((plus.o << 1) - counts[number])
-            else:
-                nonzero, negative = word[0::2], word[1::2]
-                m.submodules[f"minus{row}"] = minus = Popcount(lanes)
-                m.d.comb += [
-                    plus.i.eq(delayed(m, enable & nonzero & (negative ^ positive), self.spread)),
-                    minus.i.eq(delayed(m, enable & nonzero & ~(negative ^ positive), self.spread)),
-                ]
-                m.d.sync += self.o[row].eq(plus.o - minus.o)
-        return m
 
 
 class Forward(wiring.Component):

@@ -22,55 +22,11 @@ from amaranth.utils import ceil_log2
 from popflip.golden.config import Rule
 from popflip.hw.common.unpack import Unpack
 from popflip.hw.config import ChipConfig
+from popflip.hw.layouts import input_word, sample_layout
 from popflip.hw.lib.stream import Queue, delayed
+from popflip.hw.memory.signatures import InputReadSignature, InputWriteSignature
 
 UNDER_WAY = 2  # samples that have begun and are not passed on yet, where the next one does not wait
-
-
-def sample_layout(chip: ChipConfig) -> data.StructLayout:
-    """A sample on the chip: its ``slot``, how many words its list has, its class, and whether it is only asked."""
-    return data.StructLayout(
-        {
-            "slot": range(chip.slots),
-            "words": range(chip.words[0] + 1),
-            "label": range(chip.classes),
-            "infer": 1,
-        }
-    )
-
-
-def input_word(chip: ChipConfig) -> data.StructLayout:
-    """An entry of a sample's list: ``bits`` of word ``index``, lane ``b`` is input ``index·N + b``."""
-    return data.StructLayout({"bits": chip.array_synapses, "index": range(chip.words[0])})
-
-
-class InputReadSignature(wiring.Signature):
-    """Reading one entry of a sample's list: request in one cycle, data in the next, held until the next request."""
-
-    def __init__(self, chip: ChipConfig):
-        super().__init__(
-            {
-                "en": Out(1),
-                "slot": Out(range(chip.slots)),
-                "position": Out(range(chip.words[0])),
-                "data": In(input_word(chip)),
-            }
-        )
-
-
-class InputWriteSignature(wiring.Signature):
-    """Writing an entry of a sample's list, in a cycle with ``write`` and ``ready``."""
-
-    def __init__(self, chip: ChipConfig):
-        super().__init__(
-            {
-                "write": Out(1),
-                "ready": In(1),
-                "slot": Out(range(chip.slots)),
-                "position": Out(range(chip.words[0])),
-                "data": Out(input_word(chip)),
-            }
-        )
 
 
 class Ingest(wiring.Component):

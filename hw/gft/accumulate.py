@@ -8,26 +8,14 @@ A read, an add and a write, one word of ``N`` synapses a cycle.
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from popflip.hw.common.forward import lane_layout
 from popflip.hw.config import ChipConfig
+from popflip.hw.layouts import delta_shape, update_layout
 from popflip.hw.lib.arithmetic import clip
 from popflip.hw.lib.stream import delayed
-from popflip.hw.memory.weights import CounterBankSignature
-
-
-def delta_shape(chip: ChipConfig):
-    """Shape of a neuron's error δ: −DCLIP … DCLIP."""
-    return signed(chip.dclip.bit_length() + 1)
-
-
-def update_layout(chip: ChipConfig) -> data.StructLayout:
-    """A row's word to be updated: where its counters are, δ of the row, which is not 0, its inputs."""
-    return data.StructLayout(
-        {"address": range(chip.counter_depth), "delta": delta_shape(chip), "lanes": lane_layout(chip)}
-    )
+from popflip.hw.memory.signatures import CounterBankSignature
 
 
 class Accumulate(wiring.Component):

@@ -18,19 +18,8 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from popflip.hw.config import ChipConfig
-from popflip.hw.gft.accumulate import delta_shape
+from popflip.hw.layouts import bank_row_layout, delta_shape, row_layout, weight_word
 from popflip.hw.lib.arithmetic import clip
-from popflip.hw.memory.weights import weight_word
-
-
-def row_layout(chip: ChipConfig) -> data.StructLayout:
-    """A row to update, and its error."""
-    return data.StructLayout({"row": range(max(chip.rows)), "delta": delta_shape(chip)})
-
-
-def bank_row_layout(chip: ChipConfig) -> data.StructLayout:
-    """A row of the first layer to update, as its number in its bank of counters, and its error."""
-    return data.StructLayout({"row": range(chip.counter_rows[0]), "delta": delta_shape(chip)})
 
 
 def error_limit(chip: ChipConfig) -> int:

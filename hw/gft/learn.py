@@ -25,16 +25,27 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from popflip.hw.common.error import verdict_layout
-from popflip.hw.common.forward import hidden_lanes, lane_layout
-from popflip.hw.common.ingest import InputReadSignature, sample_layout
+from popflip.hw.common.forward import hidden_lanes
 from popflip.hw.config import ChipConfig
-from popflip.hw.gft.accumulate import Accumulate, update_layout
-from popflip.hw.gft.backward import Backward, bank_row_layout, row_layout
-from popflip.hw.lib.lookup import of_layer, times
+from popflip.hw.gft.accumulate import Accumulate
+from popflip.hw.gft.backward import Backward
+from popflip.hw.layouts import (
+    activation_base,
+    bank_row_layout,
+    lane_layout,
+    row_layout,
+    sample_layout,
+    update_layout,
+    verdict_layout,
+)
+from popflip.hw.lib.lookup import of_layer
 from popflip.hw.lib.stream import delayed
-from popflip.hw.memory.activations import ActivationReadSignature, activation_base
-from popflip.hw.memory.weights import CounterBanksSignature, WeightRowSignature
+from popflip.hw.memory.signatures import (
+    ActivationReadSignature,
+    CounterBanksSignature,
+    InputReadSignature,
+    WeightRowSignature,
+)
 
 
 class LearnStateSignature(wiring.Signature):
@@ -90,7 +101,7 @@ class Sweep(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         chip = self.chip
-        capacity = chip.counter_rows[0]
+        capacity = chip.counter_map.bank_rows[0]
         lengths = [Signal(range(capacity + 1), name=f"length{bank}") for bank in range(chip.learn_rows)]
         longest = Signal(range(capacity + 1))
 
@@ -99,7 +110,7 @@ class Sweep(wiring.Component):
         fetching, fetched, fetched_last = Signal(), Signal(), Signal()
         word_valid, word_last, word_done = Signal(), Signal(), Signal()
         word_bits = Signal(chip.array_synapses)
-        word_base = Signal(range(chip.counter_depth))
+        word_base = Signal(range(chip.counter_map.depth))
         moves = fetched & (~word_valid | word_done)
         ask = fetching & (~fetched | moves)
         last_fetch = fetch == self.sample.words - 1
@@ -119,7 +130,7 @@ class Sweep(wiring.Component):
                 word_valid.eq(1),
                 word_last.eq(fetched_last),
                 word_bits.eq(self.inputs.data.bits),
-                word_base.eq(chip.counter_base[0] + times(self.inputs.data.index, chip.counter_rows[0])),
+                word_base.eq(chip.counter_map.word_address(0, self.inputs.data.index)),
             ]
         with m.If(self.start & (longest != 0)):
             m.d.sync += [fetching.eq(1), fetch.eq(0)]
@@ -239,7 +250,7 @@ class Learn(wiring.Component):
         word_layout = data.StructLayout(
             {
                 "index": range(max(chip.words)),
-                "base": range(chip.counter_depth),  # address of row 0's counters
+                "base": range(chip.counter_map.depth),  # address of row 0's counters
                 "lanes": lane_layout(chip),
                 "in_window": lanes,  # neurons of the layer below that are within the window
                 "last": 1,
@@ -287,13 +298,7 @@ class Learn(wiring.Component):
                 word.index.eq(index),
                 word.last.eq(fetched_last),
                 word.base.eq(
-                    of_layer(
-                        layer,
-                        [
-                            base + times(index, count)
-                            for base, count in zip(chip.counter_base, chip.counter_rows, strict=True)
-                        ],
-                    )
+                    of_layer(layer, [chip.counter_map.word_address(number, index) for number in range(depth)])
                 ),
                 word.lanes.enable.eq(self.inputs.data.bits),
                 word.lanes.positive.eq(self.inputs.data.bits),
@@ -371,10 +376,7 @@ class Learn(wiring.Component):
                     l1_word.index
                     + of_layer(
                         l1.layer,
-                        [
-                            base + times(group, words) if number else 0
-                            for number, (base, words) in enumerate(zip(chip.weight_base, chip.words, strict=True))
-                        ],
+                        [chip.weight_map.row_address(number, group) if number else 0 for number in range(depth)],
                     )
                 ),
             ]

@@ -9,10 +9,10 @@ from amaranth.lib.wiring import In, Out
 from popflip.golden.config import Precision
 from popflip.hw.common.scan import most_synapses, position_layout, word_layout
 from popflip.hw.config import ChipConfig
+from popflip.hw.layouts import counter_word, weight_word
 from popflip.hw.lib.arithmetic import compare_magnitude
 from popflip.hw.lib.popcount import Popcount, add_tree
 from popflip.hw.lib.stream import delayed
-from popflip.hw.memory.weights import counter_word, weight_word
 
 
 def selected_layout(chip: ChipConfig) -> data.StructLayout:

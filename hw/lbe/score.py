@@ -14,9 +14,9 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from popflip.hw.common.error import values_layout
-from popflip.hw.common.forward import active, sum_shape
-from popflip.hw.common.ingest import sample_layout
+from popflip.hw.common.forward import active
 from popflip.hw.config import ChipConfig
+from popflip.hw.layouts import sample_layout, sum_shape
 from popflip.hw.lib.stream import item_layout
 
 

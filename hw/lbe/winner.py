@@ -13,8 +13,9 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from popflip.hw.common.forward import active, sum_shape
+from popflip.hw.common.forward import active
 from popflip.hw.config import ChipConfig
+from popflip.hw.layouts import sum_shape
 
 
 def winner_layout(chip: ChipConfig) -> data.StructLayout:

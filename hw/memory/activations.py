@@ -5,64 +5,13 @@ from __future__ import annotations
 from amaranth.hdl import Array, Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In
 from amaranth.utils import ceil_log2
 
 from popflip.golden.config import Rule
 from popflip.hw.config import ChipConfig
-
-
-def activation_words(chip: ChipConfig) -> int:
-    """N-synapse words of all hidden layers' activations of a sample, as inputs of the layers above."""
-    return activation_base(chip, chip.depth)
-
-
-def activation_base(chip: ChipConfig, layer: int) -> int:
-    """First of those words that is an input of ``layer`` (1 … L−1). A layer starts on a whole group of ``P``
-    neurons, and on one of as many words as the MAC array takes of the last layer."""
-    step = max(chip.fold, chip.array_rows // chip.array_synapses)
-    return sum(-(-words // step) * step for words in chip.words[1:layer])
-
-
-class ActivationReadSignature(wiring.Signature):
-    """Reading a word: request in one cycle, data in the next, held until the next request.
-
-    ``active`` bit 1 is +1, bit 0 is −1; ``in_window`` (GFT) is set where |v| ≤ WINDOW. Lanes past the layer's neurons
-    are
-    undefined. ``words`` : so many side by side, a power of two, of which ``word`` is one.
-    """
-
-    def __init__(self, chip: ChipConfig, words: int = 1):
-        super().__init__(
-            {
-                "en": Out(1),
-                "slot": Out(range(chip.slots)),
-                "word": Out(range(max(1, activation_words(chip)))),
-                "active": In(words * chip.array_synapses),
-                "in_window": In(words * chip.array_synapses),
-            }
-        )
-
-
-class ActivationWriteSignature(wiring.Signature):
-    """Writing ``P`` neurons at the end of a cycle in which ``write`` is high.
-
-    They are neurons ``part·P … part·P + P−1`` of a word of ``max(P, N)``. ``word`` counts words of ``N``; where P > N its
-    low bits are ignored.
-    """
-
-    def __init__(self, chip: ChipConfig):
-        rows = chip.array_rows
-        super().__init__(
-            {
-                "write": Out(1),
-                "slot": Out(range(chip.slots)),
-                "word": Out(range(max(1, activation_words(chip)))),
-                "part": Out(range(max(1, chip.array_synapses // rows))),
-                "active": Out(rows),
-                "in_window": Out(rows),
-            }
-        )
+from popflip.hw.layouts import activation_words
+from popflip.hw.memory.signatures import ActivationReadSignature, ActivationWriteSignature
 
 
 class Activations(wiring.Component):

@@ -14,9 +14,14 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In
 from amaranth.utils import ceil_log2
 
-from popflip.hw.common.ingest import InputReadSignature, InputWriteSignature, input_word
 from popflip.hw.config import ChipConfig
-from popflip.hw.memory.activations import ActivationReadSignature, ActivationWriteSignature, activation_words
+from popflip.hw.layouts import activation_words, input_word
+from popflip.hw.memory.signatures import (
+    ActivationReadSignature,
+    ActivationWriteSignature,
+    InputReadSignature,
+    InputWriteSignature,
+)
 
 
 class Samples(wiring.Component):

@@ -2,133 +2,17 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
-from amaranth.lib import data, wiring
+from amaranth.hdl import Array, Cat, Const, Module, Signal, Value
+from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In
 from amaranth.utils import exact_log2
 
 from popflip.hw.config import ChipConfig
 from popflip.hw.lib.stream import delayed
+from popflip.hw.memory.signatures import ArrayReadSignature, BiasReadSignature, WeightRowSignature
 
 WIDEST_DEPTH = 256  # words of an iCE40's block RAM where it is widest
-
-
-def weight_word(chip: ChipConfig) -> data.ArrayLayout:
-    """``N`` weights. Binary: bit 1 is +1, bit 0 is −1. Ternary: two's complement, 0b01 is +1, 0b11 is −1."""
-    return data.ArrayLayout(chip.weight_bits, chip.array_synapses)
-
-
-def counter_word(chip: ChipConfig) -> data.ArrayLayout:
-    """``N`` counters, two's complement."""
-    return data.ArrayLayout(signed(chip.counter_bits), chip.array_synapses)
-
-
-def rows_of(chip: ChipConfig, word: data.ArrayLayout) -> dict:
-    """With Pc > 1: member ``read_rows``, words of ``Pc`` rows, one a bank of counters, the one asked for among them."""
-    return {"read_rows": In(data.ArrayLayout(word, chip.learn_rows))} if chip.learn_rows > 1 else {}
-
-
-class WeightRowSignature(wiring.Signature):
-    """One row's words of weights: a read request, answered :attr:`.ChipConfig.read_latency` cycles later, and a write.
-
-    ``read`` is taken in the cycle it is high; ``read_data`` stays until the data of the next request of anyone.
-    ``bank`` is the row modulo ``P``, ``address`` as in :class:`ChipConfig`. A write lands at the end of its cycle; a
-    read of the same word in that cycle returns the old value.
-    """
-
-    def __init__(self, chip: ChipConfig):
-        address, bank = range(chip.weight_map.depth), range(chip.array_rows)
-        super().__init__(
-            {
-                "read": Out(1),
-                "read_address": Out(address),
-                "read_bank": Out(bank),
-                "read_data": In(weight_word(chip)),
-                **rows_of(chip, weight_word(chip)),
-                "write": Out(1),
-                "write_address": Out(address),
-                "write_bank": Out(bank),
-                "write_data": Out(weight_word(chip)),
-            }
-        )
-
-
-class CounterBankSignature(wiring.Signature):
-    """A bank's words of counters: a read request and a write, as :class:`WeightRowSignature`."""
-
-    def __init__(self, chip: ChipConfig):
-        address = range(chip.counter_map.depth)
-        super().__init__(
-            {
-                "read": Out(1),
-                "read_address": Out(address),
-                "read_data": In(counter_word(chip)),
-                "write": Out(1),
-                "write_address": Out(address),
-                "write_data": Out(counter_word(chip)),
-            }
-        )
-
-
-class CounterBanksSignature(wiring.Signature):
-    """``bank0`` … : all banks of counters at once."""
-
-    def __init__(self, chip: ChipConfig):
-        super().__init__({f"bank{index}": Out(CounterBankSignature(chip)) for index in range(chip.learn_rows)})
-
-
-class CounterSignature(wiring.Signature):
-    """Words of counters: a read request and a write, as :class:`WeightRowSignature`. ``bank`` is the row mod ``Pc``."""
-
-    def __init__(self, chip: ChipConfig):
-        bank = range(chip.learn_rows)
-        super().__init__(
-            {
-                **CounterBankSignature(chip).members,
-                "read_bank": Out(bank),
-                "write_bank": Out(bank),
-                **rows_of(chip, counter_word(chip)),
-            }
-        )
-
-
-class StateSignature(wiring.Signature):
-    """All an engine may touch: ``weights`` (a row's word at a time) and ``counters``. The engine is the initiator."""
-
-    def __init__(self, chip: ChipConfig):
-        super().__init__({"weights": Out(WeightRowSignature(chip)), "counters": Out(CounterSignature(chip))})
-
-
-class ArrayReadSignature(wiring.Signature):
-    """The MAC array's reads: the word at ``address`` of all ``P`` banks, :attr:`.ChipConfig.read_latency` cycles later.
-
-    One request a cycle. A row request (:class:`WeightRowSignature`) takes precedence: the array repeats a request made
-    in a cycle in which ``row.read`` is high.
-    """
-
-    def __init__(self, chip: ChipConfig):
-        super().__init__(
-            {
-                "read": Out(1),
-                "address": Out(range(chip.weight_map.array_depth)),
-                "data": In(data.ArrayLayout(weight_word(chip), chip.array_rows)),
-            }
-        )
-
-
-class BiasReadSignature(wiring.Signature):
-    """Reading the biases of a group of ``P`` rows of the first layer: request in one cycle, data in the next, held
-    until the next request."""
-
-    def __init__(self, chip: ChipConfig):
-        super().__init__(
-            {
-                "en": Out(1),
-                "group": Out(range(chip.groups[0])),
-                "data": In(data.ArrayLayout(chip.weight_bits, chip.array_rows)),
-            }
-        )
 
 
 class Weights(wiring.Component):

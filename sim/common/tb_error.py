@@ -7,7 +7,8 @@ import numpy as np
 
 from popflip.golden.common.error import output_error
 from popflip.golden.common.forward import predict
-from popflip.hw.common.error import Error, values_layout, values_together, verdict_layout
+from popflip.hw.common.error import Error, values_layout, values_together
+from popflip.hw.layouts import verdict_layout
 from popflip.sim.bench.networks import chip_of
 from popflip.sim.bench.parts import Part, each_part
 from popflip.sim.bench.runner import parameters

@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 from popflip.golden.common.forward import activation, fires, forward, lbe_forward
 from popflip.golden.common.integers import pack as pack_bits
 from popflip.golden.config import Rule
-from popflip.hw.common.forward import result_layout
-from popflip.hw.common.ingest import sample_layout
 from popflip.hw.config import ChipConfig
-from popflip.hw.memory.weights import weight_word
+from popflip.hw.layouts import result_layout, sample_layout, weight_word
 from popflip.sim.bench.memories import ReadPort, SampleMemory, WritePort
 from popflip.sim.bench.networks import chip_of, random_inputs, random_weights, within_window
 from popflip.sim.bench.parts import Activity, EachCycle, Part, each_part

@@ -5,7 +5,8 @@ import random
 import cocotb
 import numpy as np
 
-from popflip.hw.common.ingest import Ingest, input_word, sample_layout
+from popflip.hw.common.ingest import Ingest
+from popflip.hw.layouts import input_word, sample_layout
 from popflip.sim.bench.networks import chip_of, random_inputs
 from popflip.sim.bench.parts import EachCycle, Part, each_part
 from popflip.sim.bench.runner import parameters

@@ -6,10 +6,10 @@ import cocotb
 
 from popflip.golden.common.prng import Xorshift32, first_state
 from popflip.golden.config import WORD, Rule
-from popflip.golden.memory.weights import initial
+from popflip.golden.trainer import initial
 from popflip.hw.common.scan import position_layout
 from popflip.hw.config import ChipConfig
-from popflip.hw.memory.weights import counter_word, weight_word
+from popflip.hw.layouts import counter_word, weight_word
 from popflip.sim.bench.memories import ClassifierPort, WritePort
 from popflip.sim.bench.networks import chip_of, config_of
 from popflip.sim.bench.parts import EachCycle, Part, each_part

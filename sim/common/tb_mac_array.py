@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from popflip.golden.common.integers import matmul
-from popflip.hw.common.forward import MacArray
+from popflip.hw.common.mac_array import MacArray
 from popflip.sim.bench.networks import chip_of
 from popflip.sim.bench.parts import Part, each_part
 from popflip.sim.bench.runner import parameters

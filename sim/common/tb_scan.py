@@ -6,7 +6,7 @@ import cocotb
 
 from popflip.golden.config import Rule
 from popflip.hw.common.scan import Scan, data_layout, place_layout, word_layout
-from popflip.hw.memory.weights import counter_word, weight_word
+from popflip.hw.layouts import counter_word, weight_word
 from popflip.sim.bench.memories import ReadPort
 from popflip.sim.bench.networks import chip_of
 from popflip.sim.bench.parts import Part, each_part

@@ -6,7 +6,8 @@ import cocotb
 import numpy as np
 
 from popflip.golden.gft.accumulate import accumulate
-from popflip.hw.gft.accumulate import Accumulate, update_layout
+from popflip.hw.gft.accumulate import Accumulate
+from popflip.hw.layouts import update_layout
 from popflip.sim.bench.memories import ReadPort, SinglePort, WritePort
 from popflip.sim.bench.networks import chip_of
 from popflip.sim.bench.parts import Part, each_part
@@ -20,7 +21,7 @@ async def check(part: Part, chip: dict) -> None:
     options = parameters()
     config, component = chip_of(chip), Accumulate(chip_of(chip))
     rng, draw = np.random.default_rng(options["seed"]), random.Random(options["seed"])
-    lanes, depth, dclip = config.array_synapses, config.counter_depth, config.dclip
+    lanes, depth, dclip = config.array_synapses, config.counter_map.depth, config.dclip
     m = rng.integers(-config.mmax, config.mmax + 1, (depth, lanes)).astype(np.int16)
     counters = {address: fields(word, config.counter_bits) for address, word in enumerate(m)}
     reads = ReadPort(

@@ -7,7 +7,8 @@ import cocotb
 import numpy as np
 
 from popflip.golden.gft.backward import backward
-from popflip.hw.gft.backward import Backward, row_layout
+from popflip.hw.gft.backward import Backward
+from popflip.hw.layouts import row_layout
 from popflip.sim.bench.networks import chip_of, random_weights, within_window
 from popflip.sim.bench.parts import Part, each_part
 from popflip.sim.bench.runner import parameters

@@ -10,7 +10,7 @@ from popflip.golden.common.error import output_delta
 from popflip.golden.common.forward import activation, forward, with_bias
 from popflip.golden.gft.accumulate import accumulate
 from popflip.golden.gft.backward import backward
-from popflip.hw.common.error import verdict_layout
+from popflip.hw.layouts import verdict_layout
 from popflip.sim.bench.memories import ReadPort, SampleMemory, SinglePort, WritePort
 from popflip.sim.bench.networks import chip_of, random_inputs, random_weights, within_window
 from popflip.sim.bench.parts import Activity, EachCycle, Part, each_part

@@ -8,7 +8,7 @@ from cocotb.triggers import Timer
 
 from popflip.golden.config import WORD
 from popflip.golden.lbe.reinforce import reinforce
-from popflip.hw.memory.weights import counter_word
+from popflip.hw.layouts import counter_word
 from popflip.sim.bench.networks import chip_of, config_of
 from popflip.sim.bench.parts import Part
 from popflip.sim.bench.runner import parameters

@@ -10,8 +10,7 @@ from popflip.golden.common.forward import fires
 from popflip.golden.common.integers import pack
 from popflip.golden.lbe.score import score
 from popflip.hw.common.error import values_layout
-from popflip.hw.common.forward import sum_shape
-from popflip.hw.common.ingest import sample_layout
+from popflip.hw.layouts import sample_layout, sum_shape
 from popflip.hw.lbe.score import Score
 from popflip.hw.lib.stream import item_layout
 from popflip.sim.bench.memories import ClassifierPort

@@ -8,8 +8,8 @@ from amaranth.hdl import Shape
 
 from popflip.golden.common.forward import fires
 from popflip.golden.lbe.winner import winners
-from popflip.hw.common.forward import sum_shape
 from popflip.hw.config import ChipConfig
+from popflip.hw.layouts import sum_shape
 from popflip.hw.lbe.winner import Winner, winner_layout
 from popflip.sim.bench.networks import chip_of
 from popflip.sim.bench.parts import EachCycle, Part, each_part

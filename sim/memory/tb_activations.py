@@ -5,7 +5,7 @@ import random
 import cocotb
 
 from popflip.golden.config import Rule
-from popflip.hw.memory.activations import activation_words
+from popflip.hw.layouts import activation_words
 from popflip.sim.bench.memories import ActivationMemory
 from popflip.sim.bench.networks import chip_of
 from popflip.sim.bench.parts import Part, each_part

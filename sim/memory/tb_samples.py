@@ -4,8 +4,7 @@ import random
 
 import cocotb
 
-from popflip.hw.common.ingest import input_word
-from popflip.hw.memory.activations import activation_words
+from popflip.hw.layouts import activation_words, input_word
 from popflip.sim.bench.memories import ActivationMemory
 from popflip.sim.bench.networks import chip_of
 from popflip.sim.bench.parts import Part, each_part

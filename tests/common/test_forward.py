@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from search import bit_arrays, precisions, search, weight_arrays
 
 from popflip.golden.common.forward import forward, predict
-from popflip.hw.common.forward import Forward, MacArray
+from popflip.hw.common.forward import Forward
+from popflip.hw.common.mac_array import MacArray
 
 
 @st.composite

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from chips import chip, lbe_chip, run_on_chips
 
-from popflip.hw.memory.activations import Activations, activation_base, activation_words
+from popflip.hw.layouts import activation_base, activation_words
+from popflip.hw.memory.activations import Activations
 
 CHIPS = {
     "one_row": chip(3, 9, 2, rows=1, lanes=4, slots=2),

@@ -32,6 +32,8 @@ WITHOUT = {
         "golden testbench",
         "expressions; Python has them, and tests/lib/test_arithmetic.py tries all values",
     ),
+    "layouts": ("golden testbench test", "layouts of bits; golden has arrays"),
+    "memory/signatures": ("golden testbench test", "signatures; the testbenches of the memories drive them"),
     "registers": (
         "golden testbench test",
         "lists; hw/common/status.py is their hardware, held to them by tests/common/test_status.py",
@@ -71,7 +73,7 @@ WITHOUT = {
         "golden testbench test",
         "a sample's layers in order; golden/trainer.py: _learn_one; in sim/tb_trainer.py, sample after sample",
     ),
-    "common/mac_array": ("golden hw test", "the array in hw/common/forward.py, run by tests/common/test_forward.py"),
+    "common/mac_array": ("golden test", "golden/common/forward.py multiplies; run by tests/common/test_forward.py"),
     # Link, chip, board
     "link/controller": ("golden", LINK),
     "link/receiver": ("golden", LINK),
