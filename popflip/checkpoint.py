@@ -16,7 +16,9 @@ from popflip.devices.base import Status
 from popflip.errors import ConfigError, FileError
 from popflip.files import reason, whole_file
 from popflip.golden.config import AnyConfig, Config, LbeConfig, Precision, Rule
-from popflip.golden.memory.weights import LbeState, State, lbe_initial, signs
+from popflip.golden.lbe.initialise import LbeState, signs
+from popflip.golden.lbe.initialise import initial as lbe_initial
+from popflip.golden.memory.weights import State
 from popflip.golden.presets import Augment
 
 FORMAT = 1

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from popflip.golden.common.prng import Xorshift32
-from popflip.golden.config import WORD
+from popflip.golden.network import WORD
 
 _ALL_ONES = 2**WORD - 1
 

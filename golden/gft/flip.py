@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from popflip.golden.common.mask import bernoulli_words, lanes, words
 from popflip.golden.common.prng import Xorshift32
-from popflip.golden.config import WORD, Config, Precision
+from popflip.golden.gft.config import Config
+from popflip.golden.network import WORD, Precision
 
 
 class Flipped(NamedTuple):

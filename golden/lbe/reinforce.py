@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from popflip.golden.common.mask import bernoulli_words, lanes, words
 from popflip.golden.common.prng import Xorshift32
-from popflip.golden.config import WORD, LbeConfig
+from popflip.golden.lbe.config import LbeConfig
+from popflip.golden.network import WORD
 
 
 class Reinforced(NamedTuple):

@@ -20,7 +20,9 @@ from popflip.devices.state_codec import (
 from popflip.errors import DeviceError
 from popflip.golden.common.prng import first_state
 from popflip.golden.config import AnyConfig, LbeConfig, Rule
-from popflip.golden.memory.weights import LbeState, State, lbe_initial
+from popflip.golden.lbe.initialise import LbeState
+from popflip.golden.lbe.initialise import initial as lbe_initial
+from popflip.golden.memory.weights import State
 from popflip.hw.config import ChipConfig
 from popflip.hw.link.buffer import counter_bytes, weight_bytes
 from popflip.hw.link.codec import OVERHEAD

@@ -1,11 +1,12 @@
-"""What a run gives a chip to do, counted on the golden model: words with a one, rows that learn, words that flip.
+"""The work that a run gives a chip, counted on the golden model: nonzero words, rows that learn, words that flip.
 
-Golden knows no geometry, so all that depends on one is counted for every size there is; :mod:`.cycles` picks.
+The golden model has no geometry, so everything that depends on one is counted for each size there is; :mod:`.cycles`
+picks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,133 +16,141 @@ from popflip.devices.golden import GoldenDevice
 from popflip.experiment import Experiment
 from popflip.golden.common.packing import pack
 from popflip.golden.config import Config
+from popflip.golden.gft.engine import GftEngine, GftObserver
 from popflip.golden.gft.flip import Flipped
 from popflip.golden.gft.select import Selection
-from popflip.golden.trainer import GftTrainer
 from popflip.hw.config import MAX_SYNAPSES, MIN_SYNAPSES
 from popflip.training import StepResult, train
 
 WIDTHS = tuple(1 << bit for bit in range(MIN_SYNAPSES.bit_length() - 1, MAX_SYNAPSES.bit_length()))
-"""Synapses a cycle, ``N``, that words are counted for."""
+"""Synapses per cycle, ``N``, for which words are counted."""
 BANKS = (1, 2, 4, 8, 16, 32, 64)
-"""Rows learned at once, ``Pc``, that rows are counted for."""
+"""Rows updated at once, ``Pc``, for which rows are counted."""
 
 
 @dataclass(frozen=True)
 class Changes:
-    """The end of a batch in one layer: global index of each 32-synapse word that flipped in scan order, and row and
-    synapse of each tie that was marked."""
+    """What the end of a batch changes in one layer."""
 
-    records: NDArray[np.integer]
-    ties: NDArray[np.integer]  # [ties, 2]
+    records: NDArray[np.integer]  # 32-synapse words with a flip, numbered within the layer, in scan order
+    ties: NDArray[np.integer]  # [ties, 2]: row and synapse of each tie that was selected
 
 
 @dataclass
 class Work:
-    """A run, sample by sample.
+    """The work of a run, sample by sample and batch by batch.
 
-    ``words`` : words of a sample's inputs that hold a one or the bias, ``[samples]``, by ``N``. ``packed`` : bytes of
-    its inputs if they are packed, ``[samples]``.
-    ``taught`` : bool ``[samples]``; of those that are True, in order: ``first`` : rows of the first layer in the bank
-    with most of them ``[teaching]``, by ``Pc``; ``above`` : rows of each layer above it ``[teaching, L − 1]``.
-    ``batches`` : for each, what each layer's end was.
+    ``words`` : words of a sample's inputs that hold a one or the bias, [samples], by ``N``.
+    ``packed`` : bytes of a sample's packed inputs, [samples].
+    ``updated`` : whether a sample triggers an update, [samples]; of those that do, in order:
+    ``first_rows`` : rows of the first layer that learn, in the bank with most of them, [updates], by ``Pc``;
+    ``upper_rows`` : rows that learn in each layer above, [updates, L − 1].
+    ``batches`` : the changes of each layer, for each batch.
     """
 
     config: Config
     words: dict[int, NDArray[np.int64]]
     packed: NDArray[np.int64]
-    taught: NDArray[np.bool_]
-    first: dict[int, NDArray[np.int64]]
-    above: NDArray[np.int64]
+    updated: NDArray[np.bool_]
+    first_rows: dict[int, NDArray[np.int64]]
+    upper_rows: NDArray[np.int64]
     batches: list[list[Changes]]
 
+    @property
+    def samples(self) -> int:
+        """Samples of the run."""
+        return len(self.updated)
+
     def part(self, batches: int) -> Work:
-        """``batches`` of the run, evenly spread; all of it if it has no more."""
+        """The work of ``batches`` batches, evenly spread over the run; all of it if it has no more."""
         count, size = len(self.batches), self.config.batch
         if count <= batches:
             return self
         chosen = [(2 * place + 1) * count // (2 * batches) for place in range(batches)]
         samples = np.concatenate([np.arange(batch * size, (batch + 1) * size) for batch in chosen])
-        teaching = (np.cumsum(self.taught) - 1)[samples[self.taught[samples]]]
+        updates = (np.cumsum(self.updated) - 1)[samples[self.updated[samples]]]
         return Work(
             config=self.config,
             words={width: words[samples] for width, words in self.words.items()},
             packed=self.packed[samples],
-            taught=self.taught[samples],
-            first={banks: rows[teaching] for banks, rows in self.first.items()},
-            above=self.above[teaching],
+            updated=self.updated[samples],
+            first_rows={banks: rows[updates] for banks, rows in self.first_rows.items()},
+            upper_rows=self.upper_rows[updates],
             batches=[self.batches[batch] for batch in chosen],
         )
 
-    @property
-    def samples(self) -> int:
-        """Samples of the run."""
-        return len(self.taught)
+
+def count_work(
+    experiment: Experiment, limit: int | None = None, on_step: Callable[[StepResult], None] = lambda result: None
+) -> Work:
+    """Train the golden model and count the work of the first ``limit`` batches, all if None. Rule GFT only.
+
+    Calls ``on_step`` after each batch.
+    """
+    config = experiment.config
+    assert isinstance(config, Config)
+    counter = _Counter(config)
+    device = GoldenDevice(config, GftEngine(config, counter))
+    train(device, experiment.learned, experiment.y_train, limit, on_step=on_step)
+    return counter.work()
 
 
-class _Watched(GftTrainer):
-    """The golden model, and notes of what it does."""
+class _Counter(GftObserver):
+    """Counts what the golden model does."""
 
     def __init__(self, config: Config):
-        super().__init__(config)
-        self.words: list[list[NDArray]] = []
-        self.packed: list[NDArray] = []
-        self.taught: list[NDArray] = []
-        self.first: list[list[NDArray]] = []
-        self.above: list[NDArray] = []
-        self.changes: list[Changes] = []
+        self._config = config
+        self._words: list[list[NDArray]] = []
+        self._packed: list[NDArray] = []
+        self._updated: list[NDArray] = []
+        self._first_rows: list[list[NDArray]] = []
+        self._upper_rows: list[NDArray] = []
+        self._changes: list[Changes] = []
 
-    def _errors(self, x, y):
-        updates, v, deltas = super()._errors(x, y)
+    def work(self) -> Work:
+        """The work so far."""
+        depth = self._config.depth
+        return Work(
+            config=self._config,
+            words={width: np.concatenate([part[place] for part in self._words]) for place, width in enumerate(WIDTHS)},
+            packed=np.concatenate(self._packed),
+            updated=np.concatenate(self._updated),
+            first_rows={
+                banks: np.concatenate([part[place] for part in self._first_rows]) for place, banks in enumerate(BANKS)
+            },
+            upper_rows=np.concatenate(self._upper_rows),
+            batches=[self._changes[first : first + depth] for first in range(0, len(self._changes), depth)],
+        )
+
+    def on_errors(self, x: NDArray[np.uint8], updates: NDArray[np.bool_], deltas: Sequence[NDArray[np.int32]]) -> None:
         learns = [delta != 0 for delta in deltas]
-        self.words.append([listed(x, width) for width in WIDTHS])
-        self.packed.append(pack(np.packbits(x, axis=1, bitorder="little"))[1])
-        self.taught.append(updates)
-        self.first.append([fullest_bank(learns[0], banks) for banks in BANKS])
-        above = [np.count_nonzero(rows, axis=1) for rows in learns[1:]]
-        self.above.append(np.stack(above, axis=-1) if above else np.empty((len(learns[0]), 0), np.int64))
-        return updates, v, deltas
+        self._words.append([nonzero_words(x, width) for width in WIDTHS])
+        self._packed.append(pack(np.packbits(x, axis=1, bitorder="little"))[1])
+        self._updated.append(updates)
+        self._first_rows.append([fullest_bank(learns[0], banks) for banks in BANKS])
+        upper = [np.count_nonzero(rows, axis=1) for rows in learns[1:]]
+        self._upper_rows.append(np.stack(upper, axis=-1) if upper else np.empty((len(learns[0]), 0), np.int64))
 
-    def _flipping(self, layer: int, selection: Selection, flipped: Flipped) -> None:
-        counters = np.abs(self.state.counters[layer])
-        last = selection.mask & (counters == selection.theta - 1) if selection.ties else np.zeros_like(selection.mask)
-        self.changes.append(Changes(flipped.records[:, 0] - self.config.word_base[layer], np.argwhere(last)))
+    def on_flip(self, layer: int, counters: NDArray[np.int16], selection: Selection, flipped: Flipped) -> None:
+        tied = np.abs(counters) == selection.theta - 1 if selection.ties else np.zeros_like(selection.mask)
+        records = flipped.records[:, 0] - self._config.word_base[layer]
+        self._changes.append(Changes(records, np.argwhere(selection.mask & tied)))
 
 
-def listed(x: NDArray[np.uint8], width: int) -> NDArray[np.int64]:
-    """Words of ``width`` synapses with a one or the bias, of inputs ``[n, K0]``, as ingest lists them."""
+def nonzero_words(x: NDArray[np.uint8], width: int) -> NDArray[np.int64]:
+    """Words of ``width`` synapses with a one or the bias, [n], of inputs ``x`` [n, K0], as ingest counts them."""
     samples, inputs = x.shape
     count = inputs // width + 1
     padded = np.zeros((samples, count * width), np.uint8)
     padded[:, :inputs] = x
-    padded[:, -1] = 1  # as the bias does, the last word gets on the list
+    padded[:, -1] = 1  # the bias is in the last word
     return np.count_nonzero(padded.reshape(samples, count, width).any(axis=2), axis=1)
 
 
 def fullest_bank(learns: NDArray[np.bool_], banks: int) -> NDArray[np.int64]:
-    """Rows ``[n, R]`` that learn, of the bank ``row mod banks`` with most of them."""
+    """Rows that learn in the bank with most of them, [n], of ``learns`` [n, R]. Row ``o`` is in bank ``o mod banks``."""
     samples, rows = learns.shape
     turns = -(-rows // banks)
     padded = np.zeros((samples, turns * banks), np.int64)
     padded[:, :rows] = learns
     return padded.reshape(samples, turns, banks).sum(axis=1).max(axis=1, initial=0)
-
-
-def of_run(
-    experiment: Experiment, limit: int | None = None, on_step: Callable[[StepResult], None] = lambda result: None
-) -> Work:
-    """The work of an experiment's first ``limit`` batches, all if None. ``on_step`` is told of each."""
-    config = experiment.config
-    assert isinstance(config, Config)
-    device = GoldenDevice(config)
-    device.trainer = golden = _Watched(config)
-    train(device, experiment.learned, experiment.y_train, limit, on_step=on_step)
-    return Work(
-        config=config,
-        words={width: np.concatenate([part[place] for part in golden.words]) for place, width in enumerate(WIDTHS)},
-        packed=np.concatenate(golden.packed),
-        taught=np.concatenate(golden.taught),
-        first={banks: np.concatenate([part[place] for part in golden.first]) for place, banks in enumerate(BANKS)},
-        above=np.concatenate(golden.above),
-        batches=[golden.changes[first : first + config.depth] for first in range(0, len(golden.changes), config.depth)],
-    )

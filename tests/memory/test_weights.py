@@ -11,7 +11,8 @@ from brute import brute_initial, brute_lbe_initial, brute_sha256
 from chips import BINARY, chip, run_on_chips
 
 from popflip.golden.config import Config, LbeConfig, Precision
-from popflip.golden.memory.weights import first_difference, initial
+from popflip.golden.memory.weights import first_difference
+from popflip.golden.trainer import initial
 from popflip.hw.memory.weights import Weights
 
 

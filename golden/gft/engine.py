@@ -1,0 +1,84 @@
+"""Engine of GFT: samples vote in the counters, and the end of a batch flips the weights with the most votes
+(arXiv 2410.09734, §4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from popflip.golden.common.engine import Engine
+from popflip.golden.common.error import output_delta, output_error
+from popflip.golden.common.forward import activation, forward, predict, with_bias
+from popflip.golden.common.prng import Xorshift32
+from popflip.golden.common.status import Counts
+from popflip.golden.gft.accumulate import accumulate
+from popflip.golden.gft.backward import backward
+from popflip.golden.gft.config import Config
+from popflip.golden.gft.flip import Flipped, flip
+from popflip.golden.gft.initialise import initial
+from popflip.golden.gft.select import Selection, select
+from popflip.golden.memory.weights import State
+
+
+class GftObserver:
+    """Watches an engine. Both methods do nothing; override them."""
+
+    def on_errors(self, x: NDArray[np.uint8], updates: NDArray[np.bool_], deltas: Sequence[NDArray[np.int32]]) -> None:
+        """Of samples ``x`` ``[n, K0]`` those with ``updates`` ``[n]`` have errors ``deltas`` ``[updates, R]``."""
+
+    def on_flip(self, layer: int, counters: NDArray[np.int16], selection: Selection, flipped: Flipped) -> None:
+        """The end of a batch selects and flips in a layer with ``counters`` ``[R, S]``."""
+
+
+class GftEngine(Engine):
+    """GFT; ``observer`` watches it."""
+
+    def __init__(self, config: Config, observer: GftObserver | None = None):
+        self.config = config
+        self.observer = observer or GftObserver()
+
+    def initial(self) -> State:
+        return initial(self.config)
+
+    def learn(self, state: State, x: NDArray[np.uint8], y: NDArray[np.integer], counts: Counts) -> None:
+        updates, v, deltas = self._errors(state, x, y, counts)
+        for layer, delta in enumerate(deltas):
+            a = with_bias(activation(v[layer - 1]) if layer else x[updates])
+            state.counters[layer] = accumulate(state.counters[layer], delta, a, self.config.mmax)
+
+    def _errors(
+        self, state: State, x: NDArray[np.uint8], y: NDArray[np.integer], counts: Counts
+    ) -> tuple[NDArray[np.bool_], list[NDArray[np.int32]], list[NDArray[np.int32]]]:
+        """Which samples trigger an update, bool ``[n]``; of these, sums and errors of each layer ``[updates, R]``."""
+        config = self.config
+        v = forward(state.weights, x)
+        updates, rival = output_error(v[-1], y, config.margin)
+        counts.samples += len(x)
+        counts.errors += int(np.count_nonzero(updates))
+        counts.correct += int(np.count_nonzero(predict(v[-1]) == y))
+
+        v = [sums[updates] for sums in v]
+        delta_out = output_delta(y[updates], rival[updates], config.classes)
+        deltas = backward(state.weights, v, delta_out, config.window, config.dclip)
+        self.observer.on_errors(x, updates, deltas)
+        return updates, v, deltas
+
+    def end_batch(self, state: State, k: Sequence[int], counts: Counts) -> None:
+        """Flip at most ``k[l]`` synapses of each layer ``l`` and decay the counters."""
+        config, prng = self.config, Xorshift32(state.rng)
+        if len(k) != config.depth:
+            raise ValueError(f"k: {len(k)} given, expected {config.depth} (one per layer)")
+        for layer, (w, m) in enumerate(zip(state.weights, state.counters, strict=True)):
+            selection = select(m, w, k[layer])
+            flipped = flip(w, m, selection.mask, config, prng, config.word_base[layer])
+            self.observer.on_flip(layer, m, selection, flipped)
+            state.weights[layer], state.counters[layer] = flipped.weights, flipped.counters
+            counts.count_flips(layer, flipped.flips, flipped.records)
+        state.rng = prng.state
+        counts.batches += 1
+
+    def scores(self, state: State, x: NDArray[np.uint8]) -> NDArray[np.int32]:
+        """Sums of the last layer."""
+        return forward(state.weights, x)[-1]
