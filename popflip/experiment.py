@@ -21,8 +21,9 @@ from popflip.data.base import DataSet
 from popflip.data.encoding import quantile_thresholds, thermometer
 from popflip.devices.base import Status
 from popflip.errors import ConfigError
-from popflip.golden.config import PRESETS, AnyConfig, Augment, Preset, Rule
+from popflip.golden.config import AnyConfig, Rule
 from popflip.golden.memory.weights import State
+from popflip.golden.presets import PRESETS, Augment, Preset
 from popflip.heuristics import SMALL_DATA_SET, Shape, configure
 
 DEFAULT_PRESET = "digits"

@@ -11,7 +11,8 @@ from typing import Any
 from popflip.devices.base import LinkSpeed, Status
 from popflip.experiment import Experiment
 from popflip.files import whole_file
-from popflip.golden.config import AnyConfig, Augment, Rule
+from popflip.golden.config import AnyConfig, Rule
+from popflip.golden.presets import Augment
 from popflip.training import LBE_STEP, Run, StepResult, batch_name, step_batches
 
 

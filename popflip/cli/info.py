@@ -18,7 +18,7 @@ def info() -> None:
     from popflip import constraints
     from popflip.data import datasets
     from popflip.data.mnist import downloads
-    from popflip.golden.config import PRESETS
+    from popflip.golden.presets import PRESETS
     from popflip.sim.cache import cache_directory
 
     ports = [f"{port.device} ({port.description})" for port in sorted(comports())]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 
-from popflip.golden.config import PRESETS
+from popflip.golden.presets import PRESETS
 from popflip.hw.config import ChipConfig
 from popflip.hw.link.buffer import BUFFER_BYTES, longest_payload
 from popflip.hw.link.codec import SYNC, TRAILER_BYTES, encode

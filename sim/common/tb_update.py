@@ -11,13 +11,14 @@ from popflip.golden.common.signature import FlipSignature
 from popflip.golden.config import Rule
 from popflip.golden.gft.flip import flip
 from popflip.golden.gft.select import select
+from popflip.golden.lbe.initialise import signs
 from popflip.golden.lbe.reinforce import reinforce
-from popflip.golden.memory.weights import State, initial, signs
-from popflip.hw.common.ingest import input_word
+from popflip.golden.memory.weights import State
+from popflip.golden.trainer import initial
 from popflip.hw.common.update import UpdateCommand
 from popflip.hw.config import ChipConfig
+from popflip.hw.layouts import counter_word, input_word, weight_word
 from popflip.hw.lbe.reinforce import lesson_layout
-from popflip.hw.memory.weights import counter_word, weight_word
 from popflip.sim.bench.memories import ActivationMemory, ClassifierPort, ReadPort
 from popflip.sim.bench.networks import chip_of, config_of, random_layer
 from popflip.sim.bench.parts import EachCycle, Part, each_part

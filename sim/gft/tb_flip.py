@@ -10,14 +10,14 @@ from popflip.golden.common.mask import bernoulli_words
 from popflip.golden.common.prng import Xorshift32
 from popflip.golden.config import WORD, Rule
 from popflip.golden.gft.flip import flip
+from popflip.golden.lbe.initialise import signs
 from popflip.golden.lbe.reinforce import reinforce
-from popflip.golden.memory.weights import signs
 from popflip.hw.common.scan import word_layout
 from popflip.hw.common.signature import record_layout
 from popflip.hw.config import ChipConfig
 from popflip.hw.gft.select import selected_layout
+from popflip.hw.layouts import counter_word, weight_word
 from popflip.hw.lbe.reinforce import lesson_layout
-from popflip.hw.memory.weights import counter_word, weight_word
 from popflip.sim.bench.memories import WritePort
 from popflip.sim.bench.networks import chip_of, config_of, random_layer
 from popflip.sim.bench.parts import EachCycle, Part, each_part

@@ -11,9 +11,10 @@ import pytest
 from popflip.checkpoint import Checkpoint
 from popflip.devices.base import Status
 from popflip.experiment import from_checkpoint, network, prepare, samples_for
-from popflip.golden.config import PRESETS, Config, LbeConfig, Precision
+from popflip.golden.config import Config, LbeConfig, Precision
 from popflip.golden.errors import ConfigError
-from popflip.golden.memory.weights import initial
+from popflip.golden.presets import PRESETS
+from popflip.golden.trainer import initial
 
 DIGITS = PRESETS["digits"].config
 
