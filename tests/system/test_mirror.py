@@ -19,6 +19,7 @@ NAMED_BY = ("golden", "hw", "testbench")  # tests/ also holds tests of the host 
 
 MISSING = "is missing; write it, or list the exception with its reason"
 LINK = "golden knows no link"
+CONTROLLER = f"{LINK}; part of hw/link/controller.py, in sim/link/tb_controller.py"
 BOARD = "golden knows no board"
 
 WITHOUT = {
@@ -76,27 +77,30 @@ WITHOUT = {
     "common/mac_array": ("golden test", "golden/common/forward.py multiplies; run by tests/common/test_forward.py"),
     # Link, chip, board
     "link/controller": ("golden", LINK),
+    "link/checker": ("golden testbench test", CONTROLLER),
+    "link/executor": ("golden testbench test", CONTROLLER),
+    "link/responder": ("golden testbench test", CONTROLLER),
+    "link/datapath": ("golden testbench test", CONTROLLER),
+    "link/samples": ("golden testbench test", CONTROLLER),
+    "link/tables": ("golden testbench test", CONTROLLER),
     "link/receiver": ("golden", LINK),
     "link/sender": ("golden", LINK),
     "link/buffer": ("golden", LINK),
     "link/store": ("golden", LINK),
     "link/uart": ("golden", LINK),
     "link/commands": ("golden testbench", f"{LINK}; tables"),
-    "link/identity": (
-        "golden testbench test",
-        f"{LINK}; a record; tests/popflip/test_protocol.py reads it from chips",
-    ),
-    "link/codec": ("golden testbench test", f"{LINK}; bytes in Python; sim/bench/link_model.py and every test use it"),
+    "link/identity": ("golden testbench", f"{LINK}; a record"),
+    "link/codec": ("golden testbench", f"{LINK}; frames as bytes; hardware has hw/link/receiver.py, hw/link/sender.py"),
     "link/crc": ("golden testbench test", f"{LINK}; in sim/link/tb_receiver.py, on every frame"),
     "link/link": (
         "golden testbench test",
-        f"{LINK}; wires it up, as does sim/link/tb_controller.py; tests/popflip/test_device.py has all",
+        f"{LINK}; wires it up, as does sim/link/tb_controller.py; tests/popflip/test_chip_device.py has all",
     ),
     "lib/pll": (
         "golden testbench test",
         f"{BOARD}; vendor parts, tested with the boards in tests/system/test_boards.py",
     ),
-    "top": ("golden testbench test", "the chip, run by tests/popflip/test_device.py against the golden model"),
+    "top": ("golden testbench test", "the chip, run by tests/popflip/test_chip_device.py against the golden model"),
 }
 """Stage: the sides it has no file on, and why."""
 
