@@ -28,6 +28,11 @@ WITHOUT = {
     "common/packing": ("hw testbench", "the host packs; hw/common/unpack.py is the way back"),
     # Parameters and lists: no hardware of their own
     "config": ("testbench", "parameters"),
+    "network": ("hw testbench test", "parameters; tests/test_config.py"),
+    "gft/config": ("hw testbench test", "parameters; tests/test_config.py"),
+    "lbe/config": ("hw testbench test", "parameters; tests/test_config.py"),
+    "presets": ("hw testbench test", "parameters; tests/test_config.py"),
+    "memory_map": ("golden testbench", "addresses; golden has arrays"),
     "errors": ("hw testbench test", "exceptions; every test of bad input raises them"),
     "lib/arithmetic": (
         "golden testbench",
@@ -63,16 +68,20 @@ WITHOUT = {
     "memory/samples": ("golden", "a memory; golden has arrays"),
     "common/scan": ("golden", "the order of NumPy's arrays"),
     "common/slots": ("golden", "samples on the chip at once; golden takes one after another"),
-    "common/status": ("golden", "golden/trainer.py counts as it goes"),
     "lib/stream": ("golden", "queues"),
     "common/unpack": ("golden", "golden/common/packing.py: unpack"),
     # Sequences of stages, which golden has in its trainer, or a part of a stage
-    "common/initialise": ("golden", "golden/memory/weights.py: initial"),
-    "gft/learn": ("golden", "a sample's backward and accumulate; golden/trainer.py: train"),
-    "common/update": ("golden", "select and flip of every layer; golden/trainer.py: end_batch"),
+    "common/initialise": ("golden", "golden/gft/initialise.py and golden/lbe/initialise.py"),
+    "gft/initialise": ("testbench test", "run by tests/common/test_initialise.py"),
+    "lbe/initialise": ("testbench test", "run by tests/common/test_initialise.py"),
+    "common/engine": ("testbench test", "an interface; tests/test_trainer.py runs both engines"),
+    "gft/engine": ("testbench test", "run by tests/test_trainer.py"),
+    "lbe/engine": ("testbench test", "run by tests/test_trainer.py"),
+    "gft/learn": ("golden", "a sample's backward and accumulate; golden/gft/engine.py: learn"),
+    "common/update": ("golden", "select and flip of every layer; golden/gft/engine.py: end_batch"),
     "lbe/teach": (
         "golden testbench test",
-        "a sample's layers in order; golden/trainer.py: _learn_one; in sim/tb_trainer.py, sample after sample",
+        "a sample's layers in order; golden/lbe/engine.py: _learn_one; in sim/tb_trainer.py, sample after sample",
     ),
     "common/mac_array": ("golden test", "golden/common/forward.py multiplies; run by tests/common/test_forward.py"),
     # Link, chip, board
