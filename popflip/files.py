@@ -46,7 +46,7 @@ def check_writable(**paths: Path | None) -> None:
         if path.is_dir():
             raise FileError(f"{name}: {path} is a folder, not a file")
         if not path.parent.is_dir():
-            raise FileError(f"{name}: {path}: there is no folder {path.parent}")
+            raise FileError(f"{name}: there is no folder {path.parent} for {path.name}; create it first")
         other = seen.setdefault(path.resolve(), name)
         if other != name:
             raise FileError(f"{name}: {path} is also the file of {other}")

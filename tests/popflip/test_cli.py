@@ -274,7 +274,7 @@ def test_every_setting_of_a_run_is_a_flag_of_train():
         (["train", "--device", "goldn"], "--device: 'goldn' is not golden, sim or a serial port"),
         (["train", "--device", "/dev/nope"], "/dev/nope: "),
         (["train", "--rows", "3"], "--rows: 3 is not a power of two from 1 to 1024"),
-        (["train", "--report", "no/r.json"], "--report: no/r.json: there is no folder no"),
+        (["train", "--report", "no/r.json"], "--report: there is no folder no for r.json; create it first"),
         (["train", "--plot", "."], "--plot: . is a folder, not a file"),
         (["train", "--waves", "w.vcd"], "--waves: only the simulated chip records signals, golden does not"),
         (["train", "--augment", "flip"], "--augment: 'flip' is not one of none, shift"),
@@ -305,7 +305,8 @@ def test_a_resumed_run_cannot_become_another(capsys):
 
 
 def test_outputs_are_checked_before_training(capsys):
-    assert refused(capsys, "train", "--epochs", "1000000", "--save", "no/m.npz").startswith("--save: no/m.npz: ")
+    message = refused(capsys, "train", "--epochs", "1000000", "--save", "no/m.npz")
+    assert message == "--save: there is no folder no for m.npz; create it first"
 
 
 def test_no_memory_is_one_line(capsys, monkeypatch):

@@ -41,7 +41,7 @@ def test_paths_are_checked_before_they_are_written(tmp_path):
     assert list(tmp_path.iterdir()) == []
     cases = [
         ({"report": tmp_path}, f"report: {tmp_path} is a folder, not a file"),
-        ({"plot": tmp_path / "no" / "p"}, f"plot: {tmp_path}/no/p: there is no folder {tmp_path}/no"),
+        ({"plot": tmp_path / "no" / "p"}, f"plot: there is no folder {tmp_path}/no for p; create it first"),
         (
             {"report": tmp_path / "f", "save": tmp_path / "." / "f"},
             f"save: {tmp_path}/f is also the file of report",
