@@ -9,15 +9,30 @@ from amaranth.lib.wiring import In, Out
 from popflip.hw.config import ChipConfig
 
 
+class FreeSignature(wiring.Signature):
+    """Up to two slots become free in a cycle.
+
+    Members
+    -------
+    ``free`` : Out(1), ``slot`` : Out(range(slots))
+        A slot that becomes free.
+    ``free_also`` : Out(1), ``slot_also`` : Out(range(slots))
+        Another one.
+    """
+
+    def __init__(self, chip: ChipConfig):
+        slot = range(chip.slots)
+        super().__init__({"free": Out(1), "slot": Out(slot), "free_also": Out(1), "slot_also": Out(slot)})
+
+
 class Slots(wiring.Component):
-    """Which sample slots are free.
+    """Keeps track of the free sample slots.
 
     Members
     -------
     ``available`` : Out(1), ``slot`` : Out(range(slots)), ``take`` : In(1)
-        Whether a slot is free, the lowest one, and that it is taken in this cycle.
-    ``free`` : In(1), ``free_slot`` and ``free_also`` : In(1), ``free_also_slot``
-        Up to two slots become free in a cycle.
+        Whether a slot is free, the lowest free one, and a strobe that takes it.
+    ``freed`` : In(FreeSignature)
     ``empty`` : Out(1)
         No slot is taken.
     """
@@ -30,10 +45,7 @@ class Slots(wiring.Component):
                 "available": Out(1),
                 "slot": Out(slot),
                 "take": In(1),
-                "free": In(1),
-                "free_slot": In(slot),
-                "free_also": In(1),
-                "free_also_slot": In(slot),
+                "freed": In(FreeSignature(chip)),
                 "empty": Out(1),
             }
         )
@@ -46,6 +58,7 @@ class Slots(wiring.Component):
             with m.If(~taken[slot]):
                 m.d.comb += self.slot.eq(slot)
         take = Mux(self.take, 1 << self.slot, 0)
-        free = Mux(self.free, 1 << self.free_slot, 0) | Mux(self.free_also, 1 << self.free_also_slot, 0)
+        freed = self.freed
+        free = Mux(freed.free, 1 << freed.slot, 0) | Mux(freed.free_also, 1 << freed.slot_also, 0)
         m.d.sync += taken.eq((taken | take) & ~free)
         return m

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Const, Module, Mux, Signal, signed
+from amaranth.hdl import Array, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from popflip.hw.config import ChipConfig
-from popflip.hw.registers import CYCLE_COUNTERS, registers, status_words
+from popflip.hw.registers import registers, status_words
 
 HALF = 16  # bits of a count that are added to at a time, which is how wide a small block of memory is
 
@@ -21,6 +21,17 @@ def register_shape(low: int, high: int):
     return signed(max(high.bit_length(), (-low - 1).bit_length()) + 1) if low < 0 else range(high + 1)
 
 
+def register_values_layout(chip: ChipConfig) -> data.StructLayout:
+    """The values of all registers by name, except those in :data:`HELD_ELSEWHERE`."""
+    return data.StructLayout(
+        {
+            register.name: register_shape(register.low, register.high)
+            for register in registers(chip)
+            if register.name not in HELD_ELSEWHERE
+        }
+    )
+
+
 class RegisterFile(wiring.Component):
     """The run-time registers.
 
@@ -28,8 +39,7 @@ class RegisterFile(wiring.Component):
     -------
     ``write`` : In(1), ``index`` : In(range(registers)), ``value`` : In(32)
         A write lands at the end of its cycle. Values outside a register's range must not come.
-    ``values`` : Out(StructLayout)
-        All registers by name, except those in :data:`HELD_ELSEWHERE`.
+    ``values`` : Out(:func:`register_values_layout`)
     ``write_rng``, ``write_signature`` : Out(1)
         ``value`` is meant for them.
     """
@@ -41,15 +51,7 @@ class RegisterFile(wiring.Component):
                 "write": In(1),
                 "index": In(range(len(self.registers))),
                 "value": In(32),
-                "values": Out(
-                    data.StructLayout(
-                        {
-                            register.name: register_shape(register.low, register.high)
-                            for register in self.registers
-                            if register.name not in HELD_ELSEWHERE
-                        }
-                    )
-                ),
+                "values": Out(register_values_layout(chip)),
                 **{f"write_{name}": Out(1) for name in HELD_ELSEWHERE},
             }
         )
@@ -68,29 +70,50 @@ class RegisterFile(wiring.Component):
         return m
 
 
-class Status(wiring.Component):
-    """Counts what happens, and shows it word by word.
+class EventSignature(wiring.Signature):
+    """What an engine does in a cycle, for the counts of :class:`Status`; directions are the engine's.
 
-    The counts lie in a memory, and a walk adds to one of them, a half a cycle, what has happened to it since its last
-    turn: a 32-bit counter for each would take as much logic as the learning engine of a small chip.
+    Members
+    -------
+    ``samples``, ``batches``, ``errors``, ``correct`` : Out(1)
+        One more of them.
+    ``flips`` : Out(range(N + 1)), ``flips_layer`` : Out(range(L))
+        So many more flips in a layer; 0 in most cycles.
+    ``learn_busy``, ``learn_stall``, ``select``, ``flip`` : Out(1)
+        The cycle counter of that name goes up.
+    """
+
+    def __init__(self, chip: ChipConfig):
+        single = ("samples", "batches", "errors", "correct", "learn_busy", "learn_stall", "select", "flip")
+        super().__init__(
+            {
+                **{name: Out(1) for name in single},
+                "flips": Out(range(chip.array_synapses + 1)),
+                "flips_layer": Out(range(chip.depth)),
+            }
+        )
+
+
+class Status(wiring.Component):
+    """Counts events and shows the counts, word by word.
+
+    The counts lie in a memory. A walk goes through it, half a count a cycle, and adds to each what has happened to it
+    since its last turn: a 32-bit counter for each would take as much logic as the learning engine of a small chip.
 
     Members
     -------
     ``clear`` : In(1)
         Zeroes all counts.
-    ``samples``, ``batches``, ``errors``, ``correct`` : In(1)
-        One more of them.
-    ``flips_layer`` : In(range(L)), ``flips_count`` : In(range(N + 1))
-        So many more flips in a layer; 0 in most cycles.
-    ``cycles`` : In(StructLayout)
-        Which cycle counters go up in this cycle, by name.
+    ``events`` : In(EventSignature)
+    ``forward_busy``, ``forward_stall`` : In(1)
+        The cycle counter of that name goes up.
     ``crc``, ``rng`` : In(32)
         Shown as they are.
     ``index`` : In(range(words)), ``read`` : In(1), ``value`` : Out(32), ``valid`` : Out(1)
-        With ``read`` a word is asked for, and ``index`` stays as it is until ``valid``: then the word is ``value``, and
-        has in it all that happened before it was asked for.
+        ``read`` requests a word, and ``index`` stays as it is until ``valid``: then ``value`` is the word, with all that
+        happened before the request.
 
-    A word is shown at most :attr:`latency` cycles after it was asked for.
+    A request is answered within :attr:`latency` cycles.
     """
 
     def __init__(self, chip: ChipConfig):
@@ -100,13 +123,9 @@ class Status(wiring.Component):
         super().__init__(
             {
                 "clear": In(1),
-                "samples": In(1),
-                "batches": In(1),
-                "errors": In(1),
-                "correct": In(1),
-                "flips_layer": In(range(chip.depth)),
-                "flips_count": In(range(chip.array_synapses + 1)),
-                "cycles": In(data.StructLayout({counter.name: 1 for counter in CYCLE_COUNTERS})),
+                "events": In(EventSignature(chip)),
+                "forward_busy": In(1),
+                "forward_stall": In(1),
                 "crc": In(32),
                 "rng": In(32),
                 "index": In(range(len(self.words))),
@@ -119,16 +138,6 @@ class Status(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         count = len(self.words)
-        steps = {
-            "samples": self.samples,
-            "batches": self.batches,
-            "errors": self.errors,
-            "correct": self.correct,
-            **{
-                f"flips{layer}": Mux(self.flips_layer == layer, self.flips_count, 0) for layer in range(self.chip.depth)
-            },
-            **{counter.name: self.cycles[counter.name] for counter in CYCLE_COUNTERS},
-        }
         m.submodules.memory = memory = Memory(shape=HALF, depth=2 * count, init=[])
         write, read = memory.write_port(), memory.read_port()
 
@@ -143,15 +152,7 @@ class Status(wiring.Component):
         with m.Elif(clearing != 0):
             m.d.sync += clearing.eq(clearing - 1)
 
-        happened = []  # to each word since its last turn, this cycle not counted
-        for index, word in enumerate(self.words):
-            if word.name not in steps:
-                happened.append(Const(0))
-                continue
-            step = steps[word.name]
-            since = Signal(range((2 ** len(step) - 1) * 2 * count + 1), name=f"{word.name}_since")
-            m.d.sync += since.eq(Mux(self.clear, 0, Mux(turn == 2 * index, 0, since) + step))
-            happened.append(since)
+        happened = self._happened(m, turn)
         carry = Signal()  # into the upper half
         total = Signal(HALF + 1)
         m.d.comb += [
@@ -161,8 +162,41 @@ class Status(wiring.Component):
             write.en.eq(1),
         ]
         m.d.sync += carry.eq(total[-1] & ~self.clear)
+        self._show(m, number, upper, total)
+        return m
 
-        # A word is shown at its turn.
+    def _happened(self, m: Module, turn: Signal) -> list[Value]:
+        """What happened to each word since its last turn, this cycle not counted."""
+        events, count = self.events, len(self.words)
+        steps = {
+            "samples": events.samples,
+            "batches": events.batches,
+            "errors": events.errors,
+            "correct": events.correct,
+            **{
+                f"flips{layer}": Mux(events.flips_layer == layer, events.flips, 0) for layer in range(self.chip.depth)
+            },
+            "total": Const(1),
+            "forward_busy": self.forward_busy,
+            "learn_busy": events.learn_busy,
+            "forward_stall": self.forward_stall,
+            "learn_stall": events.learn_stall,
+            "select": events.select,
+            "flip": events.flip,
+        }
+        happened: list[Value] = []
+        for index, word in enumerate(self.words):
+            if word.name not in steps:
+                happened.append(Const(0))
+                continue
+            step = steps[word.name]
+            since = Signal(range((2 ** len(step) - 1) * 2 * count + 1), name=f"{word.name}_since")
+            m.d.sync += since.eq(Mux(self.clear, 0, Mux(turn == 2 * index, 0, since) + step))
+            happened.append(since)
+        return happened
+
+    def _show(self, m: Module, number: Value, upper: Value, total: Signal) -> None:
+        """A word is shown at its turn."""
         asked, half_shown = Signal(), Signal()
         numbers = {word.name: index for index, word in enumerate(self.words)}
         m.d.sync += half_shown.eq(0)
@@ -176,4 +210,3 @@ class Status(wiring.Component):
                 m.d.sync += self.value.eq(self.crc)
             with m.If(self.index == numbers["rng"]):
                 m.d.sync += self.value.eq(self.rng)
-        return m

@@ -5,18 +5,21 @@ k ← sat(k ± 1), + where a_i = ρ_t[o];   where r = 1:  k ← sat(k + 1) if k 
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from popflip.hw.common.scan import word_layout
+from popflip.hw.common.write_back import WriteBack
 from popflip.hw.config import ChipConfig
+from popflip.hw.layouts import counter_word, weight_word
 from popflip.hw.lbe.winner import winner_layout
 from popflip.hw.lib.arithmetic import clip
-from popflip.hw.memory.weights import counter_word, weight_word
+from popflip.hw.lib.lookup import of_layer, times
 
 
-def lesson_layout(chip: ChipConfig) -> data.StructLayout:
-    """A row to be taught: its ``layer``, the ``slot`` its inputs are in, and the ``winner``."""
+def row_update_layout(chip: ChipConfig) -> data.StructLayout:
+    """A row to update: its ``layer``, the ``slot`` of the sample with its inputs, and the ``winner``."""
     return data.StructLayout({"layer": range(chip.depth), "slot": range(chip.slots), "winner": winner_layout(chip)})
 
 
@@ -74,3 +77,43 @@ class Reinforce(wiring.Component):
             flipped.append(exists & (after[-1] != counter[-1]))
         m.d.comb += [self.weights.as_value().eq(Cat(weights)), self.flipped.eq(Cat(flipped))]
         return m
+
+
+class ReinforceRow(WriteBack):
+    """One pass over a winner's row (golden ``reinforce.reinforce``).
+
+    Members, besides those of :class:`.write_back.WriteBack`
+    --------------------------------------------------------
+    ``start`` : In(stream of :func:`row_update_layout`)
+        A row.
+    ``i`` : In(stream of :func:`.scan.word_layout`)
+        Its words.
+    ``write`` : Out(WriteSignature)
+        ``counters`` are 0 in all cycles without a write.
+    """
+
+    def __init__(self, chip: ChipConfig):
+        super().__init__(chip, start=row_update_layout(chip), word=word_layout(chip))
+
+    def _layer(self) -> Value:
+        return self.start.payload.layer
+
+    def _first_word(self) -> Value:
+        row = self.start.payload.winner.row
+        return super()._first_word() + of_layer(self._layer(), [times(row, words) for words in self.chip.mask_words])
+
+    def _change(self, m: Module, flipped: Signal, mask: Value, take: Value) -> None:
+        chip, lanes, word = self.chip, self.chip.array_synapses, self.i.payload
+        m.submodules.reinforce = reinforce = Reinforce(chip)
+        ends = of_layer(self._layer(), [chip.real_lanes(index, words - 1) for index, words in enumerate(chip.words)])
+        m.d.comb += [
+            reinforce.counters.eq(word.counters),
+            reinforce.inputs.eq(word.inputs),
+            reinforce.exists.eq(Mux(word.position.last_of_row, ends, (1 << lanes) - 1)),
+            reinforce.desired.eq(self.start.payload.winner.desired),
+            reinforce.mask.eq(mask),
+            flipped.eq(reinforce.flipped),
+            self.write.weights.eq(reinforce.weights),
+        ]
+        with m.If(take):
+            m.d.comb += self.write.counters.eq(reinforce.o)

@@ -1,4 +1,4 @@
-"""Teach: the engine that, layer by layer, has a sample's winners taught, and lets the next sample in."""
+"""Schedule: layer by layer of each sample, which winners' rows to update, and when the next sample may go on."""
 
 from __future__ import annotations
 
@@ -6,35 +6,35 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from popflip.hw.common.error import verdict_layout
 from popflip.hw.config import ChipConfig
-from popflip.hw.lbe.reinforce import lesson_layout
+from popflip.hw.layouts import verdict_layout
+from popflip.hw.lbe.reinforce import row_update_layout
 from popflip.hw.lbe.winner import winner_layout
 
 
-class Teach(wiring.Component):
-    """Takes the verdicts on a sample's layers in order, and the layer's winners where it is to be taught.
+class Schedule(wiring.Component):
+    """Takes the verdicts on a sample's layers in order, and the winners of each layer that is to be updated.
 
     Members
     -------
-    ``i`` : In(stream verdict_layout)
-        A layer's verdict; taken when the layer is settled.
+    ``i`` : In(stream of :func:`.error.verdict_layout`)
+        A layer's verdict; taken when the layer's weights are final for the sample.
     ``rows``, ``position``, ``winner``, ``release``
         The older list of :class:`.winner.Winner`.
-    ``o`` : Out(stream lesson_layout)
-        Rows to be taught; taken when the row is written.
+    ``o`` : Out(stream of :func:`.reinforce.row_update_layout`)
+        Rows to update; taken when the row is written.
     ``settled`` : Out(L)
-        Bit ``l``, for a cycle: the layer's weights are final for the sample.
+        Bit ``l``, for a cycle: the weights of layer ``l`` are final for the sample.
     ``last_layer`` : Out(1)
-        The verdict that comes next, or is here, is on the last layer.
+        The verdict that is offered, or comes next, is on the last layer.
     ``done`` : Out(1)
-        With the last layer's verdict, as it is taken: the sample is finished.
-    ``taught`` : Out(1)
-        With ``done``: one of its layers was taught.
+        The sample is finished; with the last layer's verdict, as it is taken.
+    ``updated`` : Out(1)
+        With ``done``: the sample triggered an update in one of its layers.
     ``waiting`` : Out(1)
-        A verdict is here, and no row is being taught.
+        A verdict is offered, but no row.
 
-    A cycle for a layer that is not taught; else two more for each row.
+    A cycle for a layer without an update; else two more for each row.
     """
 
     def __init__(self, chip: ChipConfig):
@@ -47,11 +47,11 @@ class Teach(wiring.Component):
                 "position": Out(range(most)),
                 "winner": In(winner_layout(chip)),
                 "release": Out(1),
-                "o": Out(stream.Signature(lesson_layout(chip))),
+                "o": Out(stream.Signature(row_update_layout(chip))),
                 "settled": Out(chip.depth),
                 "last_layer": Out(1),
                 "done": Out(1),
-                "taught": Out(1),
+                "updated": Out(1),
                 "waiting": Out(1),
             }
         )
@@ -60,7 +60,7 @@ class Teach(wiring.Component):
         m = Module()
         verdict = self.i.payload
         layer = Signal(range(self.chip.depth))
-        taught = Signal()  # a layer below was
+        updated_below = Signal()  # a layer below was
         next_row = Signal.like(self.rows)
         last_layer = self.last_layer
         taken = self.i.valid & self.i.ready
@@ -74,7 +74,7 @@ class Teach(wiring.Component):
             self.release.eq(taken),
             self.settled.eq(taken << layer),
             self.done.eq(taken & last_layer),
-            self.taught.eq(taught | verdict.updates),
+            self.updated.eq(updated_below | verdict.updates),
             self.waiting.eq(self.i.valid & ~self.o.valid),
         ]
         with m.FSM():
@@ -82,19 +82,19 @@ class Teach(wiring.Component):
                 m.d.sync += next_row.eq(0)
                 m.d.comb += self.i.ready.eq(~updates)
                 with m.If(self.i.valid & updates):
-                    m.next = "ROW"
-            with m.State("ROW"):  # the list is asked for it
-                m.next = "LESSON"
-            with m.State("LESSON"):
+                    m.next = "READ ROW"
+            with m.State("READ ROW"):  # the list answers in the next cycle
+                m.next = "UPDATE ROW"
+            with m.State("UPDATE ROW"):
                 m.d.comb += self.o.valid.eq(1)
                 with m.If(self.o.ready):
                     m.d.sync += next_row.eq(next_row + 1)
-                    m.next = "ROW"
+                    m.next = "READ ROW"
                     with m.If(next_row + 1 == self.rows):
                         m.d.comb += self.i.ready.eq(1)
                         m.next = "VERDICT"
         with m.If(taken):
-            m.d.sync += [taught.eq(self.taught & ~last_layer)]
+            m.d.sync += [updated_below.eq(self.updated & ~last_layer)]
             with m.If(last_layer):
                 m.d.sync += layer.eq(0)
             with m.Else():
