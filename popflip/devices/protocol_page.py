@@ -27,30 +27,30 @@ def page() -> str:
         (
             _INTRODUCTION,
             "## Commands\n",
-            _table(("code", "command", "payload", "answer", ""), map(_command, formats)),
-            "A part in brackets comes any number of times. The parts:\n",
+            _table(("code", "command", "payload", "answer", "effect"), map(_command, formats)),
+            "Fields in brackets repeat, once for each item. Fields:\n",
             _fields(parts),
             _WORDS,
             "## Results\n",
             _table(("code", "result", "meaning"), ((f"{key:d}", key.name, text) for key, text in RESULTS.items())),
-            "The payload of an answer that is not OK:\n",
+            "Payload of an answer that is not OK:\n",
             _fields(REFUSAL),
             "## Identity\n",
             _fields(Identity.FIELDS),
             "## Registers\n",
-            f"Of preset `{preset}`; other networks differ in ranges, and have a `window` a hidden layer and a `k` a "
-            "layer.\n",
+            f"Registers of preset `{preset}`. In other networks the ranges differ; there is a `window` for each hidden "
+            "layer and a `k` for each layer.\n",
             _table(
-                ("number", "register", "lowest", "highest", "at power-up", ""),
+                ("number", "register", "lowest", "highest", "at power-up", "meaning"),
                 (
                     (str(number), f"`{word.name}`", str(word.low), str(word.high), str(word.init), word.summary)
                     for number, word in enumerate(registers(chip))
                 ),
             ),
             "## Status words\n",
-            "u32 each, wrapping. CYCLES sends those from `total` on, SIGNATURE the one of that name.\n",
+            "Each is a u32 that wraps. CYCLES sends the words from `total` on, SIGNATURE the one of that name.\n",
             _table(
-                ("number", "word", ""),
+                ("number", "word", "meaning"),
                 ((str(number), f"`{word.name}`", word.summary) for number, word in enumerate(status_words(chip))),
             ),
             "## Example\n",
@@ -73,7 +73,8 @@ def _example(batch: int) -> str:
         (request[-TRAILER_BYTES:], f"CRC-32 of `{request[1:-TRAILER_BYTES].hex(' ')}`"),
     )
     return (
-        f"Set register 0 to {batch}, and the answer OK:\n\n```\n{request.hex(' ')}\n{answer.hex(' ')}\n```\n\n"
+        f"A request that sets register 0 to {batch}, and the answer OK:\n\n"
+        f"```\n{request.hex(' ')}\n{answer.hex(' ')}\n```\n\n"
         + _table(("bytes", "part"), ((f"`{part.hex(' ')}`", name) for part, name in parts))
     )
 
@@ -88,7 +89,7 @@ def _command(format: CommandFormat) -> tuple[str, ...]:
 
 
 def _fields(fields: Iterable[Field]) -> str:
-    return _table(("field", "type", ""), ((field.name, field.type, field.summary) for field in fields))
+    return _table(("field", "type", "meaning"), ((field.name, field.type, field.summary) for field in fields))
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -99,43 +100,47 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 _INTRODUCTION = f"""\
 # Link protocol, version {PROTOCOL_VERSION}
 
-This page is made from the code: `python -m popflip.devices.protocol_page > docs/protocol.md`.
+This page is generated: `python -m popflip.devices.protocol_page > docs/protocol.md`.
 
-The host sends requests, the chip answers each, in order. Both are frames on a stream of bytes: a UART (8 data bits, no
-parity, 1 stop bit) on boards, and the same bytes into the simulated chip. Numbers are little-endian.
+The host sends requests and the chip answers each of them, in order. Requests and answers are frames on a byte stream: a
+UART on boards (8 data bits, no parity, 1 stop bit), the same bytes into a simulated chip. Numbers are little-endian.
 
 | bytes | part |
 | --- | --- |
 | 1 | SYNC, `{SYNC:02x}` |
 | 1 | sequence number |
-| 1 | command; in an answer the result |
+| 1 | command, or the result in an answer |
 | 2 | length of the payload in bytes |
 | 1 | check: lowest byte of the CRC-32 of the four bytes before it |
 | length | payload |
-| 4 | CRC-32 (zlib's) of everything before it but SYNC |
+| 4 | CRC-32 (as in zlib) of all bytes before it except SYNC |
 
-- A request is carried out if check and CRC-32 match, its sequence number is the expected one, and every value in it is
-  valid. Otherwise it changes nothing, and the answer says why. Each one carried out moves the expected number on by 1.
-- The number in an answer is that of its request, as far as it could be read. After a damaged header the chip looks for
+- The chip executes a request if the check and the CRC-32 match, the sequence number is the expected one and every value
+  is valid. Each executed request increments the expected number. Any other request changes nothing, and the answer says
+  why.
+- An answer repeats the sequence number of its request as the chip received it. After a bad header the chip searches for
   the next SYNC.
-- IDENTIFY says how large the chip's packet buffer is. As many frames may be unanswered as fit it; a payload longer than
-  the buffer less {BUFFER_BYTES - longest_payload(BUFFER_BYTES)} bytes is refused.
-- To recover from any fault: send zeros, as many as the buffer holds, which end a frame that was cut short; then a
-  request with a number that cannot be the expected one. Its answer, BAD_SEQUENCE, tells which one is.
+- IDENTIFY tells the size of the chip's packet buffer. The host may send frames ahead of their answers as long as all
+  unanswered ones fit the buffer. The chip refuses a payload longer than the buffer less
+  {BUFFER_BYTES - longest_payload(BUFFER_BYTES)} bytes.
+- To recover from any fault, send as many zeros as the buffer holds, which ends a frame that was cut short. Then send a
+  request with a sequence number that cannot be the expected one. The answer, BAD_SEQUENCE, contains the expected one.
 """
 
 _WORDS = """\
-Chips of rule gft with 16 synapses a cycle or more take packed samples, in which bytes that are zero are left out. Bytes
-of inputs go in groups of 8. A group is a mask, bit `i` set where byte `i` of the group is not zero, and those bytes in
-order. Masks of zero at the end are left out, except that a sample has at least one byte. Any bytes are a sample: bytes
-of inputs that are not reached are zero, those past the last one are ignored. A size has one byte, or two if label, all
-bytes of inputs and their masks may be more than 255. The inputs `00 00 07 80 00 00 00 00 00 01` with label 4 are the
-item `06 04 0c 07 80 02 01`.
+**Packed samples** leave out bytes that are zero. Chips of rule gft with 16 synapses per cycle or more support them. The
+bytes of inputs form groups of 8. Each group becomes a mask, with bit `i` set if byte `i` of the group is not zero, then
+those bytes in order. Zero masks at the end are left out, but a packed sample has at least one byte. Any byte string is
+a valid packed sample: missing bytes of inputs are zero, and bytes past the last input are ignored. A size has one byte,
+or two if a label, all bytes of inputs and their masks can exceed 255 bytes. For example, the inputs
+`00 00 07 80 00 00 00 00 00 01` with label 4 become the item `06 04 0c 07 80 02 01`.
 
-A label has one byte, or two if there are more than 256 classes. Words are padded to whole bytes with zeros; the first
-weight or counter is in the lowest bits. A weight has one bit (1: +1, 0: −1) or, ternary, two (two's complement), a
-counter as many as mmax takes and a sign. Which word holds what is in `hw/config.py`. Lanes past the last synapse must
-be written as zeros.
+**Labels** have one byte, or two if there are more than 256 classes.
+
+**Words** of weights and counters are padded with zeros to whole bytes, and their first element is in the lowest bits. A
+binary weight has one bit (1: +1, 0: −1), a ternary weight two (two's complement). A counter has the bits of mmax and a
+sign bit. `hw/memory_map.py` defines which word holds which synapses. Lanes past the last synapse must be written as
+zeros.
 """
 
 

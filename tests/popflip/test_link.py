@@ -116,10 +116,10 @@ def test_nobody_there_is_one_line():
 @pytest.mark.parametrize(
     ("payload", "reason"),
     [
-        ([3, 1, 1], "the payload is not what the command takes, or the answer would not fit a frame"),
-        ([2, 1, 0, 1], "the payload is not what the command takes, or the answer would not fit a frame"),
-        ([2, 1, 0, 1, 1, 0], "the payload is not what the command takes, or the answer would not fit a frame"),
-        ([2, 1, 0, 4, 0, 1, 1], "the payload is not what the command takes, or the answer would not fit a frame"),
+        ([3, 1, 1], "the payload does not fit the command, or the answer does not fit a frame"),
+        ([2, 1, 0, 1], "the payload does not fit the command, or the answer does not fit a frame"),
+        ([2, 1, 0, 1, 1, 0], "the payload does not fit the command, or the answer does not fit a frame"),
+        ([2, 1, 0, 4, 0, 1, 1], "the payload does not fit the command, or the answer does not fit a frame"),
         ([2, 1, 0, 2, 3, 0], "a label that is not a class"),
     ],
 )
