@@ -1,8 +1,8 @@
-"""What a build of the chip fixes: the network's shape, and the geometry that computes it.
+"""What a build of the chip fixes: the network's shape, and the geometry of the hardware that computes it.
 
-Learning parameters that are registers at run time (margin, windows, shift, flip probability, flips to select, batch,
-random state) are not here; they are in :mod:`popflip.hw.registers`. Two configurations with equal :class:`ChipConfig`
-share one netlist, one simulated chip and one bitstream.
+Learning parameters that run-time registers hold (margin, windows, shift, flip probability, flips to select, batch,
+random state) are in :mod:`popflip.hw.registers`. Configurations with equal :class:`ChipConfig` share one netlist, one
+simulated chip and one bitstream.
 """
 
 from __future__ import annotations
@@ -19,22 +19,24 @@ from popflip.hw.memory_map import MemoryMap, WeightMap, first_indices, map_count
 MAX_ROWS = 1024
 MIN_SYNAPSES, MAX_SYNAPSES = 4, 1024
 MAX_STORE_SAMPLES = 2**16
-LARGE_ROWS = 32  # from so many a cycle on, memories lie all over the chip
+LARGE_ROWS = 32  # from this many rows a cycle on, the memory banks spread over the whole chip
 
 
 @dataclass(frozen=True)
 class ChipConfig(Network):
-    """Shape of the network, and geometry. Invalid values raise :class:`ConfigError`.
+    """Shape of the network, and geometry. Invalid values raise :class:`ConfigError`. No geometry changes a result.
 
-    ``array_rows`` (``P``, rows) and ``array_synapses`` (``N``, synapses) are what the popcount MAC array takes in one
-    cycle; both are powers of two and change no result. ``slots`` is how many samples are on the chip at once: being
-    received, going forward, waiting to be learned. ``dclip`` is GFT's. ``classes`` may be left out where the last layer
-    says it (GFT). ``store_samples``, a power of two, is how many training samples the chip can keep and train again by
-    their numbers; 0: none. ``learn_rows`` (``Pc``, rows; GFT) is how many rows' counters take a word of votes in one
-    cycle in the first layer, where most of them are, and are counted in one at the end of a batch: a power of two, no
-    more than ``P`` and ``N``. ``compact`` (GFT, N ≤ 8) is for an iCE40 UP5K whose block memory is just enough for the
-    weights: counters lie in its single-port RAMs, which read or write a word in a cycle, not both, and what is known of
-    samples in one memory with one port to read it.
+    ``array_rows`` (``P``), ``array_synapses`` (``N``) : rows and synapses that the MAC array takes in one cycle, powers
+    of two.
+    ``slots`` : samples on the chip at once, whether received, going forward or waiting to be learned; a power of two.
+    ``classes`` : needed for LBE only; GFT's last layer has a row for each.
+    ``dclip`` : largest magnitude of a hidden neuron's error; GFT only.
+    ``store_samples`` : training samples that the chip keeps and can train again by number, a power of two; 0: none.
+    ``learn_rows`` (``Pc``; GFT) : rows of the first layer whose counters take votes in one cycle, and whose counters
+    the end of a batch counts in one cycle; a power of two, no more than ``P`` and ``N``.
+    ``compact`` (GFT, N ≤ 8) : for an iCE40 UP5K, whose block RAM holds little more than the weights. Counters lie in
+    its single-port RAMs, which read or write one word a cycle. Inputs and activations of all samples share one memory
+    with one read port.
     """
 
     layers: tuple[int, ...]
@@ -61,9 +63,11 @@ class ChipConfig(Network):
         most = min(self.array_rows, self.array_synapses) if self.rule == Rule.GFT else 1
         _power_of_two("learn_rows", self.learn_rows, 1, most)
         if self.compact and (self.rule != Rule.GFT or self.pipelined or self.learn_rows > 1):
-            raise ConfigError("compact: is for rule gft, 8 synapses a cycle or less, and one row learned in it")
+            raise ConfigError("compact: needs rule gft, at most 8 synapses and learn_rows 1")
         if self.compact and self.array_rows > self.array_synapses:
-            raise ConfigError(f"compact: {self.array_rows} rows a cycle are more than {self.array_synapses} synapses")
+            raise ConfigError(
+                f"compact: needs no more rows than synapses, not {self.array_rows} and {self.array_synapses}"
+            )
 
     @classmethod
     def of(
@@ -76,7 +80,7 @@ class ChipConfig(Network):
         learn_rows: int = 1,
         compact: bool = False,
     ) -> ChipConfig:
-        """The chip that runs ``config``; with 8 ``slots``, or 2 if it is ``compact``, unless told otherwise."""
+        """A chip that runs ``config``. ``slots`` : 8 by default, 2 if ``compact``."""
         return cls(
             layers=config.layers,
             precision=config.precision,
@@ -111,7 +115,7 @@ class ChipConfig(Network):
 
     @property
     def score_max(self) -> int:
-        """Largest magnitude of what classes are compared by: sums of the last layer, or (LBE) neurons that agree."""
+        """Largest magnitude of a class's score: a sum of the last layer (GFT), or neurons that agree with ρ (LBE)."""
         return self.v_max if self.rule == Rule.GFT else max(self.rows)
 
     @property
@@ -131,40 +135,65 @@ class ChipConfig(Network):
 
     @property
     def packs(self) -> bool:
-        """Whether samples may come packed (:mod:`popflip.golden.common.packing`). Small chips have no cells to spare
-        for it, and LBE takes a sample's every word.
+        """Whether the chip takes packed samples (:mod:`popflip.golden.common.packing`).
+
+        Chips that are not pipelined lack the cells to unpack them, and LBE uses every word of a sample, zero or not.
         """
         return self.rule == Rule.GFT and self.pipelined
 
     @property
     def packed_bytes(self) -> int:
-        """Most bytes of a packed sample: all of its own, and a mask for each eight."""
+        """Most bytes of a packed sample: all input bytes, and a mask for every eight of them."""
         return self.input_bytes + -(-self.input_bytes // 8)
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of what says how long a packed sample is, with its label, on the link."""
+        """Bytes of a packed sample's length field on the link. The length includes the label."""
         return 1 if self.label_bytes + self.packed_bytes <= 255 else 2
 
     @property
     def pipelined(self) -> bool:
-        """Whether registers shorten paths at the cost of cells. Arrays with N ≤ 8 are for small, slow chips."""
+        """Whether registers shorten paths at the cost of cells: if N > 8. Smaller arrays are for small, slow chips."""
         return self.array_synapses > 8
 
     @property
     def read_latency(self) -> int:
-        """Cycles from the request of a word of weights or counters to its data: 1 + 2 × :attr:`memory_stages`."""
+        """Cycles from a request for a word of weights or counters to its data: 1 + 2 × :attr:`memory_stages`."""
         return 1 + 2 * self.memory_stages
 
     @property
     def memory_stages(self) -> int:
-        """Registers between an engine and the memories of weights and counters, each way. In fast chips there is one,
-        for memories are many; two where they lie all over a large chip. LBE waits for a row's counters with every
-        sample, so there is none.
+        """Pipeline stages between an engine and the memories of weights and counters, in each direction.
+
+        A pipelined chip has one, for it has many banks; a large one has two, for its banks spread over the whole chip.
+        LBE has none, for every sample waits for the counters of its rows.
         """
         if not self.pipelined or self.rule != Rule.GFT:
             return 0
         return 2 if self.array_rows >= LARGE_ROWS else 1
+
+    # What the rule asks of the forward pass ---------------------------------------------------------------------------
+
+    @property
+    def layerwise(self) -> bool:
+        """Whether each layer learns from its own sums (LBE): the sums of all layers leave the forward pass, and a
+        layer's weights change with every sample, so that the next sample waits for them."""
+        return self.rule == Rule.LBE
+
+    @property
+    def windowed(self) -> bool:
+        """Whether hidden neurons have a window, outside which errors do not pass back (GFT)."""
+        return self.rule == Rule.GFT
+
+    @property
+    def signed_inputs(self) -> bool:
+        """Whether the inputs 0 and 1 stand for −1 and +1 (LBE). Otherwise an input of 0 adds nothing."""
+        return self.rule == Rule.LBE
+
+    @property
+    def fires_at_zero(self) -> bool:
+        """Whether a neuron's activation is +1 (LBE) or −1 (GFT) where its sum is 0."""
+        return self.rule == Rule.LBE
 
     # Layout -----------------------------------------------------------------------------------------------------------
 
@@ -175,18 +204,21 @@ class ChipConfig(Network):
 
     @property
     def mask_words(self) -> tuple[int, ...]:
-        """32-synapse words of a row of each layer: one random mask and one signature index each."""
+        """32-synapse words of a row of each layer. Each has a random mask and an index in the flip signature."""
         return tuple(-(-synapses // WORD) for synapses in self.synapses)
 
     @property
     def groups(self) -> tuple[int, ...]:
-        """Groups of ``P`` rows of each layer; the last one may be partly empty."""
+        """Groups of ``P`` rows of each layer. The last one may be partly empty."""
         return rows_per_bank(self.rows, self.array_rows)
 
     @property
     def fold(self) -> int:
-        """Words of a last layer's row that the array takes in one cycle, a power of two: 1, or more in fast chips of
-        GFT whose ``P`` rows are more than that layer needs. It is then ``P/fold`` rows × ``fold·N`` synapses."""
+        """Words of a row of the last layer that the array takes in one cycle, a power of two.
+
+        More than 1 if a pipelined chip of GFT has more array rows than that layer needs: the array then computes
+        ``P/fold`` rows × ``fold·N`` synapses of it.
+        """
         if not self.pipelined or self.rule != Rule.GFT or self.depth == 1:
             return 1
         rows = max(1 << ceil_log2(self.rows[-1]), self.learn_rows)
@@ -194,13 +226,15 @@ class ChipConfig(Network):
 
     @property
     def bias_apart(self) -> bool:
-        """Whether sums of the first layer start from its biases, so that the array need not take a word that holds
-        nothing else: in fast chips, where the inputs fill whole words."""
+        """Whether the biases of the first layer lie in memories of their own, and its sums start from them.
+
+        Pipelined chips whose inputs fill whole words do so: the array then skips a word that holds only the bias.
+        """
         return self.pipelined and bool(self.bias) and self.inputs % self.array_synapses == 0
 
     @property
     def array_words(self) -> tuple[int, ...]:
-        """Words of a row of each layer as the array takes them: ``fold`` at once of the last."""
+        """Cycles that the array spends on a row of each layer: one a word, or ``fold`` words in the last layer."""
         return (*self.words[:-1], -(-self.words[-1] // self.fold))
 
     @cached_property
@@ -215,11 +249,11 @@ class ChipConfig(Network):
 
     @property
     def word_base(self) -> tuple[int, ...]:
-        """Global index of the first 32-synapse word of each layer, as the flip signature counts them."""
+        """Global index of the first 32-synapse word of each layer in the flip signature."""
         return first_indices(rows * words for rows, words in zip(self.rows, self.mask_words, strict=True))
 
     def real_lanes(self, layer: int, word: int) -> int:
-        """Bit mask of the lanes of N-synapse ``word`` that are synapses (the bias among them), not pads."""
+        """Bit mask of the lanes of an N-synapse ``word`` that hold a synapse or the bias; the others are pads."""
         lanes = self.synapses[layer] - word * self.array_synapses
         return (1 << max(0, min(lanes, self.array_synapses))) - 1
 

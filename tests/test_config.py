@@ -140,7 +140,7 @@ def test_rows_learned_at_once_that_do_not_fit(rows, synapses, learn_rows, most):
     assert str(error.value) == f"learn_rows: {learn_rows} is not a power of two from 1 to {most}"
 
 
-FEW = "compact: is for rule gft, 8 synapses a cycle or less, and one row learned in it"
+FEW = "compact: needs rule gft, at most 8 synapses and learn_rows 1"
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ FEW = "compact: is for rule gft, 8 synapses a cycle or less, and one row learned
         ({"array_synapses": 16}, FEW),
         ({"learn_rows": 2}, FEW),
         ({"rule": Rule.LBE, "classes": 3}, FEW),
-        ({"array_rows": 16}, "compact: 16 rows a cycle are more than 8 synapses"),
+        ({"array_rows": 16}, "compact: needs no more rows than synapses, not 16 and 8"),
     ],
 )
 def test_what_no_compact_chip_does_is_one_line(geometry, message):
