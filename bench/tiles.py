@@ -30,7 +30,7 @@ from popflip.data.base import DataSet
 from popflip.data.encoding import thermometer
 from popflip.data.mnist import TILE
 from popflip.errors import PopflipError
-from popflip.estimation.workload import listed
+from popflip.estimation.workload import nonzero_words
 from popflip.files import check_writable, whole_file
 
 WIDTHS = (8, 16, 32, 64)
@@ -145,7 +145,7 @@ def search(data: DataSet, images: int, steps: int, output: Path | None) -> None:
         + "".join(f"{f'{width}, {which}':>12}" for width in WIDTHS for which in ("train", "test"))
     )
     for name, order in orders.items():
-        cells = [listed(bits[:, order], width).mean() for width in WIDTHS for bits in (train, test)]
+        cells = [nonzero_words(bits[:, order], width).mean() for width in WIDTHS for bits in (train, test)]
         print(name.ljust(18) + "".join(f"{cell:12.2f}" for cell in cells))
     if output:
         with whole_file(output) as file:

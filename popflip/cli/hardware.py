@@ -82,24 +82,26 @@ def estimate(
     The run is made on the golden model, which triggers the same updates as the chip: cycles of forward, learn, select
     and flip are exact; the cycles between them, logic and memory come from a model. Better geometries are listed below.
     """
-    from popflip.estimation import search as estimates
-    from popflip.estimation.workload import of_run
+    from popflip.estimation.estimate import check, rows
+    from popflip.estimation.estimate import estimate as estimate_chip
+    from popflip.estimation.search import better, fastest, ranking
+    from popflip.estimation.workload import count_work
     from popflip.experiment import prepare
     from popflip.training import batches_to_run
 
     entry, fit = _board(settings, board)
     experiment = prepare(**{"preset": fit.preset} | settings.values(EXPERIMENT))
     chip = entry.chip(fit, experiment.config, **settings.values(CHIP) | {"store": 0})
-    estimates.check(experiment)
+    check(experiment.config)
     last = batches_to_run(experiment.config, len(experiment.y_train), settings.limit_batches)
     with Progress(0, last, experiment.config.batch) as progress:
-        work = of_run(experiment, settings.limit_batches, progress.update)
-    found = estimates.better(entry, fit, chip, work)
+        work = count_work(experiment, settings.limit_batches, progress.update)
+    found = better(entry, fit.clock_hz, chip, work)
     if auto:
-        chip = estimates.chosen(found, entry)
-    table(estimates.rows(estimates.of(entry, fit, chip, work)))
+        chip = fastest(found, entry)
+    table(rows(estimate_chip(entry, fit.clock_hz, chip, work)))
     print()
-    for line in estimates.ranking(found):
+    for line in ranking(found):
         print(line)
 
 

@@ -6,17 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from popflip.devices.base import Device, Status
+from popflip.golden.common.engine import Engine
 from popflip.golden.config import AnyConfig
 from popflip.golden.memory.weights import State
 from popflip.golden.trainer import Trainer
 
 
 class GoldenDevice(Device):
-    """The golden model of ``config``'s rule. Its status has no cycles."""
+    """The golden model of ``config``. Its status has no cycles. ``engine`` is that of the rule unless given."""
 
-    def __init__(self, config: AnyConfig):
+    def __init__(self, config: AnyConfig, engine: Engine | None = None):
         super().__init__(config)
-        self.trainer = Trainer(config)
+        self.trainer = Trainer(config, engine)
 
     def reset(self) -> None:
         self.trainer.reset()

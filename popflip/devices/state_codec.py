@@ -1,7 +1,7 @@
 """Weights and counters as the words that a chip's memories hold, in the order the link transfers them.
 
-Where a word lies is in :mod:`popflip.hw.memory_map`. A word has one lane per synapse, the first in the lowest bits, padded
-with zeros to whole bytes.
+Where a word lies is in :mod:`popflip.hw.memory_map`. A word has one lane per synapse, the first in the lowest
+bits, padded with zeros to whole bytes.
 """
 
 from __future__ import annotations

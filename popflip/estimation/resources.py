@@ -1,20 +1,21 @@
-"""What a chip takes of an FPGA, before anything is synthesised.
+"""FPGA resources that a chip uses, before synthesis.
 
-Memories are counted: each one of the design, laid out in block RAMs as Yosys lays it out. Logic is a sum over what
-there is most of (lanes that take votes, rows that add up, address bits), with cells apiece fitted to syntheses; the
-fit, and how far off it is, is printed by ``bench/resources.py``.
+Memories are counted: each one of the design, laid out in block RAMs as Yosys lays it out. Logic is a linear model of
+what a chip has most of (lanes that take votes, rows that add up, address bits); its coefficients are fitted to
+syntheses by ``bench/resources.py``, which also prints the errors of the fit.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 
 from amaranth.utils import ceil_log2
 
 from popflip.constraints.base import Board
+from popflip.errors import ConfigError
 from popflip.golden.config import Rule
-from popflip.golden.errors import ConfigError
 from popflip.hw.common.status import HALF
 from popflip.hw.config import ChipConfig
 from popflip.hw.layouts import activation_words, delta_shape, sum_shape
@@ -25,7 +26,7 @@ from popflip.hw.memory.weights import WIDEST_DEPTH
 
 @dataclass(frozen=True)
 class Block:
-    """A memory: ``depth`` words of ``width`` bits, each of the ``readers`` a copy; written in ``pieces`` of a word."""
+    """A memory of ``depth`` words of ``width`` bits, with a copy for each reader, written in ``pieces`` of a word."""
 
     name: str
     width: int
@@ -36,15 +37,18 @@ class Block:
 
 @dataclass(frozen=True)
 class BlockRams:
-    """The block RAM of a family: its shapes, ``bits`` wide by ``words`` deep, and how many words of 4 bits by 16 of LUT
-    RAM are cheaper than one. ``rom``: whether tables are kept in it; else they become logic."""
+    """The block RAM of an FPGA family.
+
+    ``shapes`` : bits wide by words deep. ``lut_ram`` : largest number of 4 × 16 bit LUT RAMs that is cheaper than a
+    block RAM. ``rom`` : whether block RAM holds tables; else they become logic.
+    """
 
     shapes: tuple[tuple[int, int], ...]
     lut_ram: int = 0
     rom: bool = True
 
     def needed(self, block: Block) -> int:
-        """Block RAMs for a memory; 0 where it goes into LUTs."""
+        """Block RAMs for a memory; 0 if it goes into LUTs."""
         part = -(-block.width // block.pieces)
         luts = block.pieces * ceil(part / 4) * ceil(block.depth / 16)
         if luts * block.readers <= self.lut_ram and (block.pieces == 1 or block.depth <= 16):
@@ -52,7 +56,7 @@ class BlockRams:
         return block.readers * min(self._columns(part, block, *shape) for shape in self.shapes)
 
     def choices(self, block: Block) -> int:
-        """Bits of data that are chosen from one block RAM more, where a memory is deeper than one."""
+        """Data bits multiplexed between block RAMs, once for each block RAM by which a memory is deeper than one."""
         if not self.needed(block):
             return 0
         _, words = min(self.shapes, key=lambda shape: self._columns(-(-block.width // block.pieces), block, *shape))
@@ -60,7 +64,7 @@ class BlockRams:
 
     def _columns(self, part: int, block: Block, bits: int, words: int) -> int:
         full, rest = divmod(block.width, bits)
-        if block.pieces > 1 and part < bits:  # whole pieces in each
+        if block.pieces > 1 and part < bits:  # a block RAM holds whole pieces
             full, rest = -(-block.width // (bits // part * part)), 0
         columns = full * ceil(block.depth / words)
         return columns + (min(ceil(rest / b) * ceil(block.depth / w) for b, w in self.shapes) if rest else 0)
@@ -68,8 +72,11 @@ class BlockRams:
 
 @dataclass(frozen=True)
 class Family:
-    """An FPGA family: its block RAM, cells apiece of what :func:`counts` counts, fitted by ``bench/resources.py``, and
-    the share of its cells up to which place and route ends, by experience."""
+    """An FPGA family.
+
+    ``cells`` : logic cells per unit of each of :func:`counts`, fitted by ``bench/resources.py``.
+    ``full`` : share of the cells up to which place and route succeeds, by experience.
+    """
 
     block_ram: BlockRams
     cells: tuple[float, ...]
@@ -89,8 +96,8 @@ ECP5 = Family(
 
 
 @dataclass(frozen=True)
-class Device:
-    """What there is of an FPGA: logic cells (iCE40) or LUTs (ECP5), block RAMs, single-port RAMs."""
+class Fpga:
+    """What an FPGA has: logic cells (iCE40) or LUTs (ECP5), block RAMs and single-port RAMs."""
 
     family: Family
     cell_name: str
@@ -99,87 +106,33 @@ class Device:
     single_port: int = 0
 
 
-DEVICES = {
-    "iCE40UP5K": Device(ICE40, "logic cells", 5280, 30, 4),
-    "iCE40HX8K": Device(ICE40, "logic cells", 7680, 32),
-    "LFE5U-25F": Device(ECP5, "LUTs", 24288, 56),
-    "LFE5U-45F": Device(ECP5, "LUTs", 43848, 108),
-    "LFE5U-85F": Device(ECP5, "LUTs", 83640, 208),
+FPGAS = {
+    "iCE40UP5K": Fpga(ICE40, "logic cells", 5280, 30, 4),
+    "iCE40HX8K": Fpga(ICE40, "logic cells", 7680, 32),
+    "LFE5U-25F": Fpga(ECP5, "LUTs", 24288, 56),
+    "LFE5U-45F": Fpga(ECP5, "LUTs", 43848, 108),
+    "LFE5U-85F": Fpga(ECP5, "LUTs", 83640, 208),
 }
 
 
-def device(board: Board) -> Device:
-    """The FPGA of a board; :class:`ConfigError` if its numbers are not known here."""
+def fpga_of(board: Board) -> Fpga:
+    """The FPGA of a board. Raises :class:`ConfigError` if it is not in :data:`FPGAS`."""
     name = board.platform().device
-    if name not in DEVICES:
-        raise ConfigError(f"--board: no numbers for its {name}; there are some for {', '.join(DEVICES)}")
-    return DEVICES[name]
-
-
-def memories(chip: ChipConfig, buffer_bytes: int) -> list[Block]:
-    """All memories of a chip and its link, but for the store."""
-    rows, lanes, slots = chip.array_rows, chip.array_synapses, chip.slots
-    word = chip.weight_bits * lanes
-    if chip.compact:
-        return _compact_memories(chip, buffer_bytes)
-    blocks = [
-        *(Block(f"weights {bank}", word, chip.weight_map.array_depth) for bank in range(rows)),
-        *(Block(f"counters {b}", chip.counter_bits * lanes, chip.counter_map.depth) for b in range(chip.learn_rows)),
-        Block("inputs", lanes + (chip.words[0] - 1).bit_length(), slots << ceil_log2(chip.words[0]), readers=2),
-        Block("status", HALF, 2 * (10 + chip.depth)),
-        Block("packet buffer", 8, buffer_bytes),
-    ]
-    hidden = activation_words(chip)
-    if hidden:
-        for planes, words in ((1, chip.fold), (2 if chip.rule == Rule.GFT else 1, 1)):
-            width = max(rows, words * lanes)
-            depth = slots << ceil_log2(max(1, hidden >> ceil_log2(width // lanes)))
-            blocks.append(Block("activations", planes * width, depth, pieces=width // rows))
-    if chip.rule == Rule.LBE:
-        blocks += [
-            Block("classifiers", chip.classes, neurons(chip)),
-            Block("winners", ceil_log2(max(chip.rows)) + 1, 2 << ceil_log2(max(chip.rows))),
-        ]
-        return blocks
-    row = delta_shape(chip).width
-    if chip.learn_rows > 1:
-        blocks += [
-            Block(f"rows {b}", (chip.counter_map.bank_rows[0] - 1).bit_length() + row, chip.counter_map.bank_rows[0])
-            for b in range(chip.learn_rows)
-        ]
-    listed = max([2, *chip.rows[1 if chip.learn_rows > 1 else 0 : -1]])
-    return [*blocks, Block("rows", ceil_log2(max(chip.rows)) + row, 2 << ceil_log2(listed))]
-
-
-def _compact_memories(chip: ChipConfig, buffer_bytes: int) -> list[Block]:
-    """Those of a compact chip, in block RAM: its counters are in single-port RAM, its constants in logic."""
-    rows, lanes = chip.array_rows, chip.array_synapses
-    width = max(2 * lanes, lanes + (chip.words[0] - 1).bit_length())
-    listed = max([2, *chip.rows[:-1]])
-    samples = chip.slots << ceil_log2(chip.words[0] + activation_words(chip))
-    blocks, left = [], chip.weight_map.depth
-    while left:
-        depth = left if left <= WIDEST_DEPTH else 1 << left.bit_length() - 1
-        blocks.append(Block("weights", chip.weight_bits * lanes * rows, depth))
-        left -= depth
-    return [
-        *blocks,
-        Block("samples", -(-width // (2 * rows)) * 2 * rows, samples),
-        Block("status", HALF, 2 * (10 + chip.depth)),
-        Block("packet buffer", 8, buffer_bytes),
-        Block("rows", ceil_log2(max(chip.rows)) + delta_shape(chip).width, 2 << ceil_log2(listed)),
-    ]
+    if name not in FPGAS:
+        raise ConfigError(f"board: no numbers are known for its {name}, only for {', '.join(FPGAS)}")
+    return FPGAS[name]
 
 
 def block_rams(chip: ChipConfig, buffer_bytes: int, family: Family) -> int:
-    """Block RAMs of a chip and its link."""
+    """Block RAMs of a chip and its link, without a store."""
     ram = family.block_ram
     return sum(ram.needed(block) for block in memories(chip, buffer_bytes)) + (ram.rom and not chip.compact)
 
 
 def single_port(chip: ChipConfig) -> int:
-    """Single-port RAMs of a chip: the counters of a compact one lie side by side in them. None is deeper than one; what
-    would be needs all of them once more.
+    """Single-port RAMs of a chip, which hold the counters of a compact one side by side.
+
+    The chip has no logic for counters deeper than one RAM; for these, the number is what they would need.
     """
     if not chip.compact:
         return 0
@@ -188,27 +141,88 @@ def single_port(chip: ChipConfig) -> int:
 
 
 def cells(chip: ChipConfig, family: Family) -> int:
-    """Logic cells or LUTs of a chip and its link: what place and route counts once it has packed."""
+    """Logic cells or LUTs of a chip and its link, as place and route counts them after packing."""
     return round(sum(each * count for each, count in zip(family.cells, counts(chip, family), strict=True)))
 
 
 def counts(chip: ChipConfig, family: Family) -> tuple[int, ...]:
-    """What a chip has most of: itself, bits of weights multiplied in a cycle, bits of sums, bits of counters that take
-    votes in a cycle; in fast chips bits of a word read, and of counters again; bits of addresses, a layer each; what
-    only chips have that are not compact, queues and words kept while memory reads the next; bits chosen between block
-    RAMs."""
+    """The quantities that the linear model of :func:`cells` multiplies."""
     votes = chip.learn_rows * chip.array_synapses * chip.counter_bits
     word = chip.array_synapses * (chip.weight_bits + chip.counter_bits)
     words = sum(rows * words for rows, words in zip(chip.rows, chip.words, strict=True))
     address = ceil_log2(words) + ceil_log2(max(chip.synapses))
     return (
         1,
-        chip.array_rows * chip.array_synapses * chip.weight_bits,
-        chip.array_rows * sum_shape(chip).width,
-        votes,
-        chip.pipelined * word,
+        chip.array_rows * chip.array_synapses * chip.weight_bits,  # weight bits multiplied in a cycle
+        chip.array_rows * sum_shape(chip).width,  # bits of sums
+        votes,  # counter bits updated in a cycle
+        chip.pipelined * word,  # bits of a word read, held in registers
         chip.pipelined * votes,
         address * chip.depth,
-        not chip.compact,
+        not chip.compact,  # queues, and words held while memory reads the next
         sum(family.block_ram.choices(block) for block in memories(chip, 0)),
     )
+
+
+# Memories -------------------------------------------------------------------------------------------------------------
+
+
+def memories(chip: ChipConfig, buffer_bytes: int) -> list[Block]:
+    """All memories of a chip and its link that may be block RAM, without a store."""
+    always = [Block("status", HALF, 2 * (10 + chip.depth)), Block("packet buffer", 8, buffer_bytes)]
+    if chip.compact:
+        return [*_compact_memories(chip), *always]
+    rule = _gft_memories if chip.rule == Rule.GFT else _lbe_memories
+    return [*_sample_memories(chip), *_state_memories(chip), *rule(chip), *always]
+
+
+def _state_memories(chip: ChipConfig) -> Iterator[Block]:
+    lanes, weights, counters = chip.array_synapses, chip.weight_map, chip.counter_map
+    for bank in range(chip.array_rows):
+        yield Block(f"weights {bank}", chip.weight_bits * lanes, weights.array_depth)
+    for bank in range(chip.learn_rows):
+        yield Block(f"counters {bank}", chip.counter_bits * lanes, counters.depth)
+
+
+def _sample_memories(chip: ChipConfig) -> Iterator[Block]:
+    """Inputs, and the activations of hidden layers: those that forward reads, and those that learning reads."""
+    rows, lanes, slots = chip.array_rows, chip.array_synapses, chip.slots
+    yield Block("inputs", lanes + (chip.words[0] - 1).bit_length(), slots << ceil_log2(chip.words[0]), readers=2)
+    hidden = activation_words(chip)
+    if not hidden:
+        return
+    for planes, words in ((1, chip.fold), (2 if chip.rule == Rule.GFT else 1, 1)):
+        width = max(rows, words * lanes)
+        depth = slots << ceil_log2(max(1, hidden >> ceil_log2(width // lanes)))
+        yield Block("activations", planes * width, depth, pieces=width // rows)
+
+
+def _gft_memories(chip: ChipConfig) -> Iterator[Block]:
+    """Lists of the rows that learn, with their errors: by bank in the first layer, one list for the others."""
+    error = delta_shape(chip).width
+    longest = chip.counter_map.bank_rows[0]
+    if chip.learn_rows > 1:
+        for bank in range(chip.learn_rows):
+            yield Block(f"rows {bank}", (longest - 1).bit_length() + error, longest)
+    rows = max([2, *chip.rows[1 if chip.learn_rows > 1 else 0 : -1]])
+    yield Block("rows", ceil_log2(max(chip.rows)) + error, 2 << ceil_log2(rows))
+
+
+def _lbe_memories(chip: ChipConfig) -> Iterator[Block]:
+    yield Block("classifiers", chip.classes, neurons(chip))
+    yield Block("winners", ceil_log2(max(chip.rows)) + 1, 2 << ceil_log2(max(chip.rows)))
+
+
+def _compact_memories(chip: ChipConfig) -> Iterator[Block]:
+    """Weights, samples and rows. The counters are in single-port RAM, the constants in logic."""
+    rows, lanes = chip.array_rows, chip.array_synapses
+    left = chip.weight_map.depth
+    while left:
+        depth = left if left <= WIDEST_DEPTH else 1 << left.bit_length() - 1
+        yield Block("weights", chip.weight_bits * lanes * rows, depth)
+        left -= depth
+    width = max(2 * lanes, lanes + (chip.words[0] - 1).bit_length())
+    samples = chip.slots << ceil_log2(chip.words[0] + activation_words(chip))
+    yield Block("samples", -(-width // (2 * rows)) * 2 * rows, samples)
+    listed = max([2, *chip.rows[:-1]])
+    yield Block("rows", ceil_log2(max(chip.rows)) + delta_shape(chip).width, 2 << ceil_log2(listed))

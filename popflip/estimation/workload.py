@@ -148,7 +148,7 @@ def nonzero_words(x: NDArray[np.uint8], width: int) -> NDArray[np.int64]:
 
 
 def fullest_bank(learns: NDArray[np.bool_], banks: int) -> NDArray[np.int64]:
-    """Rows that learn in the bank with most of them, [n], of ``learns`` [n, R]. Row ``o`` is in bank ``o mod banks``."""
+    """Rows that learn in the bank with most of them, [n], of ``learns`` [n, R]. Bank ``row mod banks`` has a row."""
     samples, rows = learns.shape
     turns = -(-rows // banks)
     padded = np.zeros((samples, turns * banks), np.int64)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from popflip.devices.open import open_device
-from popflip.estimation.cycles import of_work, sent_bytes
-from popflip.estimation.workload import WIDTHS, Work, fullest_bank, listed, of_run
+from popflip.estimation.cycles import cycles_of, sent_bytes
+from popflip.estimation.workload import WIDTHS, Work, count_work, fullest_bank, nonzero_words
 from popflip.experiment import Experiment, prepare
 from popflip.golden.config import Config, Precision
 from popflip.hw.config import ChipConfig
@@ -52,13 +52,13 @@ def compare(experiment: Experiment, array: dict[str, Any]) -> None:
         compiler()
     except SimulatorError as missing:
         pytest.skip(str(missing))
-    work = of_run(experiment, BATCHES)
+    work = count_work(experiment, BATCHES)
     others = {name: value for name, value in array.items() if name not in ("rows", "synapses")}
     chip = ChipConfig.of(experiment.config, array["rows"], array["synapses"], **others)
     with open_device("sim", experiment.config, chip) as device:
         device.reset()
         counted = train(device, experiment.learned, experiment.y_train, BATCHES).cycles
-    cycles = of_work(chip, work)
+    cycles = cycles_of(chip, work)
     assert counted is not None
     for name in ("forward_busy", "learn_busy", "select", "flip"):
         assert (name, getattr(cycles, name)) == (name, counted[name])
@@ -66,10 +66,10 @@ def compare(experiment: Experiment, array: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_words_with_a_one_are_listed(width):
+def test_nonzero_words_are_counted(width):
     x = np.random.default_rng(1).integers(0, 9, (20, 70)) == 0
     brute = [len({place // width for place in [*np.flatnonzero(row), 70]}) for row in x]
-    assert listed(x.astype(np.uint8), width).tolist() == brute
+    assert nonzero_words(x.astype(np.uint8), width).tolist() == brute
 
 
 def test_the_fullest_bank():
@@ -82,20 +82,20 @@ def test_the_fullest_bank():
 
 def test_a_part_of_the_work_is_of_whole_batches():
     experiment = prepare(preset="digits")
-    work = of_run(experiment, 9)
+    work = count_work(experiment, 9)
     part = work.part(3)
     size = work.config.batch
     assert part.samples == 3 * size
     assert [each is work.batches[batch] for each, batch in zip(part.batches, (1, 4, 7), strict=True)] == [True] * 3
-    starts = [0, *np.cumsum(work.taught)]
+    starts = [0, *np.cumsum(work.updated)]
     for place, batch in enumerate((1, 4, 7)):
         mine, whole = slice(place * size, (place + 1) * size), slice(batch * size, (batch + 1) * size)
         assert part.words[16][mine].tolist() == work.words[16][whole].tolist()
         assert part.packed[mine].tolist() == work.packed[whole].tolist()
-        assert part.taught[mine].tolist() == work.taught[whole].tolist()
+        assert part.updated[mine].tolist() == work.updated[whole].tolist()
     taken = [slice(starts[batch * size], starts[(batch + 1) * size]) for batch in (1, 4, 7)]
-    assert part.first[4].tolist() == [rows for each in taken for rows in work.first[4][each].tolist()]
-    assert part.above.tolist() == [rows for each in taken for rows in work.above[each].tolist()]
+    assert part.first_rows[4].tolist() == [rows for each in taken for rows in work.first_rows[4][each].tolist()]
+    assert part.upper_rows.tolist() == [rows for each in taken for rows in work.upper_rows[each].tolist()]
     assert work.part(9) is work
 
 
@@ -109,20 +109,20 @@ def test_samples_are_sent_in_the_shorter_form():
 def test_more_rows_at_once_are_never_slower():
     work = synthetic()
     chips = [ChipConfig.of(work.config, rows, 8) for rows in (1, 2, 4, 8, 16)]
-    cycles = [of_work(chip, work).forward_busy for chip in chips]
+    cycles = [cycles_of(chip, work).forward_busy for chip in chips]
     assert all(more >= fewer for more, fewer in pairwise(cycles))
 
 
 def synthetic() -> Work:
-    """Ten samples of a small net that teaches with each second one."""
+    """Ten samples of a small network, every second of which triggers an update."""
     config = Config((64, 32, 4), precision=Precision.BINARY, k0=(3, 1), window=(4,), batch=5)
-    taught = np.arange(10) % 2 == 0
+    updated = np.arange(10) % 2 == 0
     return Work(
         config=config,
         words={width: np.full(10, 64 // width + 1) for width in WIDTHS},
         packed=np.full(10, 9),
-        taught=taught,
-        first={banks: np.full(5, -(-20 // banks)) for banks in (1, 2, 4, 8)},
-        above=np.full((5, 1), 2),
+        updated=updated,
+        first_rows={banks: np.full(5, -(-20 // banks)) for banks in (1, 2, 4, 8)},
+        upper_rows=np.full((5, 1), 2),
         batches=[],
     )

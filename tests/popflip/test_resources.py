@@ -8,7 +8,7 @@ import pytest
 from paths import BENCH
 
 from popflip import constraints
-from popflip.estimation.resources import DEVICES, ECP5, ICE40, Block, block_rams, cells, device
+from popflip.estimation.resources import ECP5, FPGAS, ICE40, Block, block_rams, cells, fpga_of
 from popflip.golden.config import Precision, Rule
 from popflip.golden.errors import ConfigError
 from popflip.hw.config import ChipConfig
@@ -51,13 +51,13 @@ def test_memories_in_block_ram(family, block, needed):
     assert family.block_ram.needed(block) == needed
 
 
-def test_every_board_has_a_device_that_is_known():
-    assert {name: device(board) in DEVICES.values() for name, board in constraints.boards().items()} == dict.fromkeys(
+def test_every_board_has_a_known_fpga():
+    assert {name: fpga_of(board) in FPGAS.values() for name, board in constraints.boards().items()} == dict.fromkeys(
         constraints.boards(), True
     )
 
 
-def test_an_unknown_device_is_one_line(monkeypatch):
-    monkeypatch.setattr("popflip.estimation.resources.DEVICES", {"A": ICE40, "B": ECP5})
-    with pytest.raises(ConfigError, match=r"^--board: no numbers for its iCE40UP5K; there are some for A, B$"):
-        device(constraints.board("icebreaker"))
+def test_an_unknown_fpga_is_one_line(monkeypatch):
+    monkeypatch.setattr("popflip.estimation.resources.FPGAS", {"A": ICE40, "B": ECP5})
+    with pytest.raises(ConfigError, match=r"^board: no numbers are known for its iCE40UP5K, only for A, B$"):
+        fpga_of(constraints.board("icebreaker"))
