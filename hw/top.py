@@ -1,4 +1,4 @@
-"""The chip: a link and the trainer behind it; and the chip on a board, with its clock and pins."""
+"""The chip, a link with the trainer behind it; and a board, the chip with a clock and pins."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from popflip.hw.trainer import Trainer
 
 
 class Chip(wiring.Component):
-    """Learns and answers over a byte stream: everything but pins, clock and the way the bytes come.
+    """A chip that learns and answers over a byte stream. It knows no pins, no clock source and no kind of link.
 
-    ``clock_hz`` is what IDENTIFY tells the host, 0 in simulation; ``buffer`` the least bytes of the packet buffer;
-    ``memory`` what the sample store is made of, if there is one.
+    ``clock_hz`` is the frequency that IDENTIFY tells the host, 0 in simulation. ``buffer`` is the minimum size of the
+    packet buffer in bytes. ``memory`` makes the memory of the sample store, if the chip has one.
 
     Members
     -------
@@ -46,10 +46,10 @@ class Chip(wiring.Component):
 
 
 class BoardTop(Elaboratable):
-    """The chip behind the UART of a board: everything in a bitstream.
+    """A whole bitstream: clock, chip, and the UART of a board.
 
-    ``clock_hz`` is made by ``pll``, or is the board's own clock without one; ``buffer`` and ``memory`` as in
-    :class:`Chip`. The platform has a resource ``uart``, whose ``rx`` and ``tx`` are named as the chip sees them.
+    ``clock_hz`` is the frequency of ``pll``, or of the board's own clock without one. ``buffer`` and ``memory``: see
+    :class:`Chip`. The platform has a resource ``uart`` with ``rx`` and ``tx``, named from the chip's side.
     """
 
     def __init__(

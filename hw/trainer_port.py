@@ -6,7 +6,7 @@ from amaranth.lib import enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from popflip.hw.config import ChipConfig
-from popflip.hw.memory.weights import StateSignature
+from popflip.hw.memory.signatures import StateSignature
 from popflip.hw.registers import registers, status_words
 
 

@@ -51,8 +51,8 @@ class Datapath:
         self.sizes = Sizes(self.chip)
         self.rom = Rom(self.chip, identity)
         self.buffer_bytes = identity.buffer_bytes
-        # On pipelined chips everything derived from command, address and count is registered. No state reads such a value
-        # before it has settled.
+        # On pipelined chips everything derived from command, address and count is registered. No state reads such a
+        # value before it has settled.
         self._derived = "sync" if self.chip.pipelined else "comb"
         self._registers()
         self._constants()

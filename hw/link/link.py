@@ -1,4 +1,4 @@
-"""The chip's end of the link: bytes in, bytes out, and a trainer that does what they say."""
+"""The chip's end of the link: executes the requests in a byte stream on the trainer."""
 
 from __future__ import annotations
 
@@ -18,10 +18,14 @@ from popflip.hw.trainer_port import TrainerSignature
 
 
 class Link(wiring.Component):
-    """Frame receiver, packet buffer, controller and frame sender, and the sample store where the chip has one.
+    """Frame receiver, packet buffer, controller, frame sender, and the sample store if the chip has one. ::
 
-    The next frames are received while one executes, and the next may execute while the answer to one is sent.
-    ``identity`` is what IDENTIFY answers, and how large the packet buffer is; ``memory`` makes the store's memory.
+        rx ─▶ receiver ─▶ buffer ─▶ controller ─▶ sender ─▶ tx
+                           store ◀──┘   └──▶ trainer
+
+    The receiver takes the next frames while a request executes, and the next request may execute while the sender sends
+    an answer. ``identity`` is the answer to IDENTIFY and sets the size of the packet buffer; ``memory`` makes the
+    store's memory.
 
     Members
     -------
@@ -50,7 +54,7 @@ class Link(wiring.Component):
         wiring.connect(m, wiring.flipped(self.rx), receiver.rx)
         wiring.connect(m, receiver.buffer, buffer.writer)
         wiring.connect(m, controller.reader, buffer.reader)
-        if self.chip.pipelined:  # what is sent does not wait for where it comes from, nor the other way round
+        if self.chip.pipelined:  # cuts the combinational paths between controller and sender
             m.submodules.header = header = Queue(ANSWER_HEADER, 2)
             wiring.connect(m, controller.header, header.i)
             wiring.connect(m, header.o, sender.header)

@@ -1,4 +1,4 @@
-"""The chip's end of the link in Python: bytes in, answers out, and what they make a trainer do, in order."""
+"""The chip's end of the link in Python: bytes in, answers out, and the effects on a trainer, in order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from popflip.hw.trainer_port import TrainerCommand
 
 
 class Entry(NamedTuple):
-    """What the receiver stores of a frame; the payload only if its length could be believed."""
+    """What the receiver stores of a frame; no payload if the length cannot be trusted."""
 
     verdict: Result
     sequence: int
@@ -35,7 +35,7 @@ class ReceiverModel:
         self._bytes = bytearray()
 
     def feed(self, data: bytes) -> list[Entry]:
-        """The entries that are complete after ``data``."""
+        """The entries that ``data`` completes."""
         entries = []
         for byte in data:
             if self._bytes or byte == SYNC:
@@ -63,10 +63,10 @@ class ReceiverModel:
 
 @dataclass
 class TrainerModel:
-    """Something at the other side of a :class:`popflip.hw.trainer_port.TrainerSignature` that learns nothing.
+    """A trainer behind :class:`popflip.hw.trainer_port.TrainerSignature` that learns nothing.
 
-    ``events`` are samples, commands and register writes in order. Memories and status words hold random bits; a
-    sample's prediction is a hash of its bytes.
+    ``events`` lists samples, commands and register writes in order. Memories and status words hold random bits; the
+    prediction of a sample is a hash of its bytes.
     """
 
     chip: ChipConfig
@@ -81,26 +81,26 @@ class TrainerModel:
         self.status = [draw.getrandbits(32) for _ in status_words(chip)]
 
     def sample(self, inputs: bytes, label: int | None) -> int:
-        """A sample to learn, or without ``label`` to classify; its prediction."""
+        """Trains on a sample, or classifies it if ``label`` is None. Returns its prediction."""
         self.events.append(("sample", inputs.hex(), label))
         return zlib.crc32(inputs) % self.chip.classes
 
     def packed(self, content: bytes, label: int | None) -> int:
-        """The same of a packed sample."""
+        """:meth:`sample` for a packed sample."""
         self.events.append(("packed", content.hex(), label))
         return zlib.crc32(content) % self.chip.classes
 
     def command(self, command: TrainerCommand) -> None:
-        """A command."""
+        """Records a command."""
         self.events.append(("command", command.name))
 
     def write_register(self, number: int, value: int) -> None:
-        """A register write, of 32 bits."""
+        """Records a register write; ``value`` has 32 bits."""
         self.events.append(("register", number, value))
 
 
 class Refused(Exception):
-    """Why a request is refused."""
+    """The request is refused, with this result."""
 
     def __init__(self, result: Result):
         super().__init__(result)
@@ -108,9 +108,9 @@ class Refused(Exception):
 
 
 class LinkModel:
-    """:class:`popflip.hw.link.link.Link` and what it does to ``trainer``: a :class:`TrainerModel` or alike.
+    """:class:`popflip.hw.link.link.Link`, connected to ``trainer``, a :class:`TrainerModel` or a class like it.
 
-    ``memory`` is what the store's bytes are before anything is stored.
+    ``memory`` is the initial content of the sample store.
     """
 
     def __init__(self, chip: ChipConfig, identity: Identity, trainer: Any, memory: bytes = b""):
@@ -125,7 +125,7 @@ class LinkModel:
         self._names = [word.name for word in status_words(chip)]
 
     def feed(self, data: bytes) -> list[Frame]:
-        """The answers to the frames that are complete after ``data``."""
+        """The answers to the frames that ``data`` completes."""
         return [self._answer(entry) for entry in self._receiver.feed(data)]
 
     def _answer(self, entry: Entry) -> Frame:
@@ -135,7 +135,7 @@ class LinkModel:
             return Frame(entry.sequence, refused.result, bytes([self.expected]))
 
     def _execute(self, entry: Entry) -> bytes:
-        """Check everything, then do it; the payload of the answer."""
+        """Checks the whole request, then applies it. Returns the payload of the answer."""
         if entry.verdict != Result.OK:
             raise Refused(entry.verdict)
         if entry.command not in self.commands:
@@ -151,7 +151,7 @@ class LinkModel:
         return apply()
 
     def _items(self, rest: bytes, size: int):
-        """The items in ``rest``; raises where the last one is cut short."""
+        """The items in ``rest``. Raises :class:`Refused` if the last one is cut short."""
         for start in range(0, len(rest), size):
             if start + size > len(rest):
                 raise Refused(Result.BAD_LENGTH)
@@ -222,7 +222,7 @@ class LinkModel:
         return apply
 
     def _inputs(self, content: bytes) -> bytes:
-        """A sample's bytes as they reach the trainer: bits past the last input are 0."""
+        """A sample's bytes as the trainer receives them: bits past the last input are 0."""
         bits = int.from_bytes(content, "little") & (1 << self.chip.inputs) - 1
         return bits.to_bytes(len(content), "little")
 
@@ -272,7 +272,7 @@ class LinkModel:
             for number in numbers:
                 content = self.store[number]
                 label = self._label(content) % (1 << bits)
-                if label >= self.chip.classes:  # never stored
+                if label >= self.chip.classes:  # a position never written
                     label %= 1 << bits - 1
                 self.trainer.sample(self._inputs(content[self.chip.label_bytes :]), label)
             return b""

@@ -1,4 +1,4 @@
-"""Testbench of the whole link: requests, good and bad, against the link's model, with a trainer that learns nothing."""
+"""Testbench of the whole link: valid and invalid requests, against the link's model. The trainer learns nothing."""
 
 import random
 import struct
@@ -23,13 +23,13 @@ LINGER = 12  # cycles a trainer may stay busy after a sample or a command
 
 
 class Trainer(EachCycle):
-    """A :class:`TrainerModel` at the ports of ``part``. Whatever needs an idle trainer is checked to wait for one."""
+    """A :class:`TrainerModel` at the ports of ``part``. Asserts that strobes that need an idle trainer wait for it."""
 
     def __init__(self, part: Part, chip, seed: int, stall: float):
         self.model, self.chip = TrainerModel(chip, seed), chip
         self._random, self._stall = random.Random(f"{seed} {part.name}"), stall
         self._bytes = bytearray()
-        self._kind = None  # label and infer of the sample that is coming
+        self._kind = None  # label, infer and packed of the current sample
         self._busy = 0
         self._status = 0
         self.predictions = part.source("trainer__predictions", range(chip.classes), stall=stall, seed=seed)
@@ -122,14 +122,14 @@ class Trainer(EachCycle):
 
 
 class Requests:
-    """Random frames, about half of them with something wrong."""
+    """Random frames, about half of them invalid or damaged."""
 
     def __init__(self, chip, buffer: int, seed: int):
         self.chip, self.buffer = chip, buffer
         self.random = random.Random(seed)
 
     def frame(self, expected: int) -> bytes:
-        """The bytes of a request, when ``expected`` is the sequence number that would be right."""
+        """The bytes of a request; ``expected`` is the correct sequence number."""
         draw = self.random
         often = [Command.TRAIN, Command.INFER, Command.CONFIGURE] * 2
         if self.chip.store_samples:
@@ -236,7 +236,7 @@ class Requests:
         return struct.pack(f"<{len(numbers)}H", *numbers)
 
     def place(self, words: int) -> tuple[int, int]:
-        """An address and a number of words, mostly within ``words``."""
+        """An address and a number of words, mostly within a memory of ``words``."""
         draw = self.random
         count = draw.choice([0, 1, 2, 3, min(words, 9)])
         address = draw.choice([0, max(words - count, 0), draw.randrange(words)])
@@ -269,7 +269,7 @@ class Requests:
 
 
 async def requests(part: Part, chip: dict, identity: str, memory: str = "") -> None:
-    """The same answers and the same effects as the model's, in the same order."""
+    """Answers and effects equal the model's, in order."""
     options = parameters()
     told, chip = Identity.unpack(bytes.fromhex(identity)), chip_of(chip)
     seed, stall = options["seed"], options["stall"]
@@ -302,8 +302,8 @@ async def requests(part: Part, chip: dict, identity: str, memory: str = "") -> N
 
 
 async def speed(part: Part, chip: dict, identity: str, memory: str = "") -> None:
-    """A byte of a sample each cycle, and no more than its label's bytes and a packed one's size between samples; three
-    cycles more where they come from the store."""
+    """A sample's byte each cycle. Between samples there are as many cycles as label and size have bytes, three more if
+    they come from the store."""
     chip = chip_of(chip)
     count = 5
     trainer = Trainer(part, chip, seed=1, stall=0)
@@ -341,5 +341,5 @@ async def speed(part: Part, chip: dict, identity: str, memory: str = "") -> None
 
 @cocotb.test()
 async def answers_and_effects_equal_the_model(dut):
-    """Random requests, or one at full speed."""
+    """The check that the parameters name."""
     await each_part(dut, {"requests": requests, "speed": speed}[parameters()["check"]])

@@ -18,7 +18,7 @@ async def wait(part: Part, cycles: int) -> None:
 
 
 async def send(part: Part, byte: int, bit_cycles: float, stop: int = 1) -> None:
-    """Put a byte on the line, at a speed that need not be the receiver's."""
+    """Send a byte on the line, at the speed of ``bit_cycles``."""
     bits = [0, *(byte >> place & 1 for place in range(8)), stop]
     for index, bit in enumerate(bits):
         part.set("rx_pin", bit)
@@ -26,14 +26,14 @@ async def send(part: Part, byte: int, bit_cycles: float, stop: int = 1) -> None:
 
 
 async def receives(part: Part, divisor: int) -> None:
-    """Every byte with a stop bit arrives, at speeds up to 3 % off; no other does."""
+    """Exactly the bytes with a stop bit arrive, at speeds up to 3 % off."""
     draw = random.Random(f"{parameters()['seed']} {part.name}")
     part.set("rx_pin", 1)
     sink = part.sink("rx", 8, stall=0.3, seed=1)
     expected = []
     for number in range(120):
         byte = draw.choice([0x00, 0xFF, 0x55, 0xAA, draw.randrange(256)])
-        # A speed that is off moves the edges by part of a cycle each; below 8 cycles a bit only whole ones are left.
+        # A speed error moves each edge by a fraction of a cycle; below 8 cycles per bit that rounds to a whole one.
         off = draw.choice([0.97, 1, 1.03]) if divisor >= 8 else 1
         fault = draw.choice(["none"] * 6 + ["stop", "glitch", "break"])
         if fault == "stop":
@@ -60,7 +60,7 @@ async def receives(part: Part, divisor: int) -> None:
 
 
 async def drops_what_is_not_taken(part: Part, divisor: int) -> None:
-    """The first byte waits until it is taken; those that come meanwhile are lost, and the next one is whole."""
+    """The first byte waits until it is taken; bytes that arrive meanwhile are lost, and the next one is intact."""
     part.set("rx_pin", 1)
     part.set("rx__ready", 0)
     for byte in (1, 2, 3):
@@ -73,7 +73,7 @@ async def drops_what_is_not_taken(part: Part, divisor: int) -> None:
 
 
 async def sends(part: Part, divisor: int) -> None:
-    """Bytes are on the line as they should, one after another without a gap when they come fast enough."""
+    """The line carries each byte with its start and stop bit, without gaps if bytes arrive fast enough."""
     draw = random.Random(f"{parameters()['seed']} {part.name}")
     part.set("rx_pin", 1)
     source = part.source("tx", 8, stall=parameters()["stall"], seed=1)
@@ -108,5 +108,5 @@ CHECKS = {check.__name__: check for check in (receives, drops_what_is_not_taken,
 
 @cocotb.test()
 async def line(dut):
-    """The check that the test asks for."""
+    """The check that the parameters name."""
     await each_part(dut, CHECKS[parameters()["check"]])

@@ -1,6 +1,6 @@
-"""The chip's end of the link, against its model: every command, every reason to refuse, damaged bytes, stalls.
+"""The chip's end of the link, against its model: every command, every kind of refusal, damaged bytes, stalls.
 
-Stores hold random bytes before anything is stored, as memory of a board does.
+Stores start with random bytes, like the memory of a board.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ CHIPS = {
     "narrow": chip(5, 3, rows=1, lanes=4),
     "wide": chip(13, 9, 260, rows=4, lanes=8, mmax=9),
     "banks": chip(40, 20, 4, rows=8, lanes=16, learn_rows=4),
-    "fast_wide": chip(13, 9, 260, rows=4, lanes=16, mmax=9),
+    "pipelined_wide": chip(13, 9, 260, rows=4, lanes=16, mmax=9),
     "lbe": lbe_chip(32, 20, 4, classes=5, lanes=64),
     "storing": replace(chip(21, 9, 10), store_samples=512),
     "storing_few": replace(chip(5, 3, rows=1, lanes=4), store_samples=4),
     "storing_wide": replace(chip(13, 9, 260, rows=4, lanes=8, mmax=9), store_samples=16),
 }
-LONG = {"long_sizes": chip(1900, 9, 3, rows=4, lanes=16)}  # of packed samples, two bytes each
+LONG = {"long_sizes": chip(1900, 9, 3, rows=4, lanes=16)}  # sizes of packed samples have two bytes
 BUFFER = 64
 
 

@@ -1,24 +1,44 @@
-"""The identity of a chip as bytes."""
+"""The identity of a chip as bytes, and bytes that are no identity."""
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
 
-from popflip.golden.config import Config
+import pytest
+from chips import chip, lbe_chip
+
+from popflip.golden.errors import ConfigError
 from popflip.hw.config import ChipConfig
 from popflip.hw.link.identity import Identity
 
-CONFIG = Config(layers=(20, 9, 3), k0=(12, 4), window=(3,), batch=16, margin=4, seed=5)
+GFT = chip(13, 9, 260, rows=4, lanes=16, mmax=9)
+CHIPS = {
+    "gft": GFT,
+    "lbe": lbe_chip(32, 20, 4, classes=5, lanes=64),
+    "store": replace(GFT, slots=8, store_samples=65536),
+}
 
 
-def test_identity_survives_the_link():
-    chip = ChipConfig.of(CONFIG, 4, 64, slots=8, store_samples=65536)
-    identity = Identity.of(chip, 4096, 12_000_000, b"12345678")
+def identity_of(shape: ChipConfig) -> Identity:
+    return Identity.of(shape, 4096, 12_000_000, b"12345678")
+
+
+@pytest.mark.parametrize("name", CHIPS)
+def test_identity_survives_the_link(name):
+    identity = identity_of(CHIPS[name])
     assert Identity.unpack(identity.pack()) == identity
-    assert identity.chip() == chip
+    assert identity.chip() == CHIPS[name]
 
 
 @pytest.mark.parametrize("size", [0, 3, 30, 42])
 def test_other_bytes_are_no_identity(size):
-    with pytest.raises(ValueError, match=f"{size} bytes are not an identity"):
+    with pytest.raises(ValueError, match=f"^{size} bytes are not an identity$"):
         Identity.unpack(bytes(size))
+
+
+@pytest.mark.parametrize("field", ["rule", "precision"])
+def test_identity_of_a_later_version_is_one_line(field):
+    with pytest.raises(ConfigError) as error:
+        replace(identity_of(GFT), **{field: 9}).chip()
+    advice = "rebuild the bitstream or update popflip"
+    assert str(error.value) == f"chip: its {field} 9 is unknown to this version; {advice}"

@@ -1,4 +1,4 @@
-"""The UART: divisors, and bytes on the line at several numbers of cycles a bit."""
+"""The UART: divisors, and bytes on the line at several numbers of cycles per bit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_receives_bytes_and_drops_damaged_ones(testbench):
     run(testbench, "receives")
 
 
-def test_drops_bytes_nobody_takes(testbench):
+def test_drops_bytes_while_one_waits(testbench):
     run(testbench, "drops_what_is_not_taken")
 
 
