@@ -1,25 +1,26 @@
-"""Forward: the popcount MAC array, and the pipeline that keeps it fed.
+"""Forward: takes samples through all layers, and keeps the MAC array fed.
 
     v_o = Σ_i a_i · w_oi        (arXiv 2410.09734, eq 1 and 7; golden: popflip.golden.common.forward.forward)
 
-``P`` rows × ``N`` synapses a cycle. With a_i and w_oi of −1, 0, +1 a product is one of two bits, ``plus`` and
-``minus``, and the sum the difference of two popcounts::
+``P`` rows × ``N`` synapses a cycle::
 
-    issue ─▶ inputs ─▶ weights ─▶ plus, minus ─▶ popcount ─▶ Σ words ─▶ v ─┬▶ v > 0, |v| ≤ WINDOW ─▶ activations
-     S0        S1         S2          S2            …                      └▶ last layer: o, to the error unit
+    scheduler ─▶ inputs ─▶ weights ─▶ MAC array ─▶ Σ words ─▶ v ─┬▶ v > 0, |v| ≤ WINDOW ─▶ activations
+       S0          S1         S2          …                      └▶ last layer: o, to the error unit
 
-A layer needs the one below to be whole, and the pipeline is several cycles long, so two samples go through in turn:
-while one drains, the other's words fill the array. The last layers leave in the order the samples came.
+* S0 requests the inputs of the word that the scheduler is at (:mod:`.scheduler`).
+* S1 has the inputs, makes lanes of −1, 0, +1 of them, and requests the weights. A request that is not taken holds S0
+  and S1.
+* S2 has the weights. From here on nothing waits: the array multiplies (:mod:`.mac_array`), the sums of rows add up
+  (:mod:`.row_accumulator`), and finished rows leave as activations or as results.
 
-Where biases are apart (:attr:`.ChipConfig.bias_apart`) the first layer's sums start from them, and the word of a list
-that holds nothing else is not issued, or, if it is the only one, with no input enabled.
+Where biases are apart (:attr:`.ChipConfig.bias_apart`) the first layer's sums start from them. A nonzero word that
+holds only the bias is then not issued, or, if it is a sample's only word, issued with no lane enabled.
 
-A last layer has few rows, ten for digits, and would leave most of a large array idle. There the array is folded: ``F``
-parts of its rows each take another word of the same rows, and their sums are added up (:attr:`.ChipConfig.fold`).
+A last layer has few rows, ten for digits, and would leave most of a large array idle. There the array is folded
+(:attr:`.ChipConfig.fold`): each of ``F`` parts of its rows computes another word of the same rows.
 
-LBE (arXiv 2412.00119) has no bias, inputs of ±1 in the first layer too, an activation of +1 at ``v = 0``, and wants the
-sums of every layer, all of a sample before those of the next. A layer's weights change with every sample, so it waits
-until they are settled.
+LBE (arXiv 2412.00119) has no bias. Its inputs are ±1, and the sums of all layers leave, those of one sample before
+those of the next. A layer's weights change with every sample, so the next sample waits until they are settled.
 """
 
 from __future__ import annotations
@@ -29,13 +30,15 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from popflip.golden.config import Rule
 from popflip.hw.common.mac_array import MacArray
+from popflip.hw.common.row_accumulator import RowAccumulator
+from popflip.hw.common.scheduler import Scheduler
 from popflip.hw.config import ChipConfig
-from popflip.hw.layouts import activation_base, lane_layout, result_layout, sample_layout, sum_shape
+from popflip.hw.layouts import activation_base, lane_layout, result_layout, sample_layout
 from popflip.hw.lib.arithmetic import compare_magnitude
 from popflip.hw.lib.lookup import of_layer
 from popflip.hw.lib.stream import Queue, delayed
+from popflip.hw.memory.activations import hidden_lanes
 from popflip.hw.memory.signatures import (
     ActivationReadSignature,
     ActivationWriteSignature,
@@ -45,28 +48,28 @@ from popflip.hw.memory.signatures import (
 )
 
 RESULT_GROUPS = 2
-"""Groups of sums that may wait for whoever compares them. On a compact chip none: one is issued if it will be taken."""
-
-
-def hidden_lanes(chip: ChipConfig, layer, last_word, active):
-    """The inputs of a layer that is not fed with 0 and 1: ±1 for a neuron, +1 for the bias, 0 for pads
-    (``lane_layout``; with more lanes if ``active`` has)."""
-    lanes = len(active)
-    full = (1 << lanes) - 1
-    real = [synapses % lanes or lanes for synapses in chip.synapses]  # lanes of a layer's last word
-    enable = of_layer(layer, [(1 << count) - 1 for count in real])
-    bias = of_layer(layer, [chip.bias << count - 1 for count in real])
-    return Cat(Mux(last_word, enable, full), Mux(last_word, active | bias, active))
-
-
-def bias_value(chip: ChipConfig, weight: Value) -> Value:
-    """What a bias adds to its neuron's sum: its weight."""
-    return Mux(weight, 1, -1) if chip.weight_bits == 1 else weight.as_signed()
+"""Groups of sums that the output queue holds. A compact chip has no queue: it issues a group's last word only when the
+consumer is ready for the group."""
 
 
 def active(chip: ChipConfig, v: Value) -> Value:
     """Activation of a neuron, 1 is +1: ``v > 0`` (GFT) or ``v ≥ 0`` (LBE)."""
-    return v > 0 if chip.rule == Rule.GFT else ~v[-1]
+    return ~v[-1] if chip.fires_at_zero else v > 0
+
+
+def tag_layout(chip: ChipConfig) -> data.StructLayout:
+    """What travels with a word through the pipeline."""
+    return data.StructLayout(
+        {
+            "valid": 1,
+            "context": 1,
+            "layer": range(chip.depth),
+            "starts_row": 1,
+            "ends_row": 1,
+            "ends_layer": 1,
+            **({"group": range(chip.groups[0])} if chip.bias_apart else {}),
+        }
+    )
 
 
 class Forward(wiring.Component):
@@ -76,14 +79,14 @@ class Forward(wiring.Component):
     -------
     ``i`` : In(stream sample_layout)
     ``o`` : Out(stream result_layout)
-        The last layer's sums (LBE: each layer's), group after group, samples in the order they came.
+        The sums of the last layer (LBE: of every layer), group after group, samples in the order they came.
     ``window`` : In(L−1 × range)
-        GFT. Largest |v| at which a hidden neuron is taught, a layer.
+        GFT. Largest |v| within the window, for each hidden layer.
     ``settled`` : In(L)
-        LBE. Bit ``l``, for a cycle: weights of layer ``l`` are what the sample last sent through it left.
+        LBE. Bit ``l`` is high for a cycle when layer ``l`` has learned from the sample last issued to it.
     ``inputs`` : Out(InputReadSignature), ``activations`` : Out(ActivationReadSignature)
     ``hold`` : In(1)
-        Neither is asked in this cycle.
+        No read of inputs or activations in this cycle.
     ``weights`` : Out(ArrayReadSignature), ``weights_ready`` : In(1)
         S0 and S1 hold a request until a cycle in which ``weights_ready`` is high.
     ``bias`` : Out(BiasReadSignature), where biases are apart
@@ -94,9 +97,9 @@ class Forward(wiring.Component):
     ``waiting`` : Out(1)
         A sample is here, or offered, and the array takes nothing.
 
-    A sample takes Σ_l groups[l] × array_words[l] cycles of the array (first-layer words without a one are not there,
-    nor a bias that is apart), and two samples hide each other's latency where a layer takes at least :attr:`latency`
-    cycles; in fast chips the last one need not.
+    A sample takes Σ_l groups[l] × array_words[l] cycles of the array, without the first layer's zero words and without
+    a bias that is apart. Two samples hide each other's latency where a layer takes at least :attr:`latency` cycles; on
+    pipelined chips a last layer may take less.
     """
 
     def __init__(self, chip: ChipConfig):
@@ -110,7 +113,7 @@ class Forward(wiring.Component):
                 "o": Out(stream.Signature(result_layout(chip))),
                 **(
                     {"window": In(data.ArrayLayout(range(chip.v_max + 1), max(1, chip.depth - 1)))}
-                    if chip.rule == Rule.GFT
+                    if chip.windowed
                     else {"settled": In(chip.depth)}
                 ),
                 "inputs": Out(InputReadSignature(chip)),
@@ -127,319 +130,194 @@ class Forward(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        chip = self.chip
-        rows, lanes, depth = chip.array_rows, chip.array_synapses, chip.depth
-        gft = chip.rule == Rule.GFT
         m.submodules.mac = self.mac
+        scheduler = Scheduler(m, self.chip)
+        scheduler.accept(self.i)
+        issue, s1_free = self._issue(m, scheduler)
+        s1, s1_lanes = self._operands(m, scheduler, issue, s1_free)
+        tag_before, tag = self._multiply(m, s1, s1_lanes)
+        rows = RowAccumulator(m, self.chip)
+        done = self._accumulate(m, rows, tag_before, tag)
+        last_layer = done.layer == self.chip.depth - 1
+        if self.chip.depth > 1:
+            self._store_activations(m, scheduler, rows, done, ~last_layer)
+        self._give_results(m, scheduler, rows, done, last_layer)
+        return m
 
-        # Two samples in turn ------------------------------------------------------------------------------------------
-        places = {
-            "last_word": range(max(chip.array_words)),
-            "last_group": range(max(chip.groups)),
-            "address": range(chip.weight_map.array_depth),  # of the first word
-        }
-
-        def look_up(layer, listed) -> dict[str, Value]:
-            """A layer's :data:`places`; ``listed`` words are in the first one's list."""
-            last_words = of_layer(layer, [words - 1 for words in chip.array_words])
-            last_listed = listed - 1
-            if chip.bias_apart:  # the last one listed is the bias
-                last_listed = Mux(listed == 1, 0, listed - 2)
-            return {
-                "last_word": Mux(layer == 0, last_listed, last_words),
-                "last_group": of_layer(layer, [groups - 1 for groups in chip.groups]),
-                "address": of_layer(layer, chip.weight_map.base),
-            }
-
-        context_layout = data.StructLayout(
-            {
-                "valid": 1,  # a sample is here, until its last sums have left, or `hands_on`: until they begin
-                "ready": 1,  # `layer` may be issued: the layer below is whole
-                "layer": range(depth),
-                "sample": sample_layout(chip),
-                **(places if chip.pipelined else {}),  # of `layer`, looked up beforehand
-            }
-        )
-        # A last layer may be shorter than the pipeline, so its sample makes room for the next one when it begins. When
-        # another sample of the same context begins with its own, all sums of the first one have been added up, for
-        # they were before its hidden layers in the pipeline.
-        hands_on = chip.pipelined and gft and depth > 1
-        context = Array(Signal(context_layout, name=f"context{index}") for index in range(2))
-        load = Signal()  # the context the next sample goes into; they alternate
-        turn = Signal()  # the context whose last layer is to be issued next; they alternate too
-        m.d.comb += self.i.ready.eq(~context[load].valid)
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [
-                context[load].valid.eq(1),
-                context[load].ready.eq(1),
-                context[load].layer.eq(0),
-                context[load].sample.eq(self.i.payload),
-                load.eq(~load),
-            ]
-            if chip.pipelined:
-                found = look_up(Const(0), self.i.payload.words)
-                m.d.sync += [context[load][name].eq(value) for name, value in found.items()]
-
-        # S0: issue ----------------------------------------------------------------------------------------------------
-        running = Signal()  # a layer of a sample is being issued …
-        current = Signal()  # … of this context
-        layer = Signal(range(depth))
-        word = Signal(range(max(chip.array_words)))  # of the row, or of the sample's list in the first layer
-        word_last = Signal.like(word)
-        group = Signal(range(max(chip.groups)))
-        group_last = Signal.like(group)
-        row_address = Signal(range(chip.weight_map.array_depth))  # of the group's first word
-
-        groups_out = Signal(range(RESULT_GROUPS + 1))  # groups of sums issued that have not left `o`
-        last_layer = layer == depth - 1
-        ends_row = word == word_last
-        ends_layer = ends_row & (group == group_last)
+    def _issue(self, m: Module, scheduler: Scheduler) -> tuple[Signal, Signal]:
+        """S0: request the inputs of a word, unless S1 holds or the results would have no room. Returns whether a word
+        is issued, and the condition ``s1_free``, for S1 to drive."""
+        chip = self.chip
+        groups_out = Signal(range(RESULT_GROUPS + 1))  # groups of sums that were issued and have not left `o`
         s1_free = Signal()
         issue = Signal()
-        gives_results = last_layer if gft else Const(1)
-        result_issued = issue & ends_row & gives_results
-        # What takes sums goes on doing so while none come.
+        gives_results = Const(1) if chip.layerwise else scheduler.last_layer
+        result_issued = issue & scheduler.ends_row & gives_results
+        # The consumer of sums stays ready while none come.
         full = (groups_out != 0) | ~self.o.ready if chip.compact else groups_out == RESULT_GROUPS
-        m.d.comb += issue.eq(running & s1_free & ~self.hold & ~(gives_results & ends_row & full))
+        m.d.comb += issue.eq(scheduler.running & s1_free & ~self.hold & ~(gives_results & scheduler.ends_row & full))
         m.d.sync += groups_out.eq(groups_out + result_issued - (self.o.valid & self.o.ready))
+        scheduler.advance(issue)
+        scheduler.choose(issue, self.settled if chip.layerwise else None)
 
-        with m.If(issue):
-            m.d.sync += word.eq(Mux(ends_row, 0, word + 1))
-            with m.If(ends_row):
-                m.d.sync += [group.eq(group + 1), row_address.eq(row_address + of_layer(layer, chip.array_words))]
-
-        if hands_on:
-            leaving = Array(Signal(sample_layout(chip), name=f"leaving{index}") for index in range(2))
-            slot = Signal(range(chip.slots))  # of the sample that is being issued
-        else:
-            slot = context[current].sample.slot
-
-        # What to issue next: the other sample where it can go, else the same one, else nothing.
-        if gft:
-
-            def eligible(index):
-                return context[index].ready & ((context[index].layer != depth - 1) | (turn == index))
-
-        else:
-            unsettled = Signal(depth)  # layers a sample went into, and whose weights may yet change
-            m.d.sync += unsettled.eq(unsettled & ~self.settled)
-
-            def eligible(index):
-                return context[index].ready & (turn == index) & ~unsettled.bit_select(context[index].layer, 1)
-
-        other_can = eligible(~current)
-        same_can = eligible(current)
-        chosen = Mux(other_can, ~current, current)
-        with m.If(~running | (issue & ends_layer)):
-            m.d.sync += running.eq(other_can | same_can)
-            with m.If(other_can | same_can):
-                next_layer = context[chosen].layer
-                if chip.pipelined:
-                    place = {name: context[chosen][name] for name in places}
-                else:
-                    place = look_up(next_layer, context[chosen].sample.words)
-                m.d.sync += [
-                    current.eq(chosen),
-                    context[chosen].ready.eq(0),
-                    layer.eq(next_layer),
-                    word.eq(0),
-                    group.eq(0),
-                    group_last.eq(place["last_group"]),
-                    word_last.eq(place["last_word"]),
-                    row_address.eq(place["address"]),
-                ]
-                if hands_on:
-                    m.d.sync += slot.eq(context[chosen].sample.slot)
-                with m.If(next_layer == depth - 1):
-                    m.d.sync += turn.eq(~turn)
-                    if hands_on:
-                        m.d.sync += [leaving[chosen].eq(context[chosen].sample), context[chosen].valid.eq(0)]
-                if not gft:
-                    m.d.sync += unsettled.eq((unsettled & ~self.settled) | (1 << next_layer))
-
-        base = of_layer(layer, [activation_base(chip, index) if index else 0 for index in range(depth)])
+        layer, word = scheduler.layer, scheduler.word
+        base = of_layer(layer, [activation_base(chip, index) if index else 0 for index in range(chip.depth)])
         fold_bits = exact_log2(chip.fold)
         m.d.comb += [
             self.inputs.en.eq(issue & (layer == 0)),
-            self.inputs.slot.eq(slot),
+            self.inputs.slot.eq(scheduler.slot),
             self.inputs.position.eq(word),
             self.activations.en.eq(issue & (layer != 0)),
-            self.activations.slot.eq(slot),
-            self.activations.word.eq(base + (Mux(last_layer, word << fold_bits, word) if fold_bits else word)),
+            self.activations.slot.eq(scheduler.slot),
+            self.activations.word.eq(
+                base + (Mux(scheduler.last_layer, word << fold_bits, word) if fold_bits else word)
+            ),
         ]
+        return issue, s1_free
 
-        # S1: the inputs are here, the weights are asked for -----------------------------------------------------------
-        tag_layout = data.StructLayout(
-            {
-                "valid": 1,
-                "context": 1,
-                "layer": range(depth),
-                "starts_row": 1,
-                "ends_row": 1,
-                "ends_layer": 1,
-                **({"group": range(chip.groups[0])} if chip.bias_apart else {}),
-            }
-        )
-        s1 = Signal(tag_layout)
-        s1_word = Signal.like(word)
-        s1_row_address = Signal.like(row_address)
+    def _operands(self, m: Module, scheduler: Scheduler, issue: Signal, s1_free: Signal) -> tuple[data.View, data.View]:
+        """S1: the inputs are here; request the weights. Returns the stage's tag and lanes."""
+        chip = self.chip
+        s1 = Signal(tag_layout(chip))
+        s1_word = Signal.like(scheduler.word, name="s1_word")
+        s1_row_address = Signal.like(scheduler.row_address, name="s1_row_address")
         s1_moves = ~s1.valid | self.weights_ready
         m.d.comb += s1_free.eq(s1_moves)
         with m.If(s1_moves):
             m.d.sync += [
                 s1.valid.eq(issue),
-                s1.context.eq(current),
-                s1.layer.eq(layer),
-                s1.starts_row.eq(word == 0),
-                s1.ends_row.eq(ends_row),
-                s1.ends_layer.eq(ends_layer),
-                *([s1.group.eq(group)] if chip.bias_apart else []),
-                s1_word.eq(word),
-                s1_row_address.eq(row_address),
+                s1.context.eq(scheduler.current),
+                s1.layer.eq(scheduler.layer),
+                s1.starts_row.eq(scheduler.word == 0),
+                s1.ends_row.eq(scheduler.ends_row),
+                s1.ends_layer.eq(scheduler.ends_layer),
+                *([s1.group.eq(scheduler.group)] if chip.bias_apart else []),
+                s1_word.eq(scheduler.word),
+                s1_row_address.eq(scheduler.row_address),
             ]
 
         first_layer = s1.layer == 0
         s1_lanes = Signal(data.ArrayLayout(lane_layout(chip), chip.fold))
-        if not gft:
+        if chip.signed_inputs:
             signs = Mux(first_layer, self.inputs.data.bits, self.activations.active)
             m.d.comb += s1_lanes[0].as_value().eq(hidden_lanes(chip, s1.layer, s1.ends_row, signs))
         else:
-            bits = self.inputs.data.bits
-            enable = bits
-            if chip.bias_apart:
-                alone = Signal()  # the bias is the only word
-                with m.If(s1_moves):
-                    m.d.sync += alone.eq(context[current].sample.words == 1)
-                enable = bits & ~alone.replicate(lanes)
-            for part in s1_lanes:
-                m.d.comb += [part.enable.eq(enable), part.positive.eq(bits)]
-            if depth > 1 and not fold_bits:
+            self._first_layer_lanes(m, scheduler, s1_moves, s1_lanes)
+            if chip.depth > 1 and chip.fold == 1:
                 with m.If(~first_layer):
-                    m.d.comb += (
-                        s1_lanes[0].as_value().eq(hidden_lanes(chip, s1.layer, s1.ends_row, self.activations.active))
-                    )
-            elif depth > 1:
-                self._folded_lanes(m, s1_lanes, s1, issue, word)
+                    lanes = hidden_lanes(chip, s1.layer, s1.ends_row, self.activations.active)
+                    m.d.comb += s1_lanes[0].as_value().eq(lanes)
+            elif chip.depth > 1:
+                self._folded_lanes(m, scheduler, issue, s1, s1_lanes)
         m.d.comb += [
             self.weights.read.eq(s1.valid),
             self.weights.address.eq(s1_row_address + Mux(first_layer, self.inputs.data.index, s1_word)),
             self.busy.eq(s1.valid & self.weights_ready),
-            self.waiting.eq((context[0].valid | context[1].valid | self.i.valid) & ~self.busy),
+            self.waiting.eq((scheduler.holds_samples | self.i.valid) & ~self.busy),
         ]
+        return s1, s1_lanes
 
-        # S2: the weights are here; from here on nothing waits ---------------------------------------------------------
-        s2 = Signal(tag_layout)
-        s2_lanes = Signal.like(s1_lanes)
-        m.d.sync += [s2.eq(s1), s2.valid.eq(self.busy), s2_lanes.eq(s1_lanes)]
-        s2 = delayed(m, s2, chip.read_latency - 1)
-        m.d.comb += [
-            self.mac.weights.eq(self.weights.data),
-            self.mac.lanes.eq(delayed(m, s2_lanes, chip.read_latency - 1)),
-        ]
-        tag_before = delayed(m, s2, self.mac.latency - 1)
-        tag = delayed(m, tag_before, 1)
+    def _first_layer_lanes(self, m: Module, scheduler: Scheduler, s1_moves: Value, s1_lanes: data.View) -> None:
+        """Lanes of inputs of 0 and +1, the same for all parts of a folded array."""
+        bits = self.inputs.data.bits
+        enable = bits
+        if self.chip.bias_apart:
+            alone = Signal()  # the bias is the sample's only nonzero word
+            with m.If(s1_moves):
+                m.d.sync += alone.eq(scheduler.sample(scheduler.current).words == 1)
+            enable = bits & ~alone.replicate(self.chip.array_synapses)
+        for part in s1_lanes:
+            m.d.comb += [part.enable.eq(enable), part.positive.eq(bits)]
 
-        # Σ over the words of the row ----------------------------------------------------------------------------------
-        v = Signal(data.ArrayLayout(sum_shape(chip), rows))
-        done = Signal(tag_layout)
-        m.d.sync += [done.eq(tag), done.valid.eq(tag.valid & tag.ends_row)]
-        starts: list[Value] = [Const(0)] * rows
-        if chip.bias_apart:
-            m.d.comb += [
-                self.bias.en.eq(tag_before.valid & tag_before.starts_row & (tag_before.layer == 0)),
-                self.bias.group.eq(tag_before.group),
-            ]
-            starts = [Mux(tag.layer == 0, bias_value(chip, bias), 0) for bias in self.bias.data]
-        with m.If(tag.valid):
-            for row, start in enumerate(starts):
-                m.d.sync += v[row].eq(Mux(tag.starts_row, start, v[row]) + self.mac.o[row])
-
-        # Hidden layers: activation and window -------------------------------------------------------------------------
-        done_group = Signal(range(max(chip.groups)))  # groups leave in the order in which they were issued
-        with m.If(done.valid):
-            m.d.sync += done_group.eq(Mux(done.ends_layer, 0, done_group + 1))
-        done_last_layer = done.layer == depth - 1
-        finished = context[done.context]
-        if depth > 1:
-            if gft:
-                window = Array(self.window[index] for index in range(depth - 1))[done.layer]
-                in_window = Cat(~compare_magnitude(v[row], window)[0] for row in range(rows))
-                m.d.sync += self.store.in_window.eq(in_window)
-            group_word = (
-                (done_group << (rows // lanes).bit_length() - 1)
-                if rows >= lanes
-                else (done_group >> (lanes // rows).bit_length() - 1)
-            )
-            base = of_layer(
-                done.layer, [activation_base(chip, index + 1) if index < depth - 1 else 0 for index in range(depth)]
-            )
-            m.d.sync += [
-                self.store.write.eq(done.valid & ~done_last_layer),
-                self.store.slot.eq(finished.sample.slot),
-                self.store.word.eq(base + group_word),
-                self.store.part.eq(done_group),
-                self.store.active.eq(Cat(active(chip, v[row]) for row in range(rows))),
-            ]
-            stored = Signal()
-            stored_context = Signal()
-            m.d.sync += [
-                stored.eq(done.valid & done.ends_layer & ~done_last_layer),
-                stored_context.eq(done.context),
-            ]
-            above = Signal(range(depth))
-            m.d.comb += above.eq(context[stored_context].layer + 1)
-            with m.If(stored):
-                m.d.sync += [
-                    context[stored_context].ready.eq(1),
-                    context[stored_context].layer.eq(above),
-                ]
-                if chip.pipelined:
-                    found = look_up(above, context[stored_context].sample.words)
-                    m.d.sync += [context[stored_context][name].eq(value) for name, value in found.items()]
-
-        # Sums to be compared ------------------------------------------------------------------------------------------
-        sums = list(v)
-        for _ in range(fold_bits):
-            half = len(sums) // 2
-            pairs = zip(sums[:half], sums[half:], strict=True)
-            sums = [delayed(m, (low + high)[: len(low)].as_signed(), 1) for low, high in pairs]
-        finals = [(count - 1) % rows for count in chip.rows]  # last row of a layer's last group
-        final = finals[-1] if gft else of_layer(done.layer, finals)
-        results = self.o
-        if not chip.compact:
-            m.submodules.results = queue = Queue(result_layout(chip), RESULT_GROUPS)
-            wiring.connect(m, queue.o, wiring.flipped(self.o))
-            results = queue.i
-        m.d.comb += [
-            results.valid.eq(delayed(m, done.valid & (done_last_layer if gft else 1), fold_bits)),
-            results.payload.items.as_value().eq(Cat(sums)),
-            results.payload.final.eq(Mux(delayed(m, done.ends_layer, fold_bits), final, rows - 1)),
-            results.payload.last.eq(delayed(m, done.ends_layer, fold_bits)),
-            results.payload.tag.eq(delayed(m, leaving[done.context], fold_bits) if hands_on else finished.sample),
-        ]
-        if not hands_on:
-            with m.If(done.valid & done_last_layer & done.ends_layer):
-                m.d.sync += finished.valid.eq(0)
-        return m
-
-    def _folded_lanes(self, m: Module, lanes: data.View, tag: data.View, issue: Value, word: Value) -> None:
-        """What goes to the parts of a folded array in S1: to each its word of the last layer's, to all of them the same
-        of a layer below it."""
+    def _folded_lanes(self, m: Module, scheduler: Scheduler, issue: Value, s1: data.View, s1_lanes: data.View) -> None:
+        """Lanes of the parts of a folded array above the first layer: in the last layer each part has a word of its
+        own, in the layers below it all parts have the same."""
         chip = self.chip
         width, last = chip.array_synapses, chip.depth - 1
         active = self.activations.active
-        parts = hidden_lanes(chip, Const(last), tag.ends_row, active)
-        for number, part in enumerate(lanes):
-            with m.If(tag.layer == last):
+        parts = hidden_lanes(chip, Const(last), s1.ends_row, active)
+        for number, part in enumerate(s1_lanes):
+            with m.If(s1.layer == last):
                 m.d.comb += [
                     part.enable.eq(parts.word_select(number, width)),
                     part.positive.eq(parts.word_select(chip.fold + number, width)),
                 ]
         if chip.depth == 2:
             return
-        place = Signal(exact_log2(chip.fold))  # of the word asked for among those read
+        place = Signal(exact_log2(chip.fold))  # of the requested word among those read
         with m.If(issue):
-            m.d.sync += place.eq(word)
-        hidden = hidden_lanes(chip, tag.layer, tag.ends_row, active.word_select(place, width))
-        with m.If((tag.layer != 0) & (tag.layer != last)):
-            m.d.comb += [part.as_value().eq(hidden) for part in lanes]
+            m.d.sync += place.eq(scheduler.word)
+        hidden = hidden_lanes(chip, s1.layer, s1.ends_row, active.word_select(place, width))
+        with m.If((s1.layer != 0) & (s1.layer != last)):
+            m.d.comb += [part.as_value().eq(hidden) for part in s1_lanes]
+
+    def _multiply(self, m: Module, s1: data.View, s1_lanes: data.View) -> tuple[data.View, data.View]:
+        """S2: the weights are here, and the array multiplies. Returns the tag of its output, a cycle ahead and now."""
+        stages = self.chip.read_latency - 1
+        s2 = Signal(tag_layout(self.chip))
+        s2_lanes = Signal.like(s1_lanes, name="s2_lanes")
+        m.d.sync += [s2.eq(s1), s2.valid.eq(self.busy), s2_lanes.eq(s1_lanes)]
+        s2 = delayed(m, s2, stages)
+        m.d.comb += [self.mac.weights.eq(self.weights.data), self.mac.lanes.eq(delayed(m, s2_lanes, stages))]
+        tag_before = delayed(m, s2, self.mac.latency - 1)
+        return tag_before, delayed(m, tag_before, 1)
+
+    def _accumulate(self, m: Module, rows: RowAccumulator, tag_before: data.View, tag: data.View) -> data.View:
+        """Sums over the words of a row. Returns the tag of rows that are complete."""
+        done = Signal(tag_layout(self.chip))
+        m.d.sync += [done.eq(tag), done.valid.eq(tag.valid & tag.ends_row)]
+        starts = rows.biases(tag_before, tag, self.bias if self.chip.bias_apart else None)
+        rows.add(tag, starts, self.mac.o)
+        return done
+
+    def _store_activations(
+        self, m: Module, scheduler: Scheduler, rows: RowAccumulator, done: data.View, hidden: Value
+    ) -> None:
+        """Write the activations of hidden layers, and whether each neuron is within its window; once a layer is
+        complete, the next one may be issued."""
+        chip, depth, count, lanes = self.chip, self.chip.depth, self.chip.array_rows, self.chip.array_synapses
+        done_group = Signal(range(max(chip.groups)))  # groups leave in the order in which they were issued
+        with m.If(done.valid):
+            m.d.sync += done_group.eq(Mux(done.ends_layer, 0, done_group + 1))
+        if chip.windowed:
+            window = Array(self.window[index] for index in range(depth - 1))[done.layer]
+            in_window = Cat(~compare_magnitude(rows.v[row], window)[0] for row in range(count))
+            m.d.sync += self.store.in_window.eq(in_window)
+        if count >= lanes:
+            group_word = done_group << exact_log2(count // lanes)
+        else:
+            group_word = done_group >> exact_log2(lanes // count)
+        bases = [activation_base(chip, index + 1) if index < depth - 1 else 0 for index in range(depth)]
+        m.d.sync += [
+            self.store.write.eq(done.valid & hidden),
+            self.store.slot.eq(scheduler.sample(done.context).slot),
+            self.store.word.eq(of_layer(done.layer, bases) + group_word),
+            self.store.part.eq(done_group),
+            self.store.active.eq(Cat(active(chip, rows.v[row]) for row in range(count))),
+        ]
+        stored = Signal()
+        stored_context = Signal()
+        m.d.sync += [stored.eq(done.valid & done.ends_layer & hidden), stored_context.eq(done.context)]
+        scheduler.layer_stored(stored, stored_context)
+
+    def _give_results(
+        self, m: Module, scheduler: Scheduler, rows: RowAccumulator, done: data.View, last_layer: Value
+    ) -> None:
+        """Hand out the sums of the last layer, or of every layer, through a queue."""
+        chip, stages = self.chip, exact_log2(self.chip.fold)
+        sums = rows.folded(stages)
+        finals = [(count - 1) % chip.array_rows for count in chip.rows]  # last row of a layer's last group
+        final = of_layer(done.layer, finals) if chip.layerwise else finals[-1]
+        results = self.o
+        if not chip.compact:
+            m.submodules.results = queue = Queue(result_layout(chip), RESULT_GROUPS)
+            wiring.connect(m, queue.o, wiring.flipped(self.o))
+            results = queue.i
+        m.d.comb += [
+            results.valid.eq(delayed(m, done.valid & (1 if chip.layerwise else last_layer), stages)),
+            results.payload.items.as_value().eq(Cat(sums)),
+            results.payload.final.eq(Mux(delayed(m, done.ends_layer, stages), final, chip.array_rows - 1)),
+            results.payload.last.eq(delayed(m, done.ends_layer, stages)),
+            results.payload.tag.eq(delayed(m, scheduler.leaving_sample(done.context), stages)),
+        ]
+        scheduler.release(done.valid & last_layer & done.ends_layer, done.context)

@@ -25,7 +25,6 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from popflip.hw.common.forward import hidden_lanes
 from popflip.hw.config import ChipConfig
 from popflip.hw.gft.accumulate import Accumulate
 from popflip.hw.gft.backward import Backward
@@ -40,6 +39,7 @@ from popflip.hw.layouts import (
 )
 from popflip.hw.lib.lookup import of_layer
 from popflip.hw.lib.stream import delayed
+from popflip.hw.memory.activations import hidden_lanes
 from popflip.hw.memory.signatures import (
     ActivationReadSignature,
     CounterBanksSignature,

@@ -1,14 +1,14 @@
-"""Samples: all that is kept of the samples on a compact chip, in one memory with one port to read it.
+"""Samples: inputs and activations of the samples on a compact chip, in one memory with one read port.
 
 ::
 
-    slot ─┬─ the list of its words that hold a one (:mod:`.ingest`)
-          └─ its hidden activations (:mod:`.activations`)
+    slot ─┬─ nonzero input words (:mod:`.ingest`)
+          └─ activations (:mod:`.activations`)
 """
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Signal, Value, ValueLike
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In
@@ -25,16 +25,16 @@ from popflip.hw.memory.signatures import (
 
 
 class Samples(wiring.Component):
-    """What :class:`.ingest.Ingest` and :class:`.activations.Activations` keep on other chips, for P ≤ N.
+    """Holds what :class:`.ingest.Ingest` and :class:`.activations.Activations` hold on other chips. Requires P ≤ N.
 
     Members
     -------
     ``list`` : In(InputWriteSignature)
-        An entry of a list. Waits while ``store`` writes.
+        A nonzero word. Waits while ``store`` writes.
     ``store`` : In(ActivationWriteSignature)
-        ``P`` neurons.
     ``forward_inputs``, ``forward_activations``, ``learn_inputs``, ``learn_activations`` : In(a read signature each)
-        One of them asks in a cycle. Its data are there in the next one, and stay until anyone asks.
+        At most one of them requests in a cycle. Its data follow in the next one and stay until the next request by any
+        of them.
 
     Latency 1 cycle. A read of the word written in the same cycle is undefined.
     """
@@ -51,47 +51,55 @@ class Samples(wiring.Component):
                 "learn_activations": In(ActivationReadSignature(chip)),
             }
         )
+        self._piece = 2 * chip.array_rows  # bits that are written at once: `active` and `in_window` of P neurons
+        self._parts = chip.array_synapses // chip.array_rows  # pieces in a word of activations
+        pieces = max(self._parts, -(-input_word(chip).size // self._piece))
+        self._activations_at = chip.words[0]  # behind the inputs
+        self._stride = ceil_log2(self._activations_at + activation_words(chip))
+        self._memory = Memory(shape=pieces * self._piece, depth=chip.slots << self._stride, init=[])
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        chip, store = self.chip, self.store
-        rows, lanes = chip.array_rows, chip.array_synapses
-        parts = lanes // rows
-        base = chip.words[0]  # of the activations, behind the longest list
-        stride = ceil_log2(base + activation_words(chip))
-        pieces = [2 * rows] * parts  # of a word: ``active`` and ``in_window`` of P neurons, side by side
-        width = max(sum(pieces), len(self.list.data.as_value()))
-        piece = 2 * rows
-        width = -(-width // piece) * piece
-        m.submodules.memory = memory = Memory(shape=width, depth=chip.slots << stride, init=[])
-        read, write = memory.read_port(), memory.write_port(granularity=piece)
+        m.submodules.memory = self._memory
+        read, write = self._memory.read_port(), self._memory.write_port(granularity=self._piece)
+        self._write(m, write)
+        self._read(m, read)
+        return m
 
-        def place(position) -> Signal:
-            signal = Signal(stride)
-            m.d.comb += signal.eq(position)
-            return signal
+    def _address(self, m: Module, position: ValueLike, slot: Value) -> Value:
+        low = Signal(self._stride)
+        m.d.comb += low.eq(position)
+        return Cat(low, slot)
 
+    def _write(self, m: Module, write) -> None:
+        """Activations first: they never wait."""
+        store, words = self.store, self.list
         m.d.comb += [
-            self.list.ready.eq(~store.write),
-            write.addr.eq(Cat(place(self.list.position), self.list.slot)),
-            write.data.eq(self.list.data),
-            write.en.eq(self.list.write.replicate(len(write.en))),
+            words.ready.eq(~store.write),
+            write.addr.eq(self._address(m, words.position, words.slot)),
+            write.data.eq(words.data),
+            write.en.eq(words.write.replicate(len(write.en))),
         ]
         with m.If(store.write):
             m.d.comb += [
-                write.addr.eq(Cat(place(base + store.word), store.slot)),
-                write.data.eq(Cat(store.active, store.in_window).replicate(parts)),
+                write.addr.eq(self._address(m, self._activations_at + store.word, store.slot)),
+                write.data.eq(Cat(store.active, store.in_window).replicate(self._parts)),
                 write.en.eq(1 << store.part),
             ]
+
+    def _read(self, m: Module, read) -> None:
+        """The reader that requests sets the address; all of them see the data."""
+        inputs, activations = input_word(self.chip), self._activations_at
         readers = self.forward_inputs, self.forward_activations, self.learn_inputs, self.learn_activations
         m.d.comb += read.en.eq(Cat(reader.en for reader in readers).any())
         for reader in readers:
-            inputs = hasattr(reader, "position")
+            reads_inputs = hasattr(reader, "position")
             with m.If(reader.en):
-                m.d.comb += read.addr.eq(Cat(place(reader.position if inputs else base + reader.word), reader.slot))
-            if inputs:
-                m.d.comb += reader.data.eq(input_word(chip)(read.data[: input_word(chip).size]))
+                position = reader.position if reads_inputs else activations + reader.word
+                m.d.comb += read.addr.eq(self._address(m, position, reader.slot))
+            if reads_inputs:
+                m.d.comb += reader.data.eq(inputs(read.data[: inputs.size]))
                 continue
             for plane, bits in enumerate((reader.active, reader.in_window)):
-                m.d.comb += bits.eq(Cat(read.data.word_select(2 * part + plane, rows) for part in range(parts)))
-        return m
+                pieces = (read.data.word_select(2 * part + plane, self.chip.array_rows) for part in range(self._parts))
+                m.d.comb += bits.eq(Cat(pieces))

@@ -1,4 +1,4 @@
-"""The large memories of an iCE40 UP5K, which read or write a word in a cycle, not both."""
+"""Single-port RAM: the large memories of an iCE40 UP5K, which either read or write a word in a cycle."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-SPRAM_BITS = 16  # of a word
+SPRAM_BITS = 16  # in a word
 SPRAM_WORDS = 2**14
-SPRAM_BYTES = SPRAM_WORDS * SPRAM_BITS // 8  # of one
+SPRAM_BYTES = SPRAM_WORDS * SPRAM_BITS // 8
 SPRAMS = 4  # on an iCE40 UP5K
 
 
 class Spram(wiring.Component):
-    """``SB_SPRAM256KA``: 16 k words of 16 bits, which lib.memory cannot ask for since it gives every memory a content.
+    """``SB_SPRAM256KA``: 16 k words of 16 bits. ``lib.memory`` cannot infer it, for it initialises every memory.
 
-    Without a platform it is the same as block memory.
+    Without a platform it is a block memory that behaves the same.
 
     Members
     -------
     ``address`` : In(14), ``select`` : In(1)
-        Reads, or with ``write`` writes. What was read stays until the next ``select``; after a write it is undefined.
+        Reads, or with ``write`` writes. Read data stay until the next ``select``; after a write they are undefined.
     ``write`` : In(1), ``write_data`` : In(16), ``mask`` : In(4)
-        A bit of ``mask`` for every four of ``write_data``.
+        Bit ``i`` of ``mask`` enables the write of bits ``4i … 4i+3`` of ``write_data``.
     ``read_data`` : Out(16)
     """
 
@@ -52,7 +52,7 @@ class Spram(wiring.Component):
                 i_MASKWREN=self.mask,
                 i_STANDBY=Const(0),
                 i_SLEEP=Const(0),
-                i_POWEROFF=Const(1),  # low is off
+                i_POWEROFF=Const(1),  # active low
                 o_DATAOUT=self.read_data,
             )
             return m

@@ -31,4 +31,6 @@ def test_equals_lists(testbench):
 def test_what_single_port_ram_does_not_hold_is_one_line(layers, mmax, words):
     with pytest.raises(ConfigError) as error:
         Counters(chip(*layers, mmax=mmax, compact=True))
-    assert str(error.value) == f"counters: {words}, but single-port RAM holds 16384 of 64"
+    assert str(error.value) == (
+        f"counters: {words}, but single-port RAM holds 16384 of 64; use a smaller network, or fewer synapses a cycle"
+    )

@@ -1,7 +1,7 @@
-"""A stage has one name and one room everywhere: ``golden/gft/x.py``, ``hw/gft/x.py``, testbench ``sim/gft/tb_x.py``,
-``tests/gft/test_x.py``.
+"""A stage has one name and one room: ``golden/gft/x.py``, ``hw/gft/x.py``, ``sim/gft/tb_x.py``, ``tests/gft/test_x.py``.
 
-A stage without a counterpart is listed here with the reason. Every file that a reason names exists.
+A stage that lacks one of the four files is listed here with the reason. Every file that a reason names exists. A
+testbench lies in the room of its component.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from paths import ROOT
 
 ROOMS = ("common", "gft", "lbe", "memory", "link", "lib")
 SIDES = {"golden": ("golden", ""), "hw": ("hw", ""), "testbench": ("sim", "tb_"), "test": ("tests", "test_")}
-"""Side: its folder, and what its file names begin with."""
-NAMED_BY = ("golden", "hw", "testbench")  # tests/ also holds tests of the host and of whole systems
+"""Folder and file name prefix of each side."""
+NAMED_BY = ("golden", "hw", "testbench")  # a file of tests/ may test something else than a stage
+TOOLS = "bench"  # the room in sim/ of the testbenches' tools, which has a testbench of its own
 
 MISSING = "is missing; write it, or list the exception with its reason"
+NO_ROOM = "lies in no room; move it to the room of its component"
 LINK = "golden knows no link"
 CONTROLLER = f"{LINK}; part of hw/link/controller.py, in sim/link/tb_controller.py"
 BOARD = "golden knows no board"
@@ -78,11 +80,23 @@ WITHOUT = {
     "gft/engine": ("testbench test", "run by tests/test_trainer.py"),
     "lbe/engine": ("testbench test", "run by tests/test_trainer.py"),
     "gft/learn": ("golden", "a sample's backward and accumulate; golden/gft/engine.py: learn"),
-    "common/update": ("golden", "select and flip of every layer; golden/gft/engine.py: end_batch"),
-    "lbe/teach": (
+    "common/state_pass": (
+        "golden testbench test",
+        "a base class; run by sim/gft/tb_end_of_batch.py and sim/lbe/tb_update.py",
+    ),
+    "common/write_back": (
+        "golden testbench test",
+        "a base class; run by sim/gft/tb_flip.py and sim/lbe/tb_reinforce_row.py",
+    ),
+    "gft/end_of_batch": ("golden", "select and flip of every layer; golden/gft/engine.py: end_batch"),
+    "lbe/update": ("golden", "a row's counters and inputs to golden/lbe/reinforce.py"),
+    "lbe/reinforce_row": ("golden hw test", "the pass in hw/lbe/reinforce.py, run by tests/lbe/test_reinforce.py"),
+    "lbe/schedule": (
         "golden testbench test",
         "a sample's layers in order; golden/lbe/engine.py: _learn_one; in sim/tb_trainer.py, sample after sample",
     ),
+    "common/scheduler": ("golden testbench test", "golden takes one sample after another; in sim/common/tb_forward.py"),
+    "common/row_accumulator": ("golden testbench test", "golden multiplies matrices; in sim/common/tb_forward.py"),
     "common/mac_array": ("golden test", "golden/common/forward.py multiplies; run by tests/common/test_forward.py"),
     # Link, chip, board
     "link/controller": ("golden", LINK),
@@ -111,11 +125,11 @@ WITHOUT = {
     ),
     "top": ("golden testbench test", "the chip, run by tests/popflip/test_chip_device.py against the golden model"),
 }
-"""Stage: the sides it has no file on, and why."""
+"""For each stage that lacks a file: the sides without one, and the reason."""
 
 
 def path_of(side: str, stage: str) -> str:
-    """Where ``stage``, a name with its room, lies on ``side``."""
+    """Path of ``stage``, named ``room/name``, on ``side``."""
     folder, prefix = SIDES[side]
     room, _, name = stage.rpartition("/")
     return "/".join(filter(None, (folder, room, f"{prefix}{name}.py")))
@@ -131,22 +145,24 @@ def stage_of(path: str) -> tuple[str, str] | None:
 
 
 def files_in(root: Path) -> set[str]:
-    """Paths below ``root`` of all that could be a side of a stage, or be named in a reason."""
+    """Paths below ``root`` of all files that may be a side of a stage, or that a reason may name."""
     folders = [root / folder / room for folder, _ in SIDES.values() for room in ("", *ROOMS, "popflip", "system")]
-    return {path.relative_to(root).as_posix() for folder in folders for path in folder.glob("*.py")}
+    paths = {path for folder in folders for path in folder.glob("*.py")} | set((root / "sim").rglob("tb_*.py"))
+    return {path.relative_to(root).as_posix() for path in paths}
 
 
 def stages(files: set[str]) -> set[str]:
-    """The stages found on any side that names them."""
+    """The stages found on the sides that name them."""
     return {stage for file in files if (found := stage_of(file)) for side, stage in [found] if side in NAMED_BY}
 
 
 def complaints(files: set[str]) -> list[str]:
-    """What keeps the sides from mirroring each other, one line each."""
+    """Every violation of the rules, one line each."""
     found = stages(files)
     lines = [
         f"{stage}: is listed as an exception, but nothing has that name" for stage in sorted(WITHOUT.keys() - found)
     ]
+    lines += [f"{path}: {NO_ROOM}" for path in sorted(files) if is_testbench(path) and stage_of(path) is None]
     for stage in sorted(found):
         without, reason = WITHOUT.get(stage, ("", ""))
         for side in SIDES:
@@ -161,11 +177,16 @@ def complaints(files: set[str]) -> list[str]:
     return lines
 
 
+def is_testbench(path: str) -> bool:
+    """Whether ``path`` is the testbench of a component, not of the testbenches' tools."""
+    return re.fullmatch(rf"sim/(?!{TOOLS}/)(.+/)?tb_\w+\.py", path) is not None
+
+
 FILES = files_in(ROOT)
 
 
-def of_a_stage(path: str) -> bool:
-    """Whether ``path`` is the side of a stage."""
+def belongs_to_a_stage(path: str) -> bool:
+    """Whether ``path`` is a side of a stage."""
     found = stage_of(path)
     return found is not None and found[1] in stages(FILES)
 
@@ -175,7 +196,7 @@ def test_every_stage_is_on_every_side():
 
 
 def test_any_missing_file_is_found():
-    sides = sorted(filter(of_a_stage, FILES))
+    sides = sorted(filter(belongs_to_a_stage, FILES))
     assert len(sides) > 80
     for path in sides:
         found = stage_of(path)
@@ -190,6 +211,8 @@ def test_any_missing_file_is_found():
         ("hw/common/new.py", f"common/new: golden/common/new.py {MISSING}"),
         ("hw/link/new.py", f"link/new: tests/link/test_new.py {MISSING}"),
         ("sim/lbe/tb_new.py", f"lbe/new: hw/lbe/new.py {MISSING}"),
+        ("sim/lbe/tb_select.py", f"lbe/select: hw/lbe/select.py {MISSING}"),
+        ("sim/rooms/tb_new.py", f"sim/rooms/tb_new.py: {NO_ROOM}"),
         ("golden/common/slots.py", "common/slots: is listed as having no golden, but has one"),
         ("hw/common/select.py", f"common/select: tests/common/test_select.py {MISSING}"),
     ],
