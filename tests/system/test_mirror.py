@@ -1,4 +1,5 @@
-"""A stage has one name and one room: ``golden/gft/x.py``, ``hw/gft/x.py``, ``sim/gft/tb_x.py``, ``tests/gft/test_x.py``.
+"""A stage has one name and one room: ``golden/gft/x.py``, ``hw/gft/x.py``, ``sim/gft/tb_x.py`` and
+``tests/gft/test_x.py``.
 
 A stage that lacks one of the four files is listed here with the reason. Every file that a reason names exists. A
 testbench lies in the room of its component.
