@@ -1,1 +1,1 @@
-"""The golden model: the learning rules in NumPy integers, with no hardware in them. One file a stage."""
+"""The golden model: the learning rules in NumPy integers, independent of any hardware. One file per stage."""

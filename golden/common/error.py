@@ -1,4 +1,4 @@
-"""Output error: which samples teach, and what they ask of the last layer (the loss of arXiv 2410.09734, §4)."""
+"""Output error: which samples trigger an update, and the errors of the last layer (arXiv 2410.09734, §4)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 def output_error(
     v: NDArray[np.int32], t: NDArray[np.integer], margin: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Whether each sample updates the network, and its rival class, both ``[n]``.
+    """Whether each sample triggers an update, and its rival class, both ``[n]``, from sums ``v`` ``[n, C]`` and true
+    classes ``t`` ``[n]``.
 
-    From sums ``[n, C]`` and true classes ``[n]``.
-
-    The rival ``j`` is the lowest index among the largest ``v_c, c ≠ t``. A sample updates while ``v_t − v_j ≤ margin``.
+    The rival ``j`` is the lowest index among the largest ``v_c, c ≠ t``. A sample triggers an update while
+    ``v_t − v_j ≤ margin``.
     """
     samples = np.arange(len(t))
     others = v.copy()
@@ -23,7 +23,10 @@ def output_error(
 
 
 def output_delta(t: NDArray[np.integer], rival: NDArray[np.integer], classes: int) -> NDArray[np.int32]:
-    """``δ`` of the last layer for samples that teach, int32 ``[n, C]``: ``δ_t = +1``, ``δ_j = −1``, all others 0."""
+    """``δ`` of the last layer for samples that trigger an update, int32 ``[n, C]``.
+
+    ``δ_t = +1``, ``δ_j = −1``, all others 0.
+    """
     samples = np.arange(len(t))
     delta = np.zeros((len(t), classes), np.int32)
     delta[samples, t] = 1

@@ -1,6 +1,6 @@
-"""Forward: popcounts of inputs against weights, layer by layer (GFT: arXiv 2410.09734, eq 1 and 7).
+"""Forward: sums of inputs times weights, layer by layer (GFT: arXiv 2410.09734, eq 1 and 7).
 
-LBE differs in three things: there is no bias, inputs are ±1 in the first layer too, and a sum of 0 makes +1.
+LBE differs in three points: it has no bias, the inputs of its first layer are ±1 too, and a sum of 0 gives +1.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def activation(v: NDArray[np.int32]) -> NDArray[np.int8]:
 
 
 def with_bias(a: NDArray) -> NDArray[np.int8]:
-    """Inputs of a layer's synapses, int8 ``[n, K + 1]``: ``a`` ``[n, K]``, then the bias, whose input is always 1."""
+    """Inputs of a layer's synapses, int8 ``[n, K + 1]``: ``a`` ``[n, K]``, then a 1 for the bias."""
     inputs = np.ones((a.shape[0], a.shape[1] + 1), np.int8)
     inputs[:, :-1] = a
     return inputs
@@ -28,12 +28,12 @@ def with_bias(a: NDArray) -> NDArray[np.int8]:
 def forward(weights: Sequence[NDArray[np.int8]], x: NDArray[np.uint8]) -> list[NDArray[np.int32]]:
     """Sums ``v_o = Σ_i a_i·w_oi`` of every layer, int32 ``[n, R]`` each, for input bits ``x``, 0 or 1, ``[n, K0]``.
 
-    Layer 0 takes ``a = x``, a deeper one ``a =`` :func:`activation` of the sums before it.
+    The inputs ``a`` are ``x`` in layer 0, and the :func:`activation` of the layer below elsewhere.
     """
     sums: list[NDArray[np.int32]] = []
     for w in weights:
         a = with_bias(activation(sums[-1]) if sums else x)
-        if not sums:  # inputs no sample has, as the edges of images, add nothing
+        if not sums:  # skip inputs that are 0 in all samples, such as the edges of images
             used = a.any(axis=0)
             a, w = a[:, used], w[:, used]
         sums.append(matmul(a, w.T, bound=w.shape[1]))  # |a·w| ≤ 1 at each synapse
@@ -48,11 +48,11 @@ def predict(v: NDArray[np.int32]) -> NDArray[np.int64]:
 def lbe_forward(weights: NDArray[np.uint64], a: NDArray[np.uint64], inputs: int) -> NDArray[np.int32]:
     """LBE's sums of one layer, ``z_o = K − 2·popcount(w_o XOR a)``, int32 ``[n, R]``, ``K = inputs``.
 
-    ``weights`` ``[words, R]`` and ``a`` ``[words, n]`` are packed bits (:func:`integers.pack`) of which 1 is +1.
+    ``weights`` ``[words, R]`` and ``a`` ``[words, n]`` are packed bits (:func:`.integers.pack`); 1 is +1.
     """
     return signed_sum(a[:, :, None], weights[:, None, :], inputs)
 
 
 def fires(z: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """LBE's output of neurons, as bits: 1 (+1) if ``z ≥ 0``."""
+    """LBE's activation, as a bit: 1 (+1) if ``z ≥ 0``."""
     return z >= 0

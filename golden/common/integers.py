@@ -1,26 +1,27 @@
-"""Integer matrix products at the speed of floating point, and sums of ±1 products from packed bits."""
+"""Exact integer matrix products at floating-point speed, and sums of ±1 products from packed bits."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-_SINGLE = 2**24  # a float32 is exact for every integer up to here; a float64 far beyond 32 bits
+_SINGLE = 2**24  # float32 holds every integer up to here; float64 holds all 32-bit ones
 
 
 def matmul(left: NDArray, right: NDArray, bound: int) -> NDArray[np.int32]:
     """``left @ right`` of integer matrices, exactly, as int32.
 
-    ``bound`` is one that ``Σ |left·right|`` of no element of the result exceeds. NumPy multiplies integers with plain
-    loops and floats with BLAS, some fifty times faster. The float route is exact all the same: each factor, product and
-    partial sum, in whatever order BLAS adds them up, is an integer of magnitude at most ``bound``, and the chosen float
-    holds every such integer, so nothing is ever rounded.
+    ``bound`` : no element's ``Σ |left·right|`` exceeds it. :class:`ValueError` if it does not fit 32 bits.
+
+    NumPy multiplies integers in plain loops, and floats with BLAS, some fifty times faster. The floats are exact: every
+    factor, product and partial sum is an integer of magnitude at most ``bound``, in whatever order BLAS adds them, and
+    the chosen float type holds every such integer. Nothing is ever rounded.
     """
     return product(left, right, bound).astype(np.int32)
 
 
 def product(left: NDArray, right: NDArray, bound: int) -> NDArray[np.floating]:
-    """:func:`matmul` left as the floats it was computed in."""
+    """:func:`matmul`, as floats."""
     if not bound < 2**31:
         raise ValueError(f"a matrix product that may reach {bound} does not fit 32 bits")
     kind = np.float32 if bound <= _SINGLE else np.float64
@@ -30,7 +31,7 @@ def product(left: NDArray, right: NDArray, bound: int) -> NDArray[np.floating]:
 def pack(bits: NDArray) -> NDArray[np.uint64]:
     """Bits ``[n, K]`` packed into ``[⌈K/64⌉, n]``: bit ``b`` of word ``g`` is number ``64g + b``, pads are 0.
 
-    Word by word, not row by row: then NumPy adds up popcounts of all rows at once.
+    Words come first, so that NumPy adds the popcounts of all rows at once.
     """
     count, width = bits.shape
     octets = np.zeros((count, -(-width // 64) * 8), np.uint8)
@@ -45,8 +46,8 @@ def unpack(packed: NDArray[np.uint64], width: int) -> NDArray[np.bool_]:
 
 
 def signed_sum(left: NDArray[np.uint64], right: NDArray[np.uint64], width: int) -> NDArray[np.int32]:
-    """``Σ ±1·±1`` over ``width`` bits of which 1 is +1: ``width − 2·popcount(left XOR right)``.
+    """``Σ ±1·±1`` over ``width`` bits; 1 is +1: ``width − 2·popcount(left XOR right)``.
 
-    ``left`` and ``right`` are packed, ``[words, …]`` each, and broadcast against each other; the result is ``[…]``.
+    ``left`` and ``right`` are packed, ``[words, …]`` each, and broadcast; the result is ``[…]``.
     """
     return width - 2 * np.add.reduce(np.bitwise_count(left ^ right), axis=0, dtype=np.int32)

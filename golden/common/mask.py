@@ -1,8 +1,5 @@
-"""Random masks: which of a word's synapses chance picks.
-
-To flip, of those selected (GFT: the probability of flipping in arXiv 2410.09734, §4), or to be reinforced (LBE: the
-reinforcement probability of arXiv 2412.00119).
-"""
+"""Random masks: which synapses of a word flip (GFT: flip probability of arXiv 2410.09734, §4) or are reinforced (LBE:
+reinforcement probability of arXiv 2412.00119)."""
 
 from __future__ import annotations
 
@@ -16,16 +13,16 @@ _ALL_ONES = 2**WORD - 1
 
 
 def bernoulli(prng: Xorshift32, n: int) -> int:
-    """A 32-bit mask of independent bits, each 1 with probability ``n / 256``: :func:`bernoulli_words`, one of them."""
+    """One mask of :func:`bernoulli_words`."""
     return int(bernoulli_words(prng, n, 1)[0])
 
 
 def bernoulli_words(prng: Xorshift32, n: int, count: int) -> NDArray[np.uint32]:
-    """``count`` masks in the order drawn, uint32 ``[count]``.
+    """``count`` masks of 32 independent bits, each 1 with probability ``n / 256``; uint32 ``[count]``, in draw order.
 
-    A mask starts as 0 and takes one random word ``u`` for each bit of ``n`` from its lowest set one up to bit 7:
+    A mask ``r`` starts at 0 and takes one random word ``u`` for each bit of ``n``, from the lowest set bit up to bit 7:
     ``r | u`` where the bit is set, which maps a probability ``p`` to ``(1 + p) / 2``; else ``r & u``, which halves it.
-    ``n = 256`` is all ones, ``n = 0`` all zeros; neither draws anything.
+    ``n = 256`` gives all ones, ``n = 0`` all zeros, without a draw. :class:`ValueError` if ``n`` is outside 0 … 256.
     """
     if not 0 <= n <= 256:
         raise ValueError(f"probability {n} / 256 is outside 0 … 256")
@@ -41,13 +38,13 @@ def bernoulli_words(prng: Xorshift32, n: int, count: int) -> NDArray[np.uint32]:
 
 
 def lanes(words: NDArray[np.uint32], synapses: int) -> NDArray[np.bool_]:
-    """Bits of ``words`` ``[R, W]``, as bool ``[R, S]``: lane ``b`` of word ``g`` is synapse ``32g + b``; no pads."""
+    """Bits of ``words`` ``[R, W]`` as bool ``[R, S]``, no pads: lane ``b`` of word ``g`` is synapse ``32g + b``."""
     octets = np.ascontiguousarray(words, "<u4").view(np.uint8)
     return np.unpackbits(octets, axis=1, count=synapses, bitorder="little").astype(np.bool_)
 
 
 def words(bits: NDArray[np.bool_]) -> NDArray[np.uint32]:
-    """Bits ``[R, S]`` packed into uint32 ``[R, ⌈S/32⌉]``, pads 0: the inverse of :func:`lanes`."""
+    """Inverse of :func:`lanes`: bits ``[R, S]`` packed into uint32 ``[R, ⌈S/32⌉]``, pads 0."""
     rows, synapses = bits.shape
     padded = np.zeros((rows, -(-synapses // WORD) * WORD), np.bool_)
     padded[:, :synapses] = bits

@@ -1,10 +1,10 @@
-"""Packing: a sample's bytes without those that are zero. Most of an image's bytes are, and each one that is sent costs
-a link ten bits and the chip a cycle.
+"""Packing: a sample without its zero bytes. Most bytes of an image are zero, and each byte sent costs ten bits on the
+link and a cycle on the chip.
 
-Bytes go in groups of :data:`GROUP`. A group is a mask, whose bit ``i`` says that byte ``i`` of the group is not zero,
-and those bytes in order. Masks of zero at the end are left out, but for the sample's very first one: ::
+Bytes come in groups of :data:`GROUP`. A packed group is a mask, whose bit ``i`` is 1 if byte ``i`` of the group is not
+zero, followed by the nonzero bytes in order. Trailing masks of 0 are dropped, except the sample's first mask: ::
 
-    00 00 07 80 00 00 00 00 | 00 00 00 00 00 00 00 00 | 00 01 00 00 00     as it is
+    00 00 07 80 00 00 00 00 | 00 00 00 00 00 00 00 00 | 00 01 00 00 00     sample
     0c 07 80                | 00                      | 02 01              packed
 """
 
@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 GROUP = 8
-"""Bytes that share a mask."""
+"""Bytes per mask."""
 
 
 def pack(samples: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """``samples`` ``[n, B]`` bytes: all of them packed, one behind the other, and how many bytes each takes, ``[n]``.
+    """All ``samples``, bytes ``[n, B]``, packed one after the other, and the packed size of each in bytes, ``[n]``.
 
-    A sample takes a byte for each that is not zero, and 1 to ``⌈B/8⌉`` more.
+    A packed sample has its nonzero bytes and 1 to ``⌈B/8⌉`` masks.
     """
     count, width = samples.shape
     groups = -(-width // GROUP)
@@ -36,18 +36,18 @@ def pack(samples: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int6
 
 
 def unpack(packed: NDArray[np.uint8], sizes: NDArray[np.integer], width: int) -> NDArray[np.uint8]:
-    """Inverse of :func:`pack`: ``sizes`` ``[n]`` bytes of ``packed`` each become ``width`` bytes, ``[n, width]``.
+    """Inverse of :func:`pack`: ``packed`` samples of ``sizes`` ``[n]`` bytes as ``[n, width]`` bytes.
 
-    Any bytes are a sample, whether :func:`pack` makes them or not: bytes that are not reached are zero, those past the
-    last one are left out. :class:`ValueError` if ``sizes`` are not positive or do not add up to ``packed``.
+    Accepts any bytes, not only what :func:`pack` produces: bytes without a mask are zero, bytes past ``width`` are
+    dropped. :class:`ValueError` if ``sizes`` are not positive or do not add up to ``len(packed)``.
     """
     sizes = np.asarray(sizes, np.int64)
     if (sizes < 1).any() or sizes.sum() != len(packed):
         raise ValueError(f"{len(packed)} bytes are not {len(sizes)} packed samples of such sizes")
     starts = np.cumsum(sizes) - sizes
     samples = np.zeros((len(sizes), width), np.uint8)
-    mask = np.zeros(len(sizes), np.int64)  # of the group, of bytes that are still to come
-    base = np.full(len(sizes), -GROUP)  # first byte of the group
+    mask = np.zeros(len(sizes), np.int64)  # of each sample's group, bytes still to come
+    base = np.full(len(sizes), -GROUP)  # number of the group's first byte
     for place in range(int(sizes.max(initial=0))):
         rows = np.flatnonzero(sizes > place)
         byte = packed[starts[rows] + place]

@@ -1,4 +1,4 @@
-"""The one source of randomness: a 32-bit xorshift generator (Marsaglia 2003)."""
+"""The only source of randomness: a 32-bit xorshift generator (Marsaglia 2003)."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 _MASK = 2**32 - 1
-_STRIDE = 6  # in long runs of words, 2**_STRIDE of them are made from each starting word
-_LONG = 4096  # words from which that is faster than doubling alone
-_AHEAD = 2**15  # words that Prefetched makes at a time
+_STRIDE = 6  # log2 of the words made from each starting word of a long run
+_LONG = 4096  # words of a long run: stepping many at once beats doubling alone
+_AHEAD = 2**15  # words that Prefetched draws at a time
 
 
 def first_state(seed: int) -> int:
-    """State a run starts from: ``0x9E3779B9 ^ (7919·seed mod 2³²)``, or 1 if that is 0, which xorshift never leaves."""
+    """Initial state of a run: ``0x9E3779B9 ^ (7919·seed mod 2³²)``; 1 if that is 0, a state xorshift never leaves."""
     return 0x9E3779B9 ^ (7919 * seed & _MASK) or 1
 
 
 class Xorshift32:
-    """``x ^= x<<13; x ^= x>>17; x ^= x<<5`` (mod 2³²); the new ``x`` is both the word drawn and the next state."""
+    """``x ^= x<<13; x ^= x>>17; x ^= x<<5`` (mod 2³²). The new ``x`` is both the word drawn and the next state."""
 
     def __init__(self, state: int):
         if not 1 <= state <= _MASK:
@@ -37,11 +37,11 @@ class Xorshift32:
         return x
 
     def draws(self, count: int) -> NDArray[np.uint32]:
-        """The next ``count`` words: ``count`` calls of :meth:`draw`, made by doubling.
+        """The next ``count`` words, uint32 ``[count]``: the same as ``count`` calls of :meth:`draw`, by doubling.
 
-        A step is linear over GF(2), so a jump of ``2^j`` steps is one matrix, and applied to the first ``2^j`` words it
-        yields the ``2^j`` after them. Of a long run only every 64th word is made like that, and those between by
-        stepping all of these at once.
+        A step is linear over GF(2), so a jump of ``2^j`` steps is one matrix. Applied to the first ``2^j`` words, it
+        yields the next ``2^j``. A long run makes only every 64th word this way, and fills the gaps by stepping all of
+        those words at once.
         """
         if not count:
             return np.empty(0, np.uint32)
@@ -58,7 +58,7 @@ class Xorshift32:
         return words
 
     def _every(self, stride: int, count: int) -> NDArray[np.uint32]:
-        """The next word and the ``count − 1`` that follow it at distances of ``2**stride``; only the first is drawn."""
+        """The next word and ``count − 1`` more, each ``2**stride`` steps after the one before. Draws only the first."""
         words = np.empty(count, np.uint32)
         words[0] = self.draw()
         known, jump = 1, stride
@@ -69,7 +69,7 @@ class Xorshift32:
 
 
 class Prefetched(Xorshift32):
-    """The same words, made many at a time: for many short calls. ``state`` is the last word drawn; it is only read."""
+    """The same words, drawn many at a time: faster for many short calls. Never write ``state``, the last word drawn."""
 
     def __init__(self, state: int):
         super().__init__(state)
@@ -93,7 +93,7 @@ class Prefetched(Xorshift32):
 
 
 def _apply(table: NDArray[np.uint32], words: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """A linear map of 32-bit words, given as its values ``table[q][b]`` at ``b << 8q``."""
+    """A linear map of 32-bit ``words``. ``table[q][b]`` is its value at ``b << 8q``."""
     result = table[0][words & 255]
     for byte in range(1, 4):
         result ^= table[byte][words >> np.uint32(8 * byte) & 255]
@@ -102,7 +102,7 @@ def _apply(table: NDArray[np.uint32], words: NDArray[np.uint32]) -> NDArray[np.u
 
 @cache
 def _jump_table(power: int) -> NDArray[np.uint32]:
-    """``2^power`` steps of the generator, as :func:`_apply` wants them: uint32 ``[4, 256]``."""
+    """Table for :func:`_apply` of ``2^power`` steps of the generator: uint32 ``[4, 256]``."""
     if power == 0:
         x = np.arange(256, dtype=np.uint32) << 8 * np.arange(4, dtype=np.uint32)[:, None]
         x ^= x << np.uint32(13)

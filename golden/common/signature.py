@@ -1,4 +1,4 @@
-"""Flip signature: a checksum of every flip of a run, by which two runs are compared without reading a weight."""
+"""Flip signature: a checksum of every flip of a run. It compares two runs without reading a weight."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 
 class FlipSignature:
-    """CRC-32 (zlib's) over the records of all batches so far.
+    """CRC-32 (zlib's) over the records of all flips so far; ``crc`` continues an earlier one.
 
-    A record is 8 bytes: the word's global index (layer-major, then row, then word) and its flip mask, both 32 bits,
+    A record is 8 bytes: a word's global index (layer-major, then row, then word) and its flip mask, both 32 bits,
     little-endian.
     """
 

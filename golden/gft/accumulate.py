@@ -1,4 +1,4 @@
-"""Accumulate: every sample that teaches votes in the counters of the synapses it uses (arXiv 2410.09734, eq 10)."""
+"""Accumulate: every sample that triggers an update votes in the counters of its synapses (arXiv 2410.09734, eq 10)."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from numpy.typing import NDArray
 
 from popflip.golden.common.integers import product
 
-_CHUNK = 128  # samples in a product: more make products cheaper, and bring more counters near saturation
-_BLOCK = 2**18  # counters worked on at a time, so that they stay in the processor's cache
-_SPARSE = 16  # up to a 16th of a block is cheaper to walk picked out than together with all the rest
+_CHUNK = 128  # samples in a product: more make products cheaper, but let more counters saturate
+_BLOCK = 2**18  # counters updated at a time: they stay in the processor's cache
+_SPARSE = 16  # if at most a 16th of a block needs walking, picking it out is cheaper than walking the whole block
 
 
 def accumulate(m: NDArray[np.int16], delta: NDArray[np.int32], a: NDArray[np.int8], mmax: int) -> NDArray[np.int16]:
     """Counters ``[R, S]`` after ``m_oi ← sat(m_oi + δ_o·a_i)`` for each sample in stream order.
 
     ``delta`` is ``[n, R]``, ``a`` the inputs of the synapses ``[n, S]``, bias included. ``sat`` clips to ±mmax after
-    every sample, so the order counts.
+    every sample, so that the order of samples matters.
     """
     m = m.copy()
-    rows, synapses = np.flatnonzero(delta.any(axis=0)), np.flatnonzero(a.any(axis=0))  # the others are never visited
-    a = np.ascontiguousarray(a[:, synapses])  # a sample after another, as they are walked
+    rows, synapses = np.flatnonzero(delta.any(axis=0)), np.flatnonzero(a.any(axis=0))  # all others keep their counters
+    a = np.ascontiguousarray(a[:, synapses])  # sample by sample, the order of the walk
     height = max(1, _BLOCK // max(1, synapses.size))
     for top in range(0, rows.size, height):
         block = rows[top : top + height]
@@ -38,16 +38,16 @@ def accumulate(m: NDArray[np.int16], delta: NDArray[np.int32], a: NDArray[np.int
 def _accumulate_block(
     m: NDArray[np.int16], delta: NDArray[np.int32], a: NDArray[np.int8], mmax: int
 ) -> NDArray[np.int16]:
-    """:func:`accumulate` for a few samples: two matrix products, and a walk over the counters that need one.
+    """:func:`accumulate` for a few samples: two matrix products, and a walk over the counters where order may matter.
 
     Let ``up`` and ``down`` be the sums of a counter's positive and negative votes, ``change = up − down`` and
-    ``travel = up + down``. In whatever order they come, the counter stays within ``m − down … m + up``; if that is
-    within ±mmax, which is ``|2m + change| + travel ≤ 2·mmax``, nothing ever saturates. Votes of one sign alone,
-    ``travel = |change|``, move it until it stops at ±mmax or runs out of them. Either way it ends at
-    ``clip(m + change)``. Only the others, where order may matter, are walked sample by sample.
+    ``travel = up + down``. In any order of votes, the counter stays within ``m − down … m + up``. If that range lies
+    within ±mmax, that is ``|2m + change| + travel ≤ 2·mmax``, it never saturates. If all votes have one sign, that is
+    ``travel = |change|``, it moves one way and stops at ±mmax. Either way it ends at ``clip(m + change)``. All other
+    counters are walked sample by sample.
     """
     largest = int(np.abs(delta).max(initial=0))
-    bound = 2 * (mmax + len(delta) * largest)  # of all that is added up below; |a| ≤ 1
+    bound = 2 * (mmax + len(delta) * largest)  # of every sum below; |a| ≤ 1
     change = product(delta.T, a, bound)
     travel = product(np.abs(delta).T, np.abs(a), bound)
     moved = m + change
@@ -66,7 +66,7 @@ def _accumulate_block(
 
 
 def _walk(m: NDArray, votes: Iterable[NDArray], mmax: int) -> NDArray[np.int16]:
-    """Counters after each sample's ``votes``, of their shape and type, clipped one sample at a time."""
+    """Counters after all ``votes``, one array a sample of the shape and type of ``m``, clipped after each."""
     low, high = m.dtype.type(-mmax), m.dtype.type(mmax)
     for vote in votes:
         vote += m

@@ -1,4 +1,4 @@
-"""Backward: what the layer above asks of each hidden neuron (arXiv 2410.09734, eq 12)."""
+"""Backward: errors of the hidden neurons, from those of the layer above (arXiv 2410.09734, eq 12)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def backward(
 ) -> list[NDArray[np.int32]]:
     """``δ`` of every layer, int32 ``[n, R]`` each, from that of the last, ``delta`` ``[n, C]``.
 
-    From the last layer down: ``e_i = Σ_o δ^l_o·w^l_oi`` (the bias has no neuron below it), and
-    ``δ^{l−1}_i = clip(e_i, ±dclip)`` where ``|v^{l−1}_i| ≤ window[l−1]``, else 0: neurons far from their threshold are
-    left alone. ``v`` holds the forward sums ``[n, R]`` of each layer; only hidden ones are read.
+    From the last layer down: ``e_i = Σ_o δ^l_o·w^l_oi``, where the bias has no neuron below it, and
+    ``δ^{l−1}_i = clip(e_i, ±dclip)`` if ``|v^{l−1}_i| ≤ window[l−1]``, else 0: a neuron outside the window does not
+    learn. ``v`` are the forward sums ``[n, R]`` of each layer; those of the last layer are not read.
     """
     deltas = [delta]
     for layer in range(len(weights) - 1, 0, -1):

@@ -1,4 +1,5 @@
-"""Flip: selected synapses move by their counter's sign, at random; all other counters decay (arXiv 2410.09734, §4)."""
+"""Flip: a random part of the selected synapses moves by its counters' signs; all other counters decay
+(arXiv 2410.09734, §4)."""
 
 from __future__ import annotations
 
@@ -16,8 +17,9 @@ from popflip.golden.network import WORD, Precision
 class Flipped(NamedTuple):
     """A layer after its flips.
 
-    ``weights`` and ``counters`` ``[R, S]``; ``records`` uint32 ``[n, 2]``: global index and flip mask of each word that
-    changed, in scan order; ``flips``: weights changed.
+    ``weights``, ``counters`` : ``[R, S]``.
+    ``records`` : uint32 ``[n, 2]``, global index and flip mask of each changed word, in scan order.
+    ``flips`` : changed weights.
     """
 
     weights: NDArray[np.int8]
@@ -36,8 +38,9 @@ def flip(
 ) -> Flipped:
     """One pass over a layer ``[R, S]`` whose first word has the global index ``word_base``.
 
-    Each word in scan order draws a mask ``r``, whether or not anything in it is selected. Where selected and ``r = 1``:
-    ``w ← sgn(m)`` (binary) or ``w ← w + sgn(m)`` (ternary), and ``m ← 0``. Elsewhere :func:`decay`.
+    Every word draws a mask ``r``, in scan order, whether or not any of its synapses is ``selected``. Where a synapse is
+    selected and ``r = 1``: ``w ← sgn(m)`` (binary) or ``w ← w + sgn(m)`` (ternary), and ``m ← 0``. All other counters
+    :func:`decay`.
     """
     rows, synapses = w.shape
     row_words = -(-synapses // WORD)
@@ -56,7 +59,7 @@ def flip(
 
 
 def decay(m: NDArray[np.int16], shift: int | None) -> NDArray[np.int16]:
-    """Counters at the end of a batch: ``m − (m >> shift)``, the shift rounding down; 0 for ``None`` (memory-less)."""
+    """Counters at the end of a batch: ``m − (m >> shift)``, rounding the shift down; 0 if ``shift`` is None."""
     if shift is None:
         return np.zeros_like(m)
-    return m - (m >> min(shift, 15))  # all of an int16 but its sign is gone after 15
+    return m - (m >> min(shift, 15))  # after 15 shifts only the sign of an int16 is left

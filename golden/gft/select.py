@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 class Selection:
     """Which synapses of a layer may flip.
 
-    ``theta``: candidates with ``|m| ≥ theta`` are all selected. ``ties``: how many with ``|m| = theta − 1`` are too,
-    the first in scan order; 0 if ``theta`` is 1. ``mask``: the selected, bool ``[R, S]``.
+    ``theta`` : all candidates with ``|m| ≥ theta`` are selected.
+    ``ties`` : number of candidates with ``|m| = theta − 1`` that are selected too, the first in scan order; 0 if
+    ``theta`` is 1.
+    ``mask`` : the selected synapses, bool ``[R, S]``.
     """
 
     theta: int
@@ -22,11 +24,11 @@ class Selection:
 
 
 def select(m: NDArray[np.int16], w: NDArray[np.int8], k: int) -> Selection:
-    """The top ``k`` candidates of a layer by ``A = |m|``, ties in scan order; all of them if at most ``k``.
+    """The ``k`` candidates of a layer with the largest ``A = |m|``, ties in scan order; all of them if at most ``k``.
 
-    A candidate has ``s = sgn(m)``, ``s ≠ 0`` and ``s ≠ w``: its counter asks for a weight it can still move to.
-    ``theta`` is the smallest one ``≥ 1`` with ``#{candidates with A ≥ theta} ≤ k``; ``mmax + 1`` if more than ``k`` are
-    saturated.
+    A synapse is a candidate if its weight can move by ``s = sgn(m)``: ``s ≠ 0`` and ``s ≠ w``. ``theta`` is the
+    smallest value ``≥ 1`` with ``#{candidates with A ≥ theta} ≤ k``; it is ``mmax + 1`` if more than ``k`` candidates
+    are saturated.
     """
     sign = np.sign(m)
     candidates = (sign != 0) & (sign != w)

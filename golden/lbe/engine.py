@@ -1,4 +1,4 @@
-"""Engine of LBE: every sample moves the weights of the neurons that are easiest to put right (arXiv 2412.00119)."""
+"""Engine of LBE: every sample moves the weights of the neurons that are easiest to correct (arXiv 2412.00119)."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class LbeEngine(Engine):
         counts.count_flips(layer, updated.flips, updated.records)
 
     def end_batch(self, state: LbeState, k: Sequence[int], counts: Counts) -> None:
-        """Nothing: a sample's update is made when it is learned. ``k`` is empty."""
+        """Does nothing: every sample updates the weights at once. ``k`` is empty."""
         if len(k):
             raise ValueError(f"k: {len(k)} given, expected 0 (LBE selects nothing)")
 

@@ -1,4 +1,5 @@
-"""Reinforce: the winners' rows move towards what the sample asks for, and at random away from 0 (arXiv 2412.00119)."""
+"""Reinforce: the counters of the winners' rows move towards the desired activation, and at random away from 0
+(arXiv 2412.00119)."""
 
 from __future__ import annotations
 
@@ -16,8 +17,9 @@ from popflip.golden.network import WORD
 class Reinforced(NamedTuple):
     """Rows after their update.
 
-    ``counters`` ``[n, S]``; a weight is +1 where its counter is 0 or more. ``records`` uint32 ``[m, 2]``: global index
-    and net change of the weight bits of each word that changed, in the order of updates; ``flips``: weights changed.
+    ``counters`` : ``[n, S]``; a weight is +1 where its counter is 0 or more.
+    ``records`` : uint32 ``[m, 2]``, global index and changed weight bits of each changed word, in the order of updates.
+    ``flips`` : changed weights.
     """
 
     counters: NDArray[np.int16]
@@ -33,10 +35,10 @@ def reinforce(
     prng: Xorshift32,
     word_base: int,
 ) -> Reinforced:
-    """Update rows ``rows`` ``[n]`` with counters ``k`` ``[n, S]``, of a layer whose first word is number ``word_base``.
+    """Update ``rows`` ``[n]``, counters ``k`` ``[n, S]``, of a layer whose first word has index ``word_base``.
 
-    Row by row, word by word: a mask ``r`` is drawn. ``up`` ``[n, S]`` says where the input is the neuron's desired
-    activation: there ``k ← sat(k + 1)``, elsewhere ``k ← sat(k − 1)``. Then where ``r = 1``: ``sat(k + 1)`` if
+    Row by row, each word draws a mask ``r``. ``up`` ``[n, S]`` is 1 where the input equals the neuron's desired
+    activation: there ``k ← sat(k + 1)``, elsewhere ``k ← sat(k − 1)``. Then, where ``r = 1``, ``k ← sat(k + 1)`` if
     ``k ≥ 0``, else ``sat(k − 1)``. ``sat`` clips to ``−mmax − 1 … mmax``.
     """
     count, synapses = k.shape
@@ -46,7 +48,7 @@ def reinforce(
     if config.reinforce_p256:
         away = (moved >> 15) | 1  # −1 below 0, else +1
         moved = _saturate(moved + away * lanes(masks, synapses).view(np.int8), config.mmax)
-    changed = words((moved ^ k) < 0)  # the sign bit is another
+    changed = words((moved ^ k) < 0)  # the sign changes
     row, word = np.nonzero(changed)
     change = changed[row, word]
     return Reinforced(

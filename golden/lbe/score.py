@@ -1,7 +1,7 @@
-"""Local scores: how well a layer's activations agree with each class's fixed random ones (arXiv 2412.00119).
+"""Local scores: agreement of a layer's activations with the fixed random code of each class (arXiv 2412.00119).
 
-Layer ``l`` has a local classifier ``ρ[l]``, ``C`` rows of ``K[l+1]`` bits. Row ``c`` is both what class ``c`` is scored
-by and what the layer's neurons are to be for a sample of class ``c``.
+Layer ``l`` has a local classifier ``ρ[l]``, ``C`` rows of ``K[l+1]`` bits. Row ``c`` scores class ``c``, and is the
+desired activation of the layer's neurons for a sample of class ``c``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from popflip.golden.common.integers import signed_sum
 def score(a: NDArray[np.uint64], classifier: NDArray[np.uint64], neurons: int) -> NDArray[np.int32]:
     """``y_c = K − 2·popcount(ρ_c XOR a)``, int32 ``[n, C]``, ``K = neurons``.
 
-    ``a`` is the activations ``[words, n]``, ``classifier`` the ρ ``[words, C]``, both packed (:func:`integers.pack`).
+    Activations ``a`` ``[words, n]`` and the ``classifier`` ρ ``[words, C]`` are packed bits (:func:`.integers.pack`).
     """
     return signed_sum(a[:, :, None], classifier[:, None, :], neurons)
 

@@ -1,4 +1,4 @@
-"""Winner: of each group of neurons, the wrong one that is easiest to put right (arXiv 2412.00119)."""
+"""Winner: in each group of neurons, the wrong one that is easiest to correct (arXiv 2412.00119)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _NEVER = np.iinfo(np.int32).max  # above any |z|
 
 
 def winners(z: NDArray[np.int32], wrong: NDArray[np.bool_], group: int) -> NDArray[np.intp]:
-    """Rows to update, ascending, one a group at most, from sums ``z`` and which neurons are ``wrong``, both ``[R]``.
+    """Rows to update, ascending, at most one a group, from sums ``z`` and ``wrong`` neurons, both ``[R]``.
 
-    Group ``g`` is the neurons ``g·group … min((g+1)·group, R)−1``. Its winner is the wrong neuron with the smallest
-    ``|z|``, the lowest of them on ties; without a wrong neuron it has none.
+    Group ``g`` is neurons ``g·group … min((g+1)·group, R)−1``. Its winner is the wrong neuron with the
+    smallest ``|z|``, the lowest index on ties. A group without a wrong neuron has no winner.
     """
     size = min(group, z.size)
     groups = -(-z.size // size)
