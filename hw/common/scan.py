@@ -21,7 +21,7 @@ def most_synapses(chip: ChipConfig) -> int:
 
 
 def position_layout(chip: ChipConfig) -> data.StructLayout:
-    """Where a word lies, as :class:`ChipConfig` lays memory out.
+    """Where a word lies (:mod:`popflip.hw.memory_map`).
 
     ``piece`` : which of the ``32/N`` N-synapse words of a 32-synapse word it is (0 if N ≥ 32). ``last_of_mask`` : it is
     the last one of them that exists. ``last_of_row``, ``last`` (of the layer) : nothing follows.
