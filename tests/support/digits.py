@@ -1,4 +1,4 @@
-"""The digits data set, built straight from its definition: permuted, split, thermometer-coded."""
+"""The digits data set from its definition: permuted, split and thermometer-coded."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ def digits(thresholds: tuple[int, ...]) -> tuple[NDArray[np.uint8], NDArray[np.i
 
 
 def sample_order(seed: int, epochs: int) -> NDArray[np.int64]:
-    """Index of each training sample of a run, in stream order."""
+    """Indices of the training samples of a run, in stream order."""
     generator = np.random.Generator(np.random.PCG64(seed))
     return np.concatenate([generator.permutation(TRAIN) for _ in range(epochs)])

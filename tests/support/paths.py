@@ -1,4 +1,4 @@
-"""Where the tests' files lie."""
+"""Folders of the repository that tests read."""
 
 from __future__ import annotations
 
