@@ -75,7 +75,7 @@ def rows(report: dict[str, Any]) -> list[tuple[str, str]]:
     table = [
         ("test accuracy", f"{report['test_accuracy']:.2%}"),
         *([] if lbe else [("batches", f"{report['batches']} of {report['config']['batch']} samples")]),
-        ("samples that triggered an update", f"{report['errors']} of {report['samples']}"),
+        ("samples with an update", f"{report['errors']} of {report['samples']}"),
         ("weights flipped", " + ".join(map(str, report["flips"])) + " (per layer)"),
         ("signature", report["signature"]),
         ("random state", report["rng"]),

@@ -11,7 +11,7 @@ import pytest
 from popflip import report as reports
 from popflip.devices.base import LinkSpeed, Status
 from popflip.experiment import Experiment
-from popflip.golden.config import PRESETS
+from popflip.golden.presets import PRESETS
 from popflip.report import bounds, busy_cycles, summary
 from popflip.training import Run, StepResult
 
@@ -110,7 +110,7 @@ def test_lbe_has_the_same_keys_and_steps_instead_of_batches(tmp_path):
     assert (lbe["config"]["rule"], lbe["config"]["precision"], lbe["config"]["batch"]) == ("lbe", "binary", 1)
     rows = dict(reports.rows(lbe))
     assert "batches" not in rows
-    assert rows["samples that triggered an update"] == "300 of 300"
+    assert rows["samples with an update"] == "300 of 300"
     assert rows["equal to golden"] == "every bit after each of 2 steps of 256 samples"
     reports.plot(tmp_path / "p.png", run.history, config, 0.875)
     assert (tmp_path / "p.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
