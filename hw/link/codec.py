@@ -1,6 +1,6 @@
 """The frame format, and frames as bytes.
 
-A frame, either way::
+A frame, in either direction::
 
     SYNC · sequence u8 · command u8 (answer: result u8) · length u16 · check u8 │ payload │ CRC-32
 

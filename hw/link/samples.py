@@ -9,7 +9,7 @@ from popflip.hw.link.datapath import Datapath
 
 
 class SampleBytes:
-    """The current byte of a sample on its way to the trainer.
+    """The current byte of a sample for the trainer.
 
     ``byte``: its value. ``last``: it ends the sample. ``padded``: it ends a plain sample, so bits past the last input
     must be cleared. ``stored``: it comes from the store. ``counts_label``: ``bytes_left`` includes the label's bytes.

@@ -1,4 +1,4 @@
-"""Testbench of the UART: bytes on the line in both directions, wrong stop bits, glitches, and a line held low."""
+"""Testbench of the UART: bytes on the line in both directions, missing stop bits, glitches, and a line held low."""
 
 import random
 from itertools import pairwise
