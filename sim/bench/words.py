@@ -26,7 +26,7 @@ def fields(values: Iterable[int], bits: int) -> int:
     return sum((int(value) & mask) << place * bits for place, value in enumerate(values))
 
 
-def weight_bits(chip: ChipConfig, w: NDArray[np.int8]) -> int:
+def weight_bits(chip: ChipConfig, w: NDArray[np.integer]) -> int:
     """Weights as the bits of :func:`popflip.hw.layouts.weight_word`."""
     return fields(w > 0 if chip.weight_bits == 1 else w, chip.weight_bits)
 
