@@ -16,7 +16,8 @@ from popflip.data.encoding import thermometer
 from popflip.devices.golden import GoldenDevice
 from popflip.errors import ConfigError
 from popflip.experiment import from_checkpoint, prepare
-from popflip.golden.config import PRESETS, Augment, Config, LbeConfig
+from popflip.golden.config import Config, LbeConfig
+from popflip.golden.presets import PRESETS, Augment
 from popflip.training import sample_order, train
 
 IMAGE = [

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from popflip.errors import ConfigError
-from popflip.golden.config import PRESETS, Precision
+from popflip.golden.config import Precision
+from popflip.golden.presets import PRESETS
 from popflip.heuristics import PARAMETERS, Shape, configure, lbe_rules, network_rules, stream_rules
 
 DIGITS, LBE = PRESETS["digits"].config, PRESETS["digits-lbe"].config
