@@ -391,7 +391,7 @@ def run_rtl(testbench, name: str, **options) -> None:
         "seed": 5,
         "break_golden": None,
     }
-    testbench(HardwareTrainer(chip), "popflip.sim.tb_trainer", parameters | options, undefined_collisions=True)
+    testbench(HardwareTrainer(chip), "popflip.sim.common.tb_trainer", parameters | options, undefined_collisions=True)
 
 
 @pytest.mark.parametrize("name", RTL)

@@ -151,7 +151,7 @@ def test_all_folders_are_read(package):
         ("popflip.sim.chip", "popflip.constraints"),
         ("popflip.constraints", "popflip.sim.chip"),
         ("popflip.sim.chip", "popflip.sim.bench.runner"),
-        ("popflip.cli.main", "popflip.sim.tb_trainer"),
+        ("popflip.cli.main", "popflip.sim.common.tb_trainer"),
         ("popflip.devices.base", "popflip.training"),
         ("popflip.training", "popflip.cli.main"),
         ("popflip.report", "popflip.cli.main"),

@@ -8,6 +8,7 @@ testbench lies in the room of its component.
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ WITHOUT = {
     ),
     "trainer_port": (
         "golden testbench test",
-        "a signature; sim/tb_trainer.py and sim/link/tb_controller.py are its two ends",
+        "a signature; sim/common/tb_trainer.py and sim/link/tb_controller.py are its two ends",
     ),
     "fingerprint": (
         "golden testbench test",
@@ -94,10 +95,12 @@ WITHOUT = {
     "lbe/reinforce_row": ("golden hw test", "the pass in hw/lbe/reinforce.py, run by tests/lbe/test_reinforce.py"),
     "lbe/schedule": (
         "golden testbench test",
-        "a sample's layers in order; golden/lbe/engine.py: _learn_one; in sim/tb_trainer.py, sample after sample",
+        "a sample's layers in order; golden/lbe/engine.py: _learn_one; run by sim/common/tb_trainer.py",
     ),
     "common/scheduler": ("golden testbench test", "golden takes one sample after another; in sim/common/tb_forward.py"),
     "common/row_accumulator": ("golden testbench test", "golden multiplies matrices; in sim/common/tb_forward.py"),
+    "trainer": ("testbench", "sim/common/tb_trainer.py: a wheel takes the top of sim/, and no testbench"),
+    "common/trainer": ("golden hw test", "hw/trainer.py, run by tests/test_trainer.py"),
     "common/mac_array": ("golden test", "golden/common/forward.py multiplies; run by tests/common/test_forward.py"),
     # Link, chip, board
     "link/controller": ("golden", LINK),
@@ -228,3 +231,10 @@ def test_files_are_read_from_their_folders(tmp_path):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
     assert complaints(files_in(tmp_path)) == [f"gft/select: sim/gft/tb_select.py {MISSING}"]
+
+
+def test_no_testbench_is_in_the_wheel():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    folders = [ROOT / package.removeprefix("popflip.").replace(".", "/") for package in settings["packages"]]
+    assert ROOT / "sim" in folders and ROOT / "sim/cxxrtl" in folders
+    assert [path for folder in folders for path in folder.glob("tb_*.py")] == []
