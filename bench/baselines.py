@@ -1,15 +1,15 @@
-"""What each board's chip takes and how fast it is, kept in ``tests/baselines`` to be compared with.
+"""Resources and speed of each board's chip, kept in ``tests/baselines`` for comparison.
 
-    python bench/baselines.py board build/icebreaker.json …    one file a board and preset, from reports of a build
-    python bench/baselines.py small                            the one that tests compare: compares
-    python bench/baselines.py small --renew                    … writes it anew
+    python bench/baselines.py board build/icebreaker.json …    write a board's file, from the report of a build
+    python bench/baselines.py small                            compare the small file, as the tests do
+    python bench/baselines.py small --renew                    write the small file again
 
-* A board's file: cells, memories and clocks out of the report; cycles a sample of a simulated chip of the very same
-  geometry, its own count: at evenly spaced points of golden's run it takes over golden's state, learns the next step (a
-  batch, or LBE's 256 samples, ends of batches included) and has to come to the same bits; cycles an inference; golden's
-  accuracy, a number for each of the first seeds.
-* The small one: the fit of the iCE40-HX8K board, cells as synthesis counts them and the cycles of
-  the first batches. Both are exact, and the same on every machine, since tools are pinned.
+* A board's file holds cells, memories and clocks from the report; cycles per sample and per inference of a simulated
+  chip of the same geometry, by its own counters; and the golden model's accuracy for each of the first seeds. Cycles
+  per sample are the mean of evenly spaced points of a run: there the chip loads the golden model's state, learns the
+  next step (a batch, or LBE's 256 samples, ends of batches included) and must arrive at the same bits.
+* The small file holds, for the iCE40-HX8K board, cells as synthesis counts them and the cycles of the first batches.
+  Both are exact and the same on every machine, since tools are pinned.
 
 MNIST is read from ``--data-dir D`` or ``$POPFLIP_DATA``.
 """
@@ -44,14 +44,14 @@ from rules import cycles_per_sample, state_bits, to_stderr
 
 FOLDER = Path(__file__).parents[1] / "tests" / "baselines"
 SMALL_BOARD, SMALL_BATCHES = "ice40_hx8k_b_evn", 4
-RENEW = "python bench/baselines.py small --renew writes it anew"
+RENEW = "python bench/baselines.py small --renew updates it"
 POINTS = 8
 SEEDS = 3
 COUNTED = ("total", "forward_busy", "learn_busy", "select", "flip")
 
 
 def chip_of(fit: Fit, config: AnyConfig) -> ChipConfig:
-    """The chip of ``fit``, without a store: that takes no part in what is measured."""
+    """The chip of ``fit``, without a store, which has no effect on the cycles."""
     return ChipConfig.of(config, fit.rows, fit.synapses, fit.slots, learn_rows=fit.learn_rows, compact=fit.compact)
 
 
@@ -64,7 +64,7 @@ def simulated(fit: Fit, config: AnyConfig) -> ChipDevice:
 
 
 def learned(experiment: Experiment, fit: Fit, points: int) -> dict[str, Any]:
-    """Cycles of a training sample and of an inference, and accuracy, of the run with the preset's seed."""
+    """Cycles per training sample and per inference, and accuracy, of the run with the preset's seed."""
     with GoldenDevice(experiment.config) as golden, simulated(fit, experiment.config) as chip:
         cycles = cycles_per_sample(experiment, golden, chip, points)
         before = chip.status().cycles
@@ -79,7 +79,7 @@ def learned(experiment: Experiment, fit: Fit, points: int) -> dict[str, Any]:
 
 
 def seeded(experiment: Experiment, seed: int) -> float:
-    """Golden's accuracy with another seed."""
+    """The golden model's accuracy with another seed."""
     with GoldenDevice(replace(experiment.config, seed=seed)) as golden:
         golden.reset()
         train(golden, experiment.x_train, experiment.y_train)
@@ -87,15 +87,15 @@ def seeded(experiment: Experiment, seed: int) -> float:
 
 
 def fit_of(report: dict[str, Any]) -> Fit:
-    """The fit a report of ``popflip build`` is of. :class:`ConfigError` if it is none of the board's."""
+    """The fit that a report of ``popflip build`` describes. Raises :class:`ConfigError` if there is none."""
     for fit in constraints.board(report["board"]).fits:
         if geometry(fit) == {name: report[name] for name in geometry(fit)}:
             return fit
-    raise ConfigError(f"{report['board']}: the report is of no fit of constraints/{report['board']}.py")
+    raise ConfigError(f"{report['board']}: the report describes no fit of constraints/{report['board']}.py")
 
 
 def geometry(fit: Fit) -> dict[str, Any]:
-    """What a fit fixes, by the names of a report."""
+    """The geometry of a fit, by the names in a report."""
     config = PRESETS[fit.preset].config
     return {
         "rule": str(config.rule),
@@ -111,7 +111,7 @@ def geometry(fit: Fit) -> dict[str, Any]:
 
 @cache
 def run_of(fit: Fit, points: int, seeds: int, data_dir: Path | None) -> dict[str, Any]:
-    """Cycles and accuracies of ``fit``; once for boards that share one, whose clocks play no part."""
+    """Cycles and accuracies of ``fit``, computed once for boards whose fits differ only in clock and routing."""
     experiment = prepare(preset=fit.preset, data_dir=data_dir)
     run = learned(experiment, fit, points)
     others = [seeded(experiment, seed) for seed in range(1, seeds + 1) if seed != experiment.config.seed]
@@ -119,7 +119,7 @@ def run_of(fit: Fit, points: int, seeds: int, data_dir: Path | None) -> dict[str
 
 
 def measured(report: dict[str, Any], points: int, seeds: int, data_dir: Path | None) -> dict[str, Any]:
-    """What a board's file holds."""
+    """The content of a board's file."""
     fit = fit_of(report)
     run = run_of(replace(fit, clock_hz=0, seed=0, router=""), points, seeds, data_dir)
     config = PRESETS[fit.preset].config
@@ -138,11 +138,11 @@ def measured(report: dict[str, Any], points: int, seeds: int, data_dir: Path | N
     }
 
 
-# The small one ----------------------------------------------------------------------------------------------------
+# The small file --------------------------------------------------------------------------------------------------
 
 
 def small_cycles() -> dict[str, int]:
-    """Cycles of the first batches on the simulated chip, which has to equal golden after each."""
+    """Cycles of the first batches on the simulated chip, which must equal the golden model after each."""
     fit = constraints.board(SMALL_BOARD).fits[0]
     experiment = prepare(preset=fit.preset)
     with GoldenDevice(experiment.config) as golden, simulated(fit, experiment.config) as chip:
@@ -154,7 +154,7 @@ def small_cycles() -> dict[str, int]:
 
 
 def small_cells() -> dict[str, int]:
-    """Cells and memories that synthesis makes of it."""
+    """Cells and memories that synthesis counts."""
     board = constraints.board(SMALL_BOARD)
     fit = board.fits[0]
     cells = synthesis(board, board.chip(fit), fit)
@@ -165,13 +165,13 @@ def small_cells() -> dict[str, int]:
 
 
 def differences(kept: dict[str, int], now: dict[str, int]) -> list[str]:
-    """A line if a number differs, with all that do; none otherwise."""
+    """One line with every number that differs; none if all are equal."""
     changed = [f"{name} {kept.get(name)} → {now[name]}" for name in now if now[name] != kept.get(name)]
     return [f"{', '.join(changed)}; {RENEW}"] if changed else []
 
 
 def small(renew: bool) -> Iterator[str]:
-    """Compare, or write anew; lines of what differs."""
+    """Compare the file, or write it again. Lines of differences."""
     path = FOLDER / "small.json"
     now = {"cells": small_cells(), "cycles": small_cycles()}
     if renew:
@@ -192,10 +192,10 @@ def save(path: Path, content: dict[str, Any]) -> None:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Cells, memories, clocks and cycles of each board, kept.")
     parser.add_argument("what", choices=("board", "small"))
-    parser.add_argument("reports", nargs="*", type=Path, metavar="REPORT", help="of popflip build")
-    parser.add_argument("--renew", action="store_true", help="small: write, do not compare")
-    parser.add_argument("--points", type=int, default=POINTS, help=f"steps in which cycles are counted ({POINTS})")
-    parser.add_argument("--seeds", type=int, default=SEEDS, help=f"runs of golden for the accuracy ({SEEDS})")
+    parser.add_argument("reports", nargs="*", type=Path, metavar="REPORT", help="reports of popflip build")
+    parser.add_argument("--renew", action="store_true", help="small: write instead of compare")
+    parser.add_argument("--points", type=int, default=POINTS, help=f"steps whose cycles are counted ({POINTS})")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help=f"runs of the golden model for the accuracy ({SEEDS})")
     parser.add_argument("--data-dir", type=Path, help="folder with mnist/ in it, instead of $POPFLIP_DATA")
     options = parser.parse_args(arguments)
     if options.what == "small":

@@ -1,9 +1,9 @@
-"""Speed of the golden model on one core: training samples a second in each epoch of a MNIST preset.
+"""Speed of the golden model on one core: training samples per second in each epoch of an MNIST preset.
 
     python bench/golden_speed.py [--preset mnist|mnist-lbe|…] [--data-dir D] [--epochs N]
 
-Reads ``D/mnist/`` or ``$POPFLIP_DATA/mnist/`` and downloads nothing. It gets faster from epoch to epoch, since only
-samples that teach go backward.
+Reads ``D/mnist/`` or ``$POPFLIP_DATA/mnist/`` and downloads nothing. Later epochs are faster, since only samples that
+trigger an update go backward.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from popflip.training import train  # noqa: E402
 
 
 def measure(preset: str, data_dir: Path | None, epochs: int | None) -> None:
-    """Train, and print a line an epoch."""
+    """Train, and print a line per epoch."""
     experiment = prepare(preset=preset, data_dir=data_dir)
     config, samples = experiment.config, len(experiment.y_train)
     last = min(config.epochs, epochs or config.epochs)
     print(f"{preset} {'-'.join(map(str, config.layers))} {config.precision}, rule {config.rule}, one thread")
-    print(f"{'epoch':>5} {'samples/s':>10} {'taught':>8}")
+    print(f"{'epoch':>5} {'samples/s':>10} {'updates':>8}")
     with GoldenDevice(config) as device:
         device.reset()
         for epoch in range(last):
@@ -40,12 +40,12 @@ def measure(preset: str, data_dir: Path | None, epochs: int | None) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Speed of the golden model (MNIST presets, one thread).")
-    parser.add_argument("--preset", default="mnist", help="what to learn (mnist)")
+    parser.add_argument("--preset", default="mnist", help="preset to train (mnist)")
     parser.add_argument("--data-dir", type=Path, help="folder with mnist/ in it, instead of $POPFLIP_DATA")
     parser.add_argument("--epochs", type=int, help="epochs to measure (all)")
     options = parser.parse_args()
     if options.data_dir is None and not os.environ.get("POPFLIP_DATA"):
-        print("skipped: MNIST is needed; say where it is with --data-dir D or POPFLIP_DATA=D, for D/mnist/")
+        print("skipped: needs MNIST; give --data-dir D or POPFLIP_DATA=D, where D holds mnist/")
         return 0
     measure(options.preset, options.data_dir, options.epochs)
     return 0

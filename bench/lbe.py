@@ -1,11 +1,11 @@
-"""Test accuracy of rule lbe: the tasks of its paper that need no download, digits, MNIST; and narrower counters.
+"""Test accuracy of rule lbe on digits, MNIST and those tasks of its paper that need no download; by counter width.
 
     python bench/lbe.py [TASK …] [--bits 8,7,6] [--seeds N] [--epochs N] [--data-dir D]
 
-Each number is the mean over runs with seeds 1, 2, …, all on the same data, on the golden model. ``to compare with``:
-what arXiv 2412.00119 has for two hidden layers of that width (50 epochs, mean of 10), or what an independent
-implementation of the rule in integers came to. MNIST is read from ``D/mnist/`` or ``$POPFLIP_DATA/mnist/``, and left
-out where there is neither; nothing is downloaded.
+Each number is the mean of runs with seeds 1, 2, … on the same data, on the golden model. ``to compare with`` is the
+result of arXiv 2412.00119 for two hidden layers of that width (50 epochs, mean of 10), or that of an independent
+integer implementation of the rule. MNIST is read from ``D/mnist/`` or ``$POPFLIP_DATA/mnist/``, and skipped if neither
+exists; nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from popflip.training import accuracy, train
 BITS = (8, 7, 6)
 SEEDS = 3
 PROTOTYPES: dict[str, Any] = {"rule": "lbe", "dataset": "prototypes", "epochs": 10, "reinforce_p256": 8}
-"""Parameters were chosen on other prototypes, of seed 101: samples this noisy want more reinforcement and margin."""
+"""Chosen on other prototypes, of seed 101: samples this noisy need more reinforcement and a larger margin."""
 
 TASKS: dict[str, tuple[dict[str, Any], str]] = {
     "prototypes-35": (PROTOTYPES | {"layers": (1000, 35, 35), "group": 7, "margin": 12}, "79.1 (paper)"),
@@ -36,11 +36,11 @@ TASKS: dict[str, tuple[dict[str, Any], str]] = {
     "mnist": ({"preset": "mnist-lbe"}, "93.5 (seed 1)"),
     "mnist-deep": ({"preset": "mnist-lbe-deep"}, "94.2 (one seed)"),
 }
-"""Name: what is learned, and what to compare the result of 8-bit counters with."""
+"""Name: parameters of the experiment, and a published result to compare that of 8-bit counters with."""
 
 
 def learn(experiment: Experiment, bits: int, seeds: int, epochs: int | None) -> list[float]:
-    """Test accuracy in percent with counters of ``bits`` bits, one a seed."""
+    """Test accuracy in percent with counters of ``bits`` bits, for each seed."""
     results = []
     for seed in range(1, seeds + 1):
         config = replace(experiment.config, mmax=2 ** (bits - 1) - 1, seed=seed)
@@ -53,7 +53,7 @@ def learn(experiment: Experiment, bits: int, seeds: int, epochs: int | None) -> 
 
 
 def summary(results: Sequence[float]) -> str:
-    """The mean, and between what the runs lie."""
+    """Mean and range of the runs."""
     return f"{sum(results) / len(results):.2f} ({min(results):.2f} – {max(results):.2f})"
 
 
@@ -77,7 +77,7 @@ def measure(name: str, bits: Sequence[int], options: argparse.Namespace) -> str:
 
 
 def _each(values: Sequence[int]) -> str:
-    """One number if it is the same for every layer."""
+    """The numbers of all layers; one number if they are equal."""
     return ", ".join(map(str, values if len(set(values)) > 1 else values[:1]))
 
 
@@ -87,10 +87,10 @@ def _bits(text: str) -> tuple[int, ...]:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Test accuracy of rule lbe on the golden model.")
-    parser.add_argument("tasks", nargs="*", metavar="TASK", help=f"which of {', '.join(TASKS)} (all)")
+    parser.add_argument("tasks", nargs="*", metavar="TASK", help=f"tasks out of {', '.join(TASKS)} (all)")
     parser.add_argument("--bits", type=_bits, default=BITS, help="widths of the counters, 2 to 8 (8,7,6)")
-    parser.add_argument("--seeds", type=int, default=SEEDS, help=f"runs that each number is the mean of ({SEEDS})")
-    parser.add_argument("--epochs", type=int, help="epochs of every run, instead of the task's own")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help=f"runs to average ({SEEDS})")
+    parser.add_argument("--epochs", type=int, help="epochs of every run, instead of the task's")
     parser.add_argument("--data-dir", type=Path, help="folder with mnist/ in it, instead of $POPFLIP_DATA")
     options = parser.parse_args(arguments)
     if unknown := [name for name in options.tasks if name not in TASKS]:
@@ -101,7 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(line(head), line(["---"] * len(head)), sep="\n", flush=True)
     for name in options.tasks or TASKS:
         if name.startswith("mnist") and options.data_dir is None and not os.environ.get("POPFLIP_DATA"):
-            print(f"{name}: left out; say where MNIST is with --data-dir D or POPFLIP_DATA=D, for D/mnist/")
+            print(f"{name}: skipped: needs MNIST; give --data-dir D or POPFLIP_DATA=D, where D holds mnist/")
             continue
         print(measure(name, options.bits, options), flush=True)
     return 0

@@ -1,11 +1,11 @@
-"""Cycles a sample of an MNIST preset on a simulated chip, from its own counters, at points spread over the run.
+"""Cycles per sample of an MNIST preset on a simulated chip, from its counters, at points spread over a run.
 
     python bench/mnist_cycles.py [--preset mnist-tiles] [--data-dir D] [--clock MHZ] [64x16x8 …]
 
-The golden model learns up to each point; there the chip takes its state over, learns some batches, every bit of which
-is compared, and has its cycles counted. The mean over the run takes cycles between two points as a line. Reads
-``D/mnist/`` or ``$POPFLIP_DATA/mnist/`` and downloads nothing. A geometry is rows × synapses of the MAC array × rows
-learned at once. Cycles are exact: the same command prints the same numbers everywhere.
+The golden model learns up to each point. There the chip loads its state and learns some batches, which are counted and
+compared in every bit. The mean over the run interpolates linearly between points. Reads ``D/mnist/`` or
+``$POPFLIP_DATA/mnist/`` and downloads nothing. A geometry is rows × synapses of the MAC array × rows learned at once.
+Cycles are exact: the same command prints the same numbers everywhere.
 """
 
 from __future__ import annotations
@@ -30,14 +30,13 @@ COLUMNS = ("total", "forward_busy", "forward_stall", "learn_busy", "learn_stall"
 
 
 def mean(points: list[tuple[float, float]]) -> float:
-    """Mean of a function over its range, from places and values: straight lines between them."""
+    """Mean over its range of the piecewise linear function through ``points``."""
     area = sum((b - a) * (y + z) / 2 for (a, y), (b, z) in pairwise(points))
     return area / (points[-1][0] - points[0][0])
 
 
 def measure(experiment: Experiment, geometry: tuple[int, int, int]) -> tuple[float, float, float]:
-    """Cycles of a training sample, the mean over the run, and of an inference: all, and those in which the array is
-    busy. A line for each point is printed."""
+    """Print a line per point. Mean cycles of a training sample, of an inference, and those of it with a busy array."""
     rows, synapses, learn_rows = geometry
     shape = ChipConfig.of(experiment.config, rows, synapses, learn_rows=learn_rows)
     totals = []
@@ -53,9 +52,9 @@ def measure(experiment: Experiment, geometry: tuple[int, int, int]) -> tuple[flo
             chip.load(golden.state(), golden.status())
             run = train(chip, experiment.x_train, experiment.y_train, point + BATCHES, golden=golden)
             assert run.cycles is not None
-            taught = sum(result.errors for result in run.history) / run.samples
+            updates = sum(result.errors for result in run.history) / run.samples
             cells = [f"{run.cycles[name] / run.samples:.1f}" for name in COLUMNS]
-            print(" ".join(cell.rjust(13) for cell in (str(point), f"{taught:.1%}", *cells)), flush=True)
+            print(" ".join(cell.rjust(13) for cell in (str(point), f"{updates:.1%}", *cells)), flush=True)
             totals.append((point + BATCHES / 2, run.cycles["total"] / run.samples))
         before = chip.status().cycles
         chip.infer(experiment.x_test)
@@ -65,7 +64,7 @@ def measure(experiment: Experiment, geometry: tuple[int, int, int]) -> tuple[flo
 
 
 def to_stderr(line: str) -> None:
-    """Say what is being waited for, without getting into the table."""
+    """Report progress outside the table."""
     print(line, file=sys.stderr)
 
 
@@ -79,16 +78,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Cycles a sample over a run of MNIST (simulated chip).")
     parser.add_argument("geometries", nargs="*", type=geometry, metavar="PxNxPc")
     parser.add_argument("--data-dir", type=Path, help="folder with mnist/ in it, instead of $POPFLIP_DATA")
-    parser.add_argument("--clock", type=float, metavar="MHZ", help="clock, for samples a second")
+    parser.add_argument("--clock", type=float, metavar="MHZ", help="clock, to print samples per second")
     parser.add_argument("--preset", default="mnist-tiles", help="one of popflip info (mnist-tiles)")
     options = parser.parse_args()
     if options.data_dir is None and not os.environ.get("POPFLIP_DATA"):
-        print("skipped: MNIST is needed; say where it is with --data-dir D or POPFLIP_DATA=D, for D/mnist/")
+        print("skipped: needs MNIST; give --data-dir D or POPFLIP_DATA=D, where D holds mnist/")
         return 0
     experiment = prepare(preset=options.preset, data_dir=options.data_dir)
     for rows, synapses, learn_rows in options.geometries or GEOMETRIES:
         print(f"{rows} × {synapses}, {learn_rows} rows learned at once; cycles a sample")
-        print(" ".join(name.rjust(13) for name in ("after batches", "taught", *COLUMNS)))
+        print(" ".join(name.rjust(13) for name in ("after batches", "updates", *COLUMNS)))
         training, inference, busy = measure(experiment, (rows, synapses, learn_rows))
         print(f"mean over the run: {training:.1f} cycles a training sample, {inference:.1f} an inference")
         print(f"inference: the array is busy in {busy / inference:.1%} of the cycles")

@@ -1,11 +1,11 @@
-"""LUTs of a popcount on iCE40 and ECP5: trees of adders (hw/lib/popcount.py) beside trees of compressors.
+"""LUTs of a popcount on iCE40 and ECP5: trees of adders (hw/lib/popcount.py) and trees of compressors.
 
     python bench/popcount.py [8 16 32 …]
 
-A compressor takes three bits of one weight and makes of them one of that weight and one of the next: two functions of
-three inputs, which need no carry chain. Both count groups of 8 bits, or all of them, before the first register. Numbers
-are those of synthesis, with the options of ``popflip build``; ``levels`` is the longest way between registers, in LUTs
-and carries as synthesis counts them. The same everywhere, since tools are pinned.
+A compressor turns three bits of one weight into one of that weight and one of the next: two functions of three inputs,
+without a carry chain. Both trees count groups of 8 bits, or all bits, before the first register. Synthesis with the
+options of ``popflip build`` counts the LUTs; ``levels`` is the longest path between registers, in LUTs and carries. The
+tools are pinned, so the numbers are the same everywhere.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ COLUMNS = (
 
 
 def compress(bits: Sequence[Value]) -> Value:
-    """How many of ``bits`` are one, by compressors of three bits and, where only two are left, of two."""
+    """Number of ones in ``bits``, by compressors of three bits, or of two where only two are left."""
     columns = [deque(bits)]
     result = []
     for weight in range(len(bits).bit_length()):
@@ -106,7 +106,7 @@ def synthesise(component: wiring.Component, command: str) -> tuple[int, int]:
         cells = json.loads(Path(folder, "cells.json").read_text())["design"]["num_cells_by_type"]
         longest = re.search(r"length=(\d+)", Path(folder, "path.txt").read_text())
     luts = sum(count for cell, count in cells.items() if cell.startswith(("SB_LUT4", "LUT4", "CCU2C")))
-    carries = cells.get("CCU2C", 0)  # each takes the place of two LUTs
+    carries = cells.get("CCU2C", 0)  # each uses two LUTs
     return luts + carries, int(longest[1]) if longest else 0
 
 

@@ -1,16 +1,16 @@
-"""How fast a board learns over its link, samples sent or replayed: its chip and both ends of its line in simulation.
+"""How fast a board learns over its link, with samples sent or replayed. Chip and both ends of the line are simulated.
 
     python bench/replay.py [--batches N] [icebreaker …]
 
-Each board with the network, array, clock, speed of the line and packet buffer of its bitstream, on the first batches of
-its preset. Cycles are exact: the same command prints the same numbers everywhere. The host answers at once, which a
-real one does not quite.
+Each board has the network, array, clock, link speed and packet buffer of its bitstream, and trains the first batches of
+its preset. Cycles are exact: the same command prints the same numbers everywhere. The simulated host answers at once; a
+real one is slightly slower.
 
-* ``samples/s``: at the board's clock, ends of batches and the host's questions between them included.
-* ``line``: share of all cycles in which a byte was on the way to the board.
-* ``chip``: share of all cycles in which the chip had something to do.
+* ``samples/s``: at the board's clock, including ends of batches and the host's status requests.
+* ``line``: share of all cycles in which a byte is on its way to the board.
+* ``chip``: share of all cycles in which the chip is busy.
 
-Exit code 1 when the line rests in more than 5 % of the cycles in which it is the limit.
+Exit code 1 if the line is the limit and idle in more than 5 % of the cycles.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from popflip.sim.cxxrtl.simulation import Simulation
 from popflip.training import keep, train
 
 BATCHES = 28
-GOAL = 0.95  # of the cycles a byte is on the line, where it is the limit
+GOAL = 0.95  # share of the cycles with a byte on the line, where it is the limit
 
 
 class Line(Simulation):
@@ -45,7 +45,7 @@ class Line(Simulation):
 
 
 def measure(name: str, batches: int) -> bool:
-    """Print the lines of a board; whether it met the goal."""
+    """Print the lines of a board. Whether it meets the goal."""
     board = constraints.board(name)
     fit = board.fit()
     experiment, chip = prepare(preset=fit.preset), board.chip(fit)
@@ -76,8 +76,8 @@ def measure(name: str, batches: int) -> bool:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Samples a second over a board's link, sent or replayed.")
-    parser.add_argument("boards", nargs="*", metavar="BOARD", help="boards (all whose chip has a store)")
+    parser = argparse.ArgumentParser(description="Samples per second over a board's link, sent or replayed.")
+    parser.add_argument("boards", nargs="*", metavar="BOARD", help="boards (all with a store)")
     parser.add_argument("--batches", type=int, default=BATCHES, help=f"batches to measure ({BATCHES})")
     options = parser.parse_args(arguments)
     names = options.boards or [name for name, board in constraints.boards().items() if board.store_bytes]

@@ -1,12 +1,11 @@
-"""Logic and block RAM as ``popflip estimate`` foresees them, beside what the tools count.
+"""Logic and block RAM that ``popflip estimate`` expects, compared with the tools' counts.
 
     python bench/resources.py [--synthesise [--jobs N]] [--fit]
 
-Prints a line for each chip of ``bench/syntheses.json``: cells that place and route counts once it has packed, and block
-RAMs, estimated and measured. ``--fit`` also prints the cells apiece that fit these chips best, for
-``popflip.estimation.resources``, and how far off each chip is when it is left out of the fit. ``--synthesise`` measures
-the chips anew (a quarter of an hour, less with more ``--jobs``) and writes the file; tools are those of the ``build``
-extra.
+Prints a line for each chip of ``bench/syntheses.json``: cells as place and route counts them after packing, and block
+RAMs, both measured and estimated. ``--fit`` also prints the coefficients for ``popflip.estimation.resources`` that fit
+these chips best, and the error of each chip when the fit leaves it out. ``--synthesise`` measures the chips again with
+the tools of the ``build`` extra (15 minutes, less with more ``--jobs``) and writes the file.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ CELLS = {"ice40": ("ICESTORM_LC", "ICESTORM_RAM"), "ecp5": ("TRELLIS_COMB", "DP1
 
 
 def chip_of(row: dict[str, Any]) -> ChipConfig:
-    """The chip of a line of the file."""
+    """The chip of an entry of the file."""
     return ChipConfig(
         layers=tuple(row["layers"]),
         precision=Precision(row["precision"]),
@@ -58,7 +57,7 @@ def chip_of(row: dict[str, Any]) -> ChipConfig:
 
 
 def estimated(row: dict[str, Any]) -> tuple[int | None, int]:
-    """Cells (GFT) and block RAMs."""
+    """Estimated cells (GFT only) and block RAMs."""
     chip, family = chip_of(row), FAMILIES[row["family"]]
     buffer = constraints.board(BOARDS[row["family"]][0]).buffer
     cells = resources.cells(chip, family) if chip.rule == Rule.GFT else None
@@ -66,7 +65,7 @@ def estimated(row: dict[str, Any]) -> tuple[int | None, int]:
 
 
 def synthesised(row: dict[str, Any]) -> dict[str, Any]:
-    """The line with what the tools count now."""
+    """The entry with the tools' current counts."""
     name, clock = BOARDS[row["family"]]
     board = constraints.board(name)
     platform = board.platform()
@@ -76,7 +75,7 @@ def synthesised(row: dict[str, Any]) -> dict[str, Any]:
         plan.extract(folder)
         synthesis, place = commands(plan)[:2]
         tools.run(synthesis, Path(folder))
-        *place, output, _ = place  # what is only packed cannot be written
+        *place, output, _ = place  # a design that is only packed cannot be written
         assert output in ("--asc", "--textcfg"), output
         tools.run([*place, "--pack-only"], Path(folder))
         used = utilisation(Path(folder, f"{DESIGN}.tim").read_text())
@@ -85,7 +84,7 @@ def synthesised(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def fit(rows: list[dict[str, Any]]) -> np.ndarray:
-    """Cells apiece, none negative, with the least squares of relative errors."""
+    """Non-negative coefficients with the least squares of relative errors."""
     counts = np.array([resources.counts(chip_of(row), FAMILIES[row["family"]]) for row in rows], float)
     cells = np.array([row["cells"] for row in rows], float)
     return nnls(counts / cells[:, None], np.ones(len(cells)))[0]
@@ -93,13 +92,13 @@ def fit(rows: list[dict[str, Any]]) -> np.ndarray:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Estimated and measured cells and block RAMs.")
-    parser.add_argument("--synthesise", action="store_true", help="measure anew, which takes a quarter of an hour")
-    parser.add_argument("--jobs", type=int, default=1, help="with --synthesise: chips at once (1)")
-    parser.add_argument("--fit", action="store_true", help="print the cells apiece that fit best")
+    parser.add_argument("--synthesise", action="store_true", help="measure again, which takes 15 minutes")
+    parser.add_argument("--jobs", type=int, default=1, help="with --synthesise: chips in parallel (1)")
+    parser.add_argument("--fit", action="store_true", help="print the coefficients that fit best")
     options = parser.parse_args()
     rows = json.loads(FILE.read_text())
     if options.synthesise:
-        with ProcessPoolExecutor(options.jobs) as pool:  # not threads: a plan is written by going to its folder
+        with ProcessPoolExecutor(options.jobs) as pool:  # not threads: extracting a plan changes the working directory
             rows = list(track(pool.map(synthesised, rows), "synthesising", len(rows), console=Console(stderr=True)))
         with whole_file(FILE) as file:
             file.write(("[\n" + ",\n".join("  " + json.dumps(row) for row in rows) + "\n]\n").encode())
@@ -108,9 +107,9 @@ def main() -> int:
         cells, rams = estimated(row)
         name = f"{row['family']} {row['rule']} {'-'.join(map(str, row['layers']))} {row['precision']}"
         geometry = f"{row['rows']} × {row['synapses']} × {row['learn_rows']}"
-        foreseen = "–" if cells is None else f"{cells} ({cells / row['cells'] - 1:+.1%})"
+        expected = "–" if cells is None else f"{cells} ({cells / row['cells'] - 1:+.1%})"
         memory = f"{rams} ({rams / row['block_rams'] - 1:+.1%})"
-        print(f"{name + ', ' + geometry:60}{row['cells']:8}{foreseen:>16}{row['block_rams']:12}{memory:>16}")
+        print(f"{name + ', ' + geometry:60}{row['cells']:8}{expected:>16}{row['block_rams']:12}{memory:>16}")
     if options.fit:
         for family in FAMILIES:
             mine = [row for row in rows if row["family"] == family and row["rule"] == "gft"]

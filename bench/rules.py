@@ -1,13 +1,13 @@
-"""The two learning rules side by side: the same data, the same array, the same board.
+"""The two learning rules compared on the same data, array and board.
 
     python bench/rules.py [--seeds N] [--points N] [--rows P] [--synapses N] [--builds DIR] [PRESET …]
 
-Accuracy and samples that teach are golden's, over whole runs; the mean of the first seeds. Cycles are the simulated
-chip's own: at evenly spaced points of the first seed's run it takes over golden's state, learns the next step (a batch,
-or LBE's 256 samples), and has to come to the same bits. Cells and memories are those of the reports that
-``popflip build --output DIR`` leaves, if ``--builds`` names the folder that holds them: ``DIR/*.json`` of any depth.
+Accuracy, and the share of samples that trigger an update, come from the golden model: whole runs, the mean of the first
+seeds. Cycles are the simulated chip's: at evenly spaced points of the first seed's run it loads the golden model's
+state, learns the next step (a batch, or LBE's 256 samples) and must arrive at the same bits. ``--builds DIR`` also
+prints cells and memories, from all reports of ``popflip build`` in DIR and its subfolders.
 
-MNIST needs ``--data-dir`` or ``POPFLIP_DATA`` and is left out, with a word, where there is none.
+MNIST needs ``--data-dir`` or ``POPFLIP_DATA``; its presets are skipped with a message otherwise.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ COLUMNS = (
     ("rule", 4),
     ("network", 18),
     ("accuracy", 8),
-    ("teach", 7),
+    ("updates", 7),
     ("synapses", 8),
     ("bits each", 9),
     ("kbit of state", 13),
@@ -53,28 +53,28 @@ def synapses(config: AnyConfig) -> int:
 
 
 def synapse_bits(config: AnyConfig) -> int:
-    """Bits a synapse takes on the chip: its weight and its counter."""
+    """Bits of a synapse on the chip: weight and counter."""
     weight = 2 if config.precision == Precision.TERNARY else 1
     return weight + config.mmax.bit_length() + 1
 
 
 def state_bits(config: AnyConfig) -> int:
-    """All that learning needs to keep, LBE's fixed classifiers among them."""
+    """Bits that learning keeps, including LBE's fixed classifiers."""
     classifiers = config.classes * sum(config.rows) if config.rule == Rule.LBE else 0
     return synapses(config) * synapse_bits(config) + classifiers
 
 
 @dataclass(frozen=True)
 class Learned:
-    """Whole runs on golden: test accuracy, and share of the samples that taught; means over the seeds."""
+    """Whole runs of the golden model: test accuracy, and share of samples with an update; means over the seeds."""
 
     accuracy: float
-    taught: float
+    updates: float
 
 
 def learn(experiment: Experiment, seeds: int) -> Learned:
-    """Train golden with seeds 1, 2, …"""
-    right = taught = 0.0
+    """Train the golden model with seeds 1, 2, …"""
+    right = updates = 0.0
     for seed in range(1, seeds + 1):
         config = replace(experiment.config, seed=seed)
         with open_device("golden", config) as golden:
@@ -85,21 +85,21 @@ def learn(experiment: Experiment, seeds: int) -> Learned:
                 golden.end_batch(config.schedule(index, total))
             right += accuracy(golden.infer(experiment.x_test), experiment.y_test)
             status = golden.status()
-            taught += status.errors / status.samples
-    return Learned(right / seeds, taught / seeds)
+            updates += status.errors / status.samples
+    return Learned(right / seeds, updates / seeds)
 
 
 def cycles_per_sample(experiment: Experiment, golden: Device, chip: Device, points: int) -> float:
-    """Cycles a sample takes ``chip``, the mean of ``points`` steps of the run that ``golden`` makes from end to end."""
+    """Cycles per sample on ``chip``: the mean of ``points`` steps of the whole run, which ``golden`` makes."""
     config, x, y = experiment.config, experiment.x_train, experiment.y_train
     total = config.batches(len(y))
     count = sum(1 for _ in sample_order(len(y), config))
-    looked_at = {count * (2 * point + 1) // (2 * points) for point in range(points)}
+    measured = {count * (2 * point + 1) // (2 * points) for point in range(points)}
     samples = cycles = 0
     golden.reset()
     for number, (index, step) in enumerate(steps(len(y), config, 0, total)):
         k = config.schedule(index, total)
-        if number in looked_at:
+        if number in measured:
             chip.load(golden.state(), golden.status())
             before = chip.status().cycles
             chip.train(x[step], y[step])
@@ -110,13 +110,13 @@ def cycles_per_sample(experiment: Experiment, golden: Device, chip: Device, poin
             samples += len(step)
         golden.train(x[step], y[step])
         golden.end_batch(k)
-        if number in looked_at:
+        if number in measured:
             compare(chip, golden, after, batch_name(config))
     return cycles / samples
 
 
 def to_stderr(line: str) -> None:
-    """Say what is being waited for, without getting into the table."""
+    """Report progress outside the table."""
     print(line, file=sys.stderr)
 
 
@@ -127,7 +127,7 @@ def row(preset: str, config: AnyConfig, learned: Learned, cycles: float) -> tupl
         config.rule.value,
         f"{'-'.join(map(str, config.layers))} {config.precision.value}",
         f"{learned.accuracy:.2%}",
-        f"{learned.taught:.1%}",
+        f"{learned.updates:.1%}",
         str(synapses(config)),
         str(synapse_bits(config)),
         f"{state_bits(config) / 1000:.1f}",
@@ -136,7 +136,7 @@ def row(preset: str, config: AnyConfig, learned: Learned, cycles: float) -> tupl
 
 
 def line(cells: tuple[str, ...]) -> str:
-    """A line of the table, columns to the right."""
+    """A line of the table, right-aligned."""
     return " ".join(cell.rjust(width) for cell, (_, width) in zip(cells, COLUMNS, strict=True))
 
 
@@ -159,10 +159,10 @@ def builds(folder: Path) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="The two learning rules side by side.")
+    parser = argparse.ArgumentParser(description="The two learning rules compared.")
     parser.add_argument("presets", nargs="*", metavar="PRESET", help=f"presets to compare ({', '.join(COMPARED)})")
-    parser.add_argument("--seeds", type=int, default=SEEDS, help=f"runs the accuracy is the mean of ({SEEDS})")
-    parser.add_argument("--points", type=int, default=POINTS, help=f"steps in which cycles are counted ({POINTS})")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help=f"runs to average the accuracy over ({SEEDS})")
+    parser.add_argument("--points", type=int, default=POINTS, help=f"steps whose cycles are counted ({POINTS})")
     parser.add_argument("--rows", type=int, default=ROWS, help=f"rows of the array ({ROWS})")
     parser.add_argument("--synapses", type=int, default=SYNAPSES, help=f"synapses of the array ({SYNAPSES})")
     parser.add_argument("--data-dir", type=Path, help="folder with mnist/ in it")
@@ -176,7 +176,7 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             experiment = prepare(preset=preset, data_dir=options.data_dir)
         except PopflipError as error:
-            print(f"{preset}: left out: {error}")
+            print(f"{preset}: skipped: {error}")
             continue
         learned = learn(experiment, options.seeds)
         config = experiment.config

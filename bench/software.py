@@ -1,14 +1,14 @@
-"""Popflip's golden model beside other learners on MNIST: same machine, same run, same one-bit images, one thread each.
+"""Popflip's golden model and other learners on MNIST: same machine, same run, same one-bit images, one thread each.
 
     python bench/software.py [--data-dir D] [--epochs N] [--seconds S] [--samples N]
 
-Reads ``D/mnist/`` or ``$POPFLIP_DATA/mnist/`` and downloads nothing. ``--seconds`` is each learner's time for training:
-none begins another epoch after it. Popflip's schedule is made for ``--epochs``, so cut short it has not finished.
+Reads ``D/mnist/`` or ``$POPFLIP_DATA/mnist/`` and downloads nothing. No learner starts an epoch after ``--seconds`` of
+training. Popflip's schedule spans ``--epochs``, so a run cut short has not finished it.
 
-* ``trained/s``, ``inferred/s``: samples a second; inference is of the test set.
-* ``state``: bits that learning reads and writes: weights, and counters or moments or automata.
+* ``trained/s``, ``inferred/s``: samples per second; inference is on the test set.
+* ``state``: bits that learning reads and writes: weights, and counters, moments or automata.
 
-Below them, what others published about FPGAs that train; those numbers are theirs, on their machines.
+Below, numbers that others published about FPGAs that train, measured on their machines.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from rules import state_bits  # noqa: E402
 
 COLUMNS = (("learner", -51), ("epochs", 6), ("accuracy", 8), ("trained/s", 9), ("inferred/s", 10), ("state", 11))
-CLAUSES, THRESHOLD, SPECIFICITY = 1000, 1000, 10.0  # of the Tsetlin machine; T and s about what its papers use on MNIST
+CLAUSES, THRESHOLD, SPECIFICITY = 1000, 1000, 10.0  # of the Tsetlin machine; T and s about as in its papers on MNIST
 
 PUBLISHED = (
     (
@@ -68,7 +68,7 @@ class Missing(Exception):
 
 @dataclass(frozen=True)
 class Result:
-    """What a learner came to. ``state`` is in bits; ``seconds`` are those of training and of inferring the test set."""
+    """A learner's result: ``state`` in bits, ``seconds`` of training, ``inference_seconds`` of the test set."""
 
     name: str
     epochs: int
@@ -93,13 +93,13 @@ class Result:
 
 @dataclass(frozen=True)
 class Budget:
-    """At most ``epochs`` passes, none of them begun after ``seconds`` of training."""
+    """At most ``epochs`` epochs, none started after ``seconds`` of training."""
 
     epochs: int
     seconds: float
 
     def run(self, epoch: Callable[[int], float]) -> tuple[int, float]:
-        """Call ``epoch(index)``, which returns its seconds, while there is budget; epochs made and their seconds."""
+        """Call ``epoch(index)``, which returns its seconds, within the budget. Epochs run, and their seconds."""
         spent, index = 0.0, 0
         while index < self.epochs and (index == 0 or spent < self.seconds):
             spent += epoch(index)
@@ -115,7 +115,7 @@ def timed(call: Callable[[], object]) -> float:
 
 
 def popflip(data: Experiment, budget: Budget) -> Result:
-    """The golden model, as the MNIST preset says but for the number of epochs."""
+    """The golden model with the MNIST preset, except for the number of epochs."""
     config, samples = replace(data.config, epochs=budget.epochs), len(data.y_train)
     predictions: list[NDArray[np.integer]] = []
     with GoldenDevice(config) as device:
@@ -140,7 +140,7 @@ def popflip(data: Experiment, budget: Budget) -> Result:
 
 
 def perceptron(data: Experiment, budget: Budget) -> Result:
-    """scikit-learn's MLPClassifier with the same layers; everything else is its default (Adam, batches of 200)."""
+    """scikit-learn's MLPClassifier with the same layers; all else at its default (Adam, batches of 200)."""
     from sklearn.neural_network import MLPClassifier
 
     x, x_test = data.x_train.astype(np.float32), data.x_test.astype(np.float32)
@@ -169,12 +169,12 @@ def perceptron(data: Experiment, budget: Budget) -> Result:
 
 
 def tsetlin(data: Experiment, budget: Budget) -> Result:
-    """green-tsetlin's machine; one trainer an epoch, as its own keeps no time. It infers one sample a call."""
+    """green-tsetlin's machine, with a trainer per epoch to time each. It infers one sample per call."""
     try:
         import green_tsetlin
     except ImportError as error:
         raise Missing(
-            f"green-tsetlin is left out: {error}; pip install -e '.[bench]' compiles it (PyPI has its source only)"
+            f"green-tsetlin is skipped: {error}; pip install -e '.[bench]' compiles it (PyPI has its source only)"
         ) from None
     inputs, classes = data.config.inputs, data.config.classes
     machine = green_tsetlin.TsetlinMachine(
@@ -218,10 +218,10 @@ def line(cells: tuple[str, ...]) -> str:
 
 
 def report(data: Experiment, budget: Budget) -> Iterator[str]:
-    """The lines of the table, each as soon as it is known."""
+    """The lines of the table, as results arrive."""
     yield (
         f"MNIST, one bit a pixel, {len(data.y_train)} training and {len(data.y_test)} test images, one thread; "
-        f"at most {budget.epochs} epochs, none begun after {budget.seconds:g} s of training"
+        f"at most {budget.epochs} epochs, none started after {budget.seconds:g} s of training"
     )
     yield line(tuple(name for name, _ in COLUMNS))
     reasons = []
@@ -238,14 +238,14 @@ def report(data: Experiment, budget: Budget) -> Iterator[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Popflip's golden model beside other learners (MNIST, one thread).")
+    parser = argparse.ArgumentParser(description="Popflip's golden model and other learners (MNIST, one thread).")
     parser.add_argument("--data-dir", type=Path, help="folder with mnist/ in it, instead of $POPFLIP_DATA")
-    parser.add_argument("--epochs", type=int, help="epochs at most (those of the MNIST preset)")
-    parser.add_argument("--seconds", type=float, default=60, help="no learner begins an epoch after so many (60)")
-    parser.add_argument("--samples", type=int, help="learn the first so many training images only (all)")
+    parser.add_argument("--epochs", type=int, help="most epochs (those of the MNIST preset)")
+    parser.add_argument("--seconds", type=float, default=60, help="training time after which no epoch starts (60)")
+    parser.add_argument("--samples", type=int, help="number of training images (all)")
     options = parser.parse_args(arguments)
     if options.data_dir is None and not os.environ.get("POPFLIP_DATA"):
-        print("skipped: MNIST is needed; say where it is with --data-dir D or POPFLIP_DATA=D, for D/mnist/")
+        print("skipped: needs MNIST; give --data-dir D or POPFLIP_DATA=D, where D holds mnist/")
         return 0
     for name in ("epochs", "samples"):
         if getattr(options, name) is not None and getattr(options, name) < 1:

@@ -2,12 +2,12 @@
 
     python bench/table.py [--software]
 
-Numbers are those kept in ``tests/baselines``, each measured by the two commands below the table; a fit of which none
-are kept yet has dashes. Samples a second are cycles at the clock used: the limit of the chip, not of its link.
-Accuracy is golden's, which the chip equals in every bit: the mean of the seeds in the file.
+The numbers come from ``tests/baselines``, measured by the two commands below the table; a fit without numbers has
+dashes. Samples per second follow from cycles at the clock used: they are the chip's limit, not its link's. Accuracy is
+the golden model's, which the chip equals in every bit: the mean of the seeds in the file.
 
-Below them what others published; with ``--software`` beside what software comes to on this machine now
-(bench/software.py; needs MNIST and some minutes). Last an ESTIMATE of what the UP5K takes, by a model it states.
+Below are numbers that others published; with ``--software`` also those of software on this machine (bench/software.py;
+needs MNIST and some minutes). Last is an ESTIMATE of the UP5K's power, by a model that it states.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ COLUMNS = (
 
 STATIC_UA, CLOCK_UA_PER_MHZ, VOLTS = 85.6, 44.0, 1.219
 CELL_UA_PER_MHZ = (0.012, 0.163)
-"""Currents of a UP5K's core, µA, from what github.com/tinyvision-ai-inc/ice40_power measured at 12 MHz: a blank design
-85.6; with a clock and a counter of 32 cells 613.5, which is 44 a MHz; cells of counters, most of which stand still:
-(641.3 − 613.5) for 196; cells of a multiplier that is busy in every cycle: (996 − 645) for 180."""
+"""Currents of a UP5K's core in µA, measured by github.com/tinyvision-ai-inc/ice40_power at 12 MHz: 85.6 for a blank
+design; 613.5 with a clock and a counter of 32 cells, which is 44 per MHz; 641.3 − 613.5 for 196 cells of counters, most
+of which stand still; 996 − 645 for 180 cells of a multiplier that is busy in every cycle."""
 
 
 def line(cells: Sequence[str]) -> str:
@@ -60,18 +60,18 @@ def line(cells: Sequence[str]) -> str:
 
 
 def kept(board: str, preset: str) -> dict[str, Any] | None:
-    """The numbers of a board and preset, or None where there are none yet."""
+    """The numbers of a board and preset; None if there are none yet."""
     path = FOLDER / f"{board}-{preset}.json"
     return json.loads(path.read_text()) if path.exists() else None
 
 
 def rate(numbers: dict[str, Any], cycles: str) -> float:
-    """Samples a second at the clock used."""
+    """Samples per second at the clock used."""
     return numbers["clock_hz"] / numbers[cycles]
 
 
 def cells(numbers: dict[str, Any]) -> list[str]:
-    """A row's cells behind the array."""
+    """A row's cells from the LUTs on."""
     uses = {name: str(use["used"]) for name, use in numbers["uses"].items()}
     return [
         uses["luts"],
@@ -97,26 +97,26 @@ def table() -> Iterator[str]:
             numbers = kept(name, fit.preset)
             row = cells(numbers) if numbers else ["–"] * (len(COLUMNS) - 3)
             yield line([name, network, f"{fit.rows}×{fit.synapses}×{fit.learn_rows}", *row])
-    yield "array: rows × synapses a cycle × rows whose counters learn at once. Cycles: mean of some points of a run;"
-    yield "over whole runs of MNIST it was 1 % to 2 % more. Commands:"
+    yield "array: rows × synapses a cycle × rows learned at once. Cycles: mean of some points of a run; whole runs of"
+    yield "MNIST took 1 % to 2 % more. Commands:"
     yield "popflip build --board BOARD --preset PRESET --output build"
     yield "python bench/baselines.py board build/BOARD.json"
 
 
 def published() -> Iterator[str]:
-    """Rows of others; MNIST, as they measured it."""
+    """Rows of others: MNIST, as they measured it."""
     yield "published, trained on the FPGA, MNIST (accuracy, trained/s, inferred/s):"
     for name, numbers, reference in software.PUBLISHED:
         yield f"{name}: {', '.join(number or '–' for number in numbers)}; {reference}"
 
 
 def microamperes(logic_cells: int, mhz: float, cell: float) -> float:
-    """The core's current by the model: static, a part a MHz, a part a MHz and cell."""
+    """The core's current by the model: static, per MHz, and per MHz and cell."""
     return STATIC_UA + mhz * (CLOCK_UA_PER_MHZ + logic_cells * cell)
 
 
 def estimate() -> Iterator[str]:
-    """What an iCEBreaker's UP5K may take, for each of its fits that has numbers."""
+    """Power of an iCEBreaker's UP5K, for each of its fits that has numbers."""
     for fit in constraints.board("icebreaker").fits:
         numbers = kept("icebreaker", fit.preset)
         if numbers is None:
@@ -136,9 +136,9 @@ def estimate() -> Iterator[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Every board and network that fits it, beside others.")
+    parser = argparse.ArgumentParser(description="Every board and network that fits it, and others.")
     parser.add_argument(
-        "--software", action="store_true", help="run bench/software.py too, with MNIST in $POPFLIP_DATA"
+        "--software", action="store_true", help="also run bench/software.py, with MNIST in $POPFLIP_DATA"
     )
     with_software = parser.parse_args().software
     for text in table():

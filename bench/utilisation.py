@@ -1,18 +1,18 @@
-"""Where the chip's cycles go, from its own counters: the digits preset on simulated chips of several geometries.
+"""Where the chip's cycles go, by its own counters: the digits preset on simulated chips of several geometries.
 
     python bench/utilisation.py [--batches N] [2x16 4x16 …]
 
-The first batches, in which nearly every sample teaches, are left out. Cycles are exact: the same command prints the
-same numbers everywhere, but for the speed of the simulation.
+The first batches, in which nearly every sample triggers an update, are skipped. Cycles are exact: the same command
+prints the same numbers everywhere, except for the speed of the simulation.
 
 * ``in batch``: all cycles but those of select and flip.
-* ``steady``: those in batch, without the ones at the beginning and end of a batch in which no sample has come over the
-  link yet. They are the cycles without a sample in a second run, in which no sample teaches.
+* ``steady``: those in batch, without the ones at the start and end of a batch in which the link has not delivered a
+  sample yet. These are counted in a second run, in which no sample triggers an update.
 
-Exit code 1 when a goal is missed:
+Exit code 1 if a goal is missed:
 
-* where forward is the bottleneck, the MAC array takes a word in 85 % of the steady cycles or more;
-* forward and learning overlap: a batch takes fewer cycles than the two together.
+* if forward is the bottleneck, the MAC array takes a word in at least 85 % of the steady cycles;
+* forward and learning overlap: a batch takes fewer cycles than the sum of both.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from popflip.training import Run, train
 GEOMETRIES = ((2, 16), (4, 16), (4, 32), (8, 32))  # rows × synapses a cycle
 FIRST_BATCHES = 4
 BATCHES = 24
-GOAL = 0.85  # of the steady cycles, when forward is the bottleneck
+GOAL = 0.85  # share of the steady cycles with a busy array, if forward is the bottleneck
 
 COLUMNS = (
     ("array", 6),
@@ -59,7 +59,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Measurement:
-    """``cycles``, by the names of ``CYCLE_COUNTERS``, of whole batches; in ``filling`` of them no sample was there."""
+    """``cycles`` of whole batches, by the names of ``CYCLE_COUNTERS``; in ``filling`` of them no sample was there."""
 
     rows: int
     synapses: int
@@ -71,17 +71,17 @@ class Measurement:
 
     @property
     def in_batch(self) -> int:
-        """Cycles in which samples are learned: all but those at the end of a batch."""
+        """Cycles in which samples are learned: all but those of select and flip."""
         return in_batch(self.cycles)
 
     @property
     def steady(self) -> int:
-        """Those of the cycles in batch in which the link had brought a sample."""
+        """Cycles in batch in which the link has delivered a sample."""
         return self.in_batch - self.filling
 
     @property
     def bottleneck(self) -> str:
-        """What a sample spends most cycles in; the link takes a byte a cycle in simulation."""
+        """The part in which a sample spends most cycles. The simulated link takes a cycle per byte."""
         work = {
             "forward": self.cycles["forward_busy"],
             "learn": self.cycles["learn_busy"],
@@ -91,11 +91,11 @@ class Measurement:
 
     @property
     def overlaps(self) -> bool:
-        """Whether forward and learning together are more cycles than both took side by side."""
+        """Whether forward and learning together take more cycles than the batch."""
         return self.in_batch < self.cycles["forward_busy"] + self.cycles["learn_busy"]
 
     def missed(self) -> list[str]:
-        """The goals that this measurement misses, one line each."""
+        """A line for each goal that is missed."""
         lines = []
         busy = self.cycles["forward_busy"] / self.steady
         if self.bottleneck == "forward" and busy < GOAL:
@@ -129,7 +129,7 @@ def in_batch(cycles: dict[str, int]) -> int:
 
 
 def count(experiment: Experiment, rows: int, synapses: int, batches: int) -> tuple[Run, dict[str, int]]:
-    """Train a simulated chip: the run of ``batches`` batches after the first ones, and its cycles."""
+    """Train a simulated chip. The run of ``batches`` batches after the first ones, and its cycles."""
     chip = ChipConfig.of(experiment.config, rows, synapses)
     with open_device("sim", experiment.config, chip, announce=to_stderr) as device:
         device.reset()
@@ -140,17 +140,17 @@ def count(experiment: Experiment, rows: int, synapses: int, batches: int) -> tup
 
 
 def to_stderr(line: str) -> None:
-    """Say what is being waited for, without getting into the table."""
+    """Report progress outside the table."""
     print(line, file=sys.stderr)
 
 
 def measure(experiment: Experiment, rows: int, synapses: int, batches: int) -> Measurement:
-    """The cycles of ``batches`` batches, and how many of them no sample was there for."""
+    """The cycles of ``batches`` batches, and those of them in which no sample was there."""
     chip = ChipConfig.of(experiment.config, rows, synapses)
     packed = pack(np.packbits(experiment.x_train, axis=1, bitorder="little"))[1]
     run, cycles = count(experiment, rows, synapses, batches)
-    untaught = replace(experiment, config=replace(experiment.config, margin=-2 * chip.v_max - 1))
-    _, without = count(untaught, rows, synapses, batches)
+    without_updates = replace(experiment, config=replace(experiment.config, margin=-2 * chip.v_max - 1))
+    _, without = count(without_updates, rows, synapses, batches)
     return Measurement(
         rows=rows,
         synapses=synapses,
@@ -163,7 +163,7 @@ def measure(experiment: Experiment, rows: int, synapses: int, batches: int) -> M
 
 
 def line(cells: tuple[str, ...]) -> str:
-    """A line of the table, columns to the right."""
+    """A line of the table, right-aligned."""
     return " ".join(cell.rjust(width) for cell, (_, width) in zip(cells, COLUMNS, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""What chips take and how fast they are, against the numbers kept in ``tests/baselines``."""
+"""Resources and speed of chips, against ``tests/baselines``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from popflip import constraints
 from popflip.golden.errors import ConfigError
 
 BOARDS = sorted(path.stem for path in FOLDER.glob("*-*.json"))
-RENEW = "python bench/baselines.py small --renew writes it anew"
+RENEW = "python bench/baselines.py small --renew updates it"
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_a_report_of_something_else_is_refused_in_a_line(baselines):
     report = {"board": "icebreaker", **baselines.geometry(constraints.board("icebreaker").fits[0]), "rows": 64}
     with pytest.raises(ConfigError) as error:
         baselines.fit_of(report)
-    assert str(error.value) == "icebreaker: the report is of no fit of constraints/icebreaker.py"
+    assert str(error.value) == "icebreaker: the report describes no fit of constraints/icebreaker.py"
 
 
 def test_a_report_that_is_not_there_is_one_line(baselines, tmp_path):

@@ -1,4 +1,4 @@
-"""What the measurements conclude from counts, on counts made up."""
+"""The benchmarks: what they conclude from given counts, and short runs."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from popflip.training import accuracy, train
 
 
 def script(name: str) -> ModuleType:
-    """``bench/{name}.py``, which is a script of no package."""
+    """Import ``bench/{name}.py``, which is in no package."""
     spec = importlib.util.spec_from_file_location(name, BENCH / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where its dataclass looks for it
+    sys.modules[spec.name] = module  # dataclasses look their module up here
     spec.loader.exec_module(module)
     return module
 
@@ -75,7 +75,7 @@ def test_a_row_fits_its_columns(utilisation):
 @pytest.mark.parametrize("name", ["golden_speed", "software", "mnist_cycles", "tiles"])
 def test_what_needs_mnist_says_why_it_is_skipped(name):
     ran = subprocess.run([sys.executable, BENCH / f"{name}.py"], env={}, capture_output=True, text=True, check=True)
-    assert ran.stdout == "skipped: MNIST is needed; say where it is with --data-dir D or POPFLIP_DATA=D, for D/mnist/\n"
+    assert ran.stdout == "skipped: needs MNIST; give --data-dir D or POPFLIP_DATA=D, where D holds mnist/\n"
 
 
 def test_lbe_measures_what_train_prints(capsys, monkeypatch):
@@ -87,7 +87,7 @@ def test_lbe_measures_what_train_prints(capsys, monkeypatch):
     assert lines[0] == "Test accuracy in percent: mean (lowest – highest) of 2 seeds."
     cells = [cell.strip() for cell in lines[4].strip("|").split("|")]
     assert cells[:4] == ["digits", "256-128", "group 32, margin 16, n 2", "1"]
-    assert lines[5].startswith("mnist: left out; ")
+    assert lines[5].startswith("mnist: skipped: ")
     for cell, mmax in zip(cells[4:6], (127, 31), strict=True):
         right = []
         for seed in (1, 2):
@@ -135,7 +135,7 @@ def test_software_compares_learners(blobs):
     lines = ran.stdout.splitlines()
     assert lines[0] == (
         "MNIST, one bit a pixel, 60 training and 20 test images, one thread; "
-        "at most 2 epochs, none begun after 60 s of training"
+        "at most 2 epochs, none started after 60 s of training"
     )
     assert lines[1].split() == ["learner", "epochs", "accuracy", "trained/s", "inferred/s", "state"]
     golden, mlp = lines[2:4]
@@ -147,9 +147,9 @@ def test_software_compares_learners(blobs):
     assert [row[:4] for row in lines[6:]] == ["[1] ", "[2] ", "[3] "] * 2
 
 
-def test_a_learner_that_is_missing_is_left_out_and_says_why(software, monkeypatch):
+def test_a_missing_learner_is_skipped_with_the_reason(software, monkeypatch):
     monkeypatch.setitem(sys.modules, "green_tsetlin", None)
-    with pytest.raises(software.Missing, match=r"^green-tsetlin is left out: .*; pip install -e '\.\[bench\]'"):
+    with pytest.raises(software.Missing, match=r"^green-tsetlin is skipped: .*; pip install -e '\.\[bench\]'"):
         software.tsetlin(None, software.Budget(1, 1))
 
 
