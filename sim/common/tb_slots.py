@@ -20,9 +20,10 @@ async def check(part: Part, chip: dict) -> None:
     for cycle in range(CYCLES):
         lively = (cycle // 60 % 3 + 1) / 4  # from mostly full to mostly empty
         freed = draw.sample(sorted(taken), min(len(taken), draw.choice([0, 1, 2]))) if draw.random() < lively else []
-        for strobe, slot in zip(("free", "free_also"), [*freed, None, None][:2], strict=True):
-            part.set(strobe, slot is not None)
-            part.set(f"{strobe}_slot", draw.randrange(slots) if slot is None else slot)
+        ports = ("free", "slot"), ("free_also", "slot_also")
+        for (strobe, number), slot in zip(ports, [*freed, None, None][:2], strict=True):
+            part.set(f"freed__{strobe}", slot is not None)
+            part.set(f"freed__{number}", draw.randrange(slots) if slot is None else slot)
         take = len(taken) < slots and draw.random() < 0.6
         part.set("take", take)
         await part.settled()

@@ -10,7 +10,6 @@ from popflip.sim.bench.networks import chip_of
 from popflip.sim.bench.parts import Part, each_part
 from popflip.sim.bench.runner import parameters
 from popflip.sim.bench.streams import unpack
-from popflip.sim.bench.words import fields
 
 CYCLES = 600
 LONG = 4000  # enough for flips that come in most cycles to fill a lower half
@@ -50,13 +49,15 @@ async def check_registers(part: Part, config, draw: random.Random) -> None:
 async def check_status(part: Part, config, draw: random.Random) -> None:
     """Every word holds what happened before it was asked for, in the order of the list; clearing wins over counting."""
     words = status_words(config)
-    single = ("samples", "batches", "errors", "correct")
+    forward = ("forward_busy", "forward_stall")
+    events = ("samples", "batches", "errors", "correct", "learn_busy", "learn_stall", "select", "flip")
+    assert {counter.name for counter in CYCLE_COUNTERS} <= {"total", *forward, *events}
     counts = {word.name: 0 for word in words}
     number, asked, least, before = 0, None, {}, {}
     shown, most = 0, 0
     for cycle in range(LONG):
         clear = asked is None and cycle < CYCLES and draw.random() < 0.01
-        steps = {name: draw.randrange(2) for name in (*single, *(counter.name for counter in CYCLE_COUNTERS))}
+        steps = {"total": 1, **{name: draw.randrange(2) for name in (*forward, *events)}}
         layer = draw.choice([0] * 9 + [draw.randrange(config.depth)])
         flips = draw.choice([0, draw.randint(1, config.array_synapses), *[config.array_synapses] * 8])
         read = asked is None and not clear and draw.random() < 0.3
@@ -64,11 +65,12 @@ async def check_status(part: Part, config, draw: random.Random) -> None:
             number = draw.randrange(len(words))
         counts |= {"signature": draw.getrandbits(32), "rng": draw.getrandbits(32)}
         part.set("clear", clear)
-        for name in single:
+        for name in forward:
             part.set(name, steps[name])
-        part.set("cycles", fields((steps[counter.name] for counter in CYCLE_COUNTERS), 1))
-        part.set("flips_layer", layer)
-        part.set("flips_count", flips)
+        for name in events:
+            part.set(f"events__{name}", steps[name])
+        part.set("events__flips_layer", layer)
+        part.set("events__flips", flips)
         part.set("crc", counts["signature"])
         part.set("rng", counts["rng"])
         part.set("index", number)

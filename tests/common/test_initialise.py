@@ -6,8 +6,9 @@ import pytest
 from chips import BINARY, chip, lbe_chip, run_on_chips
 
 from popflip.golden.config import Rule
-from popflip.hw.common.initialise import Initialise, InitialiseLbe
 from popflip.hw.config import ChipConfig
+from popflip.hw.gft.initialise import GftInitialise
+from popflip.hw.lbe.initialise import LbeInitialise
 
 CHIPS = {
     "width_one": chip(1, 2, rows=1, lanes=4),
@@ -26,7 +27,7 @@ LBE_CHIPS = {
 
 
 def component(chip: ChipConfig):
-    return Initialise(chip) if chip.rule == Rule.GFT else InitialiseLbe(chip)
+    return GftInitialise(chip) if chip.rule == Rule.GFT else LbeInitialise(chip)
 
 
 @pytest.mark.parametrize(("chips", "seeds"), [(CHIPS, [1, 7]), (LBE_CHIPS, [7])], ids=["gft", "lbe"])

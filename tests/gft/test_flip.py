@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from brute import brute_flip
-from chips import BINARY, chip, lbe_chip, run_on_chips
+from chips import BINARY, chip, run_on_chips
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -86,27 +86,14 @@ CHIPS = {
     "binary": chip(33, 5, precision=BINARY, rows=4, lanes=8, mmax=63),
     "full_words": chip(63, 4, 2, rows=2, lanes=32),
     "two_parts": chip(130, 3, 4, precision=BINARY, rows=1, lanes=64, mmax=1),
-    "lbe_width_one": lbe_chip(1, 1, 2, classes=2, rows=1, lanes=4, mmax=3),
-    "lbe_narrow": lbe_chip(37, 6, 3, classes=2, rows=4, lanes=8),
-    "lbe_full_words": lbe_chip(64, 7, 33, 2, classes=2, lanes=32, mmax=63),
-    "lbe_two_parts": lbe_chip(130, 65, 3, classes=2, rows=1, lanes=64, mmax=1),
 }
-CASES = {
-    "gft": [
-        {"selected": 0.02, "flip_p256": 128, "shift": 4},
-        {"selected": 0.5, "flip_p256": 200, "shift": 1},
-        {"selected": 1, "flip_p256": 256, "shift": None},
-        {"selected": 0, "flip_p256": 1, "shift": 7},
-        {"selected": 0.2, "flip_p256": 96, "shift": 31},
-    ],
-    "lbe": [
-        {"spread": 0, "reinforce_p256": 0},
-        {"spread": 0.01, "reinforce_p256": 2},
-        {"spread": 0.03, "reinforce_p256": 128},
-        {"spread": 5, "reinforce_p256": 77},
-        {"spread": 0.5, "reinforce_p256": 256},
-    ],
-}
+CASES = [
+    {"selected": 0.02, "flip_p256": 128, "shift": 4},
+    {"selected": 0.5, "flip_p256": 200, "shift": 1},
+    {"selected": 1, "flip_p256": 256, "shift": None},
+    {"selected": 0, "flip_p256": 1, "shift": 7},
+    {"selected": 0.2, "flip_p256": 96, "shift": 31},
+]
 
 
 def test_hardware_equals_golden(testbench):
@@ -114,6 +101,5 @@ def test_hardware_equals_golden(testbench):
 
 
 def test_a_wrong_counter_of_the_hardware_is_named(testbench):
-    cases = {rule: of_rule[:1] for rule, of_rule in CASES.items()}
-    with pytest.raises(AssertionError, match=r"lbe_full_words: .*layer 0, row 0, word 1: "):
-        run_on_chips(testbench, Flip, CHIPS, "gft.tb_flip", seed=1, cases=cases, wrong={"lbe_full_words": 1})
+    with pytest.raises(AssertionError, match=r"full_words: .*layer 0, row 3, word 1: "):
+        run_on_chips(testbench, Flip, CHIPS, "gft.tb_flip", seed=1, cases=CASES[:1], wrong={"full_words": 1})

@@ -14,7 +14,7 @@ from search import search, widths
 from popflip.golden.common.prng import Xorshift32
 from popflip.golden.config import LbeConfig
 from popflip.golden.lbe.reinforce import reinforce
-from popflip.hw.lbe.reinforce import Reinforce
+from popflip.hw.lbe.reinforce import Reinforce, ReinforceRow
 
 MMAXES = (1, 3, 31, 63, 127)
 
@@ -97,3 +97,28 @@ def test_hardware_equals_golden(testbench):
 def test_a_wrong_counter_of_the_hardware_is_named(testbench):
     with pytest.raises(AssertionError, match="eight_bits: word 7, desired 0, o: "):
         run_on_chips(testbench, Reinforce, CHIPS, "lbe.tb_reinforce", seed=1, wrong={"eight_bits": 7})
+
+
+ROW_CHIPS = {
+    "width_one": lbe_chip(1, 1, 2, classes=2, rows=1, lanes=4, mmax=3),
+    "narrow": lbe_chip(37, 6, 3, classes=2, rows=4, lanes=8),
+    "full_words": lbe_chip(64, 7, 33, 2, classes=2, lanes=32, mmax=63),
+    "two_parts": lbe_chip(130, 65, 3, classes=2, rows=1, lanes=64, mmax=1),
+}
+ROW_CASES = [
+    {"spread": 0, "reinforce_p256": 0},
+    {"spread": 0.01, "reinforce_p256": 2},
+    {"spread": 0.03, "reinforce_p256": 128},
+    {"spread": 5, "reinforce_p256": 77},
+    {"spread": 0.5, "reinforce_p256": 256},
+]
+
+
+def test_a_row_of_the_hardware_equals_golden(testbench):
+    run_on_chips(testbench, ReinforceRow, ROW_CHIPS, "lbe.tb_reinforce_row", seed=1, cases=ROW_CASES)
+
+
+def test_a_wrong_counter_of_a_row_is_named(testbench):
+    options = {"seed": 1, "cases": ROW_CASES[:1], "wrong": {"full_words": 1}}
+    with pytest.raises(AssertionError, match=r"full_words: .*layer 0, row 0, word 1: "):
+        run_on_chips(testbench, ReinforceRow, ROW_CHIPS, "lbe.tb_reinforce_row", **options)

@@ -90,6 +90,10 @@ WITHOUT = {
         "golden testbench test",
         "a base class; run by sim/gft/tb_flip.py and sim/lbe/tb_reinforce_row.py",
     ),
+    "gft/block_scan": (
+        "golden testbench test",
+        "the order of NumPy's arrays; in sim/gft/tb_end_of_batch.py, with banks of counters",
+    ),
     "gft/end_of_batch": ("golden", "select and flip of every layer; golden/gft/engine.py: end_batch"),
     "lbe/update": ("golden", "a row's counters and inputs to golden/lbe/reinforce.py"),
     "lbe/reinforce_row": ("golden hw test", "the pass in hw/lbe/reinforce.py, run by tests/lbe/test_reinforce.py"),
