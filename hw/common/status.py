@@ -110,8 +110,8 @@ class Status(wiring.Component):
     ``crc``, ``rng`` : In(32)
         Shown as they are.
     ``index`` : In(range(words)), ``read`` : In(1), ``value`` : Out(32), ``valid`` : Out(1)
-        ``read`` requests a word, and ``index`` stays as it is until ``valid``: then ``value`` is the word, with all that
-        happened before the request.
+        ``read`` requests a word. ``index`` is stable until ``valid``; then ``value`` is the word, which counts all
+        that happened before the request.
 
     A request is answered within :attr:`latency` cycles.
     """
@@ -173,9 +173,7 @@ class Status(wiring.Component):
             "batches": events.batches,
             "errors": events.errors,
             "correct": events.correct,
-            **{
-                f"flips{layer}": Mux(events.flips_layer == layer, events.flips, 0) for layer in range(self.chip.depth)
-            },
+            **{f"flips{layer}": Mux(events.flips_layer == layer, events.flips, 0) for layer in range(self.chip.depth)},
             "total": Const(1),
             "forward_busy": self.forward_busy,
             "learn_busy": events.learn_busy,

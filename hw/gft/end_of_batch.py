@@ -12,9 +12,10 @@ from __future__ import annotations
 from amaranth.hdl import Module, Signal, Value
 from amaranth.lib.wiring import In, Out, connect
 
-from popflip.hw.common.scan import BlockScan, most_synapses
+from popflip.hw.common.scan import most_synapses
 from popflip.hw.common.state_pass import StatePass
 from popflip.hw.config import ChipConfig
+from popflip.hw.gft.block_scan import BlockScan
 from popflip.hw.gft.flip import Flip
 from popflip.hw.gft.initialise import GftInitialise
 from popflip.hw.gft.select import Select, selected_layout

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -43,6 +45,19 @@ def digit_bits(chip: ChipConfig) -> int:
 def passes(chip: ChipConfig, digit: int) -> int:
     """Passes that find a threshold, ``digit`` bits at a time."""
     return -(-chip.mmax.bit_length() // digit)
+
+
+class _Compared(NamedTuple):
+    """A word and its candidates: ``above`` each level tried, and ``tied`` with the first. ``ready``: it is taken.
+
+    ``above[0]`` grows with the ties that are selected.
+    """
+
+    word: data.View
+    valid: Signal
+    ready: Signal
+    above: list[Signal]
+    tied: Signal
 
 
 class Select(wiring.Component):
@@ -119,105 +134,116 @@ class Select(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        chip = self.chip
-        lanes, blocks = chip.array_synapses, chip.learn_rows
-        levels = 2**self.digit - 1
-        most = most_synapses(chip)
-        k = self.start.payload.k
+        self.turn = Signal(range(self.passes))  # the digit being found
+        self.ties = Signal(range(most_synapses(self.chip) + 1))  # still to be selected at the level
+        tries = self._levels(m)
+        compared = self._compare_words(m, tries)
+        left, counted = self._count(m, compared, tries)
+        last = self._mark(m, compared)
+        self._sequence(m, left, counted, last)
+        return m
 
-        digits = data.View(data.ArrayLayout(self.digit, self.passes), self.level)
-        turn = Signal(range(self.passes))  # the digit being found
-        counting = self.counting
-        ties = Signal(range(most + 1))  # still to be selected at the level
+    @property
+    def _digits(self) -> data.View:
+        """``level`` by its digits, the lowest one first."""
+        return data.View(data.ArrayLayout(self.digit, self.passes), self.level)
 
-        behind = "sync" if chip.pipelined else "comb"  # words come later still
-        tries = []  # the levels tried
-        for index in range(levels):
+    def _levels(self, m: Module) -> list[Signal]:
+        """The levels tried in a pass: ``level`` with each value of the digit but the largest."""
+        behind = "sync" if self.chip.pipelined else "comb"  # words come later still
+        tries = []
+        for index in range(2**self.digit - 1):
             tried = Signal.like(self.level, name=f"tried{index}")
-            m.d[behind] += tried.eq(Cat(digit | Mux(turn == place, index, 0) for place, digit in enumerate(digits)))
+            digits = enumerate(self._digits)
+            m.d[behind] += tried.eq(Cat(digit | Mux(self.turn == place, index, 0) for place, digit in digits))
             tries.append(tried)
+        return tries
 
-        def compared(weights, counters, tried) -> tuple[Value, Value]:
-            """Which candidates of a word lie above a level, and which at it."""
-            over, at = zip(*(compare_magnitude(counters[lane], tried) for lane in range(lanes)), strict=True)
-            candidates = Cat(candidate(chip, weights[lane], counters[lane]) for lane in range(lanes))
-            return Cat(over) & candidates, Cat(at) & candidates
+    def _compare(self, weights: data.View, counters: data.View, level: Value) -> tuple[Value, Value]:
+        """Which candidates of a word lie above a level, and which at it."""
+        lanes = range(self.chip.array_synapses)
+        over, at = zip(*(compare_magnitude(counters[lane], level) for lane in lanes), strict=True)
+        candidates = Cat(candidate(self.chip, weights[lane], counters[lane]) for lane in lanes)
+        return Cat(over) & candidates, Cat(at) & candidates
 
-        # One word, compared. ``above`` is what lies over each level tried, and grows with the ties that are taken.
-        # On a compact chip memory holds the word meanwhile, so that a word that is marked takes a cycle more.
+    def _compare_words(self, m: Module, tries: list[Signal]) -> _Compared:
+        """Takes a word and compares it. On a compact chip memory holds the word meanwhile, so marking takes a cycle
+        more."""
+        chip, lanes = self.chip, self.chip.array_synapses
         word = Signal(word_layout(chip))
         word_valid, word_ready, word_load = Signal(), Signal(), Signal()
-        above = [Signal(lanes, name=f"above{index}") for index in range(levels)]
+        above = [Signal(lanes, name=f"above{index}") for index in range(len(tries))]
         tied = Signal(lanes)
         m.d.comb += [
             self.i.ready.eq(word_ready if chip.compact else ~word_valid | word_ready),
-            word_load.eq(self.i.valid & (counting | ~word_valid if chip.compact else self.i.ready)),
+            word_load.eq(self.i.valid & (self.counting | ~word_valid if chip.compact else self.i.ready)),
         ]
         with m.If(word_load):
             m.d.sync += [word.eq(self.i.payload), word_valid.eq(1)]
         with m.Elif(word_ready):
             m.d.sync += word_valid.eq(0)
-        # By the block they are counted elsewhere, and tried levels go to many lanes there.
-        for index, level in enumerate(tries if blocks == 1 else [self.level]):
-            over, at = compared(self.i.payload.weights, self.i.payload.counters, level)
+        # With blocks words are only marked here, and the tried levels go to many lanes elsewhere.
+        for index, level in enumerate(tries if chip.learn_rows == 1 else [self.level]):
+            over, at = self._compare(self.i.payload.weights, self.i.payload.counters, level)
             with m.If(word_load):
                 m.d.sync += above[index].eq(over)
                 if index == 0:
                     m.d.sync += tied.eq(at)
+        return _Compared(word, word_valid, word_ready, above, tied)
 
+    def _count(self, m: Module, compared: _Compared, tries: list[Signal]) -> tuple[list[Signal], Value]:
+        """Counting passes: how many of the ``k`` are left after those above each level; negative if there are more.
+
+        Returns these numbers, and the last cycle of a pass.
+        """
+        lanes, blocks = self.chip.array_synapses, self.chip.learn_rows
+        counts_in = m.d.comb if blocks == 1 else m.d.sync
         if blocks > 1:
             block_weights = delayed(m, self.block_weights, 1)
             block_counters = delayed(m, self.block_counters, 1)
             m.d.comb += self.blocks.payload.eq(self.start.payload.layer)
-
-        # Counting passes: how many of the k are left after those above each level; negative if there are more.
-        left = [Signal(signed(len(k) + 1), name=f"left{index}") for index in range(levels)]
-        more = Cat(value[-1] for value in left)
+        left = [Signal(signed(len(self.start.payload.k) + 1), name=f"left{index}") for index in range(len(tries))]
         counts = []
-        for index in range(levels):
+        for index, level in enumerate(tries):
             parts = []
             for row in range(blocks):
                 m.submodules[f"popcount{index}_{row}"] = popcount = Popcount(lanes)
                 parts.append(popcount.o)
                 if blocks == 1:
-                    m.d.comb += popcount.i.eq(above[index])
+                    m.d.comb += popcount.i.eq(compared.above[index])
                 else:
-                    over, _ = compared(block_weights[row], block_counters[row], tries[index])
+                    over, _ = self._compare(block_weights[row], block_counters[row], level)
                     m.d.sync += popcount.i.eq(over)
             count = Signal(range(blocks * lanes + 1), name=f"count{index}")
-            (m.d.comb if blocks == 1 else m.d.sync).__iadd__(count.eq(add_tree(parts)))
+            counts_in += count.eq(add_tree(parts))
             counts.append(count)
         if blocks == 1:
-            counted, counted_last = word_valid & counting, word.position.last
-            counting_latency = popcount.latency
+            counted, counted_last = compared.valid & self.counting, compared.word.position.last
+            latency = popcount.latency
         else:
             counted, counted_last = self.block, self.block_last
-            counting_latency = 1 + 1 + popcount.latency + 1
-        counted = delayed(m, counted, counting_latency)
-        counted_last = delayed(m, counted_last, counting_latency)
+            latency = 1 + 1 + popcount.latency + 1
+        counted, counted_last = delayed(m, counted, latency), delayed(m, counted_last, latency)
         with m.If(counted):
             m.d.sync += [value.eq(value - count) for value, count in zip(left, counts, strict=True)]
+        return left, counted & counted_last
 
-        # The last pass: ties join the selected one a cycle, until none are left of the word or of the number wanted.
+    def _mark(self, m: Module, compared: _Compared) -> Value:
+        """The last pass: ties join the selected one a cycle, until none are left of the word or of the number wanted.
+
+        Returns whether the word at ``o`` is the layer's last one.
+        """
+        chip, ties = self.chip, self.ties
         taking = Signal()
         spent = Signal()  # none are left of it; ready by the time the first word comes
         m.d.sync += spent.eq(ties == taking)
-        selected, left_of_word, marking = above[0], tied.any(), self.found & word_valid
-        if chip.pipelined:  # what was compared goes on to where it is marked, unless it was only to be counted
-            before, before_valid, before_ready, compared_ties = word, word_valid, word_ready, tied
-            word, selected, tied = (Signal.like(value, name="marked") for value in (before, selected, tied))
-            marking, word_ready, left_of_word = Signal(), Signal(), Signal()
-            m.d.comb += before_ready.eq(~marking | word_ready)
-            with m.If(before_ready):
-                m.d.sync += [
-                    marking.eq(before_valid & ~counting),
-                    word.eq(before),
-                    selected.eq(above[0]),
-                    tied.eq(compared_ties),
-                    left_of_word.eq(compared_ties.any()),
-                ]
+        if chip.pipelined:
+            word, ready, selected, tied, left_of_word, marking = self._register_compared(m, compared)
+        else:
+            word, ready, selected, tied = compared.word, compared.ready, compared.above[0], compared.tied
+            left_of_word, marking = tied.any(), self.found & compared.valid
         resolved = ~left_of_word | spent
-        rest = tied & (tied - 1)[:lanes]
+        rest = tied & (tied - 1)[: chip.array_synapses]
         m.d.comb += taking.eq(marking & ~resolved)
         with m.If(taking):
             m.d.sync += [tied.eq(rest), selected.eq(selected | (tied ^ rest)), ties.eq(ties - 1)]
@@ -230,49 +256,80 @@ class Select(wiring.Component):
             self.o.payload.counters.eq(held.counters),
             self.o.payload.selected.eq(selected),
             self.o.valid.eq(marking & resolved),
-            word_ready.eq((0 if chip.pipelined else counting) | (self.o.valid & self.o.ready)),
+            ready.eq((0 if chip.pipelined else self.counting) | (self.o.valid & self.o.ready)),
             self.scan.payload.eq(self.start.payload.layer),
         ]
+        return word.position.last
 
+    def _register_compared(self, m: Module, compared: _Compared) -> tuple:
+        """Pipelined: a word that was compared goes on to where it is marked, unless it was only counted."""
+        word, selected, tied = (
+            Signal.like(value, name="marked") for value in (compared.word, compared.above[0], compared.tied)
+        )
+        marking, word_ready, left_of_word = Signal(), Signal(), Signal()
+        m.d.comb += compared.ready.eq(~marking | word_ready)
+        with m.If(compared.ready):
+            m.d.sync += [
+                marking.eq(compared.valid & ~self.counting),
+                word.eq(compared.word),
+                selected.eq(compared.above[0]),
+                tied.eq(compared.tied),
+                left_of_word.eq(compared.tied.any()),
+            ]
+        return word, word_ready, selected, tied, left_of_word, marking
+
+    def _sequence(self, m: Module, left: list[Signal], counted: Value, last: Value) -> None:
+        """Passes that find a digit each, then the one that marks."""
+        k, digits, turn = self.start.payload.k, self._digits, self.turn
         with m.FSM():
             with m.State("IDLE"):
                 # All bits below the digit being found are 1: above u − 1 is at least u.
-                m.d.sync += [self.level.eq(~0), digits[self.passes - 1].eq(0), turn.eq(self.passes - 1), ties.eq(k)]
+                m.d.sync += [
+                    self.level.eq(~0),
+                    digits[self.passes - 1].eq(0),
+                    turn.eq(self.passes - 1),
+                    self.ties.eq(k),
+                ]
                 with m.If(self.start.valid):
                     m.next = "PASS"
             with m.State("PASS"):
-                asked = self.scan if blocks == 1 else self.blocks
-                m.d.comb += asked.valid.eq(1)
+                request = self.scan if self.chip.learn_rows == 1 else self.blocks
+                m.d.comb += request.valid.eq(1)
                 m.d.sync += [value.eq(k) for value in left]
-                with m.If(asked.ready):
+                with m.If(request.ready):
                     m.next = "COUNT"
             with m.State("COUNT"):
-                m.d.comb += counting.eq(1)
-                with m.If(counted & counted_last):
+                m.d.comb += self.counting.eq(1)
+                with m.If(counted):
                     m.next = "DIGIT"
             with m.State("DIGIT"):
-                for index in reversed(range(levels)):
-                    with m.If(~more[index]):
-                        m.d.sync += ties.eq(left[index])
-                m.d.sync += turn.eq(turn - 1)
                 m.next = "PASS"
-                with m.Switch(turn):
-                    for place in range(self.passes):
-                        with m.Case(place):
-                            m.d.sync += digits[place].eq(sum(more))
-                            if place:
-                                m.d.sync += digits[place - 1].eq(0)
-                            else:
-                                m.next = "MARK"
+                self._find_digit(m, left)
             with m.State("MARK"):
                 m.d.comb += self.scan.valid.eq(1)
                 with m.If(self.level == 0):
-                    m.d.sync += ties.eq(0)
+                    m.d.sync += self.ties.eq(0)
                 with m.If(self.scan.ready):
                     m.next = "MARKED"
             with m.State("MARKED"):
                 m.d.comb += self.found.eq(1)
-                with m.If(self.o.valid & self.o.ready & word.position.last):
+                with m.If(self.o.valid & self.o.ready & last):
                     m.d.comb += self.start.ready.eq(1)
                     m.next = "IDLE"
-        return m
+
+    def _find_digit(self, m: Module, left: list[Signal]) -> None:
+        """The digit is the number of levels with more than ``k`` candidates above them; marking follows the lowest."""
+        digits, turn = self._digits, self.turn
+        more = Cat(value[-1] for value in left)
+        for index in reversed(range(len(left))):
+            with m.If(~more[index]):
+                m.d.sync += self.ties.eq(left[index])
+        m.d.sync += turn.eq(turn - 1)
+        with m.Switch(turn):
+            for place in range(self.passes):
+                with m.Case(place):
+                    m.d.sync += digits[place].eq(sum(more))
+                    if place:
+                        m.d.sync += digits[place - 1].eq(0)
+                    else:
+                        m.next = "MARK"
