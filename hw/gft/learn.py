@@ -1,42 +1,34 @@
-"""Learn: the engine that takes one teaching sample from the last layer to the first.
+"""Learn: steps 3 and 4 of GFT, which take one sample after another from the last layer to the first.
 
-Each layer is a sweep: for every word, for every row with δ ≠ 0, a cycle. In that cycle the row's word of counters is
+Each layer is a sweep: a cycle for every word and every row with δ ≠ 0. In this cycle the row's word of counters is
 updated from the layer's inputs (:mod:`.accumulate`) and, above the first layer, the row's word of weights is added to
-the errors of the layer below (:mod:`.backward`); both need the same word of the same row, so both are done in one
-visit::
+the errors of the layer below (:mod:`.backward`). Both need the same word of the same row, so one visit does both::
 
     rows   (t, +1), (j, −1)      ┌─────────────── (row, δ) of the layer below ───────────────┐
              │                   ▼                                                           │
-             └────────────▶  list of rows ──▶ L0 ──▶ L1 row, δ ──▶ L2 ─┬▶ counters += δ·a     │
-    words of inputs ───────▶ word, lanes ─────┘      addresses out     └▶ e += δ·w ──▶ clip ──┘
+             └─────────────▶ row lists ──▶ L0 ──▶ L1 row, δ ──▶ L2 ─┬▶ counters += δ·a       │
+    words of inputs ───────▶ prefetcher ────┘     requests          └▶ e += δ·w ──▶ clip ────┘
 
-Rows with δ = 0 are in no list, first-layer words without a one in none either: the cost is what there is to learn. The
-sweep of a layer starts while the list of its rows is still growing.
+No list holds a row with δ = 0, and the first layer has nonzero words only, so the cost follows what there is to learn.
+The sweep of a layer begins while the list of its rows still grows (:mod:`.row_lists`).
 
-With Pc > 1 rows a cycle the first layer, where most rows with an error are, has a sweep of its own (:class:`Sweep`): as
-many lists of rows as banks of counters, gone through in step.
+With Pc > 1 the first layer has a sweep of its own, which updates Pc rows a cycle (:mod:`.first_layer`).
 """
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from popflip.hw.config import ChipConfig
 from popflip.hw.gft.accumulate import Accumulate
 from popflip.hw.gft.backward import Backward
-from popflip.hw.layouts import (
-    activation_base,
-    bank_row_layout,
-    lane_layout,
-    row_layout,
-    sample_layout,
-    update_layout,
-    verdict_layout,
-)
+from popflip.hw.gft.first_layer import Sweep
+from popflip.hw.gft.prefetcher import Prefetcher
+from popflip.hw.gft.row_lists import RowLists
+from popflip.hw.layouts import activation_base, lane_layout, verdict_layout
 from popflip.hw.lib.lookup import of_layer
 from popflip.hw.lib.stream import delayed
 from popflip.hw.memory.activations import hidden_lanes
@@ -49,7 +41,7 @@ from popflip.hw.memory.signatures import (
 
 
 class LearnStateSignature(wiring.Signature):
-    """What learning reads and writes: a row's word of ``weights`` at a time, and all banks of ``counters``."""
+    """The state that learning uses: ``weights``, which it only reads, and all banks of ``counters``."""
 
     def __init__(self, chip: ChipConfig):
         super().__init__(
@@ -60,149 +52,52 @@ class LearnStateSignature(wiring.Signature):
         )
 
 
-class Sweep(wiring.Component):
-    """The first layer of a sample: in a cycle, each bank of counters takes a word of one of its rows.
+def word_layout(chip: ChipConfig) -> data.StructLayout:
+    """A word of a layer's inputs."""
+    return data.StructLayout(
+        {
+            "index": range(max(chip.words)),
+            "base": range(chip.counter_map.depth),  # address of row 0's counters
+            "lanes": lane_layout(chip),
+            "in_window": chip.array_synapses,  # neurons of the layer below that are within the window
+            "last": 1,
+        }
+    )
 
-    Members
-    -------
-    ``clear`` : In(1)
-        Empties the lists of rows.
-    ``push`` : In(Pc), ``rows`` : In(Pc × bank_row_layout)
-        A row for a bank's list, in any cycle before ``start``.
-    ``start`` : In(1), ``sample`` : In(sample_layout)
-        All rows are listed. ``sample`` is stable until ``finished``.
-    ``inputs`` : Out(InputReadSignature)
-    ``valid`` : Out(Pc), ``updates`` : Out(Pc × update_layout)
-        To an :class:`.accumulate.Accumulate` each, :attr:`latency` cycles after ``busy``.
-    ``busy`` : Out(1), ``finished`` : Out(1)
-        A step is taken; it is the last one, or there are no rows.
 
-    Words × rows of the longest list cycles, and 3 from ``start`` to the first step.
-    """
-
-    def __init__(self, chip: ChipConfig):
-        self.chip = chip
-        self.latency = 1 + chip.pipelined
-        super().__init__(
-            {
-                "clear": In(1),
-                "push": In(chip.learn_rows),
-                "rows": In(data.ArrayLayout(bank_row_layout(chip), chip.learn_rows)),
-                "start": In(1),
-                "sample": In(sample_layout(chip)),
-                "inputs": Out(InputReadSignature(chip)),
-                "valid": Out(chip.learn_rows),
-                "updates": Out(data.ArrayLayout(update_layout(chip), chip.learn_rows)),
-                "busy": Out(1),
-                "finished": Out(1),
-            }
-        )
-
-    def elaborate(self, platform) -> Module:
-        m = Module()
-        chip = self.chip
-        capacity = chip.counter_map.bank_rows[0]
-        lengths = [Signal(range(capacity + 1), name=f"length{bank}") for bank in range(chip.learn_rows)]
-        longest = Signal(range(capacity + 1))
-
-        # Words: fetched ahead of their use ----------------------------------------------------------------------------
-        fetch = Signal(range(chip.words[0]))
-        fetching, fetched, fetched_last = Signal(), Signal(), Signal()
-        word_valid, word_last, word_done = Signal(), Signal(), Signal()
-        word_bits = Signal(chip.array_synapses)
-        word_base = Signal(range(chip.counter_map.depth))
-        moves = fetched & (~word_valid | word_done)
-        ask = fetching & (~fetched | moves)
-        last_fetch = fetch == self.sample.words - 1
-        m.d.comb += [
-            self.inputs.en.eq(ask),
-            self.inputs.slot.eq(self.sample.slot),
-            self.inputs.position.eq(fetch),
-        ]
-        with m.If(moves | ~fetched):
-            m.d.sync += [fetched.eq(ask), fetched_last.eq(last_fetch)]
-        with m.If(ask):
-            m.d.sync += [fetch.eq(fetch + 1), fetching.eq(~last_fetch)]
-        with m.If(word_done):
-            m.d.sync += word_valid.eq(0)
-        with m.If(moves):
-            m.d.sync += [
-                word_valid.eq(1),
-                word_last.eq(fetched_last),
-                word_bits.eq(self.inputs.data.bits),
-                word_base.eq(chip.counter_map.word_address(0, self.inputs.data.index)),
-            ]
-        with m.If(self.start & (longest != 0)):
-            m.d.sync += [fetching.eq(1), fetch.eq(0)]
-
-        # Rows: each list from its end, so that none has to know where the others end ----------------------------------
-        position = Signal(range(capacity))
-        last_row = position == 0
-        m.d.comb += [
-            self.busy.eq(word_valid),
-            word_done.eq(word_valid & last_row),
-            self.finished.eq((word_done & word_last) | (self.start & (longest == 0))),
-        ]
-        with m.If(self.start | word_done):
-            m.d.sync += position.eq(longest - 1)
-        with m.Elif(word_valid):
-            m.d.sync += position.eq(position - 1)
-        with m.If(self.clear):
-            m.d.sync += longest.eq(0)
-        with m.Elif(Cat(push & (length == longest) for push, length in zip(self.push, lengths, strict=True)).any()):
-            m.d.sync += longest.eq(longest + 1)
-        base, bits = Signal.like(word_base), Signal.like(word_bits)
-        m.d.sync += [base.eq(word_base), bits.eq(word_bits)]
-        base, bits = (delayed(m, value, self.latency - 1) for value in (base, bits))
-        for bank, length in enumerate(lengths):
-            m.submodules[f"list{bank}"] = rows = Memory(shape=bank_row_layout(chip), depth=max(2, capacity), init=[])
-            write, read = rows.write_port(), rows.read_port()
-            m.d.comb += [
-                write.en.eq(self.push[bank]),
-                write.addr.eq(length),
-                write.data.eq(self.rows[bank]),
-                read.en.eq(word_valid),
-                read.addr.eq(position),
-            ]
-            with m.If(self.clear):
-                m.d.sync += length.eq(0)
-            with m.Elif(self.push[bank]):
-                m.d.sync += length.eq(length + 1)
-            row = delayed(m, read.data, self.latency - 1)
-            m.d.comb += [
-                self.valid[bank].eq(delayed(m, word_valid & (position < length), self.latency)),
-                self.updates[bank].address.eq(base + row.row),
-                self.updates[bank].delta.eq(row.delta),
-                self.updates[bank].lanes.enable.eq(bits),
-                self.updates[bank].lanes.positive.eq(bits),
-            ]
-        return m
+def tag_layout(chip: ChipConfig) -> data.StructLayout:
+    """What travels with a row through the pipeline. ``above``: the row is of a layer above the first."""
+    return data.StructLayout({"valid": 1, "above": 1, "starts_word": 1, "ends_word": 1, "layer": range(chip.depth)})
 
 
 class Learn(wiring.Component):
-    """Steps 3 and 4 of the rule for one sample after another.
+    """Updates the counters from one sample after another.
 
     Members
     -------
     ``i`` : In(stream verdict_layout)
-        Teaching samples in stream order.
+        Samples that trigger an update, in stream order.
     ``done`` : Out(1), ``done_slot`` : Out(range(slots))
-        A sample has been learned, and its slot is free.
+        A sample is learned, and its slot is free.
     ``inputs`` : Out(InputReadSignature), ``activations`` : Out(ActivationReadSignature)
-        With ``compact`` data are used in the cycle after a request, and none is made in the cycle of a weight read.
+        On compact chips, data are used in the cycle after a request, and no request comes in the cycle of a weight
+        read.
     ``state`` : Out(LearnStateSignature)
-        Its weight reads take the banks from the MAC array for a cycle each; it never writes weights.
+        A weight read takes the banks from the MAC array for a cycle.
     ``busy`` : Out(1)
         A row's word is taken in this cycle, or one of each bank.
     ``waiting`` : Out(1)
-        A sample is here, or offered, and none is taken.
+        A sample is here, or offered, and no row is taken.
 
-    A sample takes Σ_l (rows with δ ≠ 0) × (words) cycles, twice as many with ``compact``, and about 12 a layer to
-    fill and drain. In the first layer it is the rows of the bank that has most of them.
+    A sample takes Σ_l (rows with δ ≠ 0) × (words) cycles, twice as many on compact chips, and about 12 a layer to fill
+    and drain. With Pc > 1, the rows of the first layer are those of the bank that has most.
     """
 
     def __init__(self, chip: ChipConfig):
         self.chip = chip
+        self._banked = chip.learn_rows > 1  # the first layer has a sweep of its own
+        self._bank_bits = ceil_log2(chip.learn_rows)
+        self._late = int(chip.pipelined)  # cycles by which L1 follows the read of a row
         super().__init__(
             {
                 "i": In(stream.Signature(verdict_layout(chip))),
@@ -219,267 +114,271 @@ class Learn(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         chip = self.chip
-        depth, lanes = chip.depth, chip.array_synapses
-        banks = chip.learn_rows
-        banked = banks > 1
-        bank_bits = ceil_log2(banks)
-        accumulates = []
-        for bank in range(banks):
-            m.submodules[f"accumulate{bank}"] = accumulate = Accumulate(chip)
+        self._add_accumulates(m)
+        self._verdict = Signal(verdict_layout(chip), name="verdict")  # of the sample that is learned
+        self._layer = Signal(range(chip.depth), name="layer")  # that is swept
+        self._first_layer = Const(0) if self._banked else self._layer == 0
+        self._rows = RowLists(m, chip)
+        self._words = Prefetcher(m, max(chip.words), numbered=True)
+        self._word = Signal(word_layout(chip), name="word")
+        self._request_words(m)
+        self._hold_word(m)
+        l0 = self._visit(m)
+        tag, word, row, in_flight = self._read_row(m, l0)
+        self._update_counters(m, tag, word, row)
+        if chip.depth > 1:
+            tag, ends = self._pass_errors_back(m, tag, word, row, in_flight)
+        self._all_listed = Signal(name="all_listed")  # rows of the first layer
+        m.d.comb += self.busy.eq(l0)
+        if self._banked:
+            self._add_sweep(m, l0)
+            if chip.depth > 1:
+                self._list_errors(m, tag, in_flight, ends)
+                self._space_words(m)
+            else:
+                self._list_rows(m)
+        self._sequence(m)
+        return m
+
+    def _add_accumulates(self, m: Module) -> None:
+        """One for each bank of counters."""
+        self._accumulates = []
+        for bank in range(self.chip.learn_rows):
+            m.submodules[f"accumulate{bank}"] = accumulate = Accumulate(self.chip)
             wiring.connect(m, accumulate.counters, wiring.flipped(getattr(self.state.counters, f"bank{bank}")))
-            accumulates.append(accumulate)
+            self._accumulates.append(accumulate)
 
-        verdict = Signal(verdict_layout(chip))
-        layer = Signal(range(depth))
-        first_layer = Const(0) if banked else layer == 0  # of those that are swept here
+    # Words ------------------------------------------------------------------------------------------------------------
 
-        # The lists of rows: one being read, and the one the errors of the sweep go into -------------------------------
-        reading = Signal()  # which list the sweep reads …
-        writing = Signal()  # … and which is written; the same until the list being read is complete
-        complete = Signal()
-        capacity = max([2, *chip.rows[1 if banked else 0 : -1]])
-        index_bits = ceil_log2(capacity)
-        m.submodules.rows = rows = Memory(shape=row_layout(chip), depth=2 << index_bits, init=[])
-        push, pull = rows.write_port(), rows.read_port()
-        length = Array(Signal(range(capacity + 1), name=f"length{index}") for index in range(2))
-        m.d.comb += push.addr.eq(Cat(length[writing][:index_bits], writing))
-        with m.If(push.en):
-            m.d.sync += length[writing].eq(length[writing] + 1)
-
-        # Words: fetched ahead of their use ----------------------------------------------------------------------------
-        word_layout = data.StructLayout(
-            {
-                "index": range(max(chip.words)),
-                "base": range(chip.counter_map.depth),  # address of row 0's counters
-                "lanes": lane_layout(chip),
-                "in_window": lanes,  # neurons of the layer below that are within the window
-                "last": 1,
-            }
-        )
-        fetch = Signal(range(max(chip.words)))  # next word to be asked for
-        fetching = Signal()
-        fetched = Signal()  # its data are here
-        fetched_index = Signal.like(fetch)
-        fetched_last = Signal()
-        word = Signal(word_layout)
-        word_valid = Signal()
-        word_done = Signal()
-        last_fetch = fetch == Mux(first_layer, verdict.sample.words - 1, of_layer(layer, [w - 1 for w in chip.words]))
-
-        fetched_moves = fetched & (~word_valid | word_done)
-        ask = fetching & (~fetched | fetched_moves)
-        if chip.compact:  # with the memory's only port: not before there is a place for the word, and not while the
-            # array is made to wait with a word of its own
-            ask = fetching & ~fetched & (~word_valid | word_done) & ~self.state.weights.read
-        if not banked:
+    def _request_words(self, m: Module) -> None:
+        """Request the words of the layer: nonzero inputs in the first one, activations above it."""
+        chip, words, sample, layer = self.chip, self._words, self._verdict.sample, self._layer
+        last = words.next == Mux(self._first_layer, sample.words - 1, of_layer(layer, [w - 1 for w in chip.words]))
+        enable = words.wanted
+        if chip.compact:
+            # The one port of the memory: request a word only once there is room for it, and not while the array is held
+            # for a word of weights.
+            enable = words.fetching & ~words.fetched & (~words.valid | words.done) & ~self.state.weights.read
+        if not self._banked:
             m.d.comb += [
-                self.inputs.en.eq(ask & first_layer),
-                self.inputs.slot.eq(verdict.sample.slot),
-                self.inputs.position.eq(fetch),
+                self.inputs.en.eq(enable & self._first_layer),
+                self.inputs.slot.eq(sample.slot),
+                self.inputs.position.eq(words.next),
             ]
+        bases = [activation_base(chip, number) if number else 0 for number in range(chip.depth)]
         m.d.comb += [
-            self.activations.en.eq(ask & ~first_layer),
-            self.activations.slot.eq(verdict.sample.slot),
-            self.activations.word.eq(
-                of_layer(layer, [activation_base(chip, index) if index else 0 for index in range(depth)]) + fetch
-            ),
+            self.activations.en.eq(enable & ~self._first_layer),
+            self.activations.slot.eq(sample.slot),
+            self.activations.word.eq(of_layer(layer, bases) + words.next),
         ]
-        with m.If(fetched_moves | ~fetched):
-            m.d.sync += [fetched.eq(ask), fetched_index.eq(fetch), fetched_last.eq(last_fetch)]
-        with m.If(ask):
-            m.d.sync += [fetch.eq(fetch + 1), fetching.eq(~last_fetch)]
+        words.request(enable, last)
 
-        index = Mux(first_layer, self.inputs.data.index, fetched_index)
-        with m.If(word_done):
-            m.d.sync += word_valid.eq(0)
-        with m.If(fetched_moves):
+    def _hold_word(self, m: Module) -> None:
+        """The word in use, with its lanes and the neurons that errors may pass back to."""
+        chip, words, word, lanes = self.chip, self._words, self._word, self.chip.array_synapses
+        index = Mux(self._first_layer, self.inputs.data.index, words.fetched_number)
+        addresses = [chip.counter_map.word_address(number, index) for number in range(chip.depth)]
+        with m.If(words.done):
+            m.d.sync += words.valid.eq(0)
+        with m.If(words.moves):
             m.d.sync += [
-                word_valid.eq(1),
+                words.valid.eq(1),
                 word.index.eq(index),
-                word.last.eq(fetched_last),
-                word.base.eq(
-                    of_layer(layer, [chip.counter_map.word_address(number, index) for number in range(depth)])
-                ),
+                word.last.eq(words.fetched_last),
+                word.base.eq(of_layer(self._layer, addresses)),
                 word.lanes.enable.eq(self.inputs.data.bits),
                 word.lanes.positive.eq(self.inputs.data.bits),
             ]
-            if depth > 1:
+            if chip.depth > 1:
                 neurons = [(1 << width % lanes) - 1 for width in chip.layers[:-1]]  # of a layer's last word
-                m.d.sync += word.in_window.eq(
-                    self.activations.in_window & Mux(fetched_last, of_layer(layer, neurons), (1 << lanes) - 1)
-                )
-                with m.If(~first_layer):
-                    m.d.sync += word.lanes.eq(hidden_lanes(chip, layer, fetched_last, self.activations.active))
+                real = Mux(words.fetched_last, of_layer(self._layer, neurons), (1 << lanes) - 1)
+                m.d.sync += word.in_window.eq(self.activations.in_window & real)
+                with m.If(~self._first_layer):
+                    active = self.activations.active
+                    m.d.sync += word.lanes.eq(hidden_lanes(chip, self._layer, words.fetched_last, active))
 
-        # L0: a row of the list is asked for ---------------------------------------------------------------------------
-        position = Signal(range(capacity + 1))
-        first_row = position == 0
-        here = length[reading]
-        last_row = complete & (position + 1 == here)
-        # Until the list is complete a row may turn out to be the last one, so the newest row waits.
-        row_here = Mux(complete, position != here, position + 1 < here)
-        sweeping = Signal()
-        spaced = Signal(init=1)  # … by the banks, which takes a word's errors a time that is known
-        errors_left = Signal(init=1)  # the errors of the word before have left, so the next ones may be completed
+    # Rows -------------------------------------------------------------------------------------------------------------
+
+    def _visit(self, m: Module) -> Signal:
+        """L0: read a row from the list. Above the first layer, the last row of a word waits until :mod:`.backward` has
+        handed out the errors of the word before."""
+        rows, words = self._rows, self._words
+        self._sweeping = Signal(name="sweeping")
+        self._spaced = Signal(init=1, name="spaced")  # the banks have had the time to take the errors of a word
+        self._errors_left = Signal(init=1, name="errors_left")  # the errors of the word before have left
         l0 = Signal()
-        held = Signal()  # the row before is being written
-        if chip.compact:
+        held = Signal()  # the counters of the row before are written
+        if self.chip.compact:
             m.d.sync += held.eq(l0)
+        may_end = self._first_layer | ~rows.last | (self._errors_left & self._spaced)
         m.d.comb += [
-            l0.eq(sweeping & word_valid & row_here & ~held & (first_layer | ~last_row | (errors_left & spaced))),
-            word_done.eq(l0 & last_row),
-            pull.en.eq(l0),
-            pull.addr.eq(Cat(position[:index_bits], reading)),
+            l0.eq(self._sweeping & words.valid & rows.available & ~held & may_end),
+            words.done.eq(l0 & rows.last),
         ]
-        with m.If(l0):
-            m.d.sync += position.eq(Mux(last_row, 0, position + 1))
+        rows.read(l0)
+        return l0
 
-        # L1: the row is here, its counters and weights are asked for; in fast chips a cycle later ---------------------
-        stage_layout = data.StructLayout(
-            {"valid": 1, "above": 1, "starts_word": 1, "ends_word": 1, "layer": range(depth)}
-        )
-        l1 = Signal(stage_layout)
+    def _read_row(self, m: Module, l0: Signal) -> tuple[data.View, data.View, data.View, list]:
+        """L1: the row is here. Returns its tag, its word, the row itself, and the tags of all rows in the pipeline."""
+        l1 = Signal(tag_layout(self.chip))
         m.d.sync += [
             l1.valid.eq(l0),
-            l1.above.eq(l0 & ~first_layer),
-            l1.starts_word.eq(first_row),
-            l1.ends_word.eq(last_row),
-            l1.layer.eq(layer),
+            l1.above.eq(l0 & ~self._first_layer),
+            l1.starts_word.eq(self._rows.first),
+            l1.ends_word.eq(self._rows.last),
+            l1.layer.eq(self._layer),
         ]
-        l1_word = word  # where no other one comes as soon as that
-        if not chip.compact:
-            l1_word = Signal(word_layout)
-            m.d.sync += l1_word.eq(word)
-        row = pull.data
-        late = int(chip.pipelined)
-        on_their_way = [l1]  # what has left the list, and may end a word
-        for _ in range(late):
+        l1_word = self._word  # on compact chips, the next word comes no earlier than the cycle after
+        if not self.chip.compact:
+            l1_word = Signal(word_layout(self.chip))
+            m.d.sync += l1_word.eq(self._word)
+        row = self._rows.pull.data
+        in_flight = [l1]
+        for _ in range(self._late):
             l1, l1_word, row = (delayed(m, value, 1) for value in (l1, l1_word, row))
-            on_their_way.append(l1)
-        for bank, accumulate in enumerate(accumulates):
+            in_flight.append(l1)
+        return l1, l1_word, row, in_flight
+
+    def _update_counters(self, m: Module, tag: data.View, word: data.View, row: data.View) -> None:
+        """L1: the row's word to the bank of counters it is in."""
+        for bank, accumulate in enumerate(self._accumulates):
             m.d.comb += [
-                accumulate.valid.eq(l1.valid & (row.row[:bank_bits] == bank)),
-                accumulate.i.address.eq(l1_word.base + (row.row >> bank_bits)),
+                accumulate.valid.eq(tag.valid & (row.row[: self._bank_bits] == bank)),
+                accumulate.i.address.eq(word.base + (row.row >> self._bank_bits)),
                 accumulate.i.delta.eq(row.delta),
-                accumulate.i.lanes.eq(l1_word.lanes),
+                accumulate.i.lanes.eq(word.lanes),
             ]
 
-        # L2: e += δ·w, above the first layer --------------------------------------------------------------------------
-        if depth > 1:
-            m.submodules.backward = backward = Backward(chip)
-            array_bits = ceil_log2(chip.array_rows)
-            group = row.row >> array_bits
-            m.d.comb += [
-                self.state.weights.read.eq(l1.above),
-                self.state.weights.read_bank.eq(row.row[:array_bits]),
-                self.state.weights.read_address.eq(
-                    l1_word.index
-                    + of_layer(
-                        l1.layer,
-                        [chip.weight_map.row_address(number, group) if number else 0 for number in range(depth)],
-                    )
-                ),
-            ]
-            l2, l2_word, l2_delta = l1, l1_word, row.delta
-            for _ in range(chip.read_latency + late):
-                l2, l2_word, l2_delta = (delayed(m, value, 1) for value in (l2, l2_word, l2_delta))
-                on_their_way.append(l2)
-            m.d.comb += [
-                backward.valid.eq(l2.above),
-                backward.delta.eq(l2_delta),
-                backward.weights.eq(delayed(m, self.state.weights.read_data, late)),
-                backward.starts_word.eq(l2.starts_word),
-                backward.ends_word.eq(l2.ends_word),
-                backward.word.eq(l2_word.index),
-                backward.in_window.eq(l2_word.in_window),
-                backward.o.ready.eq(1),
-            ]
-            ends = [stage.above & stage.ends_word for stage in on_their_way]
-            if not banked:
-                m.d.comb += errors_left.eq(backward.free & ~Cat(ends).any())
+    def _pass_errors_back(self, m: Module, tag: data.View, word: data.View, row: data.View, in_flight: list) -> tuple:
+        """L1: request the row's word of weights. L2: add it to the errors of the layer below. Returns the tag of L2,
+        and for each row in the pipeline whether it ends a word whose errors are still to come."""
+        chip, weights = self.chip, self.state.weights
+        m.submodules.backward = self._backward = backward = Backward(chip)
+        array_bits = ceil_log2(chip.array_rows)
+        group = row.row >> array_bits
+        addresses = [chip.weight_map.row_address(number, group) if number else 0 for number in range(chip.depth)]
+        m.d.comb += [
+            weights.read.eq(tag.above),
+            weights.read_bank.eq(row.row[:array_bits]),
+            weights.read_address.eq(word.index + of_layer(tag.layer, addresses)),
+        ]
+        delta = row.delta
+        for _ in range(chip.read_latency + self._late):
+            tag, word, delta = (delayed(m, value, 1) for value in (tag, word, delta))
+            in_flight.append(tag)
+        m.d.comb += [
+            backward.valid.eq(tag.above),
+            backward.delta.eq(delta),
+            backward.weights.eq(delayed(m, weights.read_data, self._late)),
+            backward.starts_word.eq(tag.starts_word),
+            backward.ends_word.eq(tag.ends_word),
+            backward.word.eq(word.index),
+            backward.in_window.eq(word.in_window),
+            backward.o.ready.eq(1),
+        ]
+        ends = [stage.above & stage.ends_word for stage in in_flight]
+        if not self._banked:
+            m.d.comb += self._errors_left.eq(backward.free & ~Cat(ends).any())
+        return tag, ends
 
-        # The first layer by itself ------------------------------------------------------------------------------------
-        all_listed = Signal()  # rows of the first layer
-        m.d.comb += self.busy.eq(l0)
-        if banked:
-            m.submodules.sweep = sweep = Sweep(chip)
-            wiring.connect(m, sweep.inputs, wiring.flipped(self.inputs))
-            m.d.comb += [sweep.sample.eq(verdict.sample), self.busy.eq(l0 | sweep.busy)]
-            for bank, accumulate in enumerate(accumulates):
-                with m.If(sweep.valid[bank]):
-                    m.d.comb += [accumulate.valid.eq(1), accumulate.i.eq(sweep.updates[bank])]
-            if depth > 1:
-                m.d.comb += [backward.first_layer.eq(l2.layer == 1), sweep.push.eq(backward.banks)]
-                m.d.comb += sweep.rows.eq(backward.bank_rows)
-                m.d.comb += all_listed.eq(backward.free & ~Cat(ends).any())
-                if depth > 2:  # else all errors there are are the first layer's
-                    others = [end & (stage.layer != 1) for end, stage in zip(ends, on_their_way, strict=True)]
-                    m.d.comb += errors_left.eq(backward.gone & ~Cat(others).any())
-                # A word's errors leave within as many cycles as a bank has lanes.
-                spacing = Signal(range(lanes // banks))
-                m.d.comb += spaced.eq(spacing == 0)
-                with m.If(word_done):
-                    m.d.sync += spacing.eq(lanes // banks - 1)
-                with m.Elif(~spaced):
-                    m.d.sync += spacing.eq(spacing - 1)
-            else:
-                m.d.comb += all_listed.eq(1)
-                for bank in range(banks):
-                    of_bank = push.data.row[:bank_bits] == bank
-                    m.d.comb += sweep.push[bank].eq(push.en & of_bank)
-                    m.d.comb += sweep.rows[bank].row.eq(push.data.row >> bank_bits)
-                    m.d.comb += sweep.rows[bank].delta.eq(push.data.delta)
+    # First layer, with Pc > 1 -----------------------------------------------------------------------------------------
 
-        # Sequence -----------------------------------------------------------------------------------------------------
-        finished = Signal()  # the sample's last row has been asked for
-        written = Signal(late + accumulate.latency)  # … and its counters are written when this has gone through
+    def _add_sweep(self, m: Module, l0: Signal) -> None:
+        """The first layer's own sweep, whose updates go to all banks at once."""
+        m.submodules.sweep = self._sweep = sweep = Sweep(self.chip)
+        wiring.connect(m, sweep.inputs, wiring.flipped(self.inputs))
+        m.d.comb += [sweep.sample.eq(self._verdict.sample), self.busy.eq(l0 | sweep.busy)]
+        for bank, accumulate in enumerate(self._accumulates):
+            with m.If(sweep.valid[bank]):
+                m.d.comb += [accumulate.valid.eq(1), accumulate.i.eq(sweep.updates[bank])]
+
+    def _list_errors(self, m: Module, tag: data.View, in_flight: list, ends: list[Value]) -> None:
+        """The errors of layer 1 are the rows of the first layer, and go to the lists of their banks."""
+        backward, sweep = self._backward, self._sweep
+        m.d.comb += [backward.first_layer.eq(tag.layer == 1), sweep.push.eq(backward.banks)]
+        m.d.comb += sweep.rows.eq(backward.bank_rows)
+        m.d.comb += self._all_listed.eq(backward.free & ~Cat(ends).any())
+        if self.chip.depth > 2:  # with a depth of 2 all errors are the first layer's
+            others = [end & (stage.layer != 1) for end, stage in zip(ends, in_flight, strict=True)]
+            m.d.comb += self._errors_left.eq(backward.gone & ~Cat(others).any())
+
+    def _space_words(self, m: Module) -> None:
+        """The errors of a word leave within as many cycles as a bank has lanes."""
+        bank_lanes = self.chip.array_synapses // self.chip.learn_rows
+        spacing = Signal(range(bank_lanes))
+        m.d.comb += self._spaced.eq(spacing == 0)
+        with m.If(self._words.done):
+            m.d.sync += spacing.eq(bank_lanes - 1)
+        with m.Elif(~self._spaced):
+            m.d.sync += spacing.eq(spacing - 1)
+
+    def _list_rows(self, m: Module) -> None:
+        """In a network of one layer, the two rows of the verdict go to the lists of their banks."""
+        push, bits = self._rows.push, self._bank_bits
+        m.d.comb += self._all_listed.eq(1)
+        for bank in range(self.chip.learn_rows):
+            m.d.comb += self._sweep.push[bank].eq(push.en & (push.data.row[:bits] == bank))
+            m.d.comb += self._sweep.rows[bank].row.eq(push.data.row >> bits)
+            m.d.comb += self._sweep.rows[bank].delta.eq(push.data.delta)
+
+    # Sequence ---------------------------------------------------------------------------------------------------------
+
+    def _sequence(self, m: Module) -> None:
+        """A sample: its two rows of the last layer, layer after layer, and, with Pc > 1, the first layer."""
+        self._finished = finished = Signal(name="finished")  # the sample's last row is read
+        written = Signal(self._late + self._accumulates[-1].latency)  # its counters are written at the end of this
         m.d.sync += [written.eq(Cat(finished, written)), self.done.eq(written[-1])]
         with m.If(finished):
-            m.d.sync += self.done_slot.eq(verdict.sample.slot)
+            m.d.sync += self.done_slot.eq(self._verdict.sample.slot)
         m.d.comb += self.waiting.eq((self.i.valid | ~self.i.ready) & ~self.busy)
-
+        sweeps_here = not self._banked or self.chip.depth > 1
+        rows = self._rows
         with m.FSM():
             with m.State("IDLE"):
-                # Counters of the sample before are written long before the next ones are read, some 5 cycles from here.
+                # The counters of the sample before are written long before the next ones are read, some 5 cycles later.
                 m.d.comb += self.i.ready.eq(1)
-                m.d.sync += [verdict.eq(self.i.payload), layer.eq(depth - 1), complete.eq(0), writing.eq(reading)]
-                m.d.sync += [length[0].eq(0), length[1].eq(0), position.eq(0)]
-                if banked:
-                    m.d.comb += sweep.clear.eq(1)
+                m.d.sync += [self._verdict.eq(self.i.payload), self._layer.eq(self.chip.depth - 1), *rows.clear()]
+                if self._banked:
+                    m.d.comb += self._sweep.clear.eq(1)
                 with m.If(self.i.valid):
                     m.next = "TRUE"
             with m.State("TRUE"):
-                m.d.comb += [push.en.eq(1), push.data.row.eq(verdict.sample.label), push.data.delta.eq(1)]
-                m.d.sync += [fetching.eq(not banked or depth > 1), fetch.eq(0)]
+                m.d.comb += rows.append(self._verdict.sample.label, 1)
+                m.d.sync += self._words.start(sweeps_here)
                 m.next = "RIVAL"
             with m.State("RIVAL"):
-                m.d.comb += [push.en.eq(1), push.data.row.eq(verdict.rival), push.data.delta.eq(-1)]
-                m.d.sync += [complete.eq(1), writing.eq(~reading)]
-                m.next = "SWEEP" if not banked or depth > 1 else "LISTED"
+                m.d.comb += rows.append(self._verdict.rival, -1)
+                m.d.sync += [rows.complete.eq(1), rows.writing.eq(~rows.reading)]
+                m.next = "SWEEP" if sweeps_here else "LISTED"
             with m.State("SWEEP"):
-                m.d.comb += sweeping.eq(1)
-                if depth > 1:
-                    m.d.comb += [push.en.eq(backward.o.valid), push.data.eq(backward.o.payload)]
-                    with m.If(~complete & errors_left):
-                        m.d.sync += [complete.eq(1), writing.eq(~reading), length[~reading].eq(0)]
-                    with m.If(word_done & word.last & (layer != (1 if banked else 0))):
-                        m.d.sync += [layer.eq(layer - 1), reading.eq(~reading), complete.eq(0)]
-                        m.d.sync += [fetching.eq(1), fetch.eq(0)]
-                m.d.comb += finished.eq((word_done & word.last & first_layer) | (complete & (here == 0)))
-                if banked:
-                    with m.If(word_done & word.last & (layer == 1)):
-                        m.next = "LISTED"
-                with m.If(finished):
-                    m.d.sync += [fetching.eq(0), fetched.eq(0), word_valid.eq(0)]
-                    m.next = "IDLE"
-            if banked:
-                with m.State("LISTED"), m.If(all_listed):
-                    m.d.comb += sweep.start.eq(1)
+                self._sweep_layers(m)
+            if self._banked:
+                with m.State("LISTED"), m.If(self._all_listed):
+                    m.d.comb += self._sweep.start.eq(1)
                     m.next = "FIRST LAYER"
-                    with m.If(sweep.finished):
+                    with m.If(self._sweep.finished):
                         m.d.comb += finished.eq(1)
                         m.next = "IDLE"
-                with m.State("FIRST LAYER"), m.If(sweep.finished):
+                with m.State("FIRST LAYER"), m.If(self._sweep.finished):
                     m.d.comb += finished.eq(1)
                     m.next = "IDLE"
-        return m
+
+    def _sweep_layers(self, m: Module) -> None:
+        """State ``SWEEP``: go down a layer when one is finished, until the first, or until no row has an error."""
+        rows, words, layer, finished = self._rows, self._words, self._layer, self._finished
+        m.d.comb += self._sweeping.eq(1)
+        ends_layer = words.done & self._word.last
+        if self.chip.depth > 1:
+            m.d.comb += [rows.push.en.eq(self._backward.o.valid), rows.push.data.eq(self._backward.o.payload)]
+            with m.If(~rows.complete & self._errors_left):
+                m.d.sync += rows.finish()
+            with m.If(ends_layer & (layer != (1 if self._banked else 0))):
+                m.d.sync += [layer.eq(layer - 1), rows.reading.eq(~rows.reading), rows.complete.eq(0)]
+                m.d.sync += words.start()
+        m.d.comb += finished.eq((ends_layer & self._first_layer) | (rows.complete & rows.empty))
+        if self._banked:
+            with m.If(ends_layer & (layer == 1)):
+                m.next = "LISTED"
+        with m.If(finished):
+            m.d.sync += [words.fetching.eq(0), words.fetched.eq(0), words.valid.eq(0)]
+            m.next = "IDLE"

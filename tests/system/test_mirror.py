@@ -81,6 +81,9 @@ WITHOUT = {
     "common/engine": ("testbench test", "an interface; tests/test_trainer.py runs both engines"),
     "gft/engine": ("testbench test", "run by tests/test_trainer.py"),
     "lbe/engine": ("testbench test", "run by tests/test_trainer.py"),
+    "gft/first_layer": ("golden testbench test", "the first layer of gft/learn; in sim/gft/tb_learn.py"),
+    "gft/prefetcher": ("golden testbench test", "golden has arrays; in sim/gft/tb_learn.py"),
+    "gft/row_lists": ("golden testbench test", "golden has arrays; in sim/gft/tb_learn.py"),
     "gft/learn": ("golden", "a sample's backward and accumulate; golden/gft/engine.py: learn"),
     "common/state_pass": (
         "golden testbench test",
