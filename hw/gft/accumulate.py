@@ -1,14 +1,14 @@
-"""Accumulate: a taught row's counters move by what its inputs said.
+"""Accumulate: an updated row's counters collect a vote from each of its inputs.
 
     m_oi ← sat(m_oi + δ_o · a_i)        (arXiv 2410.09734, eq 10; golden: popflip.golden.gft.accumulate.accumulate)
 
-A read, an add and a write, one word of ``N`` synapses a cycle.
+A read, an addition and a write, for one word of ``N`` synapses a cycle.
 """
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
-from amaranth.lib import wiring
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from popflip.hw.config import ChipConfig
@@ -24,14 +24,14 @@ class Accumulate(wiring.Component):
     Members
     -------
     ``valid`` : In(1), ``i`` : In(update_layout)
-        An update a cycle, with ``compact`` never two in a row, never refused. The same address must not come again
-        before :attr:`latency` cycles have passed.
+        An update, always taken. Up to one a cycle; on compact chips never two in a row. An address must not come again
+        within :attr:`latency` cycles.
     ``counters`` : Out(CounterBankSignature)
     ``busy`` : Out(1)
-        An update has been taken and not been written yet.
+        An update was taken and is not written yet.
 
-    Latency :attr:`latency` cycles from update to written counters: a read, an addition, a write. With ``compact`` that
-    many at most, one more than it takes: a write lets a read go first.
+    Latency :attr:`latency` cycles from an update to its written counters: a read, an addition, a write. On compact
+    chips a write yields to a read, so a write comes in that cycle or the one before.
     """
 
     def __init__(self, chip: ChipConfig):
@@ -61,27 +61,34 @@ class Accumulate(wiring.Component):
             reading, update = delayed(m, reading, 1), delayed(m, update, 1)
             busy |= reading
 
-        waiting = Signal()  # a sum is, for a cycle without a read
+        waiting = Signal()  # a sum waits for a cycle without a read
         if chip.compact:
             m.d.sync += waiting.eq(reading | (waiting & self.valid))
             m.d.comb += self.counters.write.eq(waiting & ~self.valid)
         else:
             m.d.sync += self.counters.write.eq(reading)
+        add = self._add_one if chip.dclip == 1 else self._add
         with m.If(reading if chip.compact else 1):
             m.d.sync += self.counters.write_address.eq(update.address)
             for lane in range(chip.array_synapses):
-                counter, enable = self.counters.read_data[lane], update.lanes.enable[lane]
-                if chip.dclip == 1:  # δ is +1 or −1: whoever is at the limit stays, and no sum is wider
-                    down = Signal(name=f"down{lane}")
-                    m.d.comb += down.eq(update.lanes.positive[lane] == update.delta[-1])
-                    moves = enable & (counter != Mux(down, -chip.mmax, chip.mmax))
-                    m.d.sync += self.counters.write_data[lane].eq(
-                        counter + Cat(moves, (moves & down).replicate(chip.counter_bits - 1)).as_signed()
-                    )
-                    continue
-                step = Mux(update.lanes.positive[lane], update.delta, -update.delta)
-                moved = Signal(signed(max(chip.counter_bits, delta_shape(chip).width) + 2), name=f"moved{lane}")
-                m.d.comb += moved.eq(counter + Mux(enable, step, 0))
-                m.d.sync += self.counters.write_data[lane].eq(clip(moved, -chip.mmax, chip.mmax))
+                m.d.sync += self.counters.write_data[lane].eq(add(m, update, lane))
         m.d.comb += self.busy.eq(busy | waiting | self.counters.write)
         return m
+
+    def _add_one(self, m: Module, update: data.View, lane: int) -> Value:
+        """The new counter where δ is +1 or −1: a counter at its limit stays, so no sum is wider than a counter."""
+        chip, counter = self.chip, self.counters.read_data[lane]
+        enable = update.lanes.enable[lane]
+        down = Signal(name=f"down{lane}")
+        m.d.comb += down.eq(update.lanes.positive[lane] == update.delta[-1])
+        moves = enable & (counter != Mux(down, -chip.mmax, chip.mmax))
+        return counter + Cat(moves, (moves & down).replicate(chip.counter_bits - 1)).as_signed()
+
+    def _add(self, m: Module, update: data.View, lane: int) -> Value:
+        """The new counter for any δ."""
+        chip, counter = self.chip, self.counters.read_data[lane]
+        enable = update.lanes.enable[lane]
+        step = Mux(update.lanes.positive[lane], update.delta, -update.delta)
+        moved = Signal(signed(max(chip.counter_bits, delta_shape(chip).width) + 2), name=f"moved{lane}")
+        m.d.comb += moved.eq(counter + Mux(enable, step, 0))
+        return clip(moved, -chip.mmax, chip.mmax)

@@ -1,10 +1,10 @@
-"""Backward: what a layer's errors say of the layer below.
+"""Backward: from a layer's errors to those of the layer below.
 
     e_i = Σ_o δ_o · w_oi,   δ_i = clip(e_i, ±DCLIP) if |v_i| ≤ WINDOW else 0
     (arXiv 2410.09734, eq 12; golden: popflip.golden.gft.backward.backward)
 
-Rows come one after another, a word of ``N`` synapses at a time, and only those with δ ≠ 0. When a word has had all its
-rows its neurons that still learn leave one a cycle: the list of rows of the layer below.
+Rows with δ ≠ 0 arrive one after another, a word of ``N`` synapses at a time. After the last row of a word, its neurons
+with an error leave one a cycle: they are the row list of the layer below.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -23,7 +23,7 @@ from popflip.hw.lib.arithmetic import clip
 
 
 def error_limit(chip: ChipConfig) -> int:
-    """Largest |e| there can be: every updated row of a layer above the first agrees."""
+    """Largest possible |e|: every updated row of a layer above the first agrees."""
     above = [rows * chip.dclip for rows in chip.rows[1:-1]]
     return max([2, *above])
 
@@ -34,18 +34,18 @@ class Backward(wiring.Component):
     Members
     -------
     ``valid`` : In(1), ``delta`` : In(signed), ``weights`` : In(N weights)
-        A row's word, every cycle if need be.
+        A row's word, up to one a cycle.
     ``starts_word``, ``ends_word`` : In(1)
-        First and last row of a word. The last row of a word may only come once the word before has left: ``free``.
+        First and last row of a word. The last row of a word may come only when ``free`` (or ``gone``, see below).
     ``word`` : In(range(words)), ``in_window`` : In(N)
         With ``ends_word``: the word's number, and which of its lanes are neurons within the window.
     ``o`` : Out(stream row_layout)
         Neurons with δ ≠ 0, ascending.
     ``free`` : Out(1)
-        No word is waiting to leave.
+        The errors of all words before have left.
     ``first_layer`` : In(1), ``banks`` : Out(Pc), ``bank_rows`` : Out(Pc × bank_row_layout), ``gone`` : Out(1)
-        With Pc > 1: neurons of words that came with ``first_layer`` are rows of the first layer, and leave one in each
-        bank a cycle, ``N/Pc`` cycles a word at most, by these ports instead. ``gone``: as ``free``, for other words.
+        With Pc > 1: neurons of words that came with ``first_layer`` are rows of the first layer. They leave by these
+        ports instead, one in each bank a cycle, within ``N/Pc`` cycles. ``gone``: ``free`` for all other words.
 
     A word's first neuron leaves :attr:`latency` cycles after its last row.
     """
@@ -80,12 +80,43 @@ class Backward(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        chip = self.chip
-        lanes = chip.array_synapses
-        shape = signed(error_limit(chip).bit_length() + 1)
+        chip, lanes = self.chip, self.chip.array_synapses
+        e, whole, word, in_window = self._sum(m)
 
-        # e += δ·w -----------------------------------------------------------------------------------------------------
-        e = Signal(data.ArrayLayout(shape, lanes))
+        pending = Signal(lanes)  # lanes with an error that have not left
+        waits = Signal() if chip.pipelined else pending.any()  # there are some; pipelined chips know a cycle ahead
+        pending_word = Signal.like(word)
+        delta = Signal(data.ArrayLayout(delta_shape(chip), lanes))
+        with m.If(whole):
+            leaving = Cat(e[lane] != 0 for lane in range(lanes)) & in_window
+            m.d.sync += [pending_word.eq(word), pending.eq(leaving)]
+            if chip.pipelined:
+                m.d.sync += waits.eq(leaving.any())
+            for lane in range(lanes):
+                m.d.sync += delta[lane].eq(clip(e[lane], -chip.dclip, chip.dclip))
+
+        leaves = Signal(lanes, name="first")  # lanes that leave next: the lowest, or the lowest of each bank
+        m.d.comb += leaves.eq(pending & -pending)
+        banked: Value = Const(0)
+        if chip.learn_rows > 1:
+            banked = self._leave_in_banks(m, whole, waits, pending, pending_word, delta, leaves)
+        m.d.comb += [
+            self.o.valid.eq(waits & ~banked),
+            self.o.payload.row.eq((pending_word << ceil_log2(lanes)) | _select(leaves, range(lanes))),
+            self.o.payload.delta.eq(_select(leaves, (value.as_unsigned() for value in delta))),
+            self.free.eq(~whole & ~waits),
+        ]
+        with m.If(((self.o.valid & self.o.ready) | banked) & ~whole):
+            m.d.sync += pending.eq(pending & ~leaves)
+            if chip.pipelined:
+                m.d.sync += waits.eq((pending & ~leaves).any())
+        return m
+
+    def _sum(self, m: Module) -> tuple[data.View, Signal, Signal, Signal]:
+        """``e += δ·w`` in each lane. Returns the errors, whether those of a word are complete, its number, and which of
+        its lanes are within the window."""
+        chip, lanes = self.chip, self.chip.array_synapses
+        e = Signal(data.ArrayLayout(signed(error_limit(chip).bit_length() + 1), lanes))
         whole = Signal()
         word = Signal.like(self.word)
         in_window = Signal(lanes)
@@ -99,64 +130,37 @@ class Backward(wiring.Component):
                 else:
                     product = Mux(weight[0], Mux(weight[1], -self.delta, self.delta), 0)
                 m.d.sync += e[lane].eq(Mux(self.starts_word, 0, e[lane]) + product)
+        return e, whole, word, in_window
 
-        # δ = clip(e), within the window -------------------------------------------------------------------------------
-        pending = Signal(lanes)  # lanes that have not left …
-        waits = (
-            Signal() if chip.pipelined else pending.any()
-        )  # … of which there are some; in fast chips known beforehand
-        pending_word = Signal.like(word)
-        delta = Signal(data.ArrayLayout(delta_shape(chip), lanes))
+    def _leave_in_banks(
+        self, m: Module, whole: Signal, waits: Value, pending: Signal, word: Signal, delta: data.View, leaves: Signal
+    ) -> Signal:
+        """With Pc > 1: rows of the first layer leave in all banks at once. Returns whether the pending lanes do."""
+        banks = self.chip.learn_rows
+        bank_lanes = self.chip.array_synapses // banks
+        arriving = Signal()
+        banked = Signal()
+        with m.If(self.valid):
+            m.d.sync += arriving.eq(self.first_layer)
         with m.If(whole):
-            leaving = Cat(e[lane] != 0 for lane in range(lanes)) & in_window
-            m.d.sync += [pending_word.eq(word), pending.eq(leaving)]
-            if chip.pipelined:
-                m.d.sync += waits.eq(leaving.any())
-            for lane in range(lanes):
-                m.d.sync += delta[lane].eq(clip(e[lane], -chip.dclip, chip.dclip))
-
-        # One neuron a cycle, or one in each bank ----------------------------------------------------------------------
-        first = Signal(lanes)  # the lowest of them, one-hot
-        m.d.comb += first.eq(pending & -pending)
-        banked = Const(0)
-        if chip.learn_rows > 1:
-            banks = chip.learn_rows
-            arriving = Signal()
-            banked = Signal()
-            with m.If(self.valid):
-                m.d.sync += arriving.eq(self.first_layer)
-            with m.If(whole):
-                m.d.sync += banked.eq(arriving)
-            m.d.comb += self.gone.eq((~whole | arriving) & (~waits | banked))
-            for bank in range(banks):
-                here = pending[bank::banks]
-                lowest = Signal(lanes // banks, name=f"lowest{bank}")
-                m.d.comb += [
-                    lowest.eq(here & -here),
-                    self.banks[bank].eq(here.any() & banked),
-                    self.bank_rows[bank].row.eq(
-                        (pending_word << ceil_log2(lanes // banks)) | _or(lowest, range(lanes // banks))
-                    ),
-                    self.bank_rows[bank].delta.eq(
-                        _or(lowest, (delta[lane].as_unsigned() for lane in range(bank, lanes, banks)))
-                    ),
-                ]
-                with m.If(banked):
-                    m.d.comb += first[bank::banks].eq(lowest)
-        m.d.comb += [
-            self.o.valid.eq(waits & ~banked),
-            self.o.payload.row.eq((pending_word << ceil_log2(lanes)) | _or(first, range(lanes))),
-            self.o.payload.delta.eq(_or(first, (value.as_unsigned() for value in delta))),
-            self.free.eq(~whole & ~waits),
-        ]
-        with m.If(((self.o.valid & self.o.ready) | banked) & ~whole):
-            m.d.sync += pending.eq(pending & ~first)
-            if chip.pipelined:
-                m.d.sync += waits.eq((pending & ~first).any())
-        return m
+            m.d.sync += banked.eq(arriving)
+        m.d.comb += self.gone.eq((~whole | arriving) & (~waits | banked))
+        for bank in range(banks):
+            here = pending[bank::banks]
+            lowest = Signal(bank_lanes, name=f"lowest{bank}")
+            deltas = (value.as_unsigned() for value in list(delta)[bank::banks])
+            m.d.comb += [
+                lowest.eq(here & -here),
+                self.banks[bank].eq(here.any() & banked),
+                self.bank_rows[bank].row.eq((word << ceil_log2(bank_lanes)) | _select(lowest, range(bank_lanes))),
+                self.bank_rows[bank].delta.eq(_select(lowest, deltas)),
+            ]
+            with m.If(banked):
+                m.d.comb += leaves[bank::banks].eq(lowest)
+        return banked
 
 
-def _or(one_hot: Signal, values):
-    """The value that the bit of ``one_hot`` stands at, 0 where none is set: an OR of ANDs, shallower than a chain of
-    choices."""
+def _select(one_hot: Signal, values):
+    """The one of ``values`` at the bit that is set in ``one_hot``, 0 if none is: an OR of ANDs, shallower than a chain
+    of multiplexers."""
     return reduce(or_, (Mux(bit, value, 0) for bit, value in zip(one_hot, values, strict=True)))
