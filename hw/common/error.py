@@ -3,15 +3,17 @@
     δ_t = +1, δ_j = −1   where   v_t − v_j ≤ MARGIN,   j = lowest index among the largest v_c, c ≠ t
     (golden: popflip.golden.common.error.output_error)
 
-A running maximum over the classes, one a cycle. The value being looked at is registered first, so the loop is one
+A running maximum over the classes, one a cycle. A value is registered before it is compared, so the loop is one
 comparison and one selection, whatever the number of rows.
 
-LBE asks the same of every layer, of how many of its neurons agree with each class (:mod:`.score`) instead of sums.
+GFT compares the sums of the last layer. LBE compares, in every layer, the scores of :mod:`.score`.
 """
 
 from __future__ import annotations
 
-from amaranth.hdl import Const, Module, Mux, Signal, signed
+from typing import NamedTuple
+
+from amaranth.hdl import Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -20,21 +22,21 @@ from popflip.hw.config import ChipConfig
 from popflip.hw.layouts import sample_layout, verdict_layout
 from popflip.hw.lib.stream import RegisteredQueue, Unroll, group_layout
 
-UNDER_WAY = 4  # samples that have begun and whose verdicts have not left, where nothing waits in between
+UNDER_WAY = 4  # samples between the first class and the verdict, where verdicts are queued
 
 
 def value_shape(chip: ChipConfig):
-    """Shape of what classes are compared by."""
+    """Shape of a class's value: a sum of the last layer, or a score."""
     return signed(chip.score_max.bit_length() + 1)
 
 
 def values_together(chip: ChipConfig) -> int:
-    """Values that come at once: GFT ``P`` sums, or those of all classes; LBE the scores of all classes."""
+    """Values that arrive in one cycle. GFT: ``P`` sums, or those of all classes. LBE: the scores of all classes."""
     return min(chip.array_rows, chip.classes) if chip.rule == Rule.GFT else chip.classes
 
 
 def values_layout(chip: ChipConfig) -> data.StructLayout:
-    """Values of a sample's classes, lowest class first."""
+    """A group of values of a sample's classes, lowest class first."""
     return group_layout(value_shape(chip), values_together(chip), sample_layout(chip))
 
 
@@ -43,26 +45,52 @@ def margin_shape(chip: ChipConfig):
     return signed((2 * chip.score_max + 1).bit_length() + 1)
 
 
+def queues_verdicts(chip: ChipConfig) -> bool:
+    """Whether verdicts wait in a queue. LBE has no use for one: its next sample waits for the verdict anyway."""
+    return chip.pipelined and chip.rule == Rule.GFT
+
+
+class _Item(NamedTuple):
+    """The value of a class, and what belongs to it."""
+
+    v: Signal
+    number: Signal
+    valid: Signal
+    first: Signal
+    last: Signal
+    sample: data.View
+
+
+class _Leader(NamedTuple):
+    """The true class and its rival, once the sample has ``ended``."""
+
+    true_v: Signal
+    rival_v: Signal
+    rival: Signal
+    ended: Signal
+    sample: data.View
+
+
 class Error(wiring.Component):
     """Finds the rival and compares it with the true class.
 
     Members
     -------
-    ``i`` : In(stream values_layout)
+    ``i`` : In(stream of :func:`values_layout`)
     ``margin`` : In(signed)
         For the verdict that is made in this cycle.
-    ``o`` : Out(stream verdict_layout)
+    ``o`` : Out(stream of :func:`popflip.hw.layouts.verdict_layout`)
     ``decides`` : Out(1)
         A verdict is made in this cycle, to appear in the next.
 
-    One class a cycle; a verdict :attr:`latency` cycles after its last class at the earliest. None is lost while ``o``
-    waits. In fast chips (GFT) ``o`` is a queue, and no sample begins before its verdict is sure of a place in it:
-    whoever takes verdicts stops nothing on its way.
+    One class a cycle; a verdict :attr:`latency` cycles after its last class at the earliest. Where verdicts are queued
+    (:func:`queues_verdicts`) a sample starts only when the queue has room for its verdict, so that back-pressure never
+    stalls a sample in flight.
     """
 
     def __init__(self, chip: ChipConfig):
         self.chip = chip
-        self.queues = chip.pipelined and chip.rule == Rule.GFT  # LBE's next sample waits for the verdict anyway
+        self.queues = queues_verdicts(chip)
         self.latency = 3 + self.queues
         super().__init__(
             {
@@ -75,23 +103,33 @@ class Error(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
+        moves = Signal()  # samples in flight move on
+        verdict = stream.Signature(verdict_layout(self.chip)).create() if self.queues else self.o
+        item = self._take_value(m, moves)
+        leader = self._find_rival(m, moves, item)
+        if self.queues:
+            m.submodules.queue = queue = RegisteredQueue(verdict_layout(self.chip), UNDER_WAY)
+            connect(m, queue.o, flipped(self.o))
+            m.d.comb += [moves.eq(1), queue.i.valid.eq(verdict.valid), queue.i.payload.eq(verdict.payload)]
+            m.d.sync += verdict.valid.eq(0)
+        else:
+            m.d.comb += moves.eq(~self.o.valid | self.o.ready | ~leader.ended)
+            with m.If(self.o.ready):
+                m.d.sync += self.o.valid.eq(0)
+        m.d.comb += self.decides.eq(leader.ended & moves)
+        with m.If(self.decides):
+            self._decide(m, leader, verdict)
+        return m
+
+    def _take_value(self, m: Module, moves: Value) -> _Item:
+        """One value at a time, registered."""
         chip = self.chip
-
-        moves = Signal()  # what has begun goes on
-        verdict = stream.Signature(verdict_layout(chip)).create() if self.queues else self.o
-
-        # One value at a time, registered ------------------------------------------------------------------------------
         m.submodules.unroll = unroll = Unroll(
             value_shape(chip), values_together(chip), sample_layout(chip), ahead=self.queues
         )
         connect(m, flipped(self.i), unroll.i)
         value = unroll.o.payload
-        may_go = Const(1)
-        if self.queues:
-            begun = Signal(range(UNDER_WAY + 1))
-            begins, leaves = unroll.o.valid & unroll.o.ready & value.first, self.o.valid & self.o.ready
-            m.d.sync += begun.eq(begun + begins - leaves)
-            may_go = ~value.first | (begun != UNDER_WAY)
+        may_go = self._room(m, unroll) if self.queues else Const(1)
         number = Signal(range(chip.classes))  # of the class whose value comes next
         v = Signal(value_shape(chip))
         v_class = Signal(range(chip.classes))
@@ -111,46 +149,47 @@ class Error(wiring.Component):
             ]
             with m.If(unroll.o.valid & may_go):
                 m.d.sync += number.eq(Mux(value.last, 0, number + 1))
+        return _Item(v, v_class, v_valid, v_first, v_last, v_sample)
 
-        # Running maximum over the rivals; the true class is kept aside ------------------------------------------------
+    def _room(self, m: Module, unroll: Unroll) -> Value:
+        """Whether the queue has room for the verdict on the value that comes next."""
+        begun = Signal(range(UNDER_WAY + 1))
+        first = unroll.o.payload.first
+        begins, leaves = unroll.o.valid & unroll.o.ready & first, self.o.valid & self.o.ready
+        m.d.sync += begun.eq(begun + begins - leaves)
+        return ~first | (begun != UNDER_WAY)
+
+    def _find_rival(self, m: Module, moves: Value, item: _Item) -> _Leader:
+        """Running maximum over the rivals; the true class is kept aside."""
+        chip = self.chip
         true_v = Signal(value_shape(chip))
         rival_v = Signal(value_shape(chip))
         rival = Signal(range(chip.classes))
         rival_found = Signal()
-        ended = Signal()  # the sample's classes have all been looked at
+        ended = Signal()  # all classes of the sample have been compared
         sample = Signal(sample_layout(chip))
-        is_true = (v_class == v_sample.label) & ~v_sample.infer
-        found = rival_found & ~v_first
+        is_true = (item.number == item.sample.label) & ~item.sample.infer
+        found = rival_found & ~item.first
         with m.If(moves):
-            m.d.sync += [ended.eq(v_valid & v_last), sample.eq(v_sample)]
-            with m.If(v_valid):
+            m.d.sync += [ended.eq(item.valid & item.last), sample.eq(item.sample)]
+            with m.If(item.valid):
                 m.d.sync += rival_found.eq(found | ~is_true)
                 with m.If(is_true):
-                    m.d.sync += true_v.eq(v)
-                with m.Elif(~found | (v > rival_v)):
-                    m.d.sync += [rival_v.eq(v), rival.eq(v_class)]
+                    m.d.sync += true_v.eq(item.v)
+                with m.Elif(~found | (item.v > rival_v)):
+                    m.d.sync += [rival_v.eq(item.v), rival.eq(item.number)]
+        return _Leader(true_v, rival_v, rival, ended, sample)
 
-        # Verdict ------------------------------------------------------------------------------------------------------
-        if self.queues:
-            m.submodules.queue = queue = RegisteredQueue(verdict_layout(chip), UNDER_WAY)
-            connect(m, queue.o, flipped(self.o))
-            m.d.comb += [moves.eq(1), queue.i.valid.eq(verdict.valid), queue.i.payload.eq(verdict.payload)]
-            m.d.sync += verdict.valid.eq(0)
-        else:
-            m.d.comb += moves.eq(~self.o.valid | self.o.ready | ~ended)
-            with m.If(self.o.ready):
-                m.d.sync += self.o.valid.eq(0)
-        m.d.comb += self.decides.eq(ended & moves)
-        with m.If(self.decides):
-            difference = true_v - rival_v
-            updates = ~sample.infer & (difference <= self.margin)
-            m.d.sync += [
-                verdict.valid.eq(1),
-                verdict.payload.sample.eq(sample),
-                verdict.payload.rival.eq(rival),
-                verdict.payload.updates.eq(updates),
-                verdict.payload.correct.eq(
-                    ~sample.infer & ((difference > 0) | ((difference == 0) & (sample.label < rival)))
-                ),
-            ]
-        return m
+    def _decide(self, m: Module, leader: _Leader, verdict: stream.Interface) -> None:
+        sample, rival = leader.sample, leader.rival
+        difference = leader.true_v - leader.rival_v
+        updates = ~sample.infer & (difference <= self.margin)
+        m.d.sync += [
+            verdict.valid.eq(1),
+            verdict.payload.sample.eq(sample),
+            verdict.payload.rival.eq(rival),
+            verdict.payload.updates.eq(updates),
+            verdict.payload.correct.eq(
+                ~sample.infer & ((difference > 0) | ((difference == 0) & (sample.label < rival)))
+            ),
+        ]

@@ -1,13 +1,13 @@
-"""Winner: of each group of neurons, the one that is wrong and easiest to put right (golden ``winner.winners``).
+"""Winner: in each group of neurons, the wrong one that is easiest to correct (golden ``winner.winners``).
 
     argmin |z_o|  over the neurons of the group with a'_o ≠ ρ_t[o], lowest index on ties        (arXiv 2412.00119)
 
-A running minimum while the sums stream by. No sum is kept: what a layer leaves is a list of rows.
+A running minimum over the stream of sums. No sum is kept: a layer leaves a list of rows.
 """
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -19,27 +19,27 @@ from popflip.hw.layouts import sum_shape
 
 
 def winner_layout(chip: ChipConfig) -> data.StructLayout:
-    """A row to be taught, and the activation it should have had: bit 1 is +1."""
+    """A row to update, and its desired activation: bit 1 is +1."""
     return data.StructLayout({"row": range(max(chip.rows)), "desired": 1})
 
 
 class Winner(wiring.Component):
-    """Keeps the lists of two layers: one that is growing, and one that is being taught.
+    """Keeps the lists of two layers: one grows while the rows of the other are updated.
 
     Members
     -------
     ``valid`` : In(1), ``z`` : In(signed), ``desired`` : In(1), ``last`` : In(1)
-        A neuron: its sum, what its activation should be, and whether it is the layer's last one. Only while ``ready``.
+        A neuron: its sum, its desired activation, and whether it is the layer's last one. Only while ``ready``.
     ``ready`` : Out(1)
-        Low where a layer would start and both lists are still wanted.
+        Low where a layer would start and both lists are in use.
     ``group`` : In(range)
         Neurons in a group of the layer, 1 or more; the last group may have fewer.
     ``rows`` : Out(range)
         Length of the older list, once its layer has ended.
     ``position`` : In(range), ``winner`` : Out(winner_layout)
-        The row at a place of the older list that was asked for in the cycle before.
+        The row at a position of the older list, a cycle later.
     ``release`` : In(1)
-        The older list is not wanted any more.
+        Frees the older list.
 
     A neuron a cycle. The list is complete :attr:`latency` cycles after the layer's last neuron.
     """
@@ -66,12 +66,20 @@ class Winner(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        chip = self.chip
-        most = max(chip.rows)
+        neuron = self._register_neuron(m)
+        winner, found = self._find_minimum(m, neuron)
+        most = max(self.chip.rows)
+        self.length = Array(Signal(range(most + 1), name=f"length{index}") for index in range(2))
+        self.in_use = Array(Signal(name=f"in_use{index}") for index in range(2))
+        self._keep_lists(m, neuron, winner, found)
+        self._claim_list(m)
+        return m
 
-        # The neuron, registered: its magnitude, and whether it may win ------------------------------------------------
-        row = Signal(range(most))
-        place = Signal(range(most))  # in the group
+    def _register_neuron(self, m: Module) -> data.View:
+        """The neuron a cycle later: its magnitude, and whether it may win."""
+        chip = self.chip
+        row = Signal(range(max(chip.rows)))
+        place = Signal(range(max(chip.rows)))  # in the group
         ends_group = self.last | (place + 1 == self.group)
         neuron = Signal(
             data.StructLayout(
@@ -99,48 +107,50 @@ class Winner(wiring.Component):
                 neuron.ends.eq(ends_group),
                 neuron.last.eq(self.last),
             ]
+        return neuron
 
-        # Running minimum ----------------------------------------------------------------------------------------------
+    def _find_minimum(self, m: Module, neuron: data.View) -> tuple[Value, Value]:
+        """The winner of the group up to ``neuron``, and whether there is one."""
         found = Signal()
-        smallest = Signal(range(chip.v_max + 1))
-        leader = Signal(winner_layout(chip))
+        smallest = Signal.like(neuron.magnitude, name="smallest")
+        leader = Signal(winner_layout(self.chip))
         led = found & ~neuron.starts
         leads = neuron.wrong & (~led | (neuron.magnitude < smallest))
         with m.If(neuron.valid):
             m.d.sync += found.eq(led | leads)
             with m.If(leads):
                 m.d.sync += [smallest.eq(neuron.magnitude), leader.eq(neuron.winner)]
+        return Mux(leads, neuron.winner, leader), led | leads
 
-        # Two lists ----------------------------------------------------------------------------------------------------
-        bits = ceil_log2(most)
-        m.submodules.lists = lists = Memory(shape=winner_layout(chip), depth=2 << bits, init=[])
+    def _keep_lists(self, m: Module, neuron: data.View, winner: Value, found: Value) -> None:
+        """One list grows at its end, the older one is read at ``position``."""
+        bits = ceil_log2(max(self.chip.rows))
+        m.submodules.lists = lists = Memory(shape=winner_layout(self.chip), depth=2 << bits, init=[])
         write, read = lists.write_port(), lists.read_port()
-        length = Array(Signal(range(most + 1), name=f"length{index}") for index in range(2))
         growing, older = Signal(), Signal()
-        wanted = Array(Signal(name=f"wanted{index}") for index in range(2))
         m.d.comb += [
-            write.en.eq(neuron.valid & neuron.ends & (led | leads)),
-            write.addr.eq(Cat(length[growing][:bits], growing)),
-            write.data.eq(Mux(leads, neuron.winner, leader)),
+            write.en.eq(neuron.valid & neuron.ends & found),
+            write.addr.eq(Cat(self.length[growing][:bits], growing)),
+            write.data.eq(winner),
             read.addr.eq(Cat(self.position[:bits], older)),
             self.winner.eq(read.data),
-            self.rows.eq(length[older]),
+            self.rows.eq(self.length[older]),
         ]
         with m.If(write.en):
-            m.d.sync += length[growing].eq(length[growing] + 1)
+            m.d.sync += self.length[growing].eq(self.length[growing] + 1)
         with m.If(self.release):
-            m.d.sync += [wanted[older].eq(0), older.eq(~older)]
+            m.d.sync += [self.in_use[older].eq(0), older.eq(~older)]
         with m.If(neuron.valid & neuron.last):
             m.d.sync += growing.eq(~growing)
 
-        # The list a neuron goes into is claimed by its layer's first one.
+    def _claim_list(self, m: Module) -> None:
+        """A layer's first neuron claims the list for the layer."""
         claims = Signal(init=1)  # the next neuron is a layer's first one
         claimed = Signal()  # the list it would claim
-        m.d.comb += self.ready.eq(~claims | ~wanted[claimed])
+        m.d.comb += self.ready.eq(~claims | ~self.in_use[claimed])
         with m.If(self.valid):
             m.d.sync += claims.eq(self.last)
             with m.If(claims):
-                m.d.sync += [wanted[claimed].eq(1), length[claimed].eq(0)]
+                m.d.sync += [self.in_use[claimed].eq(1), self.length[claimed].eq(0)]
             with m.If(self.last):
                 m.d.sync += claimed.eq(~claimed)
-        return m
