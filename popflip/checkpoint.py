@@ -22,11 +22,13 @@ from popflip.golden.memory.weights import State
 from popflip.golden.presets import Augment
 
 FORMAT = 1
+LABELS = ("classes", "feature_names")
+"""Arrays of :class:`Checkpoint` that a file may lack."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Configuration, state and counts, and the name, thresholds, split and augmentation of the data.
+    """Configuration, state and counts; name, thresholds, split, augmentation, labels and feature names of the data.
 
     ``status.batches`` also gives the position in the sample order and in the moves of augmentation: both follow from
     ``config.seed``.
@@ -35,10 +37,17 @@ class Checkpoint:
     config: AnyConfig
     state: State
     status: Status
-    dataset: str
+    dataset: str | None  # None: the data was the caller's
     thresholds: NDArray  # [levels] or [levels, features]
     test_split: float | None
     augment: Augment = Augment.NONE
+    classes: NDArray | None = None  # label of each class; None: its number
+    feature_names: NDArray | None = None  # [features]
+
+    @property
+    def labels(self) -> NDArray:
+        """Label of each class."""
+        return np.arange(self.config.classes) if self.classes is None else self.classes
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
@@ -55,6 +64,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     }
     arrays: dict[str, Any] = {f"weights{layer}": w for layer, w in enumerate(state.weights)}
     arrays |= {f"counters{layer}": m for layer, m in enumerate(state.counters)}
+    arrays |= {name: value for name in LABELS if (value := getattr(checkpoint, name)) is not None}
     with whole_file(path) as file:
         np.savez_compressed(file, header=np.array(json.dumps(header)), thresholds=checkpoint.thresholds, **arrays)
 
@@ -93,7 +103,9 @@ def _checkpoint(arrays: dict[str, NDArray]) -> Checkpoint:
     thresholds = arrays["thresholds"]
     _check_thresholds(thresholds, config.inputs)
     augment = Augment(header.get("augment", Augment.NONE))  # older files have no such key
-    return Checkpoint(config, state, status, header["dataset"], thresholds, header["test_split"], augment)
+    labels = {name: arrays.get(name) for name in LABELS}
+    _check_labels(labels, config.classes, config.inputs // len(thresholds))
+    return Checkpoint(config, state, status, header["dataset"], thresholds, header["test_split"], augment, **labels)
 
 
 def _status(counts: dict[str, Any], depth: int) -> Status:
@@ -109,6 +121,12 @@ def _check_thresholds(thresholds: NDArray, inputs: int) -> None:
     fits = thresholds.ndim == 1 and len(thresholds) and inputs % len(thresholds) == 0
     if not fits and not (thresholds.ndim == 2 and thresholds.size == inputs):
         raise ConfigError(f"its thresholds of shape {thresholds.shape} do not fit {inputs} input bits")
+
+
+def _check_labels(labels: dict[str, NDArray | None], classes: int, features: int) -> None:
+    for (name, array), expected in zip(labels.items(), (classes, features), strict=True):
+        if array is not None and array.shape != (expected,):
+            raise ConfigError(f"its {name} of shape {array.shape} do not fit, expected ({expected},)")
 
 
 def _check_state(config: AnyConfig, state: State) -> None:

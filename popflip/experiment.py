@@ -92,6 +92,11 @@ def network(
 
 def from_checkpoint(checkpoint: Checkpoint, data_dir: Path | None = None) -> Experiment:
     """The experiment that a saved network came from, its data loaded again."""
+    if checkpoint.dataset is None:
+        raise ConfigError(
+            "dataset: the saved network learned from arrays and names no data; give a data set to predict, or go on "
+            "with popflip.Classifier"
+        )
     data = datasets.load(checkpoint.dataset, data_dir, checkpoint.test_split)
     bits = data.features * len(checkpoint.thresholds)
     if bits != checkpoint.config.inputs or data.classes > checkpoint.config.classes:
@@ -105,7 +110,7 @@ def from_checkpoint(checkpoint: Checkpoint, data_dir: Path | None = None) -> Exp
 def samples_for(
     checkpoint: Checkpoint, name: str | None, data_dir: Path | None = None
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
-    """Bits ``[samples, inputs]`` for a saved network, and classes if known.
+    """Bits ``[samples, inputs]`` for a saved network, and labels if known.
 
     ``name``: a built-in data set (its test samples), a file (all its samples), or None (the test samples of the data
     that the network was trained on).
@@ -113,11 +118,14 @@ def samples_for(
     if name is None:
         own = from_checkpoint(checkpoint, data_dir)
         return own.x_test, own.y_test
-    config, thresholds = checkpoint.config, checkpoint.thresholds
-    features = config.inputs // len(thresholds)
+    thresholds = checkpoint.thresholds
+    features = checkpoint.config.inputs // len(thresholds)
     values, classes = datasets.load_to_predict(name, data_dir, features)
-    if classes is not None and classes.max() >= config.classes:
-        raise ConfigError(f"{name}: has class {classes.max()}, the network knows 0 … {config.classes - 1}")
+    if classes is not None:
+        unknown = np.setdiff1d(classes, checkpoint.labels)
+        if unknown.size:
+            known = ", ".join(map(str, checkpoint.labels))
+            raise ConfigError(f"{name}: has class {unknown[-1]}, the network knows {known}")
     return thermometer(values, thresholds), classes
 
 

@@ -35,10 +35,10 @@ def infer(
     x, y = samples_for(saved, settings.dataset, settings.data_dir)
     with open_device(settings, settings.device or "golden", saved.config) as device:
         device.load(saved.state, saved.status)
-        predicted = device.infer(x)
+        predicted = saved.labels[device.infer(x)]
     if predictions:
         with whole_file(predictions) as file:
-            file.writelines(b"%d\n" % value for value in predicted)
+            file.writelines(f"{label}\n".encode() for label in predicted)
     rows = [("samples", str(len(x)))]
     if y is not None:
         rows.append(("accuracy", f"{accuracy(predicted, y):.2%}"))

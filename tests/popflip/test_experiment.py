@@ -270,7 +270,7 @@ def test_a_file_is_predicted_whole_with_the_saved_thresholds(own):
     ("layers", "message"),
     [
         ((8, 9, 5), "own.npz: 3 values a sample, expected 4"),
-        ((6, 9, 4), "own.npz: has class 4, the network knows 0 … 3"),
+        ((6, 9, 4), "own.npz: has class 4, the network knows 0, 1, 2, 3"),
     ],
 )
 def test_a_file_that_does_not_fit_a_saved_network_is_refused(own, layers, message):
