@@ -1,0 +1,1 @@
+"""The simulated chip and board, and the testbenches of hardware."""

@@ -1,0 +1,1 @@
+"""Tools of the testbenches: simulators, streams, memories and networks."""
