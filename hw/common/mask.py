@@ -1,13 +1,16 @@
-"""Random masks: which of the selected synapses flip, or of the taught ones are reinforced (golden
-``mask.bernoulli``)."""
+"""Random masks: which of the selected synapses flip (GFT), or which synapses of a row are reinforced (LBE).
+
+Golden: ``mask.bernoulli``.
+"""
 
 from __future__ import annotations
 
-from amaranth.hdl import Const, Module, Mux, Signal
+from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from popflip.golden.config import WORD, Rule
+from popflip.golden.config import WORD
+from popflip.hw.common.scan import scans_rows
 from popflip.hw.config import ChipConfig
 from popflip.hw.lib.lookup import of_layer
 
@@ -15,34 +18,34 @@ from popflip.hw.lib.lookup import of_layer
 def draws(chip: ChipConfig) -> int:
     """Random words taken in a cycle.
 
-    GFT flips at 128/256 as a rule, which is one word a mask. LBE's 1/256 are 8: as many a cycle as keep up with the
-    words that are written.
+    GFT usually flips at 128/256, which takes one word a mask. LBE's 1/256 takes 8: it draws as many in a cycle as keep
+    up with the words that are written.
     """
-    return 1 if chip.rule == Rule.GFT else min(8, max(1, 8 * chip.array_synapses // WORD))
+    return min(8, max(1, 8 * chip.array_synapses // WORD)) if scans_rows(chip) else 1
 
 
 class Mask(wiring.Component):
-    """Masks whose bits are 1 with probability ``n / 256``, for each ``start`` all those of a layer, in scan order, or
-    (LBE) those of one of its rows.
+    """Masks whose bits are 1 with probability ``n / 256``, in scan order: for each ``start`` those of a layer, or (LBE)
+    of a row.
 
     A mask starts as 0 and takes one random word ``u`` for each bit of ``n`` from its lowest set one up to bit 7:
-    ``r | u`` where the bit is set, else ``r & u``. ``n = 256`` is all ones and ``n = 0`` (LBE) all zeros; both draw
-    nothing. Each 32-synapse word of a row has one, and nothing is drawn past the last one that was asked for.
+    ``r | u`` where the bit is set, else ``r & u``. ``n = 256`` gives all ones and ``n = 0`` (LBE) all zeros; both draw
+    nothing. Each 32-synapse word of a row has its own mask. No word is drawn past the last mask.
 
     Members
     -------
     ``n`` : In(range(257))
         Probability in 256ths, 1 … 256, LBE from 0; stable from a start to its last mask.
     ``start`` : In(stream of range(L))
-        A layer; taken once the masks of the one before are drawn.
+        A layer; taken once the masks of the start before are drawn.
     ``words`` : In(stream of 32 · draws), ``more`` : Out(range(draws))
         Random words, and how many are taken besides the first (:class:`.prng.Prng`).
     ``o`` : Out(stream of max(N, 32))
         Mask of a 32-synapse word, or, with N > 32, of an N-synapse word. Bits of 32-synapse words past the row's
         last one are undefined.
 
-    A mask takes a cycle for every ``draws`` words drawn (one where none is), the first of them the cycle in which the
-    mask before is taken: with ``n = 128`` and N ≤ 32 there is one every cycle. Latency 1 cycle more.
+    A mask takes a cycle for every ``draws`` words drawn, one where none is; the first of them is the cycle in which the
+    mask before is taken. With ``n = 128`` and N ≤ 32 there is one every cycle. Latency 1 cycle more.
     """
 
     def __init__(self, chip: ChipConfig):
@@ -59,26 +62,22 @@ class Mask(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        chip = self.chip
-        parts, most = max(1, chip.array_synapses // WORD), draws(chip)
-        counts = list(chip.mask_words)
-        if chip.rule == Rule.GFT:
-            counts = [rows * words for rows, words in zip(chip.rows, counts, strict=True)]
+        parts, most = max(1, self.chip.array_synapses // WORD), draws(self.chip)
+        counts = list(self.chip.mask_words)
+        if not scans_rows(self.chip):
+            counts = [rows * words for rows, words in zip(self.chip.rows, counts, strict=True)]
 
-        left = Signal(range(max(counts) + 1))  # 32-bit masks of the layer not yet complete
+        left = Signal(range(max(counts) + 1))  # 32-bit masks not yet complete
         part = Signal(range(parts))
         part_ends = Signal(init=1)  # the part being drawn is the last one of o
         m.d.comb += self.start.ready.eq(left == 0)
 
-        lowest = Signal(range(8))  # set bit of n; in fast chips a cycle later, as masks are
-        for bit in reversed(range(8)):
-            with m.If(self.n[bit]):
-                m.d["sync" if chip.pipelined else "comb"] += lowest.eq(bit)
+        lowest = self._lowest_bit(m)
         begun = Signal()
         next_bit = Signal(range(8))
         bit = Mux(begun, next_bit, lowest)
         everything = self.n[8]
-        nothing = self.n == 0 if chip.rule == Rule.LBE else Const(0)
+        nothing = self.n == 0 if scans_rows(self.chip) else Const(0)
         drawn = ~(everything | nothing)
         wide, narrow = Signal(), Signal()
         m.d.comb += [
@@ -100,8 +99,35 @@ class Mask(wiring.Component):
         # Two bits say which of u, r | u, r & u and all ones it is: one table of four inputs a lane.
         r, u = self.o.payload.word_select(part, WORD), self.words.payload[:WORD]
         after = Mux(narrow, wide.replicate(WORD) | (r & u), (wide.replicate(WORD) & r) | u)
-        after &= ~nothing.replicate(WORD)
-        for index in range(1, most):  # bits of n after the first one of this cycle, if there are as many left
+        after = self._further_words(m, after & ~nothing.replicate(WORD), bit, drawn)
+        with m.If(step):
+            m.d.sync += [begun.eq(1), next_bit.eq(bit + most), r.eq(after)]
+        with m.If(complete):
+            m.d.sync += [
+                begun.eq(0),
+                left.eq(left - 1),
+                self.o.valid.eq(part_ends),
+                part.eq(Mux(part_ends, 0, part + 1)),
+            ]
+        with m.If(self.start.valid & self.start.ready):
+            m.d.sync += left.eq(of_layer(self.start.payload, counts))
+        if parts > 1:
+            self._count_parts(m, part, part_ends, complete)
+        else:
+            m.d.comb += part_ends.eq(Const(1))
+        return m
+
+    def _lowest_bit(self, m: Module) -> Signal:
+        """The lowest set bit of ``n``; in pipelined chips a cycle later, as masks are."""
+        lowest = Signal(range(8))
+        for bit in reversed(range(8)):
+            with m.If(self.n[bit]):
+                m.d["sync" if self.chip.pipelined else "comb"] += lowest.eq(bit)
+        return lowest
+
+    def _further_words(self, m: Module, after: Value, bit: Value, drawn: Value) -> Value:
+        """The mask after the words for the bits of ``n`` that follow ``bit`` in this cycle, if as many are left."""
+        for index in range(1, draws(self.chip)):
             u = self.words.payload[index * WORD : (index + 1) * WORD]
             before, on, widens = (
                 Signal(WORD, name=f"r{index}"),
@@ -114,27 +140,16 @@ class Mask(wiring.Component):
                 widens.eq(self.n.bit_select((bit + index)[:3], 1)),
             ]
             after = Mux(on, Mux(widens, before | u, before & u), before)
-        with m.If(step):
-            m.d.sync += [begun.eq(1), next_bit.eq(bit + most), r.eq(after)]
-        with m.If(complete):
-            m.d.sync += [
-                begun.eq(0),
-                left.eq(left - 1),
-                self.o.valid.eq(part_ends),
-                part.eq(Mux(part_ends, 0, part + 1)),
-            ]
-        with m.If(self.start.valid & self.start.ready):
-            m.d.sync += left.eq(of_layer(self.start.payload, counts))
+        return after
 
-        if parts > 1:
-            column = Signal(range(max(chip.mask_words)))  # 32-synapse words of the row still to come
-            row_words = Signal.like(column)
-            m.d.comb += part_ends.eq((part == parts - 1) | (column == 0))
-            with m.If(complete):
-                m.d.sync += column.eq(Mux(column == 0, row_words, column - 1))
-            with m.If(self.start.valid & self.start.ready):
-                last_word = of_layer(self.start.payload, [words - 1 for words in chip.mask_words])
-                m.d.sync += [column.eq(last_word), row_words.eq(last_word)]
-        else:
-            m.d.comb += part_ends.eq(Const(1))
-        return m
+    def _count_parts(self, m: Module, part: Signal, part_ends: Signal, complete: Signal) -> None:
+        """N > 32: the last part of a row's last word may come early."""
+        mask_words, parts = self.chip.mask_words, self.chip.array_synapses // WORD
+        column = Signal(range(max(mask_words)))  # 32-synapse words of the row still to come
+        row_words = Signal.like(column)
+        m.d.comb += part_ends.eq((part == parts - 1) | (column == 0))
+        with m.If(complete):
+            m.d.sync += column.eq(Mux(column == 0, row_words, column - 1))
+        with m.If(self.start.valid & self.start.ready):
+            last_word = of_layer(self.start.payload, [words - 1 for words in mask_words])
+            m.d.sync += [column.eq(last_word), row_words.eq(last_word)]

@@ -1,4 +1,4 @@
-"""Random words: the xorshift32 generator all of a run's randomness comes from (golden ``prng.Xorshift32``)."""
+"""Random words: the xorshift32 generator, the source of all randomness in a run (golden ``prng.Xorshift32``)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from popflip.golden.common.prng import Xorshift32
 def steps(state: Value, count: int) -> list[Value]:
     """The ``count`` words after ``state``.
 
-    A step is linear over GF(2), so each bit of the word some steps on is the parity of some bits of the state: the last
-    word is no slower than the first.
+    A step is linear over GF(2), so each bit of every later word is the parity of some bits of the state. The last word
+    is no slower than the first.
     """
     images = []  # of each bit of the state, word after word
     for bit in range(32):
@@ -36,13 +36,13 @@ class Prng(wiring.Component):
     Members
     -------
     ``load`` : In(1), ``load_state`` : In(32)
-        Sets the state at the end of the cycle, whatever is drawn in it. Never 0, which xorshift does not leave.
+        Sets the state at the end of the cycle, and takes precedence over a draw. Never 0, which xorshift cannot leave.
     ``state`` : Out(32)
         The word drawn last.
     ``words`` : Out(stream of 32 · most)
-        The words that come next, the first one lowest; always valid.
+        The next words, the first one lowest; always valid.
     ``more`` : In(range(most))
-        How many are drawn when ``words`` is taken, besides the first.
+        How many words are drawn besides the first when ``words`` is taken.
 
     A draw every cycle.
     """

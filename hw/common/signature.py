@@ -1,4 +1,4 @@
-"""Flip signature: a checksum of every flip, by which a chip is compared with the model without reading a weight."""
+"""Flip signature: a checksum of every flip. It compares a chip with the golden model without reading a weight."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from amaranth.hdl import Cat, Module, Signal, ValueLike
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from popflip.golden.config import WORD, Rule
+from popflip.golden.config import WORD
+from popflip.hw.common.scan import scans_rows
 from popflip.hw.config import ChipConfig
 from popflip.hw.lib.popcount import add_tree
 
@@ -15,7 +16,7 @@ INDEX_BITS = 32
 
 
 def record_layout(chip: ChipConfig) -> data.StructLayout:
-    """``index``: of a 32-synapse word; layer-major, then row, then word. ``mask``: its synapses that flipped."""
+    """``index``: number of a 32-synapse word, by layer, then row, then word. ``mask``: its synapses that flipped."""
     words = sum(rows * words for rows, words in zip(chip.rows, chip.mask_words, strict=True))
     return data.StructLayout({"index": range(words), "mask": WORD})
 
@@ -23,7 +24,7 @@ def record_layout(chip: ChipConfig) -> data.StructLayout:
 def crc_step(m: Module, remainder: ValueLike, bits: ValueLike):
     """The CRC's remainder after ``bits``, the first one lowest.
 
-    What is used more than once is a signal: an expression would be built again at each use.
+    The feedback is a signal because it is used more than once: an expression would be built again at each use.
     """
     state = list(remainder)
     for index in range(len(bits)):
@@ -35,9 +36,8 @@ def crc_step(m: Module, remainder: ValueLike, bits: ValueLike):
 
 
 def bits_a_cycle(chip: ChipConfig) -> int:
-    """Bits of a record added in a cycle, if not told otherwise; four times as many by LBE, where most words that are
-    written have flips."""
-    return (8 if chip.pipelined else 4) * (4 if chip.rule == Rule.LBE else 1)
+    """Bits of a record added in a cycle by default. LBE adds four times as many, since most of its words have flips."""
+    return (8 if chip.pipelined else 4) * (4 if scans_rows(chip) else 1)
 
 
 class FlipSignature(wiring.Component):
@@ -52,7 +52,7 @@ class FlipSignature(wiring.Component):
     Members
     -------
     ``i`` : In(stream of :func:`record_layout`)
-        Taken when it has been added up: ``64 / bits`` cycles a record.
+        Taken after ``64 / bits`` cycles, when it has been added.
     ``crc`` : Out(32)
         CRC-32 of the records so far; changes while one is being added.
     ``load`` : In(1), ``load_crc`` : In(32)
