@@ -30,7 +30,7 @@ SAME = {
 }
 OTHER = {
     "constant of golden": ("golden/common/prng.py", "0x9E3779B9", "0x9E3779B8"),
-    "constant of golden's parameters": ("golden/config.py", "WORD = 32", "WORD = 64"),
+    "constant of golden's parameters": ("golden/network.py", "WORD = 32", "WORD = 64"),
     "constant of hw": ("hw/config.py", "MAX_ROWS = 1024", "MAX_ROWS = 2048"),
     "code of a package": ("hw/__init__.py", '"""', "x = 1\n"),
     "indentation": ("hw/lib/lookup.py", "    return Array", "        return Array"),
