@@ -1,69 +1,81 @@
-"""Ingest: a sample's bytes become a list of words.
+"""Ingest: the bytes of a sample become its nonzero words.
 
-GFT: an input that is zero adds nothing to a first-layer sum and teaches no counter, so words without a one are left out
-here, once, and cost neither the MAC array nor the learning engine a cycle. The bias, whose input is always one, is
-appended as synapse ``K[0]``, so no list is empty. LBE: an input that is zero stands for −1, so all words are listed.
+GFT: an input of 0 adds nothing to a first-layer sum and changes no counter. Words without a one are therefore left out
+here, once, and cost neither the MAC array nor learning a cycle. The bias, whose input is always 1, is appended as
+synapse ``K[0]``, so that every sample has a nonzero word. LBE: an input of 0 stands for −1, so all words are kept.
 
-On a chip that packs, bytes come with their places (:mod:`.unpack`), so that bytes between them are not even waited for,
-and the next sample comes while the last words of the one before are written. ::
+On a chip that takes packed samples, bytes come with their places (:mod:`.unpack`). Bytes between them cost no cycle,
+and the next sample begins while the last words of the one before are written::
 
-    bytes ─▶ unpack ─▶ chunk ─ another one's byte comes ─▶ list
-                         └──── the bias has come ────────▶ list, sample ─▶ queue
+    bytes ─▶ unpack ─▶ word ─ a byte of another word comes ─▶ memory
+                         └─── the bias has come ────────────▶ memory, sample ─▶ queue
 """
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from typing import NamedTuple
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import ceil_log2
 
-from popflip.golden.config import Rule
 from popflip.hw.common.unpack import Unpack
 from popflip.hw.config import ChipConfig
 from popflip.hw.layouts import input_word, sample_layout
 from popflip.hw.lib.stream import Queue, delayed
 from popflip.hw.memory.signatures import InputReadSignature, InputWriteSignature
 
-UNDER_WAY = 2  # samples that have begun and are not passed on yet, where the next one does not wait
+IN_FLIGHT = 2
+"""Samples of a chip that takes packed ones that may have begun and not left."""
+
+
+class Chunk(NamedTuple):
+    """Bytes gathered so far: complete with ``full``, the sample's last ones with ``final``; the last word of the chunk
+    leaves with ``retire``."""
+
+    bits: Signal
+    full: Signal
+    final: Signal
+    retire: Signal
 
 
 class Ingest(wiring.Component):
-    """Packs bytes into N-synapse words, keeps those that count, and passes the sample on once it is whole.
+    """Gathers bytes into N-synapse words, keeps the nonzero ones, and passes the sample on once it is whole.
 
-    Golden: the inputs of ``popflip.golden.common.forward.forward``, with their bias if there is one; what is left
-    out changes no sum.
+    Golden: the inputs of ``popflip.golden.common.forward.forward``, with their bias if there is one. What is left out
+    changes no sum.
 
     Members
     -------
     ``i`` : In(stream 8)
-        ``⌈K[0]/8⌉`` bytes a sample, bit ``i`` of byte ``q`` is input ``8q + i``; bits past ``K[0]`` are ignored. Or as
-        many as it has packed.
+        ``⌈K[0]/8⌉`` bytes a sample, or as many as its packed form has. Bit ``i`` of byte ``q`` is input ``8q + i``;
+        bits past ``K[0]`` are ignored.
     ``label`` : In(range(classes)), ``infer`` : In(1)
-        Stable while a sample's bytes flow.
+        Stable while the bytes of a sample come.
     ``packed`` : In(1), ``last`` : In(1)
-        On a chip that packs: whether the sample is packed; with a byte of such a sample, whether it is the last one.
+        On a chip that takes packed samples: the sample is packed; the byte is its last one, if it is packed.
     ``slot_available`` : In(1), ``slot`` : In(range(slots)), ``started`` : Out(1)
-        A free slot, which a sample needs to start; it is taken with the sample's first byte, in the cycle ``started``
-        is high.
+        A free slot, without which no sample begins. It is taken with a sample's first byte, when ``started`` is high.
     ``o`` : Out(stream sample_layout)
         A whole sample.
     ``forward``, ``learn`` : In(InputReadSignature)
-        The two readers of the lists.
+        The readers of the nonzero words.
     ``list`` : Out(InputWriteSignature)
-        On a compact chip, instead of these: lists lie elsewhere.
+        On a compact chip instead of the readers: the words are written elsewhere.
 
-    A byte every :attr:`cycles_per_byte` cycles (N = 4: 2, else 1); a sample is passed on :attr:`latency` cycles after
-    its last byte (2, or 3 where the bias has a chunk of bytes of its own; N = 4: 3 or 5; a chip that packs: 5).
-    The next one begins :attr:`gap` cycles after that byte at the earliest.
+    Takes a byte every :attr:`cycles_per_byte` cycles (N = 4: 2, else 1). A sample leaves :attr:`latency` cycles after
+    its last byte: 2, or 3 if the bias has a chunk of its own; N = 4: 3 or 5; 5 on a chip that takes packed samples. The
+    next one begins :attr:`gap` cycles after that byte at the earliest.
     """
 
     def __init__(self, chip: ChipConfig):
         self.chip = chip
         self.cycles_per_byte = max(1, 8 // chip.array_synapses)
-        bias_alone = chip.bias and chip.inputs % max(8, chip.array_synapses) == 0
-        self.latency = 1 + self.cycles_per_byte * (1 + bias_alone)
+        # The inputs fill whole chunks, so that the bias has one of its own.
+        self._bias_alone = bool(chip.bias) and chip.inputs % max(8, chip.array_synapses) == 0
+        self.latency = 1 + self.cycles_per_byte * (1 + self._bias_alone)
         self.gap = self.latency + 1
         if chip.packs:
             self.latency, self.gap = Unpack.latency + 3, 2
@@ -87,21 +99,21 @@ class Ingest(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        entry = self._lists(m)
+        entry = self._add_memory(m)
         if self.chip.packs:
             self._gather(m, entry)
         else:
             self._fill(m, entry)
         return m
 
-    def _lists(self, m: Module) -> wiring.PureInterface:
-        """The lists and their readers; returns where they are written."""
+    def _add_memory(self, m: Module) -> wiring.PureInterface:
+        """The memory of nonzero words and its readers. Returns its write side."""
         chip = self.chip
         entry = InputWriteSignature(chip).create()
         if chip.compact:
             connect(m, entry, flipped(self.list))
         else:
-            stride = ceil_log2(chip.words[0])  # a power of two apart, so that an address is a concatenation
+            stride = ceil_log2(chip.words[0])  # a power of two, so that an address is a concatenation
             m.submodules.lists = lists = Memory(shape=input_word(chip), depth=chip.slots << stride, init=[])
             write = lists.write_port()
             m.d.comb += [
@@ -119,21 +131,25 @@ class Ingest(wiring.Component):
                 ]
         return entry
 
-    def _gather(self, m: Module, entry: wiring.PureInterface) -> None:
-        """Bytes with their places become words. What is under way moves in every cycle: where it might have to wait,
-        the next sample does not begin.
-        """
-        chip = self.chip
-        lanes = chip.array_synapses
-        m.submodules.unpack = unpack = Unpack(chip)
-        m.submodules.queue = queue = Queue(sample_layout(chip), UNDER_WAY)
-        connect(m, queue.o, flipped(self.o))
+    # Chips that take packed samples -----------------------------------------------------------------------------------
 
-        # Into the first register --------------------------------------------------------------------------------------
-        begun = Signal(range(UNDER_WAY + 1))  # samples that are not passed on yet
+    def _gather(self, m: Module, entry: wiring.PureInterface) -> None:
+        """Bytes with their places become words. A sample moves on in every cycle: it begins only when it need not wait
+        anywhere."""
+        m.submodules.unpack = unpack = Unpack(self.chip)
+        m.submodules.queue = queue = Queue(sample_layout(self.chip), IN_FLIGHT)
+        connect(m, queue.o, flipped(self.o))
+        sample = self._begin(m, unpack)
+        word, nonzero, ends, whole = self._word(m, unpack)
+        self._write_word(m, entry, queue, sample, word, nonzero & (whole | ends), whole)
+
+    def _begin(self, m: Module, unpack: Unpack) -> data.View:
+        """Bytes into :mod:`.unpack`. Returns the sample whose bytes come out of it; its ``words`` are not known yet."""
+        layout = sample_layout(self.chip)
+        begun = Signal(range(IN_FLIGHT + 1))  # samples that have begun and not left
         may_go = Signal()
         m.d.comb += [
-            may_go.eq(~unpack.first | (self.slot_available & (begun != UNDER_WAY))),
+            may_go.eq(~unpack.first | (self.slot_available & (begun != IN_FLIGHT))),
             unpack.i.payload.eq(self.i.payload),
             unpack.i.valid.eq(self.i.valid & may_go),
             self.i.ready.eq(unpack.i.ready & may_go),
@@ -142,17 +158,21 @@ class Ingest(wiring.Component):
             self.started.eq(unpack.i.valid & unpack.i.ready & unpack.first),
         ]
         m.d.sync += begun.eq(begun + self.started - (self.o.valid & self.o.ready))
-        sample = Signal(sample_layout(chip))  # its `words` are not known yet
+        sample = Signal(layout)
         with m.If(self.started):
             m.d.sync += [sample.slot.eq(self.slot), sample.label.eq(self.label), sample.infer.eq(self.infer)]
-        sample = data.View(sample_layout(chip), delayed(m, sample.as_value(), Unpack.latency))  # of `word`
+        return data.View(layout, delayed(m, sample.as_value(), Unpack.latency))
 
-        # Bytes to words -----------------------------------------------------------------------------------------------
+    def _word(self, m: Module, unpack: Unpack) -> tuple[data.View, Signal, Value, Signal]:
+        """Collect bytes of the same word. Returns the word, whether it has a one, whether the next byte is of another
+        word, and whether it is the sample's last word and complete."""
+        lanes = self.chip.array_synapses
         place = unpack.o.payload
-        part, index = place.index[: ceil_log2(lanes // 8)], place.index[ceil_log2(lanes // 8) :]
-        word = Signal(input_word(chip))
-        some = Signal()  # of its bits is 1
-        growing, whole = Signal(), Signal()  # more of the word may come, or that was its sample's last one
+        part_bits = ceil_log2(lanes // 8)
+        part, index = place.index[:part_bits], place.index[part_bits:]
+        word = Signal(input_word(self.chip))
+        nonzero = Signal()
+        growing, whole = Signal(), Signal()  # more of the word may come; it is the sample's last one and complete
         same = Signal()
         m.d.comb += [same.eq(growing & (word.index == index)), unpack.o.ready.eq(1)]
         m.d.sync += whole.eq(0)
@@ -163,16 +183,28 @@ class Ingest(wiring.Component):
                 )
             m.d.sync += [
                 word.index.eq(index),
-                some.eq((same & some) | place.byte.any()),
+                nonzero.eq((same & nonzero) | place.byte.any()),
                 growing.eq(~place.last),
                 whole.eq(place.last),
             ]
+        return word, nonzero, unpack.o.valid & growing & ~same, whole
 
-        # Words to the list --------------------------------------------------------------------------------------------
+    def _write_word(
+        self,
+        m: Module,
+        entry: wiring.PureInterface,
+        queue: Queue,
+        sample: data.View,
+        word: data.View,
+        write: Value,
+        whole: Signal,
+    ) -> None:
+        """Write the words of a sample one after another, and pass it on with the last one."""
+        chip, lanes = self.chip, self.chip.array_synapses
         position = Signal(range(chip.words[0] + 1))
         last_word = chip.words[0] - 1  # holds the bias, and bits of its byte that lie beyond it
         m.d.comb += [
-            entry.write.eq(some & (whole | (unpack.o.valid & growing & ~same))),
+            entry.write.eq(write),
             entry.slot.eq(sample.slot),
             entry.position.eq(position),
             entry.data.index.eq(word.index),
@@ -186,28 +218,57 @@ class Ingest(wiring.Component):
         with m.Elif(entry.write):
             m.d.sync += position.eq(position + 1)
 
+    # Other chips ------------------------------------------------------------------------------------------------------
+
     def _fill(self, m: Module, entry: wiring.PureInterface) -> None:
-        """Bytes one after the other become words."""
+        """Bytes one after another become chunks, and a chunk becomes one or more words."""
         chip = self.chip
-        lanes = chip.array_synapses
-        chunk_bits = max(8, lanes)  # bytes are gathered into chunks, a chunk leaves as one or more words
-        chunk_bytes, chunk_words = chunk_bits // 8, chunk_bits // lanes
-        lanes_of_last = chip.inputs % chunk_bits or chunk_bits  # of the last chunk
-        bias_alone = chip.bias and lanes_of_last == chunk_bits  # in a chunk of its own
         position = Signal(range(chip.words[0] + 1))
         slot = Signal(range(chip.slots))
+        chunk, ending = self._take_bytes(m, slot)
+        bits, bias_chunk = self._with_bias(m, chunk)
+        word = Signal(chip.array_synapses)
+        index = Signal(range(chip.words[0] + len(chunk.bits) // chip.array_synapses))
+        part = Signal(range(len(chunk.bits) // chip.array_synapses))
+        busy = (chunk.full | bias_chunk) & entry.ready
+        last_part = part == len(chunk.bits) // chip.array_synapses - 1
+        keep = index < chip.words[0] if chip.signed_inputs else word.any()
+        m.d.comb += [
+            word.eq(bits.word_select(part, chip.array_synapses)),
+            chunk.retire.eq(chunk.full & last_part & entry.ready),
+            entry.write.eq((chunk.full | bias_chunk) & keep),
+            entry.slot.eq(slot),
+            entry.position.eq(position),
+            entry.data.bits.eq(word),
+            entry.data.index.eq(index),
+        ]
+        whole = self._whole(m, chunk, bias_chunk, last_part, entry.ready)
+        with m.If(busy):
+            m.d.sync += [
+                index.eq(index + 1),
+                part.eq(Mux(last_part, 0, part + 1)),
+                position.eq(position + keep),
+            ]
+        with m.If(whole):
+            m.d.sync += [self.o.valid.eq(1), self.o.payload.words.eq(position + keep)]
+            m.d.sync += [index.eq(0), position.eq(0)]
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += [self.o.valid.eq(0), ending.eq(0)]
 
-        # Bytes to chunks ----------------------------------------------------------------------------------------------
+    def _take_bytes(self, m: Module, slot: Signal) -> tuple[Chunk, Signal]:
+        """Gather bytes into chunks, each of one or more bytes and one or more words. Returns the chunk, and whether the
+        sample's last byte has come and the sample has not left."""
+        chunk_bits = max(8, self.chip.array_synapses)
+        chunk_bytes = chunk_bits // 8
         chunk = Signal(chunk_bits)
-        fill = Signal(range(chunk_bytes))  # bytes in the chunk being gathered
-        byte = Signal(range(chip.input_bytes))  # of the sample
-        full = Signal()  # `chunk` is complete
-        final = Signal()  # … and the sample's last one that came over `i`
-        retire = Signal()  # the last word of `chunk` leaves in this cycle
-        ending = Signal()  # between the sample's last byte and its hand-over
-
+        fill = Signal(range(chunk_bytes))  # bytes in the chunk
+        byte = Signal(range(self.chip.input_bytes))  # number of the next byte in the sample
+        full = Signal()
+        final = Signal()
+        retire = Signal()
+        ending = Signal()
         first = byte == 0
-        last = byte == chip.input_bytes - 1
+        last = byte == self.chip.input_bytes - 1
         take = self.i.valid & self.i.ready
         m.d.comb += [
             self.i.ready.eq((~full | retire) & ~ending & (~first | self.slot_available)),
@@ -234,50 +295,30 @@ class Ingest(wiring.Component):
                     self.o.payload.label.eq(self.label),
                     self.o.payload.infer.eq(self.infer),
                 ]
+        return Chunk(chunk, full, final, retire), ending
 
-        # Chunks to words ----------------------------------------------------------------------------------------------
-        bits = Signal(chunk_bits)  # the chunk with its bias and without what lies beyond it
-        bias_chunk = Signal()  # the chunk that holds nothing but the bias
-        if bias_alone:
-            m.d.comb += bits.eq(Mux(bias_chunk, 1, chunk))
+    def _with_bias(self, m: Module, chunk: Chunk) -> tuple[Signal, Signal]:
+        """The bits of a chunk with the bias, and without bits past it, and whether it is the chunk that holds nothing
+        but the bias."""
+        bits = Signal(len(chunk.bits))
+        bias_chunk = Signal()
+        if self._bias_alone:
+            m.d.comb += bits.eq(Mux(bias_chunk, 1, chunk.bits))
         else:
-            inputs = chunk & ((1 << lanes_of_last) - 1)
-            m.d.comb += bits.eq(Mux(final, inputs | (chip.bias << lanes_of_last), chunk))
+            real = self.chip.inputs % len(chunk.bits) or len(chunk.bits)  # inputs in the last chunk
+            inputs = chunk.bits & ((1 << real) - 1)
+            m.d.comb += bits.eq(Mux(chunk.final, inputs | (self.chip.bias << real), chunk.bits))
+        return bits, bias_chunk
 
-        word = Signal(lanes)
-        index = Signal(range(chip.words[0] + chunk_words))
-        part = Signal(range(chunk_words))
-        busy = (full | bias_chunk) & entry.ready
-        last_part = part == chunk_words - 1
-        keep = word.any() if chip.rule == Rule.GFT else index < chip.words[0]
-        m.d.comb += [
-            word.eq(bits.word_select(part, lanes)),
-            retire.eq(full & last_part & entry.ready),
-            entry.write.eq((full | bias_chunk) & keep),
-            entry.slot.eq(slot),
-            entry.position.eq(position),
-            entry.data.bits.eq(word),
-            entry.data.index.eq(index),
-        ]
+    def _whole(self, m: Module, chunk: Chunk, bias_chunk: Signal, last_part: Value, ready: Value) -> Signal:
+        """Whether the sample's last word is written. If the bias is alone, its chunk follows the last one."""
         whole = Signal()
-        if bias_alone:
-            m.d.comb += whole.eq(bias_chunk & last_part & entry.ready)
-            with m.If(retire & final):
-                m.d.sync += bias_chunk.eq(1)
-            with m.If(whole):
-                m.d.sync += bias_chunk.eq(0)
-        else:
-            m.d.comb += whole.eq(retire & final)
-        with m.If(busy):
-            m.d.sync += [
-                index.eq(index + 1),
-                part.eq(Mux(last_part, 0, part + 1)),
-                position.eq(position + keep),
-            ]
-
-        # Hand-over ----------------------------------------------------------------------------------------------------
+        if not self._bias_alone:
+            m.d.comb += whole.eq(chunk.retire & chunk.final)
+            return whole
+        m.d.comb += whole.eq(bias_chunk & last_part & ready)
+        with m.If(chunk.retire & chunk.final):
+            m.d.sync += bias_chunk.eq(1)
         with m.If(whole):
-            m.d.sync += [self.o.valid.eq(1), self.o.payload.words.eq(position + keep)]
-            m.d.sync += [index.eq(0), position.eq(0)]
-        with m.If(self.o.valid & self.o.ready):
-            m.d.sync += [self.o.valid.eq(0), ending.eq(0)]
+            m.d.sync += bias_chunk.eq(0)
+        return whole

@@ -1,4 +1,4 @@
-"""Weight and state memories as the learning engines see them, and the weight banks themselves."""
+"""Weights: the weight banks, the biases beside them, and the choice between the array and single rows."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ WIDEST_DEPTH = 256  # words of an iCE40's block RAM where it is widest
 
 
 class Weights(wiring.Component):
-    """``P`` banks of weight words, read ``P`` rows a cycle by the MAC array or one row at a time by everyone else.
+    """``P`` banks of weight words: the MAC array reads ``P`` rows a cycle, everyone else one row.
 
-    A last layer that is folded lies in the banks as the array takes it, ``F`` words of a row at once; row requests know
-    nothing of it. With ``R`` the power of two of rows that ``P/F`` banks hold::
+    A folded last layer lies in the banks as the array takes it, ``F`` words of a row side by side; row requests need
+    not know (:class:`.memory_map.WeightMap`).
 
-        row o, word g:  bank o, address base + g   ─▶   bank o + R·(g mod F), address base + g div F
-
-    Biases of the first layer that are apart (:attr:`.ChipConfig.bias_apart`) are kept beside the banks once more, a row
-    of each in turn: sums start from them.
+    Where biases are apart (:attr:`.ChipConfig.bias_apart`), the first layer's biases are held in memories of their own
+    too, for sums to start from.
 
     Members
     -------
     ``row`` : In(WeightRowSignature)
-        Single-row access for learning, selection, flipping and the host. Of a folded layer's banks from ``R`` on, where
-        no row is, nothing is written and what is read is undefined.
+        Single rows, for learning, selection, flipping and the host. Where a folded layer leaves a bank empty, nothing
+        is written and what is read is undefined.
     ``array`` : In(ArrayReadSignature)
         All banks at one address. Taken in a cycle in which ``row.read`` is low.
     ``bias`` : In(BiasReadSignature), where biases are apart
+
+    With two or more :attr:`.ChipConfig.memory_stages`, requests are decoded after the first one: the engines have no
+    timing slack.
     """
 
     def __init__(self, chip: ChipConfig):
@@ -41,6 +42,8 @@ class Weights(wiring.Component):
         width = chip.weight_bits * chip.array_synapses
         banks = 0 if chip.compact else chip.array_rows
         self.banks = [Memory(shape=width, depth=chip.weight_map.array_depth, init=[]) for _ in range(banks)]
+        # Of the memory stages, each way: before the decoder of requests, and behind the first choice of read data.
+        self._early = self._late = max(chip.memory_stages - 1, 0)
         super().__init__(
             {
                 "row": In(WeightRowSignature(chip)),
@@ -51,67 +54,78 @@ class Weights(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        chip = self.chip
+        reads, address, row_read, row_bank = self._decode(m)
+        words = self._add_banks(m, reads, address)
+        if self.chip.compact:
+            self._add_pieces(m, reads, address)
+        if self.chip.bias_apart:
+            self._add_biases(m)
+        self._answer_row(m, words, row_read, row_bank)
+        return m
 
-        # With a way of several cycles, what is asked for is looked at after the first ones: engines have none to spare.
-        lead = max(chip.memory_stages - 1, 0)
+    def _decode(self, m: Module) -> tuple[Value, Value, Value, Value]:
+        """Returns whether the banks are read in this cycle, and their address; and a few stages before, whether that is
+        for a row, and the row's bank."""
+        chip, row, early = self.chip, self.row, self._early
         row_read, read_address, read_bank = (
-            delayed(m, value, lead) for value in (self.row.read, self.row.read_address, self.row.read_bank)
+            delayed(m, value, early) for value in (row.read, row.read_address, row.read_bank)
         )
         row_bank, row_address, _ = chip.weight_map.folded_value(read_bank, read_address)
         address = Signal(range(chip.weight_map.array_depth))
-        m.d.comb += address.eq(delayed(m, self.array.address, lead))
+        m.d.comb += address.eq(delayed(m, self.array.address, early))
         with m.If(row_read):
             m.d.comb += address.eq(row_address)
+        stages = chip.memory_stages - early
+        reads = delayed(m, delayed(m, self.array.read, early) | row_read, stages)
+        return reads, delayed(m, address, stages), row_read, row_bank
 
-        last = chip.memory_stages - lead
-        asked = delayed(m, delayed(m, self.array.read, lead) | row_read, last)
-        address = delayed(m, address, last)
-        row_write, write_place, write_bank = (
-            delayed(m, value, lead) for value in (self.row.write, self.row.write_address, self.row.write_bank)
+    def _add_banks(self, m: Module, reads: Value, address: Value) -> list[Value]:
+        """The banks (none on compact chips). Returns the words they read, after one stage of the way back."""
+        chip, row = self.chip, self.row
+        stages = chip.memory_stages - self._early
+        row_write, write_address, write_bank = (
+            delayed(m, value, self._early) for value in (row.write, row.write_address, row.write_bank)
         )
-        write_bank, write_place, exists = chip.weight_map.folded_value(write_bank, write_place)
+        write_bank, folded_address, exists = chip.weight_map.folded_value(write_bank, write_address)
         write_address = Signal(range(chip.weight_map.array_depth))
-        m.d.comb += write_address.eq(write_place)
-        write_address = delayed(m, write_address, last)
-        write_data = delayed(m, self.row.write_data.as_value(), chip.memory_stages)
-        read_words = []  # a cycle after they were read, if they have a way
+        m.d.comb += write_address.eq(folded_address)
+        write_address = delayed(m, write_address, stages)
+        write_data = delayed(m, row.write_data.as_value(), chip.memory_stages)
+        words = []
         for index, bank in enumerate(self.banks):
             m.submodules[f"bank{index}"] = bank
             write, read = bank.write_port(), bank.read_port()
-            read_words.append(delayed(m, read.data, min(chip.memory_stages, 1)))
+            words.append(delayed(m, read.data, chip.memory_stages - self._late))
             m.d.comb += [
-                read.en.eq(asked),
+                read.en.eq(reads),
                 read.addr.eq(address),
-                self.array.data[index].as_value().eq(delayed(m, read_words[index], max(chip.memory_stages - 1, 0))),
-                write.en.eq(delayed(m, row_write & (write_bank == index) & exists, last)),
+                self.array.data[index].as_value().eq(delayed(m, words[index], self._late)),
+                write.en.eq(delayed(m, row_write & (write_bank == index) & exists, stages)),
                 write.addr.eq(write_address),
                 write.data.eq(write_data),
             ]
-        if chip.compact:
-            self._pieces(m, asked, address)
-        if chip.bias_apart:
-            self._biases(m)
+        return words
 
+    def _answer_row(self, m: Module, read_words: list[Value], row_read: Value, row_bank: Value) -> None:
+        """Choose the requested row among the words read. With Pc > 1, first choose the rows that come together and then
+        one of them, so that there is one large multiplexer and not two."""
+        chip = self.chip
         bank_of_data = Signal(range(chip.array_rows))
         with m.If(row_read):
             m.d.sync += bank_of_data.eq(row_bank)
-        rest = max(chip.memory_stages - 1, 0)  # of the way back, behind the first choice
-        early = delayed(m, bank_of_data, chip.read_latency - 1 - lead - rest)
-        bank_of_data = delayed(m, early, rest)
-        words, place = [self.array.data[index].as_value() for index in range(chip.array_rows)], bank_of_data
+        early_bank = delayed(m, bank_of_data, chip.read_latency - 1 - self._early - self._late)
+        bank = delayed(m, early_bank, self._late)
+        words = [self.array.data[index].as_value() for index in range(chip.array_rows)]
         if chip.learn_rows > 1:
-            # The rows that come together, and then the one of them: a large multiplexer once, not twice.
             together = exact_log2(chip.learn_rows)
             starts = range(0, len(read_words), chip.learn_rows)
             groups = [Cat(read_words[first : first + chip.learn_rows]) for first in starts]
-            m.d.comb += self.row.read_rows.eq(delayed(m, Array(groups)[early >> together], rest))
-            words, place = [row.as_value() for row in self.row.read_rows], bank_of_data[:together]
-        m.d.comb += self.row.read_data.eq(Array(words)[place])
-        return m
+            m.d.comb += self.row.read_rows.eq(delayed(m, Array(groups)[early_bank >> together], self._late))
+            words, bank = [row.as_value() for row in self.row.read_rows], bank[:together]
+        m.d.comb += self.row.read_data.eq(Array(words)[bank])
 
-    def _biases(self, m: Module) -> None:
-        """Those of the first layer, taken from what is written: each is the first of its row's last word."""
+    def _add_biases(self, m: Module) -> None:
+        """The biases of the first layer, copied as rows are written: each is lane 0 of its row's last word."""
         chip, row = self.chip, self.row
         rows = range(0, chip.rows[0], chip.array_rows)
         last_words = [chip.weight_map.address(0, row, chip.words[0] - 1) for row in rows]
@@ -120,11 +134,10 @@ class Weights(wiring.Component):
         for index in range(chip.groups[0]):
             with m.If(written[index]):
                 m.d.comb += group.eq(index)
-        rest = max(chip.memory_stages - 1, 0)
-        bank = delayed(m, row.write_bank, 1 + rest)
-        value = delayed(m, row.write_data.as_value()[: chip.weight_bits], 1 + rest)
-        takes = delayed(m, delayed(m, row.write, 1) & written.any(), rest)
-        group = delayed(m, group, rest)
+        bank = delayed(m, row.write_bank, 1 + self._late)
+        value = delayed(m, row.write_data.as_value()[: chip.weight_bits], 1 + self._late)
+        takes = delayed(m, delayed(m, row.write, 1) & written.any(), self._late)
+        group = delayed(m, group, self._late)
         for index in range(chip.array_rows):
             memory = Memory(shape=chip.weight_bits, depth=chip.groups[0], init=[])
             m.submodules[f"bias{index}"] = memory
@@ -138,16 +151,12 @@ class Weights(wiring.Component):
                 self.bias.data[index].eq(read.data),
             ]
 
-    def _pieces(self, m: Module, reads: Value, address: Value) -> None:
-        """The banks side by side in memories of a power of two of words, each of them as many block RAMs of one shape,
-        until what is left is no deeper than the widest of those: no RAM is partly empty, and there is little to choose
-        from behind them."""
+    def _add_pieces(self, m: Module, reads: Value, address: Value) -> None:
+        """The banks of a compact chip, side by side in memories whose depths are powers of two, until the rest is no
+        deeper than the widest block RAM. No block RAM is partly empty, and few words are multiplexed behind them."""
         chip, row = self.chip, self.row
         width = chip.weight_bits * chip.array_synapses
-        sizes, left = [], chip.weight_map.depth
-        while left:
-            sizes.append(left if left <= WIDEST_DEPTH else 1 << left.bit_length() - 1)
-            left -= sizes[-1]
+        sizes = _piece_sizes(chip.weight_map.depth)
         words, base = [], 0
         for index, size in enumerate(sizes):
             memory = Memory(shape=width * chip.array_rows, depth=size, init=[])
@@ -178,3 +187,12 @@ class Weights(wiring.Component):
 def _within(address: Value, low: int, high: int | None) -> Value:
     inside = address >= low if low else Const(1)
     return inside if high is None else inside & (address < high)
+
+
+def _piece_sizes(depth: int) -> list[int]:
+    """Depths of memories that hold ``depth`` words together: powers of two, largest first, and a rest."""
+    sizes: list[int] = []
+    while depth:
+        sizes.append(depth if depth <= WIDEST_DEPTH else 1 << depth.bit_length() - 1)
+        depth -= sizes[-1]
+    return sizes
