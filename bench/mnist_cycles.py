@@ -93,7 +93,7 @@ def main() -> int:
         print(f"inference: the array is busy in {busy / inference:.1%} of the cycles")
         if options.clock:
             speeds = (f"{options.clock * 1e3 / cycles:.0f} k" for cycles in (training, inference))
-            print("at {:g} MHz: {} training samples, {} inferences a second".format(options.clock, *speeds))
+            print("at {:g} MHz: {} training samples, {} inferences per second".format(options.clock, *speeds))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Bitstreams without the tools that make them: what is asked of them, what they say, and how a build can end."""
+"""Bitstreams, with recorded tools: the commands they get, and how a build can end."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_only_clocks_the_chip_generates_are_over_constrained():
     assert builds.over_constrained(pins) == pins.replace("60000000.0", str(60e6 * reports.MARGIN))
 
 
-# What is asked of tools -----------------------------------------------------------------------------------------------
+# Commands of the tools ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("name", "family"), [("icebreaker", "ice40"), ("ulx3s_85f", "ecp5")])

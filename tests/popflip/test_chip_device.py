@@ -1,4 +1,4 @@
-"""A chip as a device: equal to the golden model, whatever happens on the line and in whatever form samples go."""
+"""A chip as a device equals the golden model, with damage on the line, and with plain, packed and stored samples."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from popflip.hw.link.commands import Command
 
 
 def learn(device, config: AnyConfig, batches: int) -> list[np.ndarray]:
-    """A few batches with questions between them."""
+    """Train a few batches, and predict after each; the predictions."""
     rng = np.random.default_rng(3)
     predictions = []
     for batch in range(batches):
@@ -51,7 +51,7 @@ def test_device_equals_golden_whatever_the_line_does(config, fault, seed):
 
 
 @pytest.mark.parametrize(("fault", "seed"), [(0, 1), (5e-4, 2), (5e-4, 3)])
-def test_replayed_samples_teach_what_sent_ones_do(fault, seed):
+def test_replayed_samples_have_the_effect_of_sent_ones(fault, seed):
     """Training sets one after another, one of them with as many samples as the store holds."""
     transport = ModelChip(CONFIG, seed, fault, store=256)
     device, golden = ChipDevice(transport, CONFIG), GoldenDevice(CONFIG)
@@ -169,7 +169,7 @@ def some_samples(config: Config, count: int, density: float, seed: int = 1) -> t
 
 
 class Listening(ModelChip):
-    """Keeps the frames that are sent."""
+    """Records the frames that are sent."""
 
     def write(self, data: bytes) -> None:
         frame = decode(data)
@@ -178,7 +178,7 @@ class Listening(ModelChip):
 
 
 @pytest.mark.parametrize(("fault", "seed"), [(0, 1), (5e-4, 2), (5e-4, 4)])
-def test_packed_samples_teach_what_sent_ones_do(fault, seed):
+def test_packed_samples_have_the_effect_of_plain_ones(fault, seed):
     transport = ModelChip(SPARSE, seed, fault, lanes=16)
     device, golden = ChipDevice(transport, SPARSE), GoldenDevice(SPARSE)
     for each in (device, golden):
@@ -199,7 +199,7 @@ def test_packed_samples_teach_what_sent_ones_do(fault, seed):
 
 @pytest.mark.parametrize(("lanes", "density"), [(16, 0.02), (16, 0.9), (8, 0.02)])
 def test_each_frame_has_the_shorter_form(lanes, density):
-    """As many samples as fit it, and no more bytes than either form takes; small chips get samples as they are."""
+    """A frame has as many samples as fit, and no more bytes than in either form. Small chips get plain samples."""
     transport = Listening(SPARSE, lanes=lanes)
     device = ChipDevice(transport, SPARSE)
     x, y = some_samples(SPARSE, 100, density)

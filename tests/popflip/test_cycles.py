@@ -1,4 +1,4 @@
-"""Cycles from golden's work, against the counters of the simulated chip."""
+"""Cycles from the golden model's work, against the counters of the simulated chip."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ CHIPS = [
 
 @pytest.mark.parametrize(("settings", "array"), CHIPS)
 def test_cycles_are_those_of_the_chip(settings, array):
-    """To the last one, but for the total, which holds waiting too: a tenth at most."""
+    """Exactly, except for the total, which holds waiting: within a tenth."""
     compare(prepare(preset="digits", **settings), array)
 
 
 @pytest.mark.parametrize("every", [1, 2])
 def test_cycles_are_those_of_the_chip_where_samples_take_longest_to_come(every):
-    """As they are, or packed, since bytes of inputs are 0 but for every other one. Nothing is learned."""
+    """Plain, or packed because only every other input byte is not 0. Nothing is learned."""
     experiment = prepare(preset="digits", margin=(-999,), batch=4096)
     x = experiment.x_train * (np.arange(256) // 8 % every == 0)
     compare(replace(experiment, x_train=x.astype(np.uint8)), {"rows": 64, "synapses": 32})
 
 
 def compare(experiment: Experiment, array: dict[str, Any]) -> None:
-    """The cycle model with a chip whose array and geometry are ``array``."""
+    """Compare the cycle model with a simulated chip of geometry ``array``."""
     try:
         compiler()
     except SimulatorError as missing:

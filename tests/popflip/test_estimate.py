@@ -1,4 +1,4 @@
-"""``popflip estimate``: what it says, what limits, and which geometry it takes."""
+"""``popflip estimate``: its table, its limits, and the geometries that it finds."""
 
 from __future__ import annotations
 

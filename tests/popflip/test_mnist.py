@@ -49,7 +49,7 @@ def test_mnist_is_read_from_the_folder_given(mnist_like):
 
 
 def test_pixels_of_a_tile_are_side_by_side():
-    """The order that makes tiles out of an image, on one whose pixels are their own numbers."""
+    """On an image whose pixels hold their own numbers."""
     values = np.arange(2 * 784).reshape(2, 784)
     data = tiled(DataSet("images", values, np.array([0, 1]), values[:1], np.array([0]), (28, 28)), "tiles")
     order = tiles().ravel().tolist()
@@ -59,7 +59,7 @@ def test_pixels_of_a_tile_are_side_by_side():
 
 
 def test_tiles_are_those_of_the_file():
-    """Every pixel is in one tile, the one whose number the file has in its place, and a tile's pixels are in order."""
+    """Every pixel is in the tile whose number the file has at its place; a tile's pixels are in order."""
     found = tiles()
     assert sorted(found.ravel().tolist()) == list(range(784))
     lines = Path(mnist.__file__).with_name("mnist_tiles.txt").read_text().splitlines()

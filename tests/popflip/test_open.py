@@ -58,7 +58,7 @@ def simulated(request) -> Iterator[Device]:
 
 
 def learn(device: Device, batches: int, seed: int) -> list[int]:
-    """Batches of samples that are each near their class's first one, with a question after each; the predictions."""
+    """Train batches of noisy copies of one sample per class, and predict after each; the predictions."""
     config, generator = device.config, np.random.default_rng(seed)
     first = generator.integers(0, 2, (config.classes, config.inputs), np.uint8)
     predictions: list[int] = []
@@ -72,7 +72,7 @@ def learn(device: Device, batches: int, seed: int) -> list[int]:
 
 
 def difference(device: Device, golden: Device) -> str | None:
-    """What is not the same in ``device``."""
+    """The first difference between ``device`` and ``golden``."""
     mine, theirs = device.status(), golden.status()
     cycles = mine.cycles
     assert cycles is not None and cycles["total"] > 0

@@ -1,4 +1,4 @@
-"""Logic and memory before synthesis, against what the tools counted."""
+"""Estimated logic and memory, against the tools' counts."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def test_boards_promised():
 @pytest.mark.parametrize("name", NAMES)
 def test_pin_file_is_what_the_platform_makes(name):
     path, text = pin_file(name)
-    assert path.read_text() == text, "python -m popflip.constraints writes it anew"
+    assert path.read_text() == text, "python -m popflip.constraints updates it"
 
 
 def test_pins_of_the_link():
@@ -90,7 +90,7 @@ def test_the_fit_is_the_presets_or_the_rules_or_the_first():
     assert board.fit() == board.fit("digits") == board.fit("digits-small", "gft") == board.fit(rule="gft") == first
     assert board.fit("digits-lbe-small") == board.fit("mnist-lbe") == board.fit(rule="lbe") == second
     assert board.fit("mnist-small") == third
-    assert board.fit("no such preset") == first  # whoever reads the preset complains
+    assert board.fit("no such preset") == first  # reading the preset is the error
 
 
 @pytest.mark.parametrize("name", NAMES)
