@@ -172,7 +172,8 @@ class Ingest(wiring.Component):
         part, index = place.index[:part_bits], place.index[part_bits:]
         word = Signal(input_word(self.chip))
         nonzero = Signal()
-        growing, whole = Signal(), Signal()  # more of the word may come; it is the sample's last one and complete
+        growing = Signal()  # more of the word may come
+        whole = Signal()  # the word is the sample's last, and complete
         same = Signal()
         m.d.comb += [same.eq(growing & (word.index == index)), unpack.o.ready.eq(1)]
         m.d.sync += whole.eq(0)

@@ -1,17 +1,20 @@
-"""Unpack: a sample's bytes, all of them or packed, become bytes with their places.
+"""Unpack: the bytes of a sample, packed or not, become bytes with their places.
 
-A packed sample leaves out bytes that are zero, which teach nothing, so that they take neither the link nor the chip any
-time. What follows need not know: it gets a byte, its place in the sample, and in the end the bias. ::
+A packed sample leaves out the bytes that are zero, which take part in no sum and no update, so that they cost neither
+the link nor the chip any time. The consumer need not know: it gets bytes, their places in the sample, and the bias
+last. ::
 
-    byte ─▶ register ─▶ raw: as many as came before ─────────────┬─▶ register ─▶ byte, place
-                        packed: the lowest bit left of the mask ─┘
+    byte ─▶ register ─▶ not packed: counts the bytes ────────────┬─▶ register ─▶ byte, place
+                        packed: lowest bit left in the mask ─────┘
 
-The register in front keeps what the mask decides away from the memory that bytes come from.
+The first register separates the memory that bytes come from and the logic of the mask.
 """
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from typing import NamedTuple
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -21,32 +24,41 @@ GROUP = 8  # bytes that share a mask
 
 
 def place_layout(chip: ChipConfig) -> data.StructLayout:
-    """A ``byte`` at place ``index`` of a sample, bit ``i`` is input ``8·index + i``. ``last``: the sample's last one,
-    which holds the bias alone, input ``K[0]``.
-    """
+    """A ``byte`` at place ``index`` of a sample: bit ``i`` is input ``8·index + i``. ``last``: the sample's last entry,
+    which holds the bias alone, input ``K[0]``."""
     return data.StructLayout({"byte": 8, "index": range(chip.inputs // 8 + 1), "last": 1})
 
 
-class Unpack(wiring.Component):
-    """Says where a sample's bytes belong, and appends its bias. Of chips that pack.
+class Byte(NamedTuple):
+    """A byte in the first register. ``last``: of its sample; ``index``: its place, if the sample is not ``packed``."""
 
-    Golden: ``popflip.golden.common.packing.unpack``; of a sample that is not packed, the bytes themselves.
+    byte: Signal
+    valid: Signal
+    packed: Signal
+    last: Signal
+    index: Signal
+
+
+class Unpack(wiring.Component):
+    """Finds the place of each byte of a sample, and appends the bias. For chips that take packed samples.
+
+    Golden: ``popflip.golden.common.packing.unpack``; a sample that is not packed stays as it is.
 
     Members
     -------
     ``i`` : In(stream 8)
-        The bytes of a sample: ``⌈K[0]/8⌉``, or packed as many as there are. Bytes past the last input are left out,
-        bits past it are passed on.
+        The bytes of a sample: ``⌈K[0]/8⌉`` of them, or as many as its packed form has. Bytes past the last input are
+        dropped; bits past it pass.
     ``packed`` : In(1), ``last`` : In(1)
-        Whether the sample is packed, and then, whether the byte is its last one; stable with the byte.
+        The sample is packed; the byte is its last one, if it is packed. Stable with the byte.
     ``first`` : Out(1)
         The next byte is the first one of a sample.
     ``o`` : Out(stream of place_layout)
-        Places go up; the last byte of the inputs and the bias may be at the same one. A packed sample's bytes are not
-        zero, if it is packed well.
+        Places ascend; the last byte of the inputs and the bias may have the same one. Of a packed sample no byte is
+        zero if it is packed well.
 
-    A byte a cycle, and a cycle more after a sample's last one. A byte leaves :attr:`latency` cycles after it came, the
-    bias a cycle after the last one. Where ``o`` waits, all of it does.
+    Takes a byte a cycle, and a cycle more after a sample's last one. A byte leaves :attr:`latency` cycles after it
+    came, and the bias a cycle after the last byte. Everything waits while ``o`` waits.
     """
 
     latency = 2
@@ -65,19 +77,38 @@ class Unpack(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        chip = self.chip
-        groups, rest = divmod(chip.input_bytes, GROUP)  # whole groups, and bytes of one that is not
+        taken, move = self._take(m)
+        present, index = self._find_place(m, taken, move)
+        entry = self.o.payload
+        bias = Signal()  # the entry that follows is the bias
+        with m.If(move):
+            m.d.sync += [
+                bias.eq(taken.valid & taken.last),
+                self.o.valid.eq((taken.valid & (~taken.packed | present)) | bias),
+                entry.byte.eq(Mux(bias, 1 << self.chip.inputs % 8, taken.byte)),
+                entry.index.eq(Mux(bias, self.chip.inputs // 8, Mux(taken.packed, index, taken.index))),
+                entry.last.eq(bias),
+            ]
+        return m
 
-        # Bytes as they come -------------------------------------------------------------------------------------------
-        byte, valid, packed, last = Signal(8), Signal(), Signal(), Signal()
-        places = range(chip.input_bytes)
-        count, index = Signal(places), Signal(places)  # of a sample that is not packed
-        take, ends, move = Signal(), Signal(), Signal()
+    def _take(self, m: Module) -> tuple[Byte, Signal]:
+        """The first register. Returns the byte in it, and whether all moves on; after the last byte of a sample, it
+        pauses for the bias."""
+        byte = Signal(8)
+        valid = Signal()
+        packed = Signal()
+        last = Signal()
+        places = range(self.chip.input_bytes)
+        count = Signal(places)  # bytes of a sample that is not packed
+        index = Signal(places)
+        take = Signal()
+        ends = Signal()
+        move = Signal()
         m.d.comb += [
             move.eq(~self.o.valid | self.o.ready),
             self.i.ready.eq(move & ~(valid & last)),
             take.eq(self.i.valid & self.i.ready),
-            ends.eq(Mux(self.packed, self.last, count == chip.input_bytes - 1)),
+            ends.eq(Mux(self.packed, self.last, count == self.chip.input_bytes - 1)),
         ]
         with m.If(move):
             m.d.sync += valid.eq(take)
@@ -90,37 +121,32 @@ class Unpack(wiring.Component):
                 count.eq(Mux(ends | self.packed, 0, count + 1)),
                 self.first.eq(ends),
             ]
+        return Byte(byte, valid, packed, last, index), move
 
-        # Masks --------------------------------------------------------------------------------------------------------
-        mask, lowest = Signal(GROUP), Signal(GROUP)  # of the group, of bytes to come
+    def _find_place(self, m: Module, taken: Byte, move: Signal) -> tuple[Value, Value]:
+        """In a packed sample, a byte is a mask of the next group, or, while the mask has bits left, the byte of its
+        lowest one. Returns whether the byte is one of the sample's, and its place."""
+        groups, rest = divmod(self.chip.input_bytes, GROUP)  # whole groups, and bytes of one that is not
+        mask = Signal(GROUP)  # bytes to come, of the group
+        lowest = Signal(GROUP)
         inside = Signal(GROUP)  # bytes of the group that the sample has
-        group, following = Signal(range(groups + 1)), Signal(range(groups + 2))
+        group = Signal(range(groups + 1))
+        following = Signal(range(groups + 2))  # the next group
         place = Signal(range(GROUP))
         m.d.comb += [
             lowest.eq(mask & -mask),
             *(place[bit].eq(Cat(lowest[byte] for byte in range(GROUP) if byte >> bit & 1).any()) for bit in range(3)),
         ]
-        with m.If(move & valid):
+        with m.If(move & taken.valid):
             m.d.sync += mask.eq(mask ^ lowest)
             with m.If(mask == 0):
-                m.d.sync += [mask.eq(byte), group.eq(following), inside.eq(0)]
+                m.d.sync += [mask.eq(taken.byte), group.eq(following), inside.eq(0)]
                 with m.If(following < groups):
                     m.d.sync += inside.eq(2**GROUP - 1)
                 with m.If(following == groups):
                     m.d.sync += inside.eq(2**rest - 1)
                 with m.If(following <= groups):
                     m.d.sync += following.eq(following + 1)
-            with m.If(last):
+            with m.If(taken.last):
                 m.d.sync += [mask.eq(0), following.eq(0)]
-
-        # Bytes with their places, and the bias ------------------------------------------------------------------------
-        entry, bias = self.o.payload, Signal()
-        with m.If(move):
-            m.d.sync += [
-                bias.eq(valid & last),
-                self.o.valid.eq((valid & (~packed | (lowest & inside).any())) | bias),
-                entry.byte.eq(Mux(bias, 1 << chip.inputs % 8, byte)),
-                entry.index.eq(Mux(bias, chip.inputs // 8, Mux(packed, Cat(place, group), index))),
-                entry.last.eq(bias),
-            ]
-        return m
+        return (lowest & inside).any(), Cat(place, group)

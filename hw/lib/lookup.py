@@ -1,4 +1,4 @@
-"""What differs from layer to layer, looked up by a layer's number."""
+"""Expressions that look up a value by layer, and multiply by a constant."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from amaranth.utils import ceil_log2
 
 
 def of_layer(layer: ValueLike, values: Sequence[ValueLike]):
-    """The one of ``values``, one a layer, that belongs to ``layer``."""
+    """The value of ``layer`` among ``values``, one for each layer. A constant if all are equal."""
     if all(isinstance(value, int) for value in values):
         shape = ceil_log2(max(values) + 1)
         if len(set(values)) == 1:
@@ -19,6 +19,6 @@ def of_layer(layer: ValueLike, values: Sequence[ValueLike]):
 
 
 def times(value: ValueLike, factor: int):
-    """``value · factor`` for a constant, as shifted additions: no multiplier is spent on an address."""
+    """``value · factor`` for a constant ``factor``, as shifts and additions, so that no address takes a multiplier."""
     terms = [value << bit for bit in range(factor.bit_length()) if factor >> bit & 1]
     return sum(terms[1:], terms[0]) if terms else 0

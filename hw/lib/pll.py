@@ -1,7 +1,7 @@
-"""Clocks: dividers of the two PLL families, and the clock of the chip, which starts once everything behind it is ready.
+"""Clocks: settings of the two families' PLLs, and the clock of the chip, which starts once the chip is ready for it.
 
-A PLL is found by trying every divider: the frequency nearest to the one asked for, and of equals the fastest phase
-detector, which jitters least.
+:func:`find_pll` tries every divider. It picks the frequency nearest to the requested one, and among equals the fastest
+phase detector, which has the least jitter.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from amaranth.vendor import LatticeICE40Platform
 from popflip.golden.errors import ConfigError
 
 START_SECONDS = 30e-6
-"""An iCE40's memories read as zero for about 3 µs after configuration (IceStorm issue 76); with a wide margin."""
+"""Delay before the clock starts. An iCE40's memories read as zero for about 3 µs after configuration (IceStorm issue
+76); this leaves a wide margin."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Ice40Pll:
 
     @property
     def phase_hz(self) -> float:
-        """Frequency at the phase detector."""
+        """Frequency of the phase detector."""
         return self.reference_hz / (self.divr + 1)
 
     @property
@@ -47,7 +48,7 @@ class Ice40Pll:
 
     @property
     def hz(self) -> float:
-        """Frequency that comes out."""
+        """Output frequency."""
         return self.vco_hz / 2**self.divq
 
     @property
@@ -56,7 +57,7 @@ class Ice40Pll:
         return next(setting for limit, setting in self.FILTERS if self.phase_hz <= limit)
 
     def legal(self) -> bool:
-        """Whether every frequency in it is one the part can do."""
+        """Whether all frequencies are within the limits of the part."""
         return all(
             low <= hz <= high
             for hz, (low, high) in (
@@ -68,11 +69,11 @@ class Ice40Pll:
 
     @classmethod
     def candidates(cls, reference_hz: float):
-        """Every setting of the dividers."""
+        """All settings of the dividers."""
         return (cls(reference_hz, *dividers) for dividers in product(range(16), range(128), range(1, 7)))
 
     def instance(self, pin, out: Signal, locked: Signal) -> Instance:
-        """The primitive at the clock's own pad."""
+        """The primitive, at the clock's own pad."""
         return Instance(
             "SB_PLL40_PAD",
             p_FEEDBACK_PATH="SIMPLE",
@@ -90,8 +91,8 @@ class Ice40Pll:
 
 @dataclass(frozen=True)
 class Ecp5Pll:
-    """``EHXPLLL``, feedback from its output: the oscillator is at ``reference · feedback / input · output``, and
-    ``hz`` a part of that, by ``output`` or, from a second output, by ``secondary`` where that is not 0.
+    """``EHXPLLL`` with feedback from CLKOP. The oscillator runs at ``reference · feedback / input · output``; ``hz`` is
+    that divided by ``output`` or, if ``secondary`` is not 0, by ``secondary`` (CLKOS).
 
     Limits: Lattice FPGA-DS-02012, sysCLOCK PLL timing.
     """
@@ -108,12 +109,12 @@ class Ecp5Pll:
 
     @property
     def phase_hz(self) -> float:
-        """Frequency at the phase detector."""
+        """Frequency of the phase detector."""
         return self.reference_hz / self.input
 
     @property
     def hz(self) -> float:
-        """Frequency that comes out."""
+        """Output frequency."""
         return self.vco_hz / (self.secondary or self.output)
 
     @property
@@ -125,16 +126,16 @@ class Ecp5Pll:
 
     @classmethod
     def candidates(cls, reference_hz: float):
-        """Every setting of the dividers."""
+        """All settings of the dividers."""
         fastest = int(reference_hz // cls.PHASE_HZ[0])  # larger input dividers leave the phase detector too slow
         inputs = range(1, min(fastest, 128) + 1)
-        # What is fed back settles the oscillator; where CLKOS is the clock, all it can be comes with a feedback of 1.
+        # The feedback sets the oscillator. With CLKOS as the clock, a feedback of 1 reaches every frequency.
         alone = product(inputs, range(1, 81), range(1, 129), [0])
         for dividers in chain(alone, product(inputs, [1], range(1, 129), range(1, 129))):
             yield cls(reference_hz, *dividers)
 
     def instance(self, pin, out: Signal, locked: Signal) -> Module:
-        """The primitive, and the buffer of the clock's pin."""
+        """The primitive, and the buffer of the clock pin."""
         m = Module()
         m.submodules.pin = buffer = io.Buffer("i", pin)
         primary = Signal() if self.secondary else out
@@ -183,7 +184,7 @@ class Ecp5Pll:
 
 
 def find_pll(kind: Any, reference_hz: float, hz: float):
-    """The legal PLL nearest to ``hz``. :class:`ConfigError` if none is within 1 %."""
+    """The legal setting nearest to ``hz``. :class:`ConfigError` if none is within 1 %."""
     legal = (pll for pll in kind.candidates(reference_hz) if pll.legal())
     best = min(
         legal,
@@ -196,10 +197,10 @@ def find_pll(kind: Any, reference_hz: float, hz: float):
 
 
 class Clock(Elaboratable):
-    """Clock of domain ``sync``: the board's, or a PLL's, held still until the PLL has locked and memories can be read.
+    """Clock of domain ``sync``: the board's or a PLL's, gated until the PLL has locked and memories can be read.
 
-    ``sync`` needs no reset: registers and memories come out of configuration with their initial values, and the first
-    edge is the first thing they see. What reset logic would cost goes to the network instead.
+    ``sync`` needs no reset: registers and memories have their initial values after configuration, and the clock is
+    gated until then. The network gets the cells that reset logic would take.
 
     ``pll``: None takes the board's clock as it is.
     """
@@ -216,13 +217,13 @@ class Clock(Elaboratable):
             m.submodules.pll = self.pll.instance(pin, source, locked)
         else:
             m.d.comb += locked.eq(1)
-            if ice40:  # not over the pin's own global net: what is on one can hardly reach the gate
+            if ice40:  # not over the pin's own global net, which hardly reaches the gate's input
                 m.submodules.pin = Instance("SB_IO", p_PIN_TYPE=Const(1, 6), i_PACKAGE_PIN=pin.io, o_D_IN_0=source)
             else:
                 m.submodules.pin = buffer = io.Buffer("i", pin)
                 m.d.comb += source.eq(buffer.i)
 
-        # Works on falling edges: the gate opens while the clock is low.
+        # On falling edges, so that the gate opens while the clock is low.
         m.domains.start = start = ClockDomain(clk_edge="neg", reset_less=True, local=True)
         stable = Signal()
         m.submodules.synchronise = FFSynchronizer(locked, stable, o_domain="start")

@@ -1,4 +1,4 @@
-"""Popcount: how many of N bits are one, as a pipelined tree of adders."""
+"""Popcount: the number of ones in N bits, a pipelined adder tree."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LEAF = 8
 
 
 def add_tree(values: list[ValueLike]):
-    """Sum of ``values`` as a balanced tree of adders, in combination."""
+    """Sum of ``values``: a balanced, combinational tree of adders."""
     while len(values) > 1:
         values = [
             values[index] + values[index + 1] if index + 1 < len(values) else values[index]
@@ -32,8 +32,8 @@ class Popcount(wiring.Component):
     -------
     ``i`` : In(width), ``o`` : Out(range(width + 1))
 
-    Latency :attr:`latency` cycles (data, for parents to compose): one register after groups of 8 bits and, with more
-    than one group, one after their sum. A result every cycle.
+    Latency :attr:`latency` cycles: a register after groups of 8 bits and, with more than one group, one after their
+    sum. A result every cycle.
     """
 
     def __init__(self, width: int):
@@ -57,5 +57,5 @@ class Popcount(wiring.Component):
 
 
 def latency(width: int) -> int:
-    """Cycles from the bits to their count."""
+    """Cycles from ``width`` bits to their count."""
     return 1 if width <= LEAF else 2

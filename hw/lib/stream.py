@@ -1,4 +1,4 @@
-"""Small parts for Amaranth streams and pipelines."""
+"""Building blocks for Amaranth streams and pipelines."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 
 def delayed(m: Module, value, cycles: int):
-    """``value`` as it was ``cycles`` ago, through as many registers."""
+    """``value`` as it was ``cycles`` ago: a chain of as many registers."""
     for _ in range(cycles):
         before, value = value, Signal.like(value, name="delayed", name_suffix="")
         m.d.sync += value.eq(before)
@@ -17,13 +17,13 @@ def delayed(m: Module, value, cycles: int):
 
 
 class Queue(wiring.Component):
-    """A first-in first-out queue in flip-flops, for a few narrow entries where a block of memory would be wasted.
+    """A first-in first-out queue in flip-flops, for a few narrow entries that would waste a block memory.
 
     Members
     -------
     ``i`` : In(stream.Signature(shape)), ``o`` : Out(stream.Signature(shape))
-        An entry leaves :attr:`latency` cycles after it came at the earliest. Full throughput: a queue that is full
-        takes no entry in the cycle in which one leaves, so use a depth of at least 2.
+        An entry leaves :attr:`latency` cycles after it came at the earliest. A full queue takes no entry in the cycle
+        in which one leaves, so full throughput needs a depth of 2.
     """
 
     latency = 1
@@ -55,15 +55,15 @@ class Queue(wiring.Component):
 
 
 class RegisteredQueue(Queue):
-    """A :class:`Queue` of wide entries, of which the first has a register of its own and the others are words of a
-    memory, where there is one so small: no choice between entries lies behind ``o``, only before it. No cycle differs.
+    """A :class:`Queue` for wide entries, cycle for cycle the same. Depth 2 or more.
 
-    Depth 2 or more.
+    The first entry has a register of its own, and the others lie in a memory (LUT RAM where the FPGA has it), so that
+    ``o`` passes no multiplexer.
     """
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        depth = self.depth - 1  # of the ring, behind the register
+        depth = self.depth - 1  # of the ring before the register
         head = Signal(range(depth))
         tail = Signal(range(depth))
         level = Signal(range(depth + 1))
@@ -75,7 +75,7 @@ class RegisteredQueue(Queue):
         if depth > 1:
             m.submodules.memory = memory = Memory(shape=len(payload), depth=depth, init=[])
             write, read = memory.write_port(), memory.read_port(domain="comb")
-            # What goes past the ring is written too, and then overwritten.
+            # An entry that bypasses the ring is written too, and later overwritten.
             m.d.comb += [write.en.eq(put), write.addr.eq(tail), write.data.eq(payload), read.addr.eq(head)]
             first = read.data
         else:
@@ -97,30 +97,30 @@ class RegisteredQueue(Queue):
 
 
 def group_layout(item: ShapeLike, count: int, tag: ShapeLike) -> data.StructLayout:
-    """Up to ``count`` items, lowest first, and what belongs to all of them. ``final``: number of the last one that
-    means something. ``last``: no more groups belong together with this one."""
+    """A group of up to ``count`` items, lowest first, with a ``tag`` for all of them. ``final``: index of the last
+    valid item. ``last``: the group is the last one of its frame."""
     return data.StructLayout({"items": data.ArrayLayout(item, count), "final": range(count), "last": 1, "tag": tag})
 
 
 def item_layout(item: ShapeLike, tag: ShapeLike) -> data.StructLayout:
-    """An item of a group; ``first`` and ``last`` of the groups that belong together."""
+    """One item with its ``tag``. ``first``, ``last``: of its frame."""
     return data.StructLayout({"item": item, "first": 1, "last": 1, "tag": tag})
 
 
 class Unroll(wiring.Component):
-    """Groups of items become a stream of single ones.
+    """Turns groups into a stream of single items.
 
     Parameters
     ----------
     ahead : bool
-        Whether an item is a group's last one is worked out before its turn: a shorter path for a register more.
+        Work out a cycle ahead whether an item is its group's last: a shorter path, for one more register.
 
     Members
     -------
     ``i`` : In(stream of :func:`group_layout`), ``o`` : Out(stream of :func:`item_layout`)
 
-    An item a cycle, without a gap between groups; an item leaves :attr:`latency` cycles after its group came at the
-    earliest.
+    An item a cycle, without gaps between groups. A group's first item leaves :attr:`latency` cycles after the group
+    came at the earliest.
     """
 
     latency = 1
