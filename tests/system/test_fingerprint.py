@@ -22,7 +22,7 @@ CHIP = ChipConfig((8, 4, 2), Precision.TERNARY, 127, 1, 2, 8)
 
 SAME = {
     "comment": ("golden/common/prng.py", "_STRIDE = 6", "_STRIDE = 6  # of something else\n# and a line of its own"),
-    "module docstring": ("golden/common/prng.py", '"""The one source', '"""The only source\n\n'),
+    "module docstring": ("golden/common/prng.py", '"""The only source', '"""The one source\n\n'),
     "docstring of a function": ("golden/common/prng.py", '"""The next word."""', '"""Another word."""'),
     "no docstring": ("golden/common/prng.py", '"""The next word."""', ""),
     "blank lines": ("hw/config.py", "MAX_ROWS = 1024\n", "\n\nMAX_ROWS = 1024   \n\n"),
