@@ -27,7 +27,7 @@ try:
     board.fit(x, y)
     print(f"test accuracy on {arguments.port}: {board.score(x_test, y_test):.2%}")
 except PopflipError as error:  # no such port, another bitstream, a bad cable
-    raise SystemExit(f"{arguments.port}: {error}") from None
+    raise SystemExit(str(error)) from None
 
 counts = board.status_
 print(f"{counts.samples} samples, {counts.errors} of them triggered an update, flips {counts.flips}")

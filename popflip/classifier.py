@@ -176,8 +176,8 @@ class Classifier(ClassifierMixin, BaseEstimator):
 
         The samples of all calls form one stream, in the order given. Every ``batch`` samples end a batch, wherever
         calls begin: weights move then, and an unfinished batch waits in the counters for the next call. A batch selects
-        ``⌈k0/2⌉`` weights in each layer, what a batch of ``fit`` selects on average. Rule ``lbe`` updates after every
-        sample.
+        ``⌈k0/4⌉`` weights in each layer, as three quarters into a run of ``fit``: more would undo what that run
+        settled. Rule ``lbe`` updates after every sample.
 
         The first call of a classifier that was not fitted needs ``classes``, all labels there will ever be, and chooses
         thresholds and parameters from its samples.
@@ -390,7 +390,7 @@ def load(path: str | Path, device: str = "golden") -> Classifier:
 def _learn_stream(device: Device, x: NDArray[np.uint8], y: NDArray[np.integer], pending: int) -> None:
     """Train samples ``x`` ``[n, inputs]``, ``y`` ``[n]`` in order; ``pending`` samples began the first batch."""
     config = device.config
-    k = config.schedule(1, 2)  # the middle of a run
+    k = config.schedule(3, 4)
     size = len(x) if config.rule == Rule.LBE else config.batch  # LBE: any number of samples are whole batches
     first, last = 0, size - pending
     while last <= len(x) and first < last:
