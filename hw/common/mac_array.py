@@ -1,9 +1,8 @@
-"""The MAC array: ``P`` rows × ``N`` synapses a cycle, a popcount or two for each row.
+"""MAC array: ``P`` rows × ``N`` synapses a cycle, one or two popcounts a row.
 
-    v[p] = Σ_b lane[b] · w[p][b]
+    v[p] = Σ_b lane[b] · w[p][b] = popcount(plus[p]) − popcount(minus[p])
 
-Inputs are −1, 0 or +1, and so are weights, so a product is one of two bits, ``plus`` and ``minus``, and the sum is the
-difference of two popcounts. The largest adders of the chip are here.
+Inputs and weights are −1, 0 or +1, so a product is one of two bits, ``plus`` and ``minus``.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ class MacArray(wiring.Component):
     Members
     -------
     ``lanes`` : In(F × lane_layout), ``weights`` : In(P × N weights)
-        The first ``P/F`` rows take the first ``lanes``, and so on.
+        The first ``P/F`` rows take the first of ``lanes``, and so on.
     ``o`` : Out(P × signed)
 
-    Latency :attr:`latency` cycles; a result every cycle. In fast chips products are registered before they are
-    counted: a lane goes to all rows, which lie all over the chip, and that way takes a cycle.
+    Latency :attr:`latency` cycles; a result every cycle. With memory stages, products are registered before they are
+    counted, for a lane reaches all rows, which lie all over the chip.
     """
 
     def __init__(self, chip: ChipConfig):

@@ -128,7 +128,7 @@ class Learn(wiring.Component):
         self._update_counters(m, tag, word, row)
         if chip.depth > 1:
             tag, ends = self._pass_errors_back(m, tag, word, row, in_flight)
-        self._all_listed = Signal(name="all_listed")  # rows of the first layer
+        self._lists_complete = Signal(name="lists_complete")  # of the first layer's rows
         m.d.comb += self.busy.eq(l0)
         if self._banked:
             self._add_sweep(m, l0)
@@ -297,7 +297,7 @@ class Learn(wiring.Component):
         backward, sweep = self._backward, self._sweep
         m.d.comb += [backward.first_layer.eq(tag.layer == 1), sweep.push.eq(backward.banks)]
         m.d.comb += sweep.rows.eq(backward.bank_rows)
-        m.d.comb += self._all_listed.eq(backward.free & ~Cat(ends).any())
+        m.d.comb += self._lists_complete.eq(backward.free & ~Cat(ends).any())
         if self.chip.depth > 2:  # with a depth of 2 all errors are the first layer's
             others = [end & (stage.layer != 1) for end, stage in zip(ends, in_flight, strict=True)]
             m.d.comb += self._errors_left.eq(backward.gone & ~Cat(others).any())
@@ -315,7 +315,7 @@ class Learn(wiring.Component):
     def _list_rows(self, m: Module) -> None:
         """In a network of one layer, the two rows of the verdict go to the lists of their banks."""
         push, bits = self._rows.push, self._bank_bits
-        m.d.comb += self._all_listed.eq(1)
+        m.d.comb += self._lists_complete.eq(1)
         for bank in range(self.chip.learn_rows):
             m.d.comb += self._sweep.push[bank].eq(push.en & (push.data.row[:bits] == bank))
             m.d.comb += self._sweep.rows[bank].row.eq(push.data.row >> bits)
@@ -353,7 +353,7 @@ class Learn(wiring.Component):
             with m.State("SWEEP"):
                 self._sweep_layers(m)
             if self._banked:
-                with m.State("LISTED"), m.If(self._all_listed):
+                with m.State("LISTED"), m.If(self._lists_complete):
                     m.d.comb += self._sweep.start.eq(1)
                     m.next = "FIRST LAYER"
                     with m.If(self._sweep.finished):

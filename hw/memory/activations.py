@@ -58,7 +58,7 @@ class Activations(wiring.Component):
         return m
 
     def _copy(self, m: Module, name: str, planes: tuple[Value, ...], words: int) -> None:
-        """The copy of reader ``name``, who reads ``words`` words at once: the bits of ``planes`` side by side, ``P`` of
+        """The copy of reader ``name``, which reads ``words`` words at once: bits of ``planes`` side by side, ``P`` of
         each in turn."""
         chip, store, reader = self.chip, self.store, getattr(self, name)
         rows, lanes = chip.array_rows, words * chip.array_synapses

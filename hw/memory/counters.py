@@ -53,7 +53,7 @@ class Counters(wiring.Component):
         """A block memory for each bank, behind :attr:`.ChipConfig.memory_stages` registers each way."""
         banks = [getattr(self.banks, f"bank{index}") for index in range(self.chip.learn_rows)]
         port, stages = self.port, self.chip.memory_stages
-        late_stages = max(stages - 1, 0)  # of the way back, behind the choice of a bank
+        late_stages = max(stages - 1, 0)  # behind the choice of a bank
         words = []
         for index, bank in enumerate(banks):
             m.submodules[f"bank{index}"] = memory = Memory(shape=self.width, depth=self.chip.counter_map.depth, init=[])

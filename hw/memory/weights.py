@@ -80,7 +80,7 @@ class Weights(wiring.Component):
         return reads, delayed(m, address, stages), row_read, row_bank
 
     def _add_banks(self, m: Module, reads: Value, address: Value) -> list[Value]:
-        """The banks (none on compact chips). Returns the words they read, after one stage of the way back."""
+        """The banks (none on compact chips). Returns the words they read, before the late stages."""
         chip, row = self.chip, self.row
         stages = chip.memory_stages - self._early
         row_write, write_address, write_bank = (
