@@ -1,4 +1,4 @@
-"""State pass: what reads words of weights and counters in scan order and writes them as a rule changes them.
+"""State pass: reads words of weights and counters in scan order, and writes them back as a rule changes them.
 
 ::
 
@@ -147,7 +147,7 @@ class StatePass(wiring.Component):
         ]
 
     def _connect_reads(self, m: Module) -> None:
-        """The scan's requests; a rule that reads weights asks for them as well."""
+        """The scan's requests of counters. A rule that reads weights requests them as well."""
         m.submodules.scan = scan = self.scan
         state = self.state
         m.d.comb += [

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 from popflip.hw.config import ChipConfig
 from popflip.hw.registers import registers, status_words
 
-HALF = 16  # bits of a count that are added to at a time, which is how wide a small block of memory is
+HALF = 16  # bits of a count that are added in a cycle: the width of a small block of memory
 
 HELD_ELSEWHERE = ("rng", "signature")
 """Registers that belong to another component; a write to them is passed on as a strobe."""
@@ -38,10 +38,10 @@ class RegisterFile(wiring.Component):
     Members
     -------
     ``write`` : In(1), ``index`` : In(range(registers)), ``value`` : In(32)
-        A write lands at the end of its cycle. Values outside a register's range must not come.
+        A write lands at the end of its cycle. ``value`` is in the register's range.
     ``values`` : Out(:func:`register_values_layout`)
     ``write_rng``, ``write_signature`` : Out(1)
-        ``value`` is meant for them.
+        A write to one of them.
     """
 
     def __init__(self, chip: ChipConfig):

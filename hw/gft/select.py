@@ -30,7 +30,7 @@ def selected_layout(chip: ChipConfig) -> data.StructLayout:
 
 
 def candidate(chip: ChipConfig, weight: Value, counter: Value) -> Value:
-    """Whether the weight can still move where a counter that is not 0 asks it to: ``sgn(m) ≠ w``."""
+    """Whether the weight can move in the direction of its counter, which is not 0: ``sgn(m) ≠ w``."""
     negative = counter[-1]
     if chip.precision == Precision.BINARY:
         return weight[0] == negative
@@ -38,7 +38,7 @@ def candidate(chip: ChipConfig, weight: Value, counter: Value) -> Value:
 
 
 def digit_bits(chip: ChipConfig) -> int:
-    """Bits of a threshold found in a pass, if not told otherwise: each level tried takes a comparator a lane."""
+    """Bits of a threshold found in a pass, by default. Each level tried takes a comparator a lane."""
     return 2 if chip.pipelined else 1
 
 
@@ -68,36 +68,37 @@ class Select(wiring.Component):
     the first of those at it, in scan order, that make it ``k``. ``level`` comes from its highest bits down: a pass over
     the layer counts the candidates above each of the ``2**digit − 1`` levels that differ in the next ``digit`` bits.
 
-    Ties are marked one a cycle, lowest lane first. There are at most ``k`` in a layer, so they cost little, and no sum
-    over lanes stands between one word and the next.
+    Ties are marked one a cycle, lowest lane first. A layer has at most ``k``, so they cost little, and no sum over
+    lanes stands between one word and the next.
 
     Parameters
     ----------
     digit : int
-        Bits of the threshold found in a pass, by default :func:`digit_bits`.
+        Bits of the threshold found in a pass; :func:`digit_bits` by default.
 
-    With Pc > 1 passes that count take words by the block of ``Pc`` rows, in any order; only the last one needs one.
+    With Pc > 1 the counting passes take words by the block of ``Pc`` rows, in any order. Only the last pass needs scan
+    order.
 
     Members
     -------
     ``start`` : In(stream of ``layer``, ``k``)
         Taken when it is finished, with the last word of ``o``.
     ``scan`` : Out(stream of range(L))
-        Asks for all words of the layer, once a pass, with Pc > 1 only in the last one.
+        Requests all words of the layer, once a pass; with Pc > 1 only in the last one.
     ``i`` : In(stream of :func:`.scan.word_layout`)
         A counter that is 0 is never selected, so pads need no care.
     ``o`` : Out(stream of :func:`selected_layout`)
         The layer's words in scan order, in the last pass.
     ``blocks`` : Out(stream of range(L)), ``block``, ``block_last`` : In(1), ``block_weights``, ``block_counters`` : In
-        With Pc > 1: asks for all words of the layer by the block, once a pass, and takes them as they come.
+        With Pc > 1: requests all words of the layer by the block, once a pass, and takes them as they come.
     ``counting`` : Out(1)
         A pass is running in which every word is taken at once.
     ``found`` : Out(1), ``level`` : Out
         While ``found``, the last pass is running and ``level`` is θ − 1.
 
-    :attr:`passes` passes, then one more. A word a cycle, but for ties; latency :attr:`latency` cycles from ``i`` to
-    ``o``. In fast chips a word is compared in one cycle and marked from the next one on, so that whether ties are left
-    of it is known from the first, and no word waits on a look at all lanes of the one before.
+    :attr:`passes` passes, then one more. A word a cycle, and one more for each tie but a word's first; latency
+    :attr:`latency` cycles from ``i`` to ``o``. Pipelined chips compare a word in one cycle and mark it from the next
+    one on. Whether ties are left is known from the first cycle, so no path leads through all lanes of two words.
     """
 
     def __init__(self, chip: ChipConfig, *, digit: int | None = None):

@@ -1,4 +1,4 @@
-"""Reinforce: a winner's synapses move towards what would have put it right (golden ``reinforce.reinforce``).
+"""Reinforce: a winner's synapses move towards its desired activation (golden ``reinforce.reinforce``).
 
 k ← sat(k ± 1), + where a_i = ρ_t[o];   where r = 1:  k ← sat(k + 1) if k ≥ 0 else sat(k − 1)   (arXiv 2412.00119)
 """
@@ -26,14 +26,14 @@ def row_update_layout(chip: ChipConfig) -> data.StructLayout:
 class Reinforce(wiring.Component):
     """A word of a winner's row.
 
-    Both steps are one addition of −2 … 2: saturating once comes to the same as saturating after each.
+    Both steps are one addition of −2 … 2: to saturate once equals to saturate after each.
 
     Members
     -------
     ``counters`` : In(N counters), ``inputs`` : In(N), ``exists`` : In(N)
         The word, its inputs, and which lanes are synapses; all others become 0.
     ``desired`` : In(1), ``mask`` : In(N)
-        What the row's activation should have been, and the random mask ``r``.
+        The row's desired activation, and the random mask ``r``.
     ``o`` : Out(N counters), ``weights`` : Out(N weights), ``flipped`` : Out(N)
         The counters after, their signs, and which of these changed.
 

@@ -2,8 +2,8 @@
 
     y_c = K − 2·popcount(ρ_c XOR a')        (arXiv 2412.00119, P_l)
 
-A neuron a cycle adds its column of ρ, one bit a class, to as many counters, while the layer is still being summed:
-there is no pass over the classifiers. What is counted is agreement, ``(y_c + K) / 2``, which orders classes alike.
+Each cycle adds a neuron's column of ρ, one bit a class, to one counter a class, while the layer is still being summed.
+No pass over the classifiers is needed. The counters hold agreement, ``(y_c + K) / 2``, which orders classes alike.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from popflip.hw.lib.stream import item_layout
 
 
 def neurons(chip: ChipConfig) -> int:
-    """Neurons of all layers, which is how many columns the local classifiers have."""
+    """Neurons of all layers: the number of columns of the local classifiers."""
     return sum(chip.rows)
 
 
 class ClassifierSignature(wiring.Signature):
-    """The fixed random bits ρ of all layers, a column of one bit a class for each neuron, in order.
+    """The fixed random bits ρ of all layers: for each neuron a column with one bit a class.
 
     Members
     -------
     ``address`` : Out(range(neurons)), ``column`` : In(C)
-        The column of the neuron that was addressed in the cycle before.
+        The column of a neuron, a cycle after its address.
     ``write`` : Out(1), ``write_address``, ``write_column`` : Out
         Lands at the end of its cycle.
     """
@@ -50,7 +50,7 @@ class ClassifierSignature(wiring.Signature):
 
 
 class Classifiers(wiring.Component):
-    """Their memory.
+    """The memory of the local classifiers.
 
     Members
     -------
@@ -81,11 +81,11 @@ class Score(wiring.Component):
     Members
     -------
     ``i`` : In(stream of sums, :func:`.stream.item_layout`)
-        A neuron's ``z``: all of a layer, then the layer above, then the next sample.
+        A neuron's ``z``: the neurons of a layer, then of the layer above, then of the next sample.
     ``address`` : Out(range(neurons)), ``column`` : In(C)
         Reads :class:`Classifiers`.
     ``desired`` : Out(1)
-        What the neuron offered at ``i`` should be for the sample's class: bit 1 is +1.
+        Desired activation of the neuron offered at ``i``, for the sample's class: bit 1 is +1.
     ``o`` : Out(stream of :func:`.error.values_layout`)
         A layer's scores.
 
