@@ -53,39 +53,66 @@ class NotFitted(PopflipError, NotFittedError):
 class Classifier(ClassifierMixin, BaseEstimator):
     """A network of binary or ternary weights that learns without gradients, as a scikit-learn classifier.
 
-    Every parameter may be None: the rules of thumb in docs/algorithm.md then choose it from the data. Parameters have
-    the names of the flags of ``popflip train``.
+    Parameters have the names of the flags of ``popflip train``. None leaves a parameter to ``preset``, or to the rules
+    of thumb in docs/algorithm.md.
 
-    Data: ``preset`` names an experiment to take parameters and thresholds from. Each value becomes one bit for each of
-    ``thresholds`` (``[levels]`` for all features, or ``[levels, features]``), 1 where value ≥ threshold. Without
-    thresholds, ``levels`` quantiles of the training data; without levels, as many as ``layers[0]`` has room for, else
-    4. Data of 0 and 1 stays as it is.
+    Data:
+        preset: name of an experiment whose thresholds and parameters to start from, such as ``"digits"``.
+        thresholds: ``[levels]`` for all features, or ``[levels, features]``. A value becomes one bit for each
+            threshold, 1 where value ≥ threshold.
+        levels: number of thresholds to choose from quantiles of the training data. By default as many as ``layers``
+            has input bits for, else 4, or 1 for data of 0 and 1, which stays as it is.
 
-    Network: ``layers`` are the widths, input bits first: ``(256, 64, 10)`` has 256 input bits, 64 hidden neurons and 10
-    classes. Rule ``lbe``: input bits and the neurons of each layer, without the classes. ``precision`` (``binary``,
-    ``ternary``), ``mmax`` (counters saturate at ±mmax), ``dclip`` (largest error of a hidden neuron).
+    Network:
+        layers: widths, input bits first: ``(256, 64, 10)`` has 256 input bits, 64 hidden neurons and 10 classes. Rule
+            ``lbe``: input bits and the neurons of each layer, without the classes.
+        precision: ``"ternary"`` or ``"binary"`` weights. Rule ``lbe``: binary.
+        mmax: counters saturate at ±mmax; rule ``lbe``: at −mmax − 1 and mmax.
+        dclip: largest error of a hidden neuron. Rule ``gft``.
 
-    Learning: ``rule`` (``gft``, ``lbe``), ``batch`` (samples), ``epochs``, ``k0`` (weights selected in the first batch,
-    for each layer), ``margin``, ``window`` (for each hidden layer), ``shift`` (counters lose m >> shift at the end of a
-    batch; ``"none"`` clears them), ``flip_p256``, ``group``, ``reinforce_p256``, ``seed``.
+    Learning:
+        rule: ``"gft"`` or ``"lbe"``.
+        batch: samples between two updates. Rule ``gft``.
+        epochs: passes of ``fit`` over the training samples.
+        k0: weights selected in the first batch, one number for each layer. Rule ``gft``.
+        margin: a sample triggers an update while its class leads by no more than this. Rule ``lbe``: while it leads by
+            less, one number or one for each layer.
+        window: a hidden neuron learns while |sum| ≤ window, one number for each hidden layer. Rule ``gft``.
+        shift: counters lose ``m >> shift`` at the end of a batch; ``"none"`` clears them. Rule ``gft``.
+        flip_p256: a selected weight flips with probability flip_p256 / 256. Rule ``gft``.
+        group: neurons of which at most one is updated, one number or one for each layer. Rule ``lbe``.
+        reinforce_p256: an updated counter moves away from 0 with probability reinforce_p256 / 256. Rule ``lbe``.
+        seed: seed of everything random.
 
-    Device: ``device`` is ``golden`` (NumPy), ``sim`` (the simulated chip) or a serial port; all three learn the same
-    bits. ``rows`` × ``synapses`` is the MAC array of the simulated chip, ``learn_rows`` how many rows of its first
-    layer it updates in a cycle, ``store`` how many samples it can keep, ``compact`` whether it is the small variant.
-    ``replay`` sends samples once and then their numbers (None: if the chip's store holds them). ``baud`` is the speed
-    of the serial port. ``verify`` compares the device with the golden model after every batch and raises
-    :class:`popflip.errors.Difference` if they differ. ``verbose`` prints progress.
+    Device:
+        device: ``"golden"`` (NumPy), ``"sim"`` (the simulated chip) or a serial port. All three learn the same bits.
+        rows, synapses: MAC array of the simulated chip, by default 4 × 32.
+        learn_rows: rows of its first layer that it updates in a cycle.
+        store: training samples that it can keep.
+        compact: whether it is the variant for an iCE40 UP5K.
+        replay: send training samples once, then their numbers. By default if they fit the chip's store.
+        baud: speed of the serial port.
+        verify: compare the device with the golden model, in ``fit`` after every batch, in ``partial_fit`` and
+            ``predict`` once.
+        verbose: print progress.
 
-    Attributes of a fitted classifier: ``classes_`` (sorted labels), ``n_features_in_``, ``feature_names_in_`` (if X had
-    names), ``thresholds_``, ``config_`` (every parameter as used), ``state_`` (weights, counters, random state),
-    ``status_`` (counts of samples, errors, flips, and the signature), ``history_`` (the steps of the last ``fit``),
-    ``state_sha256_``.
+    Attributes of a fitted classifier:
+        classes_: sorted labels.
+        n_features_in_, feature_names_in_: as in scikit-learn.
+        thresholds_: ``[levels]`` or ``[levels, features]``.
+        config_: every parameter of network and learning, as used.
+        state_: weights, counters and random state. ``state_sha256_`` is its hash.
+        status_: counts of samples, batches, errors and flips, the signature of the flips, and cycles of a chip.
+        history_: the steps of the last ``fit``.
 
-    Methods raise :class:`popflip.PopflipError`: :class:`ConfigError` or :class:`DataError`, both also ``ValueError``,
-    for unusable parameters and data, :class:`NotFitted`, also ``NotFittedError``, before ``fit``, and
-    :class:`DeviceError` if the device fails. X of a type that scikit-learn refuses (sparse, objects) is a
-    ``TypeError``.
+    Every error is a :class:`popflip.PopflipError`. :class:`ConfigError` and :class:`DataError`, for unusable parameters
+    and data, are also a ``ValueError``; :class:`NotFitted` is also scikit-learn's ``NotFittedError``;
+    :class:`DeviceError` says that the device fails, and :class:`Difference` that ``verify`` found one. Only X of a type
+    that no classifier takes, such as a sparse matrix, is scikit-learn's own ``TypeError``.
     """
+
+    _origin: dict[str, Any]
+    """The data that a loaded network learned from, as its file says; empty after training here."""
 
     def __init__(
         self,
@@ -168,7 +195,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
             self.state_, self.status_ = device.state(), device.status()
         self.classes_, self.thresholds_, self.config_ = classes, thresholds, config
         self.history_ = outcome.history
-        self._origin = None
+        self._origin = {}
         return self
 
     def partial_fit(self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None) -> Self:
@@ -200,7 +227,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
                 compare(device, golden, status, batch_name(config))
             self.state_, self.status_ = device.state(), status
         self.classes_, self.thresholds_, self.config_ = known, thresholds, config
-        self._origin = None
+        self._origin = {}
         return self
 
     # Predicting -------------------------------------------------------------------------------------------------------
@@ -243,7 +270,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         Raises :class:`FileError` if the file cannot be written.
         """
         self._check_fitted()
-        origin = self._origin or {"dataset": None, "test_split": None}
+        origin: dict[str, Any] = {"dataset": None, "test_split": None} | self._origin
         names = getattr(self, "feature_names_in_", None)
         checkpoints.save(
             Path(path),
@@ -281,9 +308,9 @@ class Classifier(ClassifierMixin, BaseEstimator):
     def _training_samples(self, X: ArrayLike, y: ArrayLike, first: bool) -> tuple[NDArray, NDArray]:
         """Checked X and y. The ``first`` X sets the number of features, and their names."""
         with _data_errors():
-            X, y = validate_data(self, X, y, reset=first)
-            check_classification_targets(y)
-            return X, column_or_1d(y)
+            samples, labels = validate_data(self, X, y, reset=first)
+            check_classification_targets(labels)
+            return samples, column_or_1d(labels)
 
     def _bits(self, X: ArrayLike) -> NDArray[np.uint8]:
         """Bits ``[samples, inputs]`` of X, which must have the features of the training samples."""
