@@ -32,10 +32,10 @@ def sums(chip: ChipConfig, weights: list[NDArray[np.int8]], x: NDArray[np.uint8]
 
 
 class Settler(EachCycle):
-    """LBE: tells that layers are settled, one a cycle, each a random while after it was :meth:`summed`.
+    """LBE: reports layers as settled, one a cycle, each a random while after it was :meth:`summed`.
 
-    Until then the layer has the weights of the sample that was summed, and those of the next one from the end of that
-    cycle on. ``hasty`` : says so of all layers all the time.
+    Until then the layer holds the weights of the sample that was summed; those of the next sample follow at the end of
+    that cycle. ``hasty`` : report all layers as settled all the time.
     """
 
     def __init__(self, part: Part, chip: ChipConfig, stall: float, hasty: bool):
@@ -51,7 +51,7 @@ class Settler(EachCycle):
         self._waiting.append((layer, after))
 
     async def finish(self) -> None:
-        """Wait until all is settled."""
+        """Wait until all layers are settled."""
         while self._waiting or self._settled:
             await self.part.next_cycle()
 
@@ -70,7 +70,7 @@ class Settler(EachCycle):
 
 
 class Hold(EachCycle):
-    """``hold`` in a share of ``stall`` of the cycles, in which nothing may be read of a sample."""
+    """``hold`` in a share of ``stall`` of the cycles, in which the engine may not read samples."""
 
     def __init__(self, part: Part, stall: float):
         self._random, self._stall = random.Random(f"{part.name} hold"), stall
@@ -81,7 +81,7 @@ class Hold(EachCycle):
 
     def look(self) -> None:
         reads = self.part.get("inputs__en") or self.part.get("activations__en")
-        assert not (reads and self.part.get("hold")), "a sample is read while that is held"
+        assert not (reads and self.part.get("hold")), "a sample is read during hold"
 
 
 class Bench:
@@ -92,7 +92,7 @@ class Bench:
         self.draw = random.Random(f"{part.name} {stall}")
         self.biases: list[int] = []
         self.source = part.source("i", sample_layout(self.chip), stall=stall, seed=1)
-        # Whoever takes a compact chip's sums goes on doing so while none come.
+        # The consumer of a compact chip's sums stays ready while none come.
         sink_stall = 0 if self.chip.compact else stall
         self.sink = part.sink("o", result_layout(self.chip), stall=sink_stall, seed=2)
         self.hold = Hold(part, stall if self.chip.compact else 0)
@@ -116,8 +116,8 @@ class Bench:
         WritePort(part, "store__write", stored, self.samples.activations.write)
 
     async def run(self, seed: int, samples: int, wrong: list[int] | None) -> None:
-        """``samples`` through new weights (LBE: new ones for each); sums, activations and the array's busy cycles equal
-        golden's."""
+        """``samples`` through new weights (LBE: new ones for each sample): sums and activations equal golden's, and the
+        array's busy cycles are as many as there are words."""
         chip, gft = self.chip, self.chip.rule == Rule.GFT
         rng = np.random.default_rng(seed)
         weights = [random_weights(chip, rng)] * samples if gft else [random_weights(chip, rng) for _ in range(samples)]
@@ -178,7 +178,7 @@ class Bench:
         words += samples * sum(g * w for g, w in zip(chip.groups[1:], chip.array_words[1:], strict=True))
         taken = self.activity.busy - busy
         assert taken == words, f"busy for {taken} cycles, expected {words}"
-        assert not self.part.get("waiting"), "waits, and no sample is there"
+        assert not self.part.get("waiting"), "waiting without a sample"
         self.share = words / (cycle() - first)
         await self.settler.finish()
 
@@ -188,7 +188,7 @@ class Bench:
         got = [sum_ for result in results for sum_ in result["items"]]
         for row, expected in enumerate(v.tolist()):
             assert got[row] == expected, f"{where}, row {row}: sum {got[row]}, expected {expected}"
-        assert [result["tag"] for result in results] == [token] * len(results), f"{where}: not its own"
+        assert [result["tag"] for result in results] == [token] * len(results), f"{where}: tag of another sample"
         assert [result["last"] for result in results] == [0] * (len(results) - 1) + [1], f"{where}: last"
         most = self.chip.array_rows - 1
         finals = [most] * (len(results) - 1) + [(rows - 1) % self.chip.array_rows]
@@ -211,11 +211,11 @@ async def at_full_speed(part: Part, chip: dict) -> None:
 
 @cocotb.test()
 async def equals_golden(dut):
-    """With stalls everywhere, and other weights for each seed."""
+    """With stalls everywhere, and new weights for each seed."""
     await each_part(dut, with_stalls)
 
 
 @cocotb.test()
 async def keeps_the_array_busy(dut):
-    """Without stalls the array idles for less than the part may at most."""
+    """Without stalls, the array is busy for at least the required share of the cycles."""
     await each_part(dut, at_full_speed)

@@ -18,7 +18,7 @@ READERS = ("forward", "learn")
 
 
 class SlotGiver(EachCycle):
-    """Offers a free slot now and then, which may be another one in the next cycle; ``taken`` are those started on."""
+    """Offers a free slot now and then, perhaps another one in the next cycle. ``taken`` : slots of started samples."""
 
     def __init__(self, part: Part, slots: int, probability: float, seed: int):
         self.free = set(range(slots))
@@ -41,7 +41,7 @@ class SlotGiver(EachCycle):
 
 
 class ListMemory(EachCycle):
-    """Where a compact chip's lists lie, by slot and position. Not ready in a share of ``stall`` of the cycles."""
+    """The nonzero words of a compact chip, by slot and position. Not ready in a share of ``stall`` of the cycles."""
 
     def __init__(self, part: Part, chip, stall: float, seed: int):
         self.entries: dict[tuple[int, int], dict[str, int]] = {}
@@ -61,7 +61,7 @@ class ListMemory(EachCycle):
 
 
 async def read_list(part: Part, reader: str, chip, slot: int, words: int, draw: random.Random) -> list[dict[str, int]]:
-    """A sample's list as ``reader`` gets it; each entry is held for a random while."""
+    """A sample's nonzero words as ``reader`` gets them; each is held for a random while."""
     entries = []
     for position in range(words):
         part.set(f"{reader}__en", 1)
@@ -80,7 +80,7 @@ async def read_list(part: Part, reader: str, chip, slot: int, words: int, draw: 
 
 
 async def check(part: Part, chip: dict, stall: float) -> None:
-    """Every sample's list has the words that count, and both readers see it."""
+    """Both readers see the nonzero words of every sample (LBE: all words)."""
     config, seed, samples = chip_of(chip), parameters()["seed"], parameters()["samples"]
     draw = random.Random(f"{seed} {stall}")
     x = random_inputs(config, samples, np.random.default_rng(seed))
@@ -90,27 +90,27 @@ async def check(part: Part, chip: dict, stall: float) -> None:
     memory = ListMemory(part, config, stall, seed) if config.compact else None
     for reader in () if memory else READERS:
         part.set(f"{reader}__en", 0)
-    questions = [{"label": draw.randrange(config.classes), "infer": draw.randrange(2)} for _ in range(samples)]
+    headers = [{"label": draw.randrange(config.classes), "infer": draw.randrange(2)} for _ in range(samples)]
 
     contents = []
     for inputs in x:
         content, packed = sample_bytes(config, inputs, draw) if config.packs else (b"", False)
         if not packed:
             bits = np.packbits(inputs, bitorder="little")
-            if config.inputs % 8:  # what lies beyond the last input does not matter
+            if config.inputs % 8:  # bits past the last input do not matter
                 bits[-1] |= draw.getrandbits(8) << config.inputs % 8 & 0xFF
             content = bits.tobytes()
         contents.append((content, packed))
         source.send(*content)
         inputs[:] = inputs_of(config, content, packed)
-    Beside(part, contents, seed, questions)
-    for sample, (inputs, question) in enumerate(zip(x, questions, strict=True)):
+    Beside(part, contents, seed, headers)
+    for sample, (inputs, header) in enumerate(zip(x, headers, strict=True)):
         [token] = await sink.receive(1)
         expected = input_list(config, inputs)
         if parameters().get("wrong", {}).get(part.name) == sample:
             expected[-1]["bits"] ^= 1
         slot = slots.taken[sample]
-        assert token == {**question, "slot": slot, "words": len(expected)}, f"sample {sample}: {token}"
+        assert token == {**header, "slot": slot, "words": len(expected)}, f"sample {sample}: {token}"
         for reader in ("list",) if memory else READERS:
             if memory:
                 got = [memory.entries.pop((slot, position)) for position in range(len(expected))]

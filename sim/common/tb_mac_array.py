@@ -1,4 +1,4 @@
-"""Testbench of the array of popcounts that the forward engine is built around."""
+"""Testbench of the MAC array."""
 
 from collections import deque
 
@@ -22,7 +22,7 @@ def fields_of(words: NDArray) -> list[int]:
 
 
 async def check(part: Part, chip: dict) -> None:
-    """A product of inputs −1, 0, +1 and weights a cycle, as many cycles later as the component says."""
+    """A product of inputs of −1, 0, +1 and weights a cycle, after the latency that the component states."""
     config = chip_of(chip)
     array = MacArray(config)
     rows, lanes = config.array_rows, config.array_synapses

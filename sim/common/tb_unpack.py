@@ -16,7 +16,7 @@ from popflip.sim.bench.runner import parameters
 
 
 def sample_bytes(chip, inputs: np.ndarray, draw: random.Random) -> tuple[bytes, bool]:
-    """A sample as it comes, and whether it is packed: well, or any bytes at all."""
+    """A sample's bytes, and whether they are packed: well, or as any bytes at all."""
     content = np.packbits(inputs, bitorder="little")
     kind = draw.choice(["raw", "packed", "packed", "any"])
     if kind == "raw":
@@ -28,7 +28,7 @@ def sample_bytes(chip, inputs: np.ndarray, draw: random.Random) -> tuple[bytes, 
 
 
 def inputs_of(chip, content: bytes, packed: bool) -> np.ndarray:
-    """The inputs ``[K0]`` of a sample that comes as ``content``."""
+    """The inputs ``[K0]`` of a sample whose bytes are ``content``."""
     whole = np.frombuffer(content, np.uint8)
     if packed:
         [whole] = unpack(whole, np.array([len(content)]), chip.input_bytes)
@@ -36,7 +36,7 @@ def inputs_of(chip, content: bytes, packed: bool) -> np.ndarray:
 
 
 def places(chip, content: bytes, packed: bool) -> list[dict[str, int]]:
-    """What leaves: of a packed sample's bytes those that are not zero, golden says which, and the bias."""
+    """The expected entries: all bytes, or a packed sample's nonzero ones by golden's account, and the bias."""
     whole = np.frombuffer(content, np.uint8)
     if packed:
         [whole] = unpack(whole, np.array([len(content)]), chip.input_bytes)
@@ -45,7 +45,7 @@ def places(chip, content: bytes, packed: bool) -> list[dict[str, int]]:
 
 
 class Beside(EachCycle):
-    """What comes beside each byte of ``samples``, and ``kinds``, other inputs that a sample has throughout."""
+    """Drives what accompanies each byte of ``samples``, and ``kinds``, further inputs that a sample holds stable."""
 
     def __init__(self, part: Part, samples: Sequence[tuple[bytes, bool]], seed: int, kinds: Sequence[dict] = ()):
         self._random = random.Random(f"{seed} beside")
@@ -54,7 +54,7 @@ class Beside(EachCycle):
             for (content, packed), kind in zip_longest(samples, kinds, fillvalue={})
             for place in range(len(content))
         )
-        self.firsts = 0  # bytes taken that are said to be a sample's first one
+        self.firsts = 0  # bytes taken while `first` is high
         super().__init__(part)
 
     def drive(self) -> None:
@@ -70,7 +70,7 @@ class Beside(EachCycle):
 
 
 async def check(part: Part, chip: dict, stall: float) -> None:
-    """Every byte at its place; samples packed and not in any order."""
+    """Every byte gets its place; packed and raw samples in random order."""
     config, seed, count = chip_of(chip), parameters()["seed"], parameters()["samples"]
     draw = random.Random(f"{seed} {stall} {part.name}")
     x = random_inputs(config, count, np.random.default_rng(seed))
@@ -96,7 +96,7 @@ async def check(part: Part, chip: dict, stall: float) -> None:
             entry = next(got, None)
             assert entry is not None, f"sample {number}: ends after {found}"
             left = next(cycles)
-            if entry["byte"] or not packed:  # a mask that says a byte is there which is zero
+            if entry["byte"] or not packed:  # a mask may announce a byte that is zero
                 found.append(entry)
             if entry["last"]:
                 break

@@ -17,7 +17,7 @@ from popflip.sim.bench.words import fields
 
 
 async def check(part: Part, chip: dict) -> None:
-    """Updates at random words, at the shortest distance allowed, end in golden's counters."""
+    """Updates at random words, often at the shortest interval allowed, end in golden's counters."""
     options = parameters()
     config, component = chip_of(chip), Accumulate(chip_of(chip))
     rng, draw = np.random.default_rng(options["seed"]), random.Random(options["seed"])
@@ -43,7 +43,7 @@ async def check(part: Part, chip: dict) -> None:
     updates: list[tuple[int, int, np.ndarray]] = []
     order: list[int] = []  # of the addresses
     for cycle in range(options["cycles"]):
-        # The oldest address is allowed again in this very cycle: take it often.
+        # The oldest address is allowed again in this cycle: choose it often.
         free = sorted(set(range(depth)) - set(recent))
         valid = bool(free) and draw.random() < 0.8
         if config.compact and recent[-1] is not None:  # never two in a row
@@ -64,7 +64,7 @@ async def check(part: Part, chip: dict) -> None:
             part.scramble("i", draw)
         in_flight = any(address is not None for address in recent)
         await part.settled()
-        if config.compact:  # what lets no read go first is written a cycle earlier
+        if config.compact:  # a write that no read delays is a cycle earlier
             in_flight = writes.count < len(updates) - valid
         assert part.get("busy") == in_flight, f"cycle {cycle}: busy"
         recent = [*recent[1:], address if valid else None]

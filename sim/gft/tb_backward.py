@@ -17,7 +17,7 @@ from popflip.sim.bench.words import fields, weight_bits
 
 
 async def check(part: Part, chip: dict, stall: float) -> None:
-    """Sweeps of random rows of random layers: the neurons below that get an error, and which."""
+    """Sweeps of random rows of random layers: the neurons below that get an error, and their errors."""
     options = parameters()
     config, component = chip_of(chip), Backward(chip_of(chip))
     lanes, dclip = config.array_synapses, config.dclip
@@ -44,9 +44,9 @@ async def check(part: Part, chip: dict, stall: float) -> None:
         in_window[:below] = within_window(v, window)[0]
         last_row: list[int] = []  # cycle in which each word's last row came
         for word in range(config.words[layer]):
-            teaching = np.flatnonzero(delta[0]).tolist()
-            for number, row in enumerate(teaching):
-                ends = number == len(teaching) - 1
+            updated = np.flatnonzero(delta[0]).tolist()
+            for number, row in enumerate(updated):
+                ends = number == len(updated) - 1
                 while draw.random() < stall or (ends and not part.get("free")):
                     part.set("valid", 0)
                     for port in ("delta", "weights", "starts_word", "ends_word", "word", "in_window"):

@@ -20,7 +20,7 @@ from popflip.sim.bench.words import counter_words, input_list, weight_words
 
 
 class Finished(EachCycle):
-    """Slots in the order in which their samples were learned, and how many words of counters had been written then."""
+    """Slots in the order in which their samples were learned, and the number of counter words written by then."""
 
     def __init__(self, part: Part, writes: list[WritePort]):
         self.slots: list[int] = []
@@ -35,8 +35,8 @@ class Finished(EachCycle):
 
 
 class OneMemory(EachCycle):
-    """A compact chip: samples are read by one port, which the array has too, so that what was read is gone after a
-    cycle; and the array, which waits while a row of weights is read, needs what it has read meanwhile."""
+    """A compact chip: learning shares the one read port of the samples with the array, so its data last for one cycle.
+    While a row of weights is read, the array waits and needs its own data to stay."""
 
     def __init__(self, part: Part):
         self._random = random.Random(part.name)
@@ -50,10 +50,10 @@ class OneMemory(EachCycle):
 
     def look(self) -> None:
         get = self.part.get
-        asks = get("inputs__en") + get("activations__en")
-        self._read = bool(asks)
-        assert asks <= 1, "inputs and activations in one cycle"
-        assert not (asks and get("state__weights__read")), "a sample is read while the array waits for weights"
+        requests = get("inputs__en") + get("activations__en")
+        self._read = bool(requests)
+        assert requests <= 1, "inputs and activations in one cycle"
+        assert not (requests and get("state__weights__read")), "a sample is read while the array waits for weights"
 
 
 class Bench:
@@ -105,7 +105,7 @@ class Bench:
         raise AssertionError(f"{self.part.name}: learning wrote a weight")
 
     async def run(self, seed: int, samples: int, wrong: list[int] | None) -> None:
-        """``samples`` that teach on new weights and counters, all of which end as golden's."""
+        """``samples`` that trigger updates, on new weights and counters, which end as golden's."""
         chip = self.chip
         rng = np.random.default_rng(seed)
         weights, x = random_weights(chip, rng), random_inputs(chip, samples, rng)
@@ -157,22 +157,22 @@ class Bench:
             idle, seen = (idle + 1 if learned() == seen else 0), learned()
             assert idle < PATIENCE, f"stuck after {seen} of {samples} samples"
 
-        words = 0  # visited: rows with an error × words of inputs
+        visits = 0  # rows with an error × words of inputs
         for layer, delta in enumerate(deltas):
-            inputs = np.array([len(listed) if layer == 0 else chip.words[layer] for listed in lists])
-            taught = np.count_nonzero(delta, axis=1)
+            inputs = np.array([len(words) if layer == 0 else chip.words[layer] for words in lists])
+            updated = np.count_nonzero(delta, axis=1)
             if layer == 0:  # in all banks at once
-                taught = np.max(
+                updated = np.max(
                     [np.count_nonzero(delta[:, b :: chip.learn_rows], 1) for b in range(chip.learn_rows)], 0
                 )
-            words += int((taught * inputs).sum())
+            visits += int((updated * inputs).sum())
         for (layer, row, word), (place, expected) in counter_words(chip, counters).items():
             got = self.counters[place]
             assert got == expected, (
                 f"layer {layer}, row {row}, word {word}: counters {got:#x}, expected {expected:#x} (seed {seed})"
             )
         taken = self.activity.busy - busy
-        assert taken == words, f"busy for {taken} cycles, expected {words}"
+        assert taken == visits, f"busy for {taken} cycles, expected {visits}"
         assert self.finished.slots[finished:] == slots, "slots are not freed in the order their samples came"
         assert self.finished.written[-1] == sum(port.count for port in self.writes), (
             "a sample was done before its counters were written"
@@ -188,11 +188,11 @@ async def check(part: Part, chip: dict, stall: float) -> None:
 
 @cocotb.test()
 async def equals_golden(dut):
-    """Samples that come now and then."""
+    """With long gaps between samples."""
     await each_part(dut, check, stall=0.95)
 
 
 @cocotb.test()
 async def equals_golden_at_full_speed(dut):
-    """Samples that wait for one another."""
+    """With a sample always waiting."""
     await each_part(dut, check, stall=0)

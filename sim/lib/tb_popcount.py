@@ -11,7 +11,7 @@ from popflip.sim.bench.runner import parameters
 
 
 async def check(part: Part, width: int) -> None:
-    """A count a cycle, each its bits' own, as many cycles later as the component says."""
+    """A count a cycle, after the latency that the component states."""
     draw = random.Random(parameters()["seed"])
     edges = [0, (1 << width) - 1, *(1 << bit for bit in range(width))]
     counts: deque[int] = deque()
@@ -28,5 +28,5 @@ async def check(part: Part, width: int) -> None:
 
 @cocotb.test()
 async def counts_ones(dut):
-    """Every width, all at once."""
+    """All widths side by side."""
     await each_part(dut, check)

@@ -1,4 +1,4 @@
-"""Testbench of the small parts for streams."""
+"""Testbench of the building blocks for streams."""
 
 import random
 from itertools import pairwise
@@ -15,7 +15,7 @@ ENTRIES = 120
 
 
 async def check_queue(part: Part, depth: int, seed: int, stalls: list[float]) -> None:
-    """What goes in comes out, in order."""
+    """All entries come out, in order."""
     source = part.source("i", WIDTH, stall=stalls[0], seed=seed)
     sink = part.sink("o", WIDTH, stall=stalls[1], seed=seed)
     draw = random.Random(f"{seed} {depth}")
@@ -34,7 +34,7 @@ async def check_queue(part: Part, depth: int, seed: int, stalls: list[float]) ->
 
 
 async def check_unroll(part: Part, count: int, seed: int, stalls: list[float]) -> None:
-    """Every item that means something comes out, in order, with the tag of its group."""
+    """Every valid item comes out, in order, with the tag of its group."""
     source = part.source("i", group_layout(WIDTH, count, TAG), stall=stalls[0], seed=seed)
     sink = part.sink("o", item_layout(WIDTH, TAG), stall=stalls[1], seed=seed)
     draw = random.Random(f"{seed} {count}")
@@ -77,7 +77,7 @@ async def check(part: Part, kind: str, size: int, seed: int, stalls: list[float]
 
 @cocotb.test()
 async def no_stalls(dut):
-    """An entry leaves as soon as it can, and one leaves a cycle."""
+    """At the stated latency, an entry a cycle."""
     await each_part(dut, check, seed=1, stalls=[0, 0])
 
 

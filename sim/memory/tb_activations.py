@@ -16,7 +16,7 @@ READERS = ("forward", "learn")
 
 
 async def check(part: Part, chip: dict) -> None:
-    """Both readers see what was written, ``P`` neurons at a time, in words of ``N``; old values in a write's cycle.
+    """Both readers see, in words of ``N``, the neurons written ``P`` at a time; old values in the cycle of a write.
 
     ``in_window`` is kept for learning by GFT alone.
     """

@@ -13,15 +13,16 @@ CYCLES = 600
 
 
 async def check(part: Part, chip: dict) -> None:
-    """Words come back as they were written, a read in a write's cycle gets what was there before; by either way in.
+    """Words come back as they were written, through the port and through the banks; a read in the cycle of a write gets
+    the old value.
 
-    Compact: either a read or a write in a cycle, and nothing is to be had after a write.
+    Compact: a read or a write in a cycle, and read data are undefined after a write.
     """
     config = chip_of(chip)
     width, count = config.counter_bits * config.array_synapses, config.learn_rows
     draw = random.Random(parameters()["seed"])
     banks = [[0] * config.counter_map.depth for _ in range(count)]
-    # What was asked for in the cycles before: the word each bank shows, and which bank the port does.
+    # Requests of the cycles before: the word that each bank shows, and the bank that the port shows.
     held: list[tuple[list[int | None], int | None]] = [([None] * count, None)] * config.read_latency
     for cycle in range(CYCLES):
         one = draw.random() < 0.5  # word at a time, or all banks

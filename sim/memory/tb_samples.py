@@ -16,7 +16,7 @@ READERS = [f"{who}_{what}" for who in ("forward", "learn") for what in ("inputs"
 
 
 async def check(part: Part, chip: dict) -> None:
-    """Whoever asks sees the entries and the neurons that were written, of every slot; neurons are written first."""
+    """Every reader sees the words and neurons written to each slot; neurons are written first."""
     config = chip_of(chip)
     seed, wrong = parameters()["seed"], parameters().get("wrong", {}).get(part.name)
     draw = random.Random(seed)
@@ -25,7 +25,7 @@ async def check(part: Part, chip: dict) -> None:
     neurons = [(slot, word, place) for slot in range(config.slots) for word in range(words) for place in range(parts)]
     lists: dict[tuple[int, int], dict[str, int]] = {}
     activations = ActivationMemory(config, seed)
-    shown: tuple[str, object] | None = None  # by the reader that asked last
+    shown: tuple[str, object] | None = None  # to the reader of the last request
     waiting: tuple[tuple[int, int], dict[str, int]] | None = None  # an entry that was not taken
     for cycle in range(len(entries) + len(neurons) + CYCLES):
         fills = len(lists) < len(entries) or cycle < len(neurons)
@@ -44,17 +44,17 @@ async def check(part: Part, chip: dict) -> None:
             part.set("list__slot", list_slot)
             part.set("list__position", position)
             part.set("list__data", pack(input_word(config), entry))
-        asks = None if fills or draw.random() < 0.3 else draw.choice(READERS)
-        if asks:
-            slot_asked, position_asked = draw.choice(entries)
-            word_asked = draw.randrange(words)
+        reading = None if fills or draw.random() < 0.3 else draw.choice(READERS)
+        if reading:
+            read_slot, read_position = draw.choice(entries)
+            read_word = draw.randrange(words)
         for reader in READERS:
-            part.set(f"{reader}__en", reader == asks)
-            part.set(f"{reader}__slot", slot_asked if reader == asks else draw.randrange(config.slots))
+            part.set(f"{reader}__en", reader == reading)
+            part.set(f"{reader}__slot", read_slot if reader == reading else draw.randrange(config.slots))
             if reader.endswith("inputs"):
-                part.set(f"{reader}__position", position_asked if reader == asks else 0)
+                part.set(f"{reader}__position", read_position if reader == reading else 0)
             else:
-                part.set(f"{reader}__word", word_asked if reader == asks else 0)
+                part.set(f"{reader}__word", read_word if reader == reading else 0)
         await part.settled()
         if shown is not None:
             reader, expected = shown
@@ -64,15 +64,15 @@ async def check(part: Part, chip: dict) -> None:
                 got = part.get(f"{reader}__active"), part.get(f"{reader}__in_window")
             assert (got == expected) != (cycle == wrong), f"cycle {cycle}, {reader}: {got}, expected {expected}"
         assert waiting is None or part.get("list__ready") == (not store), f"cycle {cycle}: ready"
-        if asks:
+        if reading:
             # What is written in the cycle in which it is read is undefined.
-            if asks.endswith("inputs"):
-                place_asked = slot_asked, position_asked
-                written = waiting is not None and not store and waiting[0] == place_asked
-                shown = None if written else (asks, dict(lists[place_asked]))
+            if reading.endswith("inputs"):
+                read_place = read_slot, read_position
+                written = waiting is not None and not store and waiting[0] == read_place
+                shown = None if written else (reading, dict(lists[read_place]))
             else:
-                written = store and (slot, word) == (slot_asked, word_asked)
-                shown = None if written else (asks, activations.read(slot_asked, word_asked))
+                written = store and (slot, word) == (read_slot, read_word)
+                shown = None if written else (reading, activations.read(read_slot, read_word))
         if store:
             activations.write(slot, word, place, active, in_window)
         elif waiting is not None:

@@ -15,22 +15,22 @@ CYCLES = 800
 
 
 def place(config: ChipConfig, address: int, bank: int) -> tuple[int, int] | None:
-    """Where a row's word is among those the array reads: bank and address there; None if there is no such row."""
+    """Bank and address at which the banks hold a row's word; None if there is no such row."""
     no_row = address >= config.weight_map.base[-1] and bank >= config.array_rows // config.fold
     return None if no_row else config.weight_map.folded(bank, address)
 
 
 async def check(part: Part, chip: dict) -> None:
-    """The array reads all banks, a row one of them; a row's request goes first; a write lands at its cycle's end."""
+    """The array reads all banks; a row request reads one and takes precedence; writes land at the end of a cycle."""
     config = chip_of(chip)
     width, rows = weight_word(config).size, config.array_rows
     draw = random.Random(parameters()["seed"])
     banks = [[0] * config.weight_map.array_depth for _ in range(rows)]
-    array_data = row_data = None  # what the last request asked for …
-    shown = [(None, None)] * config.read_latency  # … and what was asked for in the cycles before
+    array_data = row_data = None  # of the last request …
+    shown = [(None, None)] * config.read_latency  # … and of the requests in the cycles before
     waiting = None  # the array's request that has not been taken
-    biases = [[0] * rows for _ in range(config.groups[0])]  # those that are apart …
-    bias_data = landing = None  # … what was asked for of them, and the one written in the cycle before
+    biases = [[0] * rows for _ in range(config.groups[0])]  # that are apart
+    bias_data = landing = None  # biases of the last request, and the one written in the cycle before
     asks = group = 0
     for cycle in range(CYCLES):
         row_read, write = draw.random() < 0.3, draw.random() < 0.5

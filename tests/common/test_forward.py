@@ -135,7 +135,7 @@ def test_a_wrong_sum_is_named(testbench, layer, row, message):
 
 
 def test_layers_are_entered_when_they_are_settled(testbench):
-    """Told that they always are, the engine goes ahead with the weights of the sample before."""
+    """If all layers are reported as settled all the time, the engine uses the weights of the sample before."""
     options = {"seeds": [1], "samples": 8, "stall": 0.3, "grant": 0.6, "hasty": True}
     with pytest.raises(AssertionError, match=r"sample 1, layer 0, row \d+: sum "):
         run_on_chips(testbench, Forward, CHIPS["lbe"], "common.tb_forward", **options)

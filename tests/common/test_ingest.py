@@ -1,4 +1,4 @@
-"""Ingest: lists of the words in which an input is one, or of all words."""
+"""Ingest: the nonzero words of a sample, or all of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHIPS = {
     "whole_bytes_odd_word": chip(40, 3, lanes=32),
     "wide_bias_alone": chip(128, 3, lanes=64, slots=8),
     "wider_than_the_sample": chip(9, 3, lanes=64),
-    "fast_one_input": chip(1, 2, lanes=16),
+    "pipelined_one_input": chip(1, 2, lanes=16),
     "narrow_words": chip(181, 3, lanes=16),
     "narrow_words_bias_alone": chip(256, 3, lanes=16, slots=2),
     "lbe_one_input": lbe_chip(1, 2, classes=2, lanes=4),

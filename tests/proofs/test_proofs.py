@@ -1,4 +1,4 @@
-"""Proofs: what holds in every cycle of every run. Each is followed by a fault that it finds.
+"""Proofs of what holds in every cycle of every run, each followed by faults that it finds.
 
 Run by ``make proof``; not part of the default run of the tests.
 """
@@ -28,7 +28,7 @@ pytestmark = [
 
 
 def held(top: Module, value: Signal) -> None:
-    """Assume that ``value`` stays what it was in the first cycle: the solver's choice, once."""
+    """Assume that ``value`` never changes after the first cycle, in which the solver chooses it."""
     before = Signal.like(value, name=f"{value.name}_before")
     later = Signal(name=f"{value.name}_later")
     top.d.sync += [before.eq(value), later.eq(1)]
@@ -40,8 +40,8 @@ def held(top: Module, value: Signal) -> None:
 
 
 def queue_proof(module: ModuleType, depth: int) -> tuple[Module, list[Value]]:
-    """A queue loses nothing, makes nothing up, and keeps order: any one entry, followed from its entry on, comes out
-    unchanged after exactly the entries that were before it. Its output is valid until taken, with a stable payload.
+    """A queue loses nothing, invents nothing and keeps order: any entry, once followed, comes out unchanged after
+    exactly the entries before it. The output stays valid, with a stable payload, until it is taken.
     """
     m = Module()
     dut = module.Queue(4, depth)
@@ -117,8 +117,8 @@ def step_by_step(shape, counter, delta, enable, positive):
 
 
 def accumulate_proof(module: ModuleType, shape: ChipConfig) -> tuple[Module, list[Value]]:
-    """After any sequence of updates the word of counters at any address is what they add up to one by one, saturating,
-    and within ±MMAX, for updates that come to one address no oftener than every ``latency`` cycles.
+    """After any sequence of updates, the word of counters at any address equals the saturating sum of its updates, one
+    by one, and lies within ±MMAX, if updates of one address are at least ``latency`` cycles apart.
     """
     m = Module()
     dut = module.Accumulate(shape)
@@ -132,7 +132,7 @@ def accumulate_proof(module: ModuleType, shape: ChipConfig) -> tuple[Module, lis
     with m.If(recent.any()):
         m.d.comb += Assume(~taken)
     m.d.comb += Assume((dut.i.delta >= -shape.dclip) & (dut.i.delta <= shape.dclip))
-    m.d.comb += Assume((dut.i.delta != 0) | (shape.dclip > 1))  # rows without an error are not on the list
+    m.d.comb += Assume((dut.i.delta != 0) | (shape.dclip > 1))  # rows without an error are not updated
 
     reads, stored_before = Signal(), Signal.like(dut.counters.read_data.as_value())
     elsewhere = Signal.like(stored_before)  # what other addresses hold
@@ -181,8 +181,8 @@ def test_accumulate_proof_finds_a_fault(tmp_path, shape, old, new):
 
 
 def slots_proof(module: ModuleType, count: int) -> tuple[Module, list[Value]]:
-    """A slot is offered while there is one that nobody has, and it is one that nobody has: none ever has two owners,
-    none is lost. The lowest is offered first. Only slots that are taken are given back, each once.
+    """A slot is offered whenever one is free, and it is a free one: no slot ever has two owners, none is lost, and the
+    lowest comes first. Assumes that only taken slots are given back, each once.
     """
     m = Module()
     dut = module.Slots(chip(5, 2, slots=count))
@@ -219,7 +219,7 @@ def test_a_slot_has_one_owner(tmp_path, count):
         ("Mux(self.free_also, 1 << self.free_also_slot, 0)", "0"),
         ("reversed(range(self.slots))", "range(self.slots)"),
     ],
-    ids=["handed out again", "one given back is lost", "highest first"],
+    ids=["handed out again", "a freed one is lost", "highest first"],
 )
 def test_slots_proof_finds_a_fault(tmp_path, old, new):
     assert prove(*slots_proof(mutant(slots, old, new), 4), 8, tmp_path) == Verdict.DISPROVED
@@ -236,8 +236,8 @@ def next_word(state: Value) -> Value:
 
 
 def prng_proof(module: ModuleType) -> tuple[Module, list[Value]]:
-    """A word is what the definition makes of the state. A state that is not 0 is never left for 0, so that no random
-    word is 0; a word drawn becomes the state, and only drawing and loading change it.
+    """A word follows from the state by the definition. A nonzero state never becomes 0, so no random word is 0; a word
+    that is drawn becomes the state, and only drawing and loading change it.
     """
     m = Module()
     dut = module.Prng()

