@@ -66,6 +66,8 @@ def weights(change) -> dict[str, np.ndarray]:
         ({}, {"counters1": None}, "no 'counters1'"),
         ({}, {"thresholds": np.zeros(5)}, "its thresholds of shape (5,) do not fit 12 input bits"),
         ({}, {"thresholds": np.zeros((4, 2))}, "its thresholds of shape (4, 2) do not fit 12 input bits"),
+        ({}, {"classes": np.arange(2)}, "its classes of shape (2,) do not fit, expected (3,)"),
+        ({}, {"feature_names": np.array(["a"])}, "its feature_names of shape (1,) do not fit, expected (6,)"),
         ({}, weights(lambda w: w[:, :-1]), "the weights of layer 0 do not fit its configuration"),
         ({}, weights(lambda w: w * 2), "the weights of layer 0 do not fit its configuration"),
         ({}, weights(lambda w: w.astype(np.int16)), "the weights of layer 0 do not fit its configuration"),
