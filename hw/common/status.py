@@ -7,6 +7,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from popflip.hw.common.signature import bits_a_cycle
 from popflip.hw.config import ChipConfig
 from popflip.hw.registers import registers, status_words
 
@@ -77,8 +78,8 @@ class EventSignature(wiring.Signature):
     -------
     ``samples``, ``batches``, ``errors``, ``correct`` : Out(1)
         One more of them.
-    ``flips`` : Out(range(N + 1)), ``flips_layer`` : Out(range(L))
-        So many more flips in a layer; 0 in most cycles.
+    ``flips`` : Out(range(bits + 1)), ``flips_layer`` : Out(range(L))
+        So many more flips in a layer; 0 in most cycles, at most the :func:`.signature.bits_a_cycle`.
     ``learn_busy``, ``learn_stall``, ``select``, ``flip`` : Out(1)
         The cycle counter of that name goes up.
     """
@@ -88,7 +89,7 @@ class EventSignature(wiring.Signature):
         super().__init__(
             {
                 **{name: Out(1) for name in single},
-                "flips": Out(range(chip.array_synapses + 1)),
+                "flips": Out(range(bits_a_cycle(chip) + 1)),
                 "flips_layer": Out(range(chip.depth)),
             }
         )

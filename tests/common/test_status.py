@@ -14,6 +14,7 @@ CHIPS = {
     "shallow": chip(5, 2, precision=BINARY, lanes=4, mmax=1),
     "deep": chip(21, 12, 9, 7, 4, lanes=32),
     "lbe": lbe_chip(9, 1, 37, classes=3, lanes=8),
+    "lbe_wide": lbe_chip(9, 37, classes=3, lanes=16),  # more flips in a cycle than lanes
 }
 KINDS = {"registers": RegisterFile, "status": Status}
 
