@@ -53,7 +53,9 @@ bitstreams: $(VENV)/ready-dev ## build every network of every board, each into b
 	if [ -n "$$failed" ]; then echo "make: no bitstream:$$failed" >&2; exit 1; fi
 
 examples: $(VENV)/ready ## run every script in examples/
-	@for script in examples/*.py; do echo "$$script"; $(BIN)/python $$script || exit 1; done
+	@mkdir -p build/examples
+	@cd build/examples && for script in $(CURDIR)/examples/*.py; do \
+	  echo "$$script"; $(CURDIR)/$(BIN)/python $$script || exit 1; done
 
 bench: $(VENV)/ready-dev ## run every benchmark in bench/
 	@for script in bench/*.py; do echo "$$script"; $(BIN)/python $$script || exit 1; done
