@@ -1,4 +1,4 @@
-"""The chip and the device that the settings of a command describe."""
+"""From the settings of a command to its chip and its device."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def chip_for(settings: Settings, config: AnyConfig) -> ChipConfig:
-    """The chip for ``config``: as the settings say, elsewhere as :meth:`ChipConfig.of` chooses."""
+    """The chip for ``config``. :meth:`ChipConfig.of` chooses every chip parameter that ``settings`` leaves out."""
     from popflip.hw.config import ChipConfig
 
     names = {
@@ -31,6 +31,6 @@ def open_device(settings: Settings, name: str, config: AnyConfig) -> Device:
     """Open the device called ``name`` for ``config``."""
     from popflip.devices.open import open_device
 
-    # The golden model has no chip, but parameters of one that do not fit are an error all the same.
+    # The golden model needs no chip, but chip parameters that do not fit are still an error.
     chip = chip_for(settings, config) if name != "golden" or settings.values(CHIP) else None
     return open_device(name, config, chip, waves=settings.waves, announce=announce, baud=settings.baud)

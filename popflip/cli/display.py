@@ -1,4 +1,4 @@
-"""What commands print: progress of a run, tables, and lists with titles. Plain lines where there is no terminal."""
+"""Output of the commands: progress of a run, tables, and titled lists. Plain lines if stdout is not a terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from popflip.training import StepResult
 
-PLAIN_LINES = 10  # of a whole run, without a terminal
+PLAIN_LINES = 10  # progress lines of a whole run if stdout is not a terminal
 
 
 def announce(line: str) -> None:
@@ -19,7 +19,7 @@ def announce(line: str) -> None:
 
 
 def table(rows: Sequence[tuple[str, str]]) -> None:
-    """Print names and values."""
+    """Print pairs of a name and a value."""
     if not sys.stdout.isatty():
         print("\n".join(f"{name}: {value}" for name, value in rows))
         return
@@ -34,7 +34,7 @@ def table(rows: Sequence[tuple[str, str]]) -> None:
 
 
 def sections(titles: dict[str, list[str]]) -> None:
-    """Print lists of lines below their titles."""
+    """Print each list of lines below its title."""
     for title, lines in titles.items():
         print(title, *(f"  {line}" for line in lines), sep="\n")
 
@@ -42,7 +42,7 @@ def sections(titles: dict[str, list[str]]) -> None:
 class Progress:
     """Shows accuracy, updates and flips of each step, from batch ``first`` to batch ``last``.
 
-    ``samples`` is the number of samples in a step, ``unit`` what a batch is called.
+    ``samples`` is the number of samples in a step, ``unit`` the name of a batch (:func:`.training.batch_name`).
     """
 
     def __init__(self, first: int, last: int, samples: int, unit: str = "batch"):

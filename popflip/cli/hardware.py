@@ -1,4 +1,4 @@
-"""``popflip verilog``, ``build`` and ``estimate``: a chip as Verilog, as a bitstream, and in numbers."""
+"""``popflip verilog``, ``build`` and ``estimate``: a chip as Verilog, as a bitstream, and as an estimate."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NETWORK = tuple(name for name in CHIP_ALONE if name not in CHIP)
 def verilog(
     settings: Settings,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="F.v", help="File to write; - is the screen.")
+        Path, typer.Option("--output", "-o", metavar="F.v", help="File to write; - writes to stdout.")
     ] = Path("popflip.v"),
 ) -> None:
     """Write the chip for a network as Verilog: trainer and link, with one byte stream in and one out."""
@@ -56,9 +56,9 @@ def build(
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the bitstream and its report.")
     ] = Path("build"),
 ) -> None:
-    """Make a board's bitstream: synthesis, place and route, packing, and a report. All tools come as wheels.
+    """Build a board's bitstream: synthesis, place and route, packing, and a report. All tools come as wheels.
 
-    The default network is the first one known to fit the board.
+    Without --preset or --layers: the first network that is known to fit the board.
     """
     from popflip.bitstream import build as bitstreams
     from popflip.experiment import network
@@ -74,13 +74,13 @@ def estimate(
     settings: Settings,
     board: BoardName,
     auto: Annotated[
-        bool, typer.Option("--auto", help="Choose --rows, --synapses and --learn-rows: the fastest that fit.")
+        bool, typer.Option("--auto", help="Choose the fastest --rows, --synapses and --learn-rows that fit.")
     ] = False,
 ) -> None:
-    """Estimate how fast a network learns on a board and what it uses of it. Nothing is built.
+    """Estimate a network's speed on a board and the FPGA resources it needs. Nothing is built.
 
-    The run is made on the golden model, which triggers the same updates as the chip: cycles of forward, learn, select
-    and flip are exact; the cycles between them, logic and memory come from a model. Better geometries are listed below.
+    The golden model makes the run and triggers the same updates as the chip, so the cycles of forward, learn, select
+    and flip are exact. Waiting cycles, logic and memory come from a model. Below the table are faster arrays that fit.
     """
     from popflip.estimation.estimate import check, rows
     from popflip.estimation.estimate import estimate as estimate_chip

@@ -22,8 +22,8 @@ def infer(
 ) -> None:
     """Predict classes with a saved network, and print its accuracy.
 
-    Without --dataset: the test samples of the data it was trained on. With a file: all samples in it; a file without
-    classes is fine, and --predictions writes what the network predicts.
+    Without --dataset, it predicts the test samples of the network's own data set. With a file, it predicts every sample
+    in it. The file may lack classes; --predictions writes the predicted ones.
     """
     from popflip.checkpoint import load
     from popflip.experiment import samples_for

@@ -1,4 +1,4 @@
-"""``popflip info``: what is installed, and every name that a flag takes."""
+"""``popflip info``: installed versions, and the names that flags accept."""
 
 from __future__ import annotations
 

@@ -51,8 +51,8 @@ def options(
 
 def main() -> None:
     """Entry point of ``popflip``."""
-    # Ctrl-C works even where a script starts us in the background; SIGTERM is treated as Ctrl-C, so that the tools we
-    # run stop with us.
+    # A shell ignores SIGINT for the jobs that a script starts in the background, so set its handler. Treat SIGTERM as
+    # Ctrl-C so that child tools stop with us.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     sys.exit(run_command())
@@ -62,7 +62,7 @@ def run_command(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code. Errors for the user end here, as one line."""
     try:
         code = app(arguments, standalone_mode=False)
-        if code == INTERRUPTED:  # what newer versions of typer make of Ctrl-C
+        if code == INTERRUPTED:  # newer versions of typer return it on Ctrl-C
             return _fail("interrupted; nothing was written", INTERRUPTED)
         return code if isinstance(code, int) else 0
     except Interrupted as error:

@@ -1,4 +1,4 @@
-"""What a user can set: one list that gives the flags, the keys of a ``--config`` file, and their help."""
+"""The settings of the command line: one list defines the flags, the keys of a ``--config`` file, and their help."""
 
 # ruff: noqa: RUF009  (_setting makes a dataclass field)
 
@@ -22,7 +22,8 @@ from popflip.files import reason
 
 Number = int | float
 
-WHAT, NETWORK, LEARNING, WHERE, OUTPUT = "What to learn", "Network", "Learning", "Where it runs", "What comes out"
+DATA_SET, NETWORK, LEARNING, HARDWARE, OUTPUT = "Data", "Network", "Learning", "Device", "Results"
+"""Headings of the flags in the help."""
 
 
 # Values ---------------------------------------------------------------------------------------------------------------
@@ -116,30 +117,30 @@ def _setting(parse: Callable[[object], Any], panel: str, metavar: str, text: str
 
 @dataclass(frozen=True)
 class Settings:
-    """What the user set; None where nothing. Field ``test_split`` is flag ``--test-split`` and key ``test-split``."""
+    """Values from flags and file keys; None: not given. Field ``test_split`` is ``--test-split`` or ``test-split``."""
 
-    preset: str | None = _setting(_text, WHAT, "NAME", "Start from a named experiment (popflip info lists them).")
+    preset: str | None = _setting(_text, DATA_SET, "NAME", "Experiment to start from; popflip info lists the presets.")
     dataset: str | None = _setting(
         _text,
-        WHAT,
+        DATA_SET,
         "NAME|FILE",
         "digits, mnist, mnist-tiles, prototypes[:classes=10,bits=1000,flip=0.44,train=10000,test=2000,seed=1] "
-        "(synthetic; give what differs), or your own .csv (class in the last column) or .npz (x, y).",
+        "(synthetic; name the parameters that differ), or your own .csv (class in the last column) or .npz (x, y).",
     )
     data_dir: Path | None = _setting(
-        _path, WHAT, "DIR", "Folder that holds mnist/, instead of $POPFLIP_DATA or a download."
+        _path, DATA_SET, "DIR", "Folder that holds mnist/, instead of $POPFLIP_DATA or a download."
     )
     thresholds: tuple[Number, ...] | None = _setting(
-        _list_of(_number), WHAT, "T,T,…", "Each value becomes one bit per threshold: value ≥ T."
+        _list_of(_number), DATA_SET, "T,T,…", "Each value becomes one bit per threshold: value ≥ T."
     )
     levels: int | None = _setting(
-        _count, WHAT, "N", "Your own data without --thresholds: how many to choose from quantiles (4)."
+        _count, DATA_SET, "N", "Your own data: number of thresholds to take from the quantiles of each value (4)."
     )
     test_split: Number | None = _setting(
-        _share, WHAT, "SHARE", "Your own data: share of samples held out for testing (0.2)."
+        _share, DATA_SET, "SHARE", "Your own data: share of samples held out for testing (0.2)."
     )
     augment: str | None = _setting(
-        _text, WHAT, "none|shift", "shift: move training images by 0 or 1 pixel at random, anew in each epoch."
+        _text, DATA_SET, "none|shift", "shift: move each training image by 0 or 1 pixel at random in every epoch."
     )
 
     layers: tuple[int, ...] | None = _setting(
@@ -194,29 +195,35 @@ class Settings:
     )
 
     device: str | None = _setting(
-        _text, WHERE, "golden|sim|PORT", "Golden model, simulated chip, or the port of a board: /dev/ttyUSB1, COM3."
+        _text, HARDWARE, "golden|sim|PORT", "Golden model, simulated chip, or the port of a board: /dev/ttyUSB1, COM3."
     )
-    rows: int | None = _setting(_integer, WHERE, "P", "Rows of the chip's MAC array (4).")
-    synapses: int | None = _setting(_integer, WHERE, "N", "Synapses per row and cycle of the MAC array (32).")
+    rows: int | None = _setting(_integer, HARDWARE, "P", "Rows of the chip's MAC array (4).")
+    synapses: int | None = _setting(_integer, HARDWARE, "N", "Synapses per row and cycle of the MAC array (32).")
     store: int | None = _setting(
-        _count, WHERE, "SAMPLES", "Training samples the chip stores: a power of two (a board: what fits; sim: 0)."
+        _count,
+        HARDWARE,
+        "SAMPLES",
+        "Training samples that the chip can store: a power of two (board: all that fit; sim: 0).",
     )
     replay: bool | None = _setting(
-        _boolean, WHERE, "", "Send training samples once, then only their numbers (default: if the chip's store fits)."
+        _boolean,
+        HARDWARE,
+        "",
+        "Send training samples once, then only their numbers (default: if the chip can store them).",
     )
     compact: bool | None = _setting(
-        _boolean, WHERE, "", "Rule gft: put the counters into the single-port RAM of an iCE40 UP5K."
+        _boolean, HARDWARE, "", "Rule gft: put the counters into the single-port RAM of an iCE40 UP5K."
     )
-    baud: int | None = _setting(_positive, WHERE, "N", "Speed of a board's link (1000000).")
+    baud: int | None = _setting(_positive, HARDWARE, "N", "Baud rate of a board's link (1000000).")
     learn_rows: int | None = _setting(
         _integer,
-        WHERE,
+        HARDWARE,
         "P",
         "Rule gft: first-layer rows updated per cycle, at most --rows and --synapses (1).",
     )
-    waves: Path | None = _setting(_path, WHERE, "F.vcd", "Record the simulated chip's signals.")
+    waves: Path | None = _setting(_path, HARDWARE, "F.vcd", "Record all signals of the simulated chip.")
     verify: bool | None = _setting(
-        _boolean, WHERE, "", "Compare with the golden model after every batch (rule lbe: every 256 samples)."
+        _boolean, HARDWARE, "", "Compare with the golden model after every batch (rule lbe: every 256 samples)."
     )
 
     report: Path | None = _setting(_path, OUTPUT, "F.json", "Write results as JSON.")
@@ -225,7 +232,7 @@ class Settings:
     resume: Path | None = _setting(_path, OUTPUT, "F.npz", "Resume a saved run.")
 
     def values(self, names: Iterable[str]) -> dict[str, Any]:
-        """The settings ``names`` as keyword arguments, without those that are not set."""
+        """The settings ``names`` as keyword arguments, without those that are None."""
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
@@ -238,15 +245,15 @@ LEARN = (
 """The parameters of the network and of its rule."""
 DATA = ("preset", "dataset", "data_dir", "thresholds", "levels", "test_split", "augment")
 EXPERIMENT = (*DATA, *LEARN)
-"""What decides on the result of a run: the parameters of :func:`popflip.experiment.prepare`."""
+"""The settings that determine the result of a run: the parameters of :func:`popflip.experiment.prepare`."""
 CHIP = ("rows", "synapses", "learn_rows", "store", "compact")
 """The parameters of a chip besides its network."""
 DEVICE = ("device", *CHIP, "baud", "waves")
 RUN = (*EXPERIMENT, "limit_batches", *DEVICE, "replay")
 CHIP_ALONE = ("preset", "rule", "layers", "precision", "mmax", "dclip", *CHIP)
-"""What decides on a chip and its bitstream."""
+"""The settings that determine a chip and its bitstream."""
 OF_COMMANDS = ("board", "output", "model", "predictions", "auto")
-"""Parameters of single commands, which are no settings."""
+"""Parameters of single commands, outside :class:`Settings`."""
 
 
 # Names ----------------------------------------------------------------------------------------------------------------
@@ -258,7 +265,7 @@ def flag(name: str) -> str:
 
 
 def with_flag(message: str) -> str:
-    """An error of the library, which starts with a parameter's name, with the flag that sets this parameter."""
+    """``message`` with the parameter name at its start, if any, replaced by the flag that sets the parameter."""
     found = re.match(r"(\w+)(\[\d+\])?: ", message)
     if found is None or found[1] not in {*SETTINGS, *OF_COMMANDS}:
         return message
@@ -269,7 +276,10 @@ def with_flag(message: str) -> str:
 
 
 def parse(given: Mapping[str, object], file: Path | None = None) -> Settings:
-    """Settings from flags (by field name; None is not given) and a TOML ``file``. Flags win."""
+    """Settings from the flags ``given`` (by field name; None: not given) and a TOML ``file``. Flags win.
+
+    Raises :class:`FileError` if the file cannot be read, and :class:`ConfigError` that names a bad flag or key.
+    """
     values = {} if file is None else _from_file(file)
     values |= {name: _parse_one(name, value, flag(name)) for name, value in given.items() if value is not None}
     return Settings(**values)
@@ -304,7 +314,7 @@ def _from_file(path: Path) -> dict[str, Any]:
 
 
 def with_settings(names: Iterable[str]) -> Callable[[Callable], Callable]:
-    """Decorate a command whose first parameter is ``settings``: give it the flags of ``names``, and ``--config``."""
+    """Decorator for a command whose first parameter is ``settings``: add the flags of ``names``, and ``--config``."""
 
     def wrap(command: Callable) -> Callable:
         own = [
