@@ -35,7 +35,10 @@ class Moves:
         self._drawn = 0
 
     def take(self, first: int, count: int) -> NDArray[np.int64]:
-        """Moves [count] of samples ``first``, ``first + 1``, … of the run, which must not have been taken before."""
+        """Moves [count] of samples ``first``, ``first + 1``, … of the run.
+
+        Raises :class:`ValueError` if the move of ``first`` was drawn before.
+        """
         if first < self._drawn:
             raise ValueError(f"moves of sample {first}: {self._drawn} were drawn already")
         while self._drawn < first:
@@ -48,7 +51,7 @@ class Moves:
 
 
 def shift(images: NDArray, moves: NDArray[np.integer]) -> NDArray:
-    """Images [n, height, width] after moves 0 … 4, [n]. Pixels that leave are lost; pixels that enter are 0."""
+    """Images [n, height, width] after ``moves`` 0 … 4 [n]. Pixels that leave the image are lost; 0 enters."""
     _, height, width = images.shape
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1)))
     moved = np.empty_like(images)
@@ -60,7 +63,7 @@ def shift(images: NDArray, moves: NDArray[np.integer]) -> NDArray:
 
 @dataclass(frozen=True)
 class MovingImages:
-    """Training images that move each time they are learned, kept as values and encoded a batch at a time."""
+    """Training images that move in each epoch. They are kept as values and encoded one batch at a time."""
 
     values: NDArray  # [samples, features]
     image: tuple[int, int]  # height and width; their product is the number of features

@@ -1,4 +1,4 @@
-"""What every data set is once loaded."""
+"""A loaded data set."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class DataSet:
-    """Training and test samples before encoding: values, numbers [samples, features], and classes [samples]."""
+    """Training and test samples before encoding: numeric values [samples, features], and classes [samples]."""
 
     name: str
     train_values: NDArray

@@ -19,9 +19,9 @@ from popflip.data.mnist import mnist, tiled
 from popflip.data.prototypes import Prototypes
 from popflip.errors import DataError
 
-DEFAULT_LEVELS = 4  # thresholds per value of an own data set
-DEFAULT_TEST_SPLIT = 0.2  # share of an own data set held out for testing
-SPLIT_SEED = 0  # of the samples held out; not the run's seed, so that every seed is tested on the same samples
+DEFAULT_LEVELS = 4  # thresholds per value of a user's data set
+DEFAULT_TEST_SPLIT = 0.2  # share of a user's data set held out for testing
+SPLIT_SEED = 0  # not the run's seed, so every seed is tested on the same held-out samples
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class BuiltIn:
     """A data set that comes with the package. ``load`` takes the full name and the user's data folder."""
 
     summary: str
-    thresholds: tuple[int, ...]  # the default
+    thresholds: tuple[int, ...]  # default thresholds of a value
     load: Callable[[str, Path | None], DataSet]
 
 
@@ -53,7 +53,8 @@ def load(name: str, data_dir: Path | None = None, test_split: float | None = Non
 def load_to_predict(name: str, data_dir: Path | None, features: int) -> tuple[NDArray, NDArray[np.int64] | None]:
     """Values [samples, features] to predict, and their classes if known.
 
-    These are the test samples of a built-in data set, or all samples of a file.
+    These are the test samples of a built-in data set, or all samples of a file. Raises :class:`DataError` if they
+    cannot be read, or do not have ``features`` values each.
     """
     if built_in(name) is None:
         samples = _read(name, features)

@@ -30,8 +30,8 @@ class Samples(NamedTuple):
 def read(path: Path, features: int | None = None) -> Samples:
     """Read a ``.csv`` or ``.npz`` file.
 
-    If ``features`` is given, each sample must have so many values, and the classes may be missing. Raises
-    :class:`DataError` that says where the file is wrong.
+    With ``features``, each sample must have that many values, and the classes may be missing. Raises
+    :class:`DataError` that names the first faulty place.
     """
     try:
         samples = (_read_csv if path.suffix.lower() == ".csv" else _read_npz)(path, features)
@@ -93,7 +93,7 @@ def _number(cell: str) -> float | None:
 
 
 def _numbers(cells: Sequence[str], where: str) -> NDArray[np.float64]:
-    """The cells of a line as finite numbers. Raises :class:`DataError` that names a wrong column."""
+    """The cells of a line as finite numbers. Raises :class:`DataError` that names the first faulty column."""
     try:
         row = np.array(list(map(float, cells)))
         if np.isfinite(row).all():
@@ -146,7 +146,7 @@ def _classes_of(path: Path, y: NDArray, samples: int) -> NDArray[np.int64]:
 
 
 def _classes(column: NDArray, where: Callable[[int], str]) -> NDArray[np.int64]:
-    """``column`` as classes. Raises :class:`DataError` that starts with ``where`` of the first wrong one."""
+    """``column`` [samples] as classes. Raises :class:`DataError`, after ``where(index)``, for the first bad one."""
     bad = ~((column >= 0) & (column < MAX_WIDTH) & (column == np.floor(column)))
     if bad.any():
         index = int(np.flatnonzero(bad)[0])

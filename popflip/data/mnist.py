@@ -1,4 +1,4 @@
-"""MNIST: read from a folder, or downloaded once and kept; and its pixels in tiles."""
+"""MNIST: read from a folder or downloaded once; and MNIST with its pixels in tiles."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ MNIST_MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
 )
-DOWNLOAD_SECONDS = 30  # without a byte; then the next mirror is tried
+DOWNLOAD_SECONDS = 30  # without a byte, before the next mirror is tried
 
 
 def mnist(data_dir: Path | None) -> DataSet:
-    """60000 training and 10000 test samples of 784 pixels 0 … 255."""
+    """60000 training and 10000 test samples of 784 pixels 0 … 255. Raises :class:`DataError` if a file is unusable."""
     folder = mnist_folder(data_dir)
     train_images, train_labels, test_images, test_labels = (_read_idx(folder / name) for name in MNIST_SHA256)
     for name, images, labels in (("train", train_images, train_labels), ("t10k", test_images, test_labels)):
@@ -56,7 +56,10 @@ def mnist(data_dir: Path | None) -> DataSet:
 
 
 def tiled(data: DataSet, name: str) -> DataSet:
-    """``data``, 28 × 28 images, as data set ``name`` with the pixels in the order of :func:`tiles`."""
+    """``data``, 28 × 28 images, as data set ``name`` with the pixels in the order of :func:`tiles`.
+
+    Raises :class:`DataError` if the images have another size.
+    """
     if data.image != (28, 28):
         size = " × ".join(map(str, data.image or ()))
         raise DataError(f"dataset {name}: needs images of 28 × 28 pixels, these have {size}; use data set mnist")
@@ -81,7 +84,7 @@ def tiles() -> NDArray[np.intp]:
 
 
 def mnist_folder(data_dir: Path | None) -> Path:
-    """Folder of the four MNIST files: ``mnist/`` in ``data_dir`` or ``$POPFLIP_DATA``, else a download that is kept."""
+    """Folder of the four MNIST files: ``mnist/`` in ``data_dir``, in ``$POPFLIP_DATA``, or in :func:`downloads`."""
     given = data_dir or (Path(os.environ["POPFLIP_DATA"]) if os.environ.get("POPFLIP_DATA") else None)
     folder = (given or downloads()) / "mnist"
     missing = [name for name in MNIST_SHA256 if not (folder / name).is_file()]
