@@ -1,4 +1,4 @@
-"""One interface to everything that learns: the golden model, the simulated chip, a board on a serial port.
+"""One interface to every learner: the golden model, the simulated chip, a board on a serial port.
 
 ::
 
@@ -76,16 +76,16 @@ class Device(ABC):
         """Learn from samples of the current batch. May be called many times before :meth:`end_batch`."""
 
     def store(self, x: NDArray[np.uint8], y: NDArray[np.integer]) -> None:
-        """Keep up to :attr:`store_samples` samples on the device, replacing those stored before."""
+        """Store samples, at most :attr:`store_samples`, on the device; they replace those stored before."""
         raise NotImplementedError
 
     def train_stored(self, numbers: NDArray[np.integer]) -> None:
-        """Call :meth:`train` with stored samples, given by their numbers."""
+        """Learn stored samples as :meth:`train` does; ``numbers`` [n] are their positions in the store, from 0."""
         raise NotImplementedError
 
     @property
     def link_speed(self) -> LinkSpeed | None:
-        """Speed of the link; None without a serial line or a known clock."""
+        """Speed of the link; None if the device has no serial line or does not know its clock."""
         return None
 
     @abstractmethod

@@ -36,8 +36,9 @@ ANSWER_BYTES = 1024
 class ChipDevice(Device):
     """The chip behind ``transport``, called ``name`` in messages; ``baud`` is the transport's speed if it is a line.
 
-    Training runs asynchronously: samples and batches are sent as fast as the chip takes them, and a call that reads
-    waits for all of them. Raises :class:`DeviceError` if the chip was built for another network than ``config``'s.
+    Training runs asynchronously: the host sends samples and batches as fast as the chip takes them, and a call that
+    reads waits until all of them are done. Raises :class:`DeviceError` if the chip was built for another network, and
+    :class:`LinkError` if the link fails.
     """
 
     def __init__(self, transport: Transport, config: AnyConfig, name: str = "the chip", baud: int | None = None):
@@ -48,7 +49,7 @@ class ChipDevice(Device):
             self.chip = _compatible(self.link.identity.chip(), config, name)
             self.store_samples = self.chip.store_samples
             self._samples = SampleCodec(self.chip, self.link.payload_bytes)
-            self._sent_samples = self._sent_bytes = 0  # training samples, and their bytes in payloads
+            self._sent_samples = self._sent_bytes = 0  # training samples measured, and their bytes in payloads
             self._registers = {register.name: number for number, register in enumerate(registers(self.chip))}
             self._limits = {register.name: register.high for register in registers(self.chip)}
             self._classifiers = lbe_initial(config).classifiers if isinstance(config, LbeConfig) else None
@@ -70,7 +71,7 @@ class ChipDevice(Device):
 
     def store(self, x: NDArray[np.uint8], y: NDArray[np.integer]) -> None:
         self._write(Command.STORE, self._samples.labelled(x, y))
-        for payload in self._samples.training(x, y):  # the size they would have if they were sent
+        for payload in self._samples.training(x, y):  # link_speed reports the size that sent samples would have
             self._measure(payload)
         self.link.wait()
 
@@ -152,10 +153,11 @@ class ChipDevice(Device):
         self._counts.clear()
 
     def _status_words(self) -> dict[str, int]:
-        """The status words by name, extended beyond 32 bits but for the signature and the random state."""
+        """The status words by name. All but the signature and the random state are extended beyond 32 bits."""
         return self._counts.update(self.link.call(Command.STATUS))
 
     def _measure(self, payload: Payload) -> None:
+        """Count the samples and bytes of ``payload`` for :attr:`link_speed`."""
         self._sent_samples += payload.samples
         self._sent_bytes += len(payload.data)
 
@@ -177,9 +179,9 @@ class ChipDevice(Device):
 
 
 class _Counts:
-    """Status words as counts without a limit. Each word must be read at least once while it counts to 2**32."""
+    """Status words extended beyond 32 bits. Correct if each word is read at least once per 2**32 counts."""
 
-    VALUES = ("signature", "rng")  # words that are no counts
+    VALUES = ("signature", "rng")  # words that are values, not counts
 
     def __init__(self, names: Iterable[str]):
         self._words = dict.fromkeys(names, 0)
@@ -191,7 +193,7 @@ class _Counts:
         self._totals = dict(self._words)
 
     def update(self, answer: bytes) -> dict[str, int]:
-        """Take the answer to STATUS; the words by name."""
+        """Take the ``answer`` to STATUS, and return the extended words by name."""
         for name, word in zip(self._words, struct.unpack(f"<{len(self._words)}I", answer), strict=True):
             self._totals[name] += (word - self._words[name]) % 2**32
             self._words[name] = word
@@ -207,7 +209,9 @@ def _compatible(chip: ChipConfig, config: AnyConfig, name: str) -> ChipConfig:
         if getattr(chip, field) != getattr(wanted, field)
     ]
     if different:
-        raise DeviceError(f"{name}: built for another network, with {', '.join(different)}")
+        raise DeviceError(
+            f"{name}: built for another network, with {', '.join(different)}; use its parameters or another bitstream"
+        )
     return chip
 
 

@@ -13,7 +13,7 @@ from popflip.golden.trainer import Trainer
 
 
 class GoldenDevice(Device):
-    """The golden model of ``config``. Its status has no cycles. ``engine`` is that of the rule unless given."""
+    """The golden model of ``config``. Its status has no cycles. ``engine`` replaces the rule's own engine."""
 
     def __init__(self, config: AnyConfig, engine: Engine | None = None):
         super().__init__(config)

@@ -2,9 +2,10 @@
 
 :mod:`popflip.hw.link.codec` defines the format; ``docs/protocol.md`` describes it.
 
-Requests are numbered. The host sends them without waiting for answers, as many as fit the chip's packet buffer. The
-chip runs them in order; after a damaged request it refuses all later ones by their numbers. So after any fault the host
-asks which number the chip expects and continues from there: no request runs twice, and none is skipped.
+Every request has a sequence number. The host sends requests ahead of their answers, as many as fit the chip's packet
+buffer. The chip runs them in order. After a damaged request it refuses all later ones, because it expects another
+number. After any fault the host asks the chip for the number it expects and continues there, so no request runs twice
+and none is skipped.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ ATTEMPTS_TO_OPEN = 3
 IN_FLIGHT = 64
 """Most unanswered requests: few of the 256 sequence numbers, so that a probe's number differs from all of theirs."""
 PROBE_AHEAD = 128
+"""Largest distance of a probe's sequence number from the next request's."""
 LINE_FAULTS = frozenset({Result.BAD_HEADER, Result.TOO_LONG, Result.BAD_CRC, Result.BAD_SEQUENCE})
 """Refusals caused by damage on the line; all others are mistakes of the host."""
 
@@ -36,7 +38,7 @@ class Transport(Protocol):
         """Send all of ``data``."""
 
     def read(self, count: int, /) -> bytes:
-        """Exactly the next ``count`` bytes. Raises :class:`TimeoutError` if too few come, and keeps those."""
+        """Exactly the next ``count`` bytes. If too few come, raises :class:`TimeoutError` and keeps them for later."""
 
     def close(self) -> object:
         """Release the port or the simulation."""
@@ -86,20 +88,21 @@ class Request:
 
     @property
     def reads(self) -> bool:
-        """Whether it only reads, and so may run again."""
+        """Whether the request only reads the chip, so that it may safely run again."""
         return COMMANDS[self.command].reads
 
     @property
     def size(self) -> int:
-        """Bytes of its frame."""
+        """Bytes of the request's frame."""
         return OVERHEAD + len(self.payload)
 
 
 class Link:
     """Numbered requests over ``transport`` to the chip called ``name`` in messages. ``identity`` describes the chip.
 
-    A request that changes the chip waits for the answers of all that read it, so that these give the same answers when
-    they run again after a fault. Raises :class:`LinkError` if the chip does not answer or speaks another version.
+    A request that changes the chip waits until all requests that read it are answered: after a fault those may run
+    again, and must give the same answers. Raises :class:`LinkError` if the chip does not answer or speaks another
+    version of the protocol.
     """
 
     def __init__(self, transport: Transport, name: str = "the chip"):
@@ -217,7 +220,7 @@ class Link:
                 continue
             # Every refusal holds the expected number. Only a restarted chip can have expected this one and accepted it.
             return frame.payload[0] if frame.code != Result.OK else (number + 1) % 256
-        raise LinkError(f"{self.name}: it does not answer any more; gave up after {RETRIES} attempts")
+        raise LinkError(f"{self.name}: stopped answering; gave up after {RETRIES} attempts; check the cable and power")
 
     def _flush(self) -> None:
         """End a frame that the chip may have received in part."""
@@ -239,7 +242,7 @@ class Link:
             if identity.protocol != PROTOCOL_VERSION:
                 raise LinkError(
                     f"{self.name}: it speaks version {identity.protocol} of the protocol, this program "
-                    f"version {PROTOCOL_VERSION}; rebuild it"
+                    f"version {PROTOCOL_VERSION}; rebuild its bitstream"
                 )
             return identity
-        raise LinkError(f"{self.name}: no answer; is it a popflip chip, and at this speed?")
+        raise LinkError(f"{self.name}: no answer; check that its bitstream is Popflip's, and the baud rate")

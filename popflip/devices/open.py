@@ -42,7 +42,7 @@ def open_device(
     raise DeviceError(f"device: {name!r} is not golden, sim or a serial port such as /dev/ttyUSB1 or COM3")
 
 
-# These import Amaranth and pyserial, which the golden model does without.
+# These import Amaranth and pyserial, which the golden model does not need.
 
 
 def _simulated(
@@ -66,5 +66,5 @@ def _board(name: str, config: AnyConfig, baud: int | None) -> Device:
 
 
 def _looks_like_a_port(name: str) -> bool:
-    """Whether the name is a path (/dev/…), a URL (socket://…), or COM and a number."""
+    """Whether ``name`` is a path (/dev/…), a URL (socket://…), or COM and a number."""
     return "/" in name or (name[:3].upper() == "COM" and name[3:].isdigit())

@@ -28,7 +28,7 @@ class Payload(NamedTuple):
 
 
 class SampleCodec:
-    """Cuts samples into payloads of at most ``payload_bytes`` for ``chip``, or of one sample if that is larger."""
+    """Cuts samples into payloads for ``chip`` of at most ``payload_bytes``, or of one sample if that is longer."""
 
     def __init__(self, chip: ChipConfig, payload_bytes: int):
         self._chip = chip

@@ -14,16 +14,17 @@ SILENCE = 2.0
 """Seconds without a byte after which a read times out."""
 
 _REMEDIES = {
-    errno.ENOENT: "there is no such port; `python -m serial.tools.list_ports` lists those there are",
+    errno.ENOENT: "there is no such port; `popflip info` lists the serial ports",
     errno.EACCES: "no permission to open it; on Linux add yourself to the group dialout and log in again",
-    errno.EBUSY: "another program uses it",
-    errno.EAGAIN: "another program uses it",
+    errno.EBUSY: "another program uses it; close that program",
+    errno.EAGAIN: "another program uses it; close that program",
 }
 
 
 class SerialTransport:
-    """Bytes over serial port ``name``, or over any URL pyserial knows. Raises :class:`DeviceError` if it cannot be
-    opened, :class:`LinkError` if it fails later.
+    """Bytes over serial port ``name``, or over any URL that pyserial knows; ``silence`` is in seconds.
+
+    Raises :class:`DeviceError` if the port cannot be opened, and :class:`LinkError` if it fails later.
     """
 
     def __init__(self, name: str, baud: int = BAUD, silence: float = SILENCE):
@@ -49,8 +50,8 @@ class SerialTransport:
             raise LinkError(f"{self.name}: {_remedy(error)}") from None
 
     def read(self, count: int) -> bytes:
-        """The next ``count`` bytes. Raises :class:`TimeoutError` after ``silence`` seconds without a byte, and keeps
-        the bytes that came before.
+        """The next ``count`` bytes. After ``silence`` seconds without a byte, raises :class:`TimeoutError` and keeps
+        the bytes that came before for the next call.
         """
         while len(self._bytes) < count:
             try:

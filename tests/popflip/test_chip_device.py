@@ -137,7 +137,7 @@ def test_another_network_is_one_line():
         ChipDevice(transport, wanted, "/dev/ttyUSB1")
     assert str(error.value) == (
         "/dev/ttyUSB1: built for another network, with layers 20-9-3 instead of 20-8-3, precision ternary instead of "
-        "binary, mmax 127 instead of 7, dclip 1 instead of 2"
+        "binary, mmax 127 instead of 7, dclip 1 instead of 2; use its parameters or another bitstream"
     )
     assert transport.closed
 
@@ -146,7 +146,9 @@ def test_lbe_needs_as_many_classes():
     transport = ModelChip(LBE)
     with pytest.raises(DeviceError) as error:
         ChipDevice(transport, replace(LBE, classes=4), "/dev/ttyUSB1")
-    assert str(error.value) == "/dev/ttyUSB1: built for another network, with classes 3 instead of 4"
+    assert str(error.value) == (
+        "/dev/ttyUSB1: built for another network, with classes 3 instead of 4; use its parameters or another bitstream"
+    )
 
 
 def test_sample_larger_than_half_the_buffer():

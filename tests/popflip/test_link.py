@@ -104,13 +104,13 @@ def test_chip_that_falls_silent_is_one_line():
     transport.fault = 1
     with pytest.raises(LinkError) as error:
         link.call(Command.STATUS)
-    assert str(error.value) == "the chip: it does not answer any more; gave up after 8 attempts"
+    assert str(error.value) == "the chip: stopped answering; gave up after 8 attempts; check the cable and power"
 
 
 def test_nobody_there_is_one_line():
     with pytest.raises(LinkError) as error:
         Link(ModelChip(CONFIG, fault=1), "/dev/ttyUSB1")
-    assert str(error.value) == "/dev/ttyUSB1: no answer; is it a popflip chip, and at this speed?"
+    assert str(error.value) == "/dev/ttyUSB1: no answer; check that its bitstream is Popflip's, and the baud rate"
 
 
 @pytest.mark.parametrize(

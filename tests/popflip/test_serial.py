@@ -18,9 +18,7 @@ def test_port_that_is_not_there_is_one_line(tmp_path):
     name = str(tmp_path / "ttyUSB7")
     with pytest.raises(DeviceError) as error:
         SerialTransport(name)
-    assert str(error.value) == (
-        f"{name}: there is no such port; `python -m serial.tools.list_ports` lists those there are"
-    )
+    assert str(error.value) == f"{name}: there is no such port; `popflip info` lists the serial ports"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals are POSIX's")
@@ -66,12 +64,12 @@ class TestPseudoTerminal:
         threading.Thread(target=swallow, daemon=True).start()
         with pytest.raises(LinkError) as error:
             ChipDevice(transport, CONFIG, name)
-        assert str(error.value) == f"{name}: no answer; is it a popflip chip, and at this speed?"
+        assert str(error.value) == f"{name}: no answer; check that its bitstream is Popflip's, and the baud rate"
 
     def test_port_in_use_is_one_line(self, ends):
         _, name = ends
         transport = SerialTransport(name)
         with pytest.raises(DeviceError) as error:
             SerialTransport(name)
-        assert str(error.value) == f"{name}: another program uses it"
+        assert str(error.value) == f"{name}: another program uses it; close that program"
         transport.close()
