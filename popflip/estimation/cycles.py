@@ -58,7 +58,7 @@ def cycles_of(chip: ChipConfig, work: Work) -> Cycles:
 def sent_bytes(chip: ChipConfig, packed: NDArray[np.int64]) -> NDArray[np.int64]:
     """Bytes on the link of each training sample, [samples]: packed if the chip takes it and that is shorter.
 
-    ``packed`` : bytes of the samples' packed inputs, [samples].
+    ``packed`` [samples] : bytes of the samples' packed inputs.
     """
     if not chip.packs:
         return np.full(len(packed), chip.sample_bytes)
@@ -68,21 +68,21 @@ def sent_bytes(chip: ChipConfig, packed: NDArray[np.int64]) -> NDArray[np.int64]
 def receive_cycles(chip: ChipConfig, work: Work) -> NDArray[np.int64]:
     """Cycles from a sample's last byte to the next one's, [samples].
 
-    These are the bytes of a sample, and the checks of its label and of a packed one's size before any of them goes in.
+    A byte takes a cycle. The link also checks the label, and the size of a packed sample, before it passes any byte on.
     """
     sent = sent_bytes(chip, work.packed)
     return sent + chip.label_bytes + chip.size_bytes * (sent < chip.sample_bytes)
 
 
 def forward_cycles(chip: ChipConfig, work: Work) -> NDArray[np.int64]:
-    """Words issued to the array, [samples, L]: ``P`` rows at a time; in the layers above the first, all words."""
+    """Cycles of the array, [samples, L]: one a word for ``P`` rows; the first layer takes nonzero words only."""
     upper = [groups * words for groups, words in zip(chip.groups[1:], chip.array_words[1:], strict=True)]
     first = np.maximum(work.words[chip.array_synapses] - chip.bias_apart, 1) * chip.groups[0]
     return np.column_stack([first, *(np.full(len(first), cycles) for cycles in upper)])
 
 
 def learn_cycles(chip: ChipConfig, work: Work) -> NDArray[np.int64]:
-    """Counter words updated, [updates, L]: rows that learn times nonzero words."""
+    """Cycles of learning, one for each counter word updated, [updates, L]: rows that learn times nonzero words."""
     first = work.first_rows[chip.learn_rows] * work.words[chip.array_synapses][work.updated]
     return np.column_stack([first, work.upper_rows * np.array(chip.words[1:], np.int64)])
 
@@ -90,7 +90,8 @@ def learn_cycles(chip: ChipConfig, work: Work) -> NDArray[np.int64]:
 def learn_waits(chip: ChipConfig, work: Work) -> NDArray[np.int64]:
     """Cycles in which learning a sample updates no word, [updates].
 
-    The errors of a word leave one by one, or in the time of a bank's lanes, before those of the next word may.
+    The backward pass hands on the errors of one word before those of the next: one a cycle with one counter bank, and
+    a word in ``N / Pc`` cycles with several.
     """
     words = sum(chip.words[1:])
     rows = work.first_rows[1] + work.upper_rows[:, :-1].sum(axis=1)
@@ -101,7 +102,7 @@ def learn_waits(chip: ChipConfig, work: Work) -> NDArray[np.int64]:
 
 
 def select_cycles(chip: ChipConfig) -> int:
-    """Cycles of the passes that find all layers' thresholds: the same in each batch."""
+    """Cycles of select in a batch: the passes that find the thresholds of all layers. Equal in every batch."""
     turns = passes(chip, digit_bits(chip))
     fill = (
         2

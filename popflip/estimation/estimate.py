@@ -1,4 +1,4 @@
-"""An estimate of a chip on a board: how fast it learns, what it uses, and what limits it. Rule GFT.
+"""An estimate of a chip on a board: its speed, the FPGA resources it uses, and its bottleneck. Rule GFT.
 
 ::
 
@@ -57,17 +57,17 @@ class Estimate:
 
     @property
     def samples_per_second(self) -> float:
-        """Training samples per second that the chip can learn, whatever its link."""
+        """Training samples per second that the chip can learn, not counting its link."""
         return self.clock_hz / self.cycles_per_sample
 
     @property
     def sample_bytes(self) -> float:
-        """Mean bytes of a training sample that is sent."""
+        """Mean bytes of a training sample on the link, without framing."""
         return float(sent_bytes(self.chip, self.work.packed).mean())
 
     @property
     def limit(self) -> str:
-        """What limits the speed, and what would help."""
+        """The bottleneck, and what would help."""
         forward, learn, ends = self.cycles.forward_busy, self.cycles.learn_busy, self.cycles.select + self.cycles.flip
         received = self.sample_bytes * self.cycles.samples
         most = max(forward, learn, ends, received)
@@ -81,7 +81,7 @@ class Estimate:
 
 
 def check(config: AnyConfig) -> None:
-    """Raise :class:`ConfigError` if there is no model of the rule."""
+    """Raise :class:`ConfigError` if the rule of ``config`` cannot be estimated."""
     if not isinstance(config, Config):
         raise ConfigError(
             f"rule: {config.rule} cannot be estimated; build it for its resources, simulate it for its cycles"
@@ -106,12 +106,12 @@ def uses(board: Board, chip: ChipConfig) -> list[Use]:
 
 
 def shortage(found: list[Use]) -> str:
-    """The resources that a chip needs more of than there are; empty if it fits."""
+    """The resources of which the chip needs more than the board has, as text; empty if it fits."""
     return ", ".join(f"{use.used} of {use.most} {use.name}" for use in found if use.used > use.most)
 
 
 def rows(estimate: Estimate) -> list[tuple[str, str]]:
-    """Names and values of the table shown."""
+    """Names and values for the table of ``popflip estimate``."""
     chip, cycles = estimate.chip, estimate.cycles
     table = [
         ("network", f"{'-'.join(map(str, chip.layers))} {chip.precision}"),

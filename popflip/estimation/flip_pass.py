@@ -1,4 +1,4 @@
-"""Exact cycles of the pass that flips a layer: a word each, and the waits for masks, records and ties."""
+"""Exact cycles of the pass that flips a layer: one a word, and the waits for masks, records and ties."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from popflip.hw.common.signature import INDEX_BITS, bits_a_cycle
 from popflip.hw.config import ChipConfig
 
 FILL = {False: 2, True: 5}
-"""Cycles before the first word and after the last one, besides a read, by whether the chip is pipelined."""
+"""Cycles before the first word and after the last one, without the memory read, by whether the chip is pipelined."""
 SETTLED = 4
-"""Words after which a wait has no more effect."""
+"""Words after which a wait no longer affects the pace."""
 
 
 def flip_cycles(chip: ChipConfig, flip_p256: int, layer: int, changes: Changes) -> int:
@@ -32,7 +32,7 @@ def _waits(chip: ChipConfig, layer: int, changes: Changes) -> tuple[NDArray[np.i
     last = np.minimum((mask + 1) * WORD // lanes - 1 if lanes < WORD else mask * WORD // lanes, words - 1)
     after = row * words + last + 1
     np.add.at(records, after, (INDEX_BITS + WORD) // bits_a_cycle(chip))
-    if lanes > WORD:  # all 32-synapse words of one with a record are visited, also those without
+    if lanes > WORD:  # a record in one 32-synapse part of a word delays the other parts too
         parts = np.minimum(lanes // WORD, chip.mask_words[layer] - last * lanes // WORD)
         waiting, first, number = np.unique(after, return_index=True, return_counts=True)
         records[waiting] += parts[first] - number

@@ -17,7 +17,7 @@ from popflip.hw.config import ChipConfig
 RECEIVED = {False: 3, True: 6}
 """Cycles from a sample's last byte to the array, by whether the chip takes packed samples."""
 LATENCY = {False: 8, True: 9}
-"""Cycles from a word's weights to the use of its sum, by whether the chip is pipelined."""
+"""Cycles from the weights of a word to the use of the row's sum, by whether the chip is pipelined."""
 VERDICT = {False: 4, True: 5}
 """Cycles from the last class's sum to the verdict, by whether the chip is pipelined."""
 
@@ -29,7 +29,7 @@ class Batch(NamedTuple):
     ``forward`` : the array's, layer by layer.
     ``updated`` : whether a sample triggers an update; of those that do, in order:
     ``learn`` : from the verdict to the end of learning;
-    ``blocking`` : those in which learning reads weights, so that the array waits.
+    ``blocking`` : the cycles of them in which learning reads weights, so that the array waits.
     """
 
     receive: list[int]
@@ -88,7 +88,7 @@ class _Pipeline:
         self._loaded += 1
 
     def _issue(self) -> None:
-        """Give the array the layer that is ready first; if both are, that of the sample it did not have before."""
+        """Give the array the layer that is ready first; if both are, the one of the other sample."""
         able = [number for number in (1 - self._current, self._current) if self._may_go(number)]
         self._current = min(able, key=lambda number: max(self._array, self._contexts[number].ready))
         context = self._contexts[self._current]

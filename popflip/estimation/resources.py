@@ -97,7 +97,7 @@ ECP5 = Family(
 
 @dataclass(frozen=True)
 class Fpga:
-    """What an FPGA has: logic cells (iCE40) or LUTs (ECP5), block RAMs and single-port RAMs."""
+    """Size of an FPGA: logic cells (iCE40) or LUTs (ECP5), block RAMs and single-port RAMs."""
 
     family: Family
     cell_name: str
@@ -119,7 +119,7 @@ def fpga_of(board: Board) -> Fpga:
     """The FPGA of a board. Raises :class:`ConfigError` if it is not in :data:`FPGAS`."""
     name = board.platform().device
     if name not in FPGAS:
-        raise ConfigError(f"board: no numbers are known for its {name}, only for {', '.join(FPGAS)}")
+        raise ConfigError(f"board: the size of its {name} is not known; use a board with {', '.join(FPGAS)}")
     return FPGAS[name]
 
 

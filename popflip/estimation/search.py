@@ -15,7 +15,7 @@ from popflip.hw.config import ChipConfig
 SAMPLED_BATCHES = 12
 """Batches, spread over the run, on which geometries are compared."""
 MOST_ROWS = 128
-SHOWN = 6  # geometries listed
+SHOWN = 6  # geometries printed
 ENOUGH = 1.02
 """A larger geometry must be faster than a smaller one by this factor."""
 
@@ -41,7 +41,7 @@ def _geometries(chip: ChipConfig) -> Iterator[ChipConfig]:
         if synapses < 2 * max(chip.synapses):
             try:
                 yield replace(chip, array_rows=array_rows, array_synapses=synapses, learn_rows=banks, store_samples=0)
-            except ConfigError:  # no such chip: more banks than rows, or a compact one that is too large
+            except ConfigError:  # impossible: more banks than rows, or a compact chip that is too large
                 continue
 
 

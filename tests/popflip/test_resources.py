@@ -59,5 +59,5 @@ def test_every_board_has_a_known_fpga():
 
 def test_an_unknown_fpga_is_one_line(monkeypatch):
     monkeypatch.setattr("popflip.estimation.resources.FPGAS", {"A": ICE40, "B": ECP5})
-    with pytest.raises(ConfigError, match=r"^board: no numbers are known for its iCE40UP5K, only for A, B$"):
+    with pytest.raises(ConfigError, match=r"^board: the size of its iCE40UP5K is not known; use a board with A, B$"):
         fpga_of(constraints.board("icebreaker"))
