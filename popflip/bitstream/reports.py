@@ -1,4 +1,4 @@
-"""What a build used and how fast it is: from the tools' files to the report and the table shown."""
+"""Resources and speed of a build: from the tools' files to the report and the printed table."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LABELS = {
     "block_rams": "block RAMs",
     "sprams": "single-port RAMs",
 }
-"""Resources in the order of the report, and what the table calls them."""
+"""Resources in the order of the report, with their names in the table."""
 
 
 def chip_report(board: Board, fit: Fit, chip: ChipConfig) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def utilisation(log: str) -> dict[str, tuple[int, int]]:
 
 
 def check_fits(used: dict[str, tuple[int, int]], board: Board) -> None:
-    """Raise :class:`BuildError` that names the cells the board has too few of."""
+    """Raise :class:`BuildError` that names the cells of which the design needs more than the board has."""
     short = [f"{use} of {available} {kind}" for kind, (use, available) in used.items() if use > available]
     if short:
         raise BuildError(f"does not fit {board.summary}: needs {', '.join(short)}; use fewer layers, rows or synapses")

@@ -1,8 +1,8 @@
 """Whether a router is stuck, judged by its log.
 
-Where nearly all resources are used, either router of nextpnr may move the same few wires for ever. Each of its progress
-reports says how much is left, so the log alone tells when it got stuck: a build stops at the same report on every
-machine.
+If nearly all resources are used, either router of nextpnr may move the same few wires for ever. Each of its progress
+reports gives the number of wires left. The log alone decides that it is stuck, so a build stops at the same report on
+every machine.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The tools of the ``build`` extra: where they are, how they run, and what they say when they fail."""
+"""The tools of the ``build`` extra: find them, run them, and report their errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ POLL_SECONDS = 5.0
 
 
 class RouterStuck(BuildError):
-    """A router that comes no closer to its end."""
+    """The router makes no more progress."""
 
 
 class Toolchain:
@@ -29,7 +29,7 @@ class Toolchain:
             try:
                 metadata.version(name)
             except metadata.PackageNotFoundError:
-                raise BuildError(f"{name} is not installed; pip install 'popflip[build]' brings it") from None
+                raise BuildError(f"{name} is not installed; run pip install 'popflip[build]'") from None
         self.path = os.pathsep.join((sysconfig.get_path("scripts"), os.environ.get("PATH", "")))
 
     def versions(self) -> dict[str, str]:
@@ -39,8 +39,8 @@ class Toolchain:
     def run(self, command: list[str], folder: Path, stuck: Callable[[], bool] = lambda: False) -> None:
         """Run ``command``, a tool and its arguments, in ``folder``. An interrupt ends the tool too.
 
-        Raises :class:`BuildError` if the tool fails, :class:`RouterStuck` if ``stuck()`` was true. That is also checked
-        after the tool has ended, so that the speed of the machine does not change the result.
+        Raises :class:`BuildError` if the tool fails, :class:`RouterStuck` if ``stuck()`` is true. It is called once
+        more after the tool has ended, so that the speed of the machine does not change the result.
         """
         tool = command[0]
         output, code = self._wait(self._start(command, folder), tool, stuck)
@@ -64,7 +64,7 @@ class Toolchain:
         )
 
     def _wait(self, process: subprocess.Popen[str], tool: str, stuck: Callable[[], bool]) -> tuple[str, int]:
-        """What the tool printed, and its exit code."""
+        """Wait for the tool, and return its output and its exit code."""
         with process:
             try:
                 while True:

