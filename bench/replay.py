@@ -28,7 +28,7 @@ from popflip.sim.board import SimulatedBoard
 from popflip.sim.cache import content_hash
 from popflip.sim.cxxrtl.compile import cached_library
 from popflip.sim.cxxrtl.simulation import Simulation
-from popflip.training import keep, train
+from popflip.training import store_training_set, train
 
 BATCHES = 28
 GOAL = 0.95  # share of the cycles with a byte on the line, where it is the limit
@@ -58,7 +58,7 @@ def measure(name: str, batches: int) -> bool:
         with Line(library) as line:
             device = ChipDevice(line, experiment.config, name, board.baud)
             device.reset()
-            stored = keep(device, experiment.x_train, experiment.y_train, wanted)
+            stored = store_training_set(device, experiment.x_train, experiment.y_train, wanted)
             device.status()
             sent = line.sent
             run = train(device, experiment.x_train, experiment.y_train, batches, stored=stored)

@@ -4,8 +4,8 @@
 >>> model = Classifier(layers=(256, 64, 10), device="sim", seed=1)
 >>> model.fit(x, y).score(x_test, y_test)
 
-``Classifier`` is a scikit-learn estimator, ``load`` reads one from a file, ``open_device`` opens the golden model, the
-simulated chip or a board, ``boards`` lists the boards there are, and every error is a ``PopflipError``.
+``Classifier`` is a scikit-learn estimator. ``load`` reads a saved one from a file. ``open_device`` opens the golden
+model, the simulated chip or a board. ``boards`` returns every known board by name. Every error is a ``PopflipError``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _HOMES = {
     "load": "popflip.classifier",
     "open_device": "popflip.devices.open",
 }
-"""Module of each name; it is imported when the name is first used, so that ``import popflip`` costs nothing."""
+"""Module of each name. Python imports it when the name is first used, so ``import popflip`` costs nothing."""
 
 
 def __getattr__(name: str) -> Any:

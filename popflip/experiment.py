@@ -45,12 +45,12 @@ class Experiment:
     images: MovingImages | None = None  # replaces x_train when training images move
 
     @property
-    def learned(self) -> NDArray[np.uint8] | MovingImages:
-        """What :func:`popflip.training.run` learns from."""
+    def training_samples(self) -> NDArray[np.uint8] | MovingImages:
+        """The samples for :func:`popflip.training.run`: ``images`` if they move, else ``x_train``."""
         return self.x_train if self.images is None else self.images
 
     def checkpoint(self, state: State, status: Status) -> Checkpoint:
-        """What to save of this experiment and of the device that learned it."""
+        """The checkpoint of this experiment, with the ``state`` and ``status`` of the device that ran it."""
         return Checkpoint(self.config, state, status, self.dataset, self.thresholds, self.test_split, self.augment)
 
 
@@ -67,9 +67,10 @@ def prepare(
 ) -> Experiment:
     """Load the data, choose thresholds, and fit the configuration to both. None stands for a parameter not given.
 
-    ``dataset`` is a built-in data set or a file. ``thresholds`` turn each value into one bit per threshold; ``levels``
-    is how many to choose from quantiles instead. ``learning`` holds parameters of the network and its rule
-    (:data:`popflip.heuristics.PARAMETERS`). Raises :class:`ConfigError` if a parameter is unusable or does not fit.
+    ``dataset`` is a built-in data set or a file. Each of the ``thresholds`` turns a value into one bit. Without them,
+    ``levels`` is the number of thresholds to take from the quantiles of the training values. ``learning`` holds
+    parameters of the network and its rule (:data:`popflip.heuristics.PARAMETERS`). Raises :class:`ConfigError` if a
+    parameter is unusable or does not fit the data.
     """
     base = find_preset(preset, dataset, learning.get("rule"))
     data = datasets.load(dataset or base.dataset, data_dir, test_split)
@@ -84,14 +85,17 @@ def prepare(
 def network(
     *, preset: str | None = None, dataset: str | None = None, default: str = DEFAULT_PRESET, **learning: Any
 ) -> AnyConfig:
-    """The configuration without any data. Parameters as in :func:`prepare`; ``default`` is the preset to start from."""
+    """The configuration alone, without data. Parameters as in :func:`prepare`; ``default`` names the default preset."""
     base = find_preset(preset, dataset, learning.get("rule"), default)
     shape = Shape(base.config.inputs, base.config.classes, SMALL_DATA_SET)
     return configure(base.config, learning, shape, tuned=True)
 
 
 def from_checkpoint(checkpoint: Checkpoint, data_dir: Path | None = None) -> Experiment:
-    """The experiment that a saved network came from, its data loaded again."""
+    """Load the data of a saved network again and return its experiment.
+
+    Raises :class:`ConfigError` if the network names no data set, or if the data does not fit it.
+    """
     if checkpoint.dataset is None:
         raise ConfigError(
             "dataset: the saved network learned from arrays and names no data; give a data set to predict, or go on "
@@ -113,7 +117,7 @@ def samples_for(
     """Bits ``[samples, inputs]`` for a saved network, and labels if known.
 
     ``name``: a built-in data set (its test samples), a file (all its samples), or None (the test samples of the data
-    that the network was trained on).
+    that the network was trained on). Raises :class:`ConfigError` if the samples do not fit the network.
     """
     if name is None:
         own = from_checkpoint(checkpoint, data_dir)
@@ -132,7 +136,10 @@ def samples_for(
 def find_preset(
     preset: str | None = None, dataset: str | None = None, rule: str | None = None, default: str = DEFAULT_PRESET
 ) -> Preset:
-    """The preset called ``preset``; else the rule's preset for the data set; else ``default``, if it has the rule."""
+    """The preset called ``preset``; else the rule's preset for the data set; else ``default``, if it has the rule.
+
+    Raises :class:`ConfigError` if there is no such preset or rule, or if the preset has another rule.
+    """
     if rule is not None and rule not in list(Rule):
         raise ConfigError(f"rule: {rule!r} is not one of {', '.join(Rule)}")
     if preset is None:
@@ -177,7 +184,7 @@ def _experiment(
 
 
 def _augment(augment: str | None, preset: Preset, data: DataSet) -> Augment:
-    """The augmentation that is given, or the preset's if it was tuned on this data."""
+    """The given augmentation, or the preset's if the preset was tuned on this data."""
     if augment is None:
         return preset.augment if data.name == preset.dataset else Augment.NONE
     if augment not in list(Augment):
@@ -186,7 +193,7 @@ def _augment(augment: str | None, preset: Preset, data: DataSet) -> Augment:
 
 
 def _thresholds(thresholds: Sequence[float] | None, levels: int | None, preset: Preset, data: DataSet) -> NDArray:
-    """The thresholds that are given, the preset's if it was tuned on this data, the data set's own, or quantiles."""
+    """The first of: the given thresholds, those of a preset tuned on this data, the data set's own, quantiles."""
     if levels is not None and (thresholds is not None or datasets.built_in(data.name)):
         raise ConfigError("levels: is for your own data without thresholds; leave it out")
     if thresholds is not None:

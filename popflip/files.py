@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and checked before the work starts."""
+"""Write files whole or not at all, and check before a long run that they can be written."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from popflip.errors import FileError
 
 
 def reason(error: OSError) -> str:
-    """What the system says about ``error``, without its number or path."""
+    """The system's message for ``error`` in lower case, without its number or path."""
     return (error.strerror or str(error)).lower()
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open a binary file that replaces ``path`` only if the block ends without an error."""
+    """Open a binary file that replaces ``path`` only if the block ends without an error.
+
+    Raises :class:`FileError` if it cannot be written.
+    """
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
@@ -38,7 +41,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def check_writable(**paths: Path | None) -> None:
-    """Check that each file can be written later. :class:`FileError` starts with the parameter's name."""
+    """Raise :class:`FileError`, which starts with the parameter's name, unless each file can be written later."""
     seen: dict[Path, str] = {}
     for name, path in paths.items():
         if path is None:

@@ -1,4 +1,4 @@
-"""Rules of thumb: learning parameters for data and networks that no preset was tuned for (docs/algorithm.md).
+"""Rules of thumb: learning parameters for data and networks without a tuned preset (docs/algorithm.md).
 
 :func:`configure` starts from a tuned configuration, keeps what still applies, replaces the rest by the rules below, and
 lets every parameter the user gives win.
@@ -30,7 +30,7 @@ LAST_LAYER_FACTOR = 4  # share of the last layer's synapses selected in a batch,
 
 @dataclass(frozen=True)
 class Shape:
-    """What a training set fixes about its network: input bits, classes, training samples."""
+    """The sizes of a training set: input bits, classes, samples."""
 
     bits: int
     classes: int

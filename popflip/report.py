@@ -109,7 +109,7 @@ def busy_cycles(cycles: Mapping[str, int]) -> int:
 
 
 def bounds(link: LinkSpeed, cycles: Mapping[str, int], samples: int, replayed: bool) -> dict[str, Any]:
-    """What bounds a run of ``samples`` on a board, in samples per second.
+    """The bounds on the speed of a run of ``samples`` on a board, in samples per second.
 
     ``samples_per_second`` is what the run reached; ``chip_…`` what the chip reaches if it never waits for the link;
     ``link_…`` the most that the link carries, as samples or as numbers of stored ones (None: the chip has no store).

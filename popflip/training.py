@@ -77,8 +77,8 @@ def run(
     """Reset ``device``, or load ``start``, and train it on ``x`` ``[samples, inputs]``, ``y`` ``[samples]``.
 
     ``golden``, a second device, is trained alongside and compared after every step. ``limit`` is the number of batches
-    to stop after, counted from the beginning of the full run. ``replay``: see :func:`keep`. ``announce`` receives lines
-    of text, ``on_step`` the result of each step.
+    to stop after, counted from the beginning of the full run. ``replay``: see :func:`store_training_set`. ``announce``
+    receives lines of text, ``on_step`` the result of each step.
 
     Raises :class:`ConfigError` if the data does not fill a batch, :class:`DeviceError` if the device fails,
     :class:`Difference` if it differs from ``golden``, and :class:`Interrupted` on Ctrl-C.
@@ -89,21 +89,21 @@ def run(
             each.reset()
         else:
             each.load(*start)
-    stored = keep(device, x, y, replay, announce)
+    stored = store_training_set(device, x, y, replay, announce)
     return train(device, x, y, limit, golden, on_step, stored)
 
 
-def keep(
+def store_training_set(
     device: Device,
     x: NDArray[np.uint8] | MovingImages,
     y: NDArray[np.integer],
     replay: bool | None = None,
     announce: Announce = _ignore,
 ) -> bool:
-    """Put the training set into the device's store, and return whether it is there.
+    """Store the training set on the device if it fits, and return whether it is stored.
 
-    ``replay``: None stores it if it fits, False never, and True raises :class:`DeviceError` if it does not fit. Images
-    that move anew in each epoch cannot be stored.
+    With ``replay`` False, it is never stored; with True, :class:`DeviceError` is raised if it cannot be. Images that
+    move differently in each epoch cannot be stored.
     """
     if replay is False:
         return False
@@ -135,8 +135,8 @@ def train(
 ) -> Run:
     """Train ``device`` from the batch it has reached to the last one. Parameters as in :func:`run`.
 
-    ``golden`` must be in the state of ``device``. ``stored``: the device has ``x`` and ``y`` (:func:`keep`) and
-    receives sample numbers only.
+    ``golden`` must be in the state of ``device``. ``stored``: the device holds ``x`` and ``y``
+    (:func:`store_training_set`), so it receives only sample numbers. Raises the errors of :func:`run`.
     """
     config = device.config
     total = config.batches(len(x))
@@ -178,7 +178,7 @@ def train(
 
 
 def accuracy(predictions: NDArray[np.integer], classes: NDArray[np.integer]) -> float:
-    """Share of correct predictions."""
+    """Share of correct predictions, 0 … 1; both arguments are ``[samples]``."""
     return int(np.count_nonzero(predictions == classes)) / len(classes)
 
 
@@ -191,7 +191,7 @@ def step_batches(config: AnyConfig) -> int:
 
 
 def batch_name(config: AnyConfig) -> str:
-    """What users call a batch: ``batch``, or ``sample`` under LBE."""
+    """The name of a batch in messages: ``batch``, or ``sample`` under LBE."""
     return "sample" if config.rule == Rule.LBE else "batch"
 
 
@@ -224,7 +224,7 @@ def sample_order(samples: int, config: AnyConfig) -> Iterator[NDArray[np.intp]]:
 
 
 def steps(samples: int, config: AnyConfig, first: int, last: int) -> Iterator[tuple[int, NDArray[np.intp]]]:
-    """Steps from batch ``first`` (counted from 0) up to ``last``: the number of the first batch and the samples."""
+    """The steps from batch ``first`` (counted from 0) up to ``last``: number of the first batch, and samples."""
     begin = 0
     for order in sample_order(samples, config):
         if begin >= last:

@@ -1,4 +1,4 @@
-"""``popflip train`` and ``popflip verify``: a run on a device, with or without the golden model alongside."""
+"""``popflip train`` and ``popflip verify``: a run on a device, optionally with the golden model alongside."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def train(settings: Settings) -> None:
     """Train a network on the golden model, the simulated chip or a board, and test it.
 
-    Without flags: the digits preset on the golden model. Parameters that are not given follow from the data by rules
-    of thumb.
+    Without flags, it trains the digits preset on the golden model. Rules of thumb choose the parameters that you leave
+    out.
     """
     from popflip import checkpoint as checkpoints
     from popflip import report as reports
@@ -55,8 +55,8 @@ def verify(settings: Settings) -> None:
     """Train a device (by default the simulated chip) and the golden model side by side.
 
     After every batch (rule lbe: after every 256 samples, and at the end) all weights, counters, the random state, the
-    signature and the counts must be equal. The first difference is printed with its batch, layer, row, word and both
-    values, and the exit code is 1.
+    signature and the counts must be equal. If not, the command prints the batch, layer, row, word and both values of
+    the first difference, and exits with code 1.
     """
     from popflip.files import check_writable
     from popflip.golden.config import Rule
@@ -73,7 +73,7 @@ def verify(settings: Settings) -> None:
 
 
 def _experiment(settings: Settings) -> tuple[Experiment, Checkpoint | None]:
-    """The experiment that the settings describe, or the one to resume with the state it has reached."""
+    """The experiment that the settings describe; with ``--resume``, the saved one and its checkpoint."""
     from popflip.checkpoint import load
     from popflip.errors import ConfigError
     from popflip.experiment import from_checkpoint, prepare
@@ -106,7 +106,7 @@ def _run(
     with Progress(first, last, step, training.batch_name(config)) as progress:
         return training.run(
             device,
-            experiment.learned,
+            experiment.training_samples,
             experiment.y_train,
             start=(start.state, start.status) if start else None,
             golden=golden,

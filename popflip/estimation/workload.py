@@ -1,7 +1,7 @@
-"""The work that a run gives a chip, counted on the golden model: nonzero words, rows that learn, words that flip.
+"""The work of a run, counted on the golden model: nonzero words, rows that learn, words that flip.
 
-The golden model has no geometry, so everything that depends on one is counted for each size there is; :mod:`.cycles`
-picks.
+The golden model has no geometry. Counts that depend on one are therefore made for every possible array width and number
+of banks, and :mod:`.cycles` picks those of its chip.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ BANKS = (1, 2, 4, 8, 16, 32, 64)
 
 @dataclass(frozen=True)
 class Changes:
-    """What the end of a batch changes in one layer."""
+    """Changes of one layer at the end of a batch."""
 
     records: NDArray[np.integer]  # 32-synapse words with a flip, numbered within the layer, in scan order
     ties: NDArray[np.integer]  # [ties, 2]: row and synapse of each tie that was selected
@@ -91,12 +91,12 @@ def count_work(
     assert isinstance(config, Config)
     counter = _Counter(config)
     device = GoldenDevice(config, GftEngine(config, counter))
-    train(device, experiment.learned, experiment.y_train, limit, on_step=on_step)
+    train(device, experiment.training_samples, experiment.y_train, limit, on_step=on_step)
     return counter.work()
 
 
 class _Counter(GftObserver):
-    """Counts what the golden model does."""
+    """Observes the golden model and counts its work."""
 
     def __init__(self, config: Config):
         self._config = config

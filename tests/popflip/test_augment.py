@@ -198,8 +198,8 @@ def test_test_images_stay_where_they_are():
     plain, moved = prepare(preset="digits"), prepare(preset="digits", augment="shift")
     assert moved.config == plain.config
     assert np.array_equal(moved.x_test, plain.x_test)
-    assert plain.learned is plain.x_train
-    still = moved.learned.bits(np.arange(1437), np.zeros(1437, int))
+    assert plain.training_samples is plain.x_train
+    still = moved.training_samples.bits(np.arange(1437), np.zeros(1437, int))
     assert np.array_equal(still, plain.x_train)
 
 
@@ -207,8 +207,8 @@ def test_own_images_are_moved(tmp_path):
     x = np.random.default_rng(2).integers(0, 256, (30, 4, 5))
     np.savez(tmp_path / "own.npz", x=x, y=np.arange(30) % 3)
     experiment = prepare(dataset=str(tmp_path / "own.npz"), augment="shift")
-    assert experiment.learned.image == (4, 5)
-    assert len(experiment.learned) == len(experiment.y_train)
+    assert experiment.training_samples.image == (4, 5)
+    assert len(experiment.training_samples) == len(experiment.y_train)
 
 
 @pytest.mark.parametrize("shape", [(30, 6), (30, 1, 2, 3)])

@@ -57,7 +57,7 @@ def compare(experiment: Experiment, array: dict[str, Any]) -> None:
     chip = ChipConfig.of(experiment.config, array["rows"], array["synapses"], **others)
     with open_device("sim", experiment.config, chip) as device:
         device.reset()
-        counted = train(device, experiment.learned, experiment.y_train, BATCHES).cycles
+        counted = train(device, experiment.training_samples, experiment.y_train, BATCHES).cycles
     cycles = cycles_of(chip, work)
     assert counted is not None
     for name in ("forward_busy", "learn_busy", "select", "flip"):

@@ -13,7 +13,7 @@ from popflip.devices.base import Status
 from popflip.devices.golden import GoldenDevice
 from popflip.errors import ConfigError, DeviceError, Difference, Interrupted
 from popflip.golden.config import AnyConfig, Config, LbeConfig
-from popflip.training import accuracy, keep, run, sample_order, steps, train
+from popflip.training import accuracy, run, sample_order, steps, store_training_set, train
 from popflip.verification import same_predictions
 
 CONFIG = Config((40, 9, 4), k0=(30, 9), window=(3,), margin=5, batch=16, epochs=3, seed=5)
@@ -375,7 +375,7 @@ class Storing(GoldenDevice):
 
 def kept(device, samples: int, wanted: bool | None) -> tuple[bool, list[str]]:
     lines: list[str] = []
-    return keep(device, *data(samples), wanted, lines.append), lines
+    return store_training_set(device, *data(samples), wanted, lines.append), lines
 
 
 @pytest.mark.parametrize("samples", [1, STORE])
@@ -399,9 +399,9 @@ def test_nothing_is_kept_where_nobody_wants_it_or_nothing_can():
 def test_images_that_are_moved_have_to_be_sent():
     x, y = data(4)
     images = MovingImages(x[:, :36], (6, 6), np.array([1]))
-    assert keep(Storing(CONFIG), images, y) is False
+    assert store_training_set(Storing(CONFIG), images, y) is False
     with pytest.raises(DeviceError) as error:
-        keep(Storing(CONFIG), images, y, True)
+        store_training_set(Storing(CONFIG), images, y, True)
     assert str(error.value) == "replay: training images move anew in each epoch, so they must be sent; leave it out"
 
 

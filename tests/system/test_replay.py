@@ -18,7 +18,7 @@ from popflip.sim.board import SimulatedBoard
 from popflip.sim.cxxrtl.compile import build_library, compiler
 from popflip.sim.cxxrtl.simulation import Simulation
 from popflip.sim.errors import SimulatorError
-from popflip.training import keep, sample_order, train
+from popflip.training import sample_order, store_training_set, train
 
 CONFIG = Config((40, 9, 4), k0=(30, 9), window=(3,), margin=5, batch=64, epochs=6, seed=5)
 CLOCK, BAUD, CYCLES_A_BYTE = 1_000_000, 125_000, 80
@@ -77,7 +77,7 @@ def test_replay_leaves_what_sent_samples_do(library):
         with Line(library) as line:
             device = ChipDevice(line, CONFIG)
             device.reset()
-            assert keep(device, x, y, stored) == stored
+            assert store_training_set(device, x, y, stored) == stored
             start = len(line.sent)
             run = train(device, x, y, stored=stored)
             commands = {command for command, _ in line.requests(start)}
