@@ -1,7 +1,7 @@
-"""Configuration of a run: a network and how it learns, one frozen, validated object per rule.
+"""Configuration of a run: a network and its learning parameters, one frozen, validated object per rule.
 
-A run's result depends on its configuration and its data, and on nothing else. What the hardware adds (rows and synapses
-a cycle, memory layout, link) is in :mod:`popflip.hw.config` and never changes a result.
+The result of a run depends only on its configuration and its data. Parameters of the hardware (rows and synapses a
+cycle, memory layout, link) are in :mod:`popflip.hw.config` and never change a result.
 """
 
 from __future__ import annotations

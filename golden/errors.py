@@ -1,4 +1,4 @@
-"""The errors Popflip raises on purpose. Every message is one line: what is wrong, where, and what to do."""
+"""Errors for the user. Every message is one line: what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ class PopflipError(Exception):
 
 
 class ConfigError(PopflipError, ValueError):
-    """A parameter that cannot be used. The message names it, its value and the values it may have."""
+    """A parameter cannot be used. The message names it, its value and the values it may have."""

@@ -1,4 +1,4 @@
-"""What the configurations of all rules share: a network's shape, and the checks of parameters.
+"""Shared by the configurations of all rules: a network's shape, and the checks of parameters.
 
 Every message of a :class:`ConfigError` names the parameter, its value and the values it may have.
 """
@@ -36,10 +36,10 @@ class Rule(StrEnum):
 
 
 class Network:
-    """Shape of a network: what follows from its rule and its widths ``layers``, ``K[0] … K[L]``, inputs first.
+    """Shape of a network, derived from its rule and its widths ``layers``: ``K[0] … K[L]``, inputs first.
 
-    GFT: the last width is the number of classes, and every row has a bias. LBE: the classes are a parameter of their
-    own, and no row has a bias.
+    GFT: the last width is the number of classes, and every row has a bias. LBE: the number of classes is a separate
+    parameter, and no row has a bias.
     """
 
     layers: tuple[int, ...]
@@ -62,7 +62,7 @@ class Network:
 
     @property
     def bias(self) -> int:
-        """Biases of a row, 1 or 0. The bias is the last synapse, and its input is always 1."""
+        """Biases of a row: 1 (GFT) or 0 (LBE). The bias is the last synapse, and its input is always 1."""
         return int(self.rule == Rule.GFT)
 
     @property
@@ -95,7 +95,7 @@ class Learning(Network):
         return samples * self.epochs // self.batch
 
     def _check_layers(self, widths: str) -> None:
-        """Check number and range of the widths; ``widths`` says in the message what they are."""
+        """Check number and range of ``layers``; ``widths`` describes them in the message."""
         if not 2 <= len(self.layers) <= MAX_LAYERS + 1:
             raise ConfigError(
                 f"layers: {len(self.layers)} widths given, expected {widths} (2 to {MAX_LAYERS + 1} numbers)"

@@ -9,7 +9,7 @@ from popflip.golden.config import AnyConfig, Config, LbeConfig, Precision
 
 
 class Augment(StrEnum):
-    """How training images vary from epoch to epoch. ``shift``: each moves by 0 or 1 pixel at random."""
+    """Augmentation of training images. ``shift``: in each epoch, each image moves by 0 or 1 pixel at random."""
 
     NONE = "none"
     SHIFT = "shift"

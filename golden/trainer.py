@@ -1,4 +1,4 @@
-"""Trainer: a network that learns a stream of samples; the engine of its rule does the work."""
+"""Trainer: a network that learns a stream of samples. The engine of its rule does the work."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from popflip.golden.lbe.engine import LbeEngine
 
 ENGINES: dict[Rule, type[Engine]] = {Rule.GFT: GftEngine, Rule.LBE: LbeEngine}
 
-_CHUNK = 1024  # samples taken at a time; bounds memory, changes no result
+_CHUNK = 1024  # samples processed at a time; bounds memory, changes no result
 
 
 def initial(config: AnyConfig) -> Any:
-    """The state a run of ``config`` starts from: a :class:`.State`, for LBE an :class:`.LbeState`."""
+    """The initial state of a run of ``config``: a :class:`.State`, for LBE an :class:`.LbeState`."""
     return ENGINES[config.rule](config).initial()
 
 
 class Trainer(Counts):
-    """A network that learns, and the counts of what it did since :meth:`reset`.
+    """A network that learns, with its counts since :meth:`reset`.
 
-    ``state`` is what learning changes. ``engine`` is that of the configuration's rule unless given.
+    ``state`` holds all that learning changes. ``engine`` replaces the engine of the configuration's rule.
     """
 
     def __init__(self, config: AnyConfig, engine: Engine | None = None):
@@ -37,7 +37,7 @@ class Trainer(Counts):
         self.reset()
 
     def reset(self) -> None:
-        """Initial weights and random state of the configuration's seed; counts 0."""
+        """Set weights and random state to the initial ones of the configuration's seed, and all counts to 0."""
         super().__init__(flips=[0] * self.config.depth)
         self.state = self.engine.initial()
 
@@ -56,17 +56,24 @@ class Trainer(Counts):
             self.engine.learn(self.state, x[chunk], y[chunk], self)
 
     def end_batch(self, k: Sequence[int]) -> None:
-        """End the batch; ``k`` is what the configuration's ``schedule`` says."""
+        """End the batch. ``k`` : synapses to select in each layer, from the configuration's ``schedule``; LBE: empty.
+
+        :class:`ValueError` if their number is wrong.
+        """
         self.engine.end_batch(self.state, k, self)
 
     def infer(self, x: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """Predicted classes ``[n]`` of inputs ``[n, K0]``: the largest score, the lowest class on ties."""
+        """Predicted classes ``[n]`` of inputs ``[n, K0]``: the largest score, the lowest class on ties.
+
+        :class:`ValueError` if the shape does not fit the network.
+        """
         return predict(self.scores(x))
 
     def scores(self, x: NDArray[np.uint8]) -> NDArray[np.int32]:
         """Scores of each class, int32 ``[n, C]``, of inputs ``[n, K0]``; changes nothing.
 
         GFT: sums of the last layer. LBE: agreement of the last layer with each class's row of its classifier.
+        :class:`ValueError` if the shape does not fit the network.
         """
         self._check_inputs(x)
         chunks = (self.engine.scores(self.state, x[start : start + _CHUNK]) for start in range(0, len(x), _CHUNK))

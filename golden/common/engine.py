@@ -1,4 +1,4 @@
-"""Engine: a learning rule as the trainer sees it, one signature for every rule."""
+"""Engine: the interface between the trainer and a learning rule, the same for every rule."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from popflip.golden.common.status import Counts
 
 
 class Engine(ABC):
-    """Learns samples by one rule. It holds the configuration; ``state``, of the rule's own type, and ``counts`` are the
-    trainer's.
+    """Learns samples by one rule. The engine holds the configuration. The trainer owns ``state``, whose type depends on
+    the rule, and ``counts``; methods update both in place.
 
-    Inputs ``x`` are uint8 0 and 1 ``[n, K0]``, classes ``y`` ``[n]``; the trainer has checked both.
+    Inputs ``x`` are uint8 0 and 1 ``[n, K0]``, classes ``y`` ``[n]``. The trainer has checked both.
     """
 
     @abstractmethod
@@ -24,7 +24,7 @@ class Engine(ABC):
 
     @abstractmethod
     def initial(self) -> Any:
-        """The state a run starts from."""
+        """The initial state of a run."""
 
     @abstractmethod
     def learn(self, state: Any, x: NDArray[np.uint8], y: NDArray[np.integer], counts: Counts) -> None:
@@ -36,4 +36,4 @@ class Engine(ABC):
 
     @abstractmethod
     def scores(self, state: Any, x: NDArray[np.uint8]) -> NDArray[np.int32]:
-        """Score of each class, int32 ``[n, C]``. Changes nothing."""
+        """Score of each class, int32 ``[n, C]``, of inputs ``x``. Changes nothing."""

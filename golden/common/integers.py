@@ -1,4 +1,4 @@
-"""Exact integer matrix products at floating-point speed, and sums of ±1 products from packed bits."""
+"""Exact integer matrix products at floating-point speed, and sums of ±1·±1 products from packed bits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SINGLE = 2**24  # float32 holds every integer up to here; float64 holds all 32-
 def matmul(left: NDArray, right: NDArray, bound: int) -> NDArray[np.int32]:
     """``left @ right`` of integer matrices, exactly, as int32.
 
-    ``bound`` : no element's ``Σ |left·right|`` exceeds it. :class:`ValueError` if it does not fit 32 bits.
+    ``bound`` : upper limit of ``Σ |left·right|`` of every element. :class:`ValueError` if it does not fit 32 bits.
 
     NumPy multiplies integers in plain loops, and floats with BLAS, some fifty times faster. The floats are exact: every
     factor, product and partial sum is an integer of magnitude at most ``bound``, in whatever order BLAS adds them, and

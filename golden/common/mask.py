@@ -13,7 +13,7 @@ _ALL_ONES = 2**WORD - 1
 
 
 def bernoulli(prng: Xorshift32, n: int) -> int:
-    """One mask of :func:`bernoulli_words`."""
+    """A single mask of :func:`bernoulli_words`, as an int."""
     return int(bernoulli_words(prng, n, 1)[0])
 
 

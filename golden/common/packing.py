@@ -1,4 +1,4 @@
-"""Packing: a sample without its zero bytes. Most bytes of an image are zero, and each byte sent costs ten bits on the
+"""Packing: a sample without its zero bytes. Most bytes of an image are zero, and each byte sent takes ten bits on the
 link and a cycle on the chip.
 
 Bytes come in groups of :data:`GROUP`. A packed group is a mask, whose bit ``i`` is 1 if byte ``i`` of the group is not

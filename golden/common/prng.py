@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 _MASK = 2**32 - 1
 _STRIDE = 6  # log2 of the words made from each starting word of a long run
 _LONG = 4096  # words of a long run: stepping many at once beats doubling alone
-_AHEAD = 2**15  # words that Prefetched draws at a time
+_AHEAD = 2**15  # words that Prefetched draws from its source at a time
 
 
 def first_state(seed: int) -> int:
@@ -69,7 +69,7 @@ class Xorshift32:
 
 
 class Prefetched(Xorshift32):
-    """The same words, drawn many at a time: faster for many short calls. Never write ``state``, the last word drawn."""
+    """The same words, drawn ahead in blocks: faster for short calls. Never write ``state``, the last word drawn."""
 
     def __init__(self, state: int):
         super().__init__(state)

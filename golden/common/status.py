@@ -1,4 +1,4 @@
-"""Status: what a trainer counts."""
+"""Status: the counts of a trainer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from popflip.golden.common.signature import FlipSignature
 
 @dataclass(eq=False)
 class Counts:
-    """Counts since the last reset. To resume a run, set them.
+    """Counts since the last reset. To resume a run, set all of them.
 
     ``flips`` : weights changed in each layer. ``samples`` trained on, ``batches`` ended, ``errors`` : samples that
     triggered an update, ``correct`` : samples whose class was predicted before they were learned. ``signature`` :

@@ -11,7 +11,7 @@ from popflip.golden.common.integers import product
 
 _CHUNK = 128  # samples in a product: more make products cheaper, but let more counters saturate
 _BLOCK = 2**18  # counters updated at a time: they stay in the processor's cache
-_SPARSE = 16  # if at most a 16th of a block needs walking, picking it out is cheaper than walking the whole block
+_SPARSE = 16  # if at most 1/16 of a block needs a walk, gathering those counters is cheaper than walking the block
 
 
 def accumulate(m: NDArray[np.int16], delta: NDArray[np.int32], a: NDArray[np.int8], mmax: int) -> NDArray[np.int16]:
@@ -21,7 +21,7 @@ def accumulate(m: NDArray[np.int16], delta: NDArray[np.int32], a: NDArray[np.int
     every sample, so that the order of samples matters.
     """
     m = m.copy()
-    rows, synapses = np.flatnonzero(delta.any(axis=0)), np.flatnonzero(a.any(axis=0))  # all others keep their counters
+    rows, synapses = np.flatnonzero(delta.any(axis=0)), np.flatnonzero(a.any(axis=0))  # other counters do not change
     a = np.ascontiguousarray(a[:, synapses])  # sample by sample, the order of the walk
     height = max(1, _BLOCK // max(1, synapses.size))
     for top in range(0, rows.size, height):
@@ -66,7 +66,7 @@ def _accumulate_block(
 
 
 def _walk(m: NDArray, votes: Iterable[NDArray], mmax: int) -> NDArray[np.int16]:
-    """Counters after all ``votes``, one array a sample of the shape and type of ``m``, clipped after each."""
+    """Counters after all ``votes``, clipped after each; a sample's votes have the shape and type of ``m``."""
     low, high = m.dtype.type(-mmax), m.dtype.type(mmax)
     for vote in votes:
         vote += m

@@ -22,7 +22,7 @@ from popflip.golden.network import (
 
 @dataclass(frozen=True)
 class Config(Learning):
-    """A network and how it learns by GFT. Invalid values raise :class:`ConfigError` on construction.
+    """A network and its parameters under GFT (arXiv 2410.09734). An invalid value raises :class:`ConfigError`.
 
     ``layers`` are the widths ``K[0] … K[L]``: inputs, neurons of each hidden layer, classes. Layer ``l`` has ``K[l+1]``
     rows (neurons) of ``K[l] + 1`` synapses; the last one is the bias.
@@ -75,5 +75,5 @@ class Config(Learning):
         return self.layers[-1]
 
     def schedule(self, index: int, batches: int) -> tuple[int, ...]:
-        """Flips to select in each layer at batch ``n = index`` of ``T = batches``: ``⌈K0·(T−n)/T⌉``."""
+        """Synapses to select in each layer in batch ``n = index``, from 0, of ``T = batches``: ``⌈K0·(T−n)/T⌉``."""
         return tuple(-(-k * (batches - index) // batches) for k in self.k0)

@@ -23,17 +23,19 @@ from popflip.golden.memory.weights import State
 
 
 class GftObserver:
-    """Watches an engine. Both methods do nothing; override them."""
+    """Observes an engine. Both methods do nothing; override them."""
 
     def on_errors(self, x: NDArray[np.uint8], updates: NDArray[np.bool_], deltas: Sequence[NDArray[np.int32]]) -> None:
-        """Of samples ``x`` ``[n, K0]`` those with ``updates`` ``[n]`` have errors ``deltas`` ``[updates, R]``."""
+        """Called for samples ``x`` ``[n, K0]``. ``updates`` ``[n]`` marks those that trigger an update. ``deltas`` are
+        their errors in each layer, ``[updates, R]``.
+        """
 
     def on_flip(self, layer: int, counters: NDArray[np.int16], selection: Selection, flipped: Flipped) -> None:
-        """The end of a batch selects and flips in a layer with ``counters`` ``[R, S]``."""
+        """Called at the end of a batch for each layer; ``counters`` ``[R, S]`` are those before the flips."""
 
 
 class GftEngine(Engine):
-    """GFT; ``observer`` watches it."""
+    """GFT. ``observer`` is called during learning."""
 
     def __init__(self, config: Config, observer: GftObserver | None = None):
         self.config = config
@@ -51,7 +53,9 @@ class GftEngine(Engine):
     def _errors(
         self, state: State, x: NDArray[np.uint8], y: NDArray[np.integer], counts: Counts
     ) -> tuple[NDArray[np.bool_], list[NDArray[np.int32]], list[NDArray[np.int32]]]:
-        """Which samples trigger an update, bool ``[n]``; of these, sums and errors of each layer ``[updates, R]``."""
+        """Whether each sample triggers an update, bool ``[n]``; for those that do, sums and errors of each layer
+        ``[updates, R]``.
+        """
         config = self.config
         v = forward(state.weights, x)
         updates, rival = output_error(v[-1], y, config.margin)
@@ -66,7 +70,7 @@ class GftEngine(Engine):
         return updates, v, deltas
 
     def end_batch(self, state: State, k: Sequence[int], counts: Counts) -> None:
-        """Flip at most ``k[l]`` synapses of each layer ``l`` and decay the counters."""
+        """Flip at most ``k[l]`` synapses of each layer ``l``, and decay the counters."""
         config, prng = self.config, Xorshift32(state.rng)
         if len(k) != config.depth:
             raise ValueError(f"k: {len(k)} given, expected {config.depth} (one per layer)")

@@ -36,7 +36,7 @@ def flip(
     prng: Xorshift32,
     word_base: int,
 ) -> Flipped:
-    """One pass over a layer ``[R, S]`` whose first word has the global index ``word_base``.
+    """Flip the ``selected`` synapses of a layer ``[R, S]`` at random. ``word_base`` is the index of its first word.
 
     Every word draws a mask ``r``, in scan order, whether or not any of its synapses is ``selected``. Where a synapse is
     selected and ``r = 1``: ``w ← sgn(m)`` (binary) or ``w ← w + sgn(m)`` (ternary), and ``m ← 0``. All other counters

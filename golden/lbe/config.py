@@ -22,10 +22,10 @@ from popflip.golden.network import (
 
 @dataclass(frozen=True)
 class LbeConfig(Learning):
-    """A network and how it learns by LBE. Invalid values raise :class:`ConfigError` on construction.
+    """A network and its parameters under LBE (arXiv 2412.00119). An invalid value raises :class:`ConfigError`.
 
     ``layers`` are the widths ``K[0] … K[L]``: inputs, then the neurons of each layer. Layer ``l`` has ``K[l+1]`` rows
-    (neurons) of ``K[l]`` binary synapses, and a fixed random classifier of its own.
+    (neurons) of ``K[l]`` binary synapses, and its own fixed random classifier.
     """
 
     layers: tuple[int, ...]
@@ -66,7 +66,7 @@ class LbeConfig(Learning):
 
     @property
     def batch(self) -> int:  # type: ignore[override]
-        """1: every sample sees the weights that the one before left."""
+        """1: every sample uses the weights that the previous one left."""
         return 1
 
     def schedule(self, index: int, batches: int) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ Packed = list[NDArray[np.uint64]]
 
 
 class LbeEngine(Engine):
-    """LBE. Every sample is a batch of its own, and sees the weights that the one before left."""
+    """LBE. Every sample is a batch, and uses the weights that the previous one left."""
 
     def __init__(self, config: LbeConfig):
         self.config = config
@@ -34,7 +34,7 @@ class LbeEngine(Engine):
         return initial(self.config)
 
     def learn(self, state: LbeState, x: NDArray[np.uint8], y: NDArray[np.integer], counts: Counts) -> None:
-        """``errors`` counts samples that update at least one layer."""
+        """Learn samples one by one. ``errors`` counts those that update at least one layer."""
         weights, classifiers = _packed(state)
         inputs, prng = pack(x), Prefetched(state.rng)
         try:
@@ -60,7 +60,9 @@ class LbeEngine(Engine):
         prng: Xorshift32,
         counts: Counts,
     ) -> tuple[bool, NDArray[np.int32]]:
-        """One sample ``a`` ``[words, 1]`` of class ``t``. Whether it updates any layer, and the last layer's scores."""
+        """Learn one sample, packed ``a`` ``[words, 1]``, of class ``t``. Return whether it updates any layer, and the
+        last layer's scores ``[C]``.
+        """
         config, triggered = self.config, False
         for layer, (inputs, neurons) in enumerate(zip(config.synapses, config.rows, strict=True)):
             z = lbe_forward(weights[layer], a, inputs)[0]
@@ -113,5 +115,5 @@ class LbeEngine(Engine):
 
 
 def _packed(state: LbeState) -> tuple[Packed, Packed]:
-    """Weights and classifiers."""
+    """Weights and classifiers of every layer as packed bits."""
     return [pack(w > 0) for w in state.weights], [pack(rho) for rho in state.classifiers]

@@ -9,7 +9,7 @@ _NEVER = np.iinfo(np.int32).max  # above any |z|
 
 
 def winners(z: NDArray[np.int32], wrong: NDArray[np.bool_], group: int) -> NDArray[np.intp]:
-    """Rows to update, ascending, at most one a group, from sums ``z`` and ``wrong`` neurons, both ``[R]``.
+    """Rows to update, ascending, at most one per group, from sums ``z`` and ``wrong`` neurons, both ``[R]``.
 
     Group ``g`` is neurons ``g·group … min((g+1)·group, R)−1``. Its winner is the wrong neuron with the
     smallest ``|z|``, the lowest index on ties. A group without a wrong neuron has no winner.

@@ -13,7 +13,7 @@ from popflip.golden.network import WORD
 
 @dataclass
 class State:
-    """All that learning changes, one array a layer ``[R, S]``: row (neuron), synapse (the bias is the last).
+    """All that learning changes, one array ``[R, S]`` per layer: row (neuron), synapse (the bias is the last).
 
     ``weights`` (W of arXiv 2410.09734) are int8: −1, +1, and 0 if ternary. ``counters`` (Δ, eq 10) are int16 within
     ±mmax. ``rng`` is the state of the random generator. LBE adds its classifiers (:class:`.LbeState`).
@@ -37,9 +37,9 @@ class State:
 
 
 def first_difference(state: State, golden: State) -> str | None:
-    """Where ``state`` first differs from ``golden``, in scan order: layer, row, synapse, weight before counter.
+    """Text that names the first difference between ``state`` and ``golden``; None if they are equal.
 
-    None if they are equal.
+    The order is layer, row, synapse, and a weight before its counter.
     """
     for layer, (w, m, golden_w, golden_m) in enumerate(
         zip(state.weights, state.counters, golden.weights, golden.counters, strict=True)
