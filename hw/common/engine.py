@@ -1,4 +1,4 @@
-"""Engine: a learning rule as the trainer sees it, one signature for every rule.
+"""Engine: the interface between the trainer and a learning rule. Every rule has the same signature.
 
 An engine lies between the forward pass and the memories of weights and counters::
 
@@ -8,7 +8,7 @@ An engine lies between the forward pass and the memories of weights and counters
                  command ─┘
 
 It reads the inputs and activations of the samples on the chip, decides which samples trigger an update, and writes the
-state. The trainer owns the order of things: which samples run, and when a command runs.
+state. The trainer decides which samples run, and when a command runs.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class EngineCommand(enum.Enum, shape=1):
 
 
 class ForwardControlSignature(wiring.Signature):
-    """How an engine steers :class:`.forward.Forward`; directions are the engine's, members are those of ``Forward``."""
+    """An engine's control of :class:`.forward.Forward`, which has the same members. Directions are the engine's."""
 
     def __init__(self, chip: ChipConfig):
         rule = (
@@ -50,14 +50,14 @@ class ForwardControlSignature(wiring.Signature):
 
 
 class WordSignature(wiring.Signature):
-    """A 32-bit register that a component holds and another one may set.
+    """A 32-bit register of one component that another component may set.
 
     Members
     -------
     ``value`` : In(32)
         The register.
     ``load`` : Out(1), ``load_value`` : Out(32)
-        Sets it at the end of the cycle. Only while nothing changes it.
+        Sets ``value`` at the end of the cycle. Only while nothing else changes it.
     """
 
     def __init__(self):
@@ -74,23 +74,24 @@ class EngineSignature(wiring.Signature):
     ``sums`` : In(stream of :func:`.forward.result_layout`), ``control`` : Out(ForwardControlSignature)
         The forward pass.
     ``inputs`` : Out(InputReadSignature), ``activations`` : Out(ActivationReadSignature)
-        Reads of what the samples on the chip hold.
+        Read the inputs and the hidden activations of the samples on the chip.
     ``predictions`` : Out(stream of range(classes))
-        One for each sample that is only classified, in order.
+        The class of each sample that is only classified, in the order of the samples.
     ``freed`` : Out(FreeSignature)
-        Slots of samples that are finished.
+        Slots of finished samples.
     ``started`` : In(1), ``full`` : Out(1)
-        A training sample starts in this cycle. While ``full`` none may start until a command has ended the batch.
+        ``started``: a training sample starts in this cycle. ``full``: no sample may start until a command has ended the
+        batch.
     ``command`` : In(stream of :class:`EngineCommand`)
-        Comes when no sample is on the chip. ``valid`` stays high while it runs and ``ready`` is its end, three cycles
-        later at the earliest. ``state``, ``rng`` and ``crc`` are final after that cycle.
+        Comes only while no sample is on the chip. ``valid`` stays high while the command runs. ``ready`` marks its last
+        cycle, at the earliest three cycles after its first. ``state``, ``rng`` and ``crc`` are final after that cycle.
     ``state`` : Out(StateSignature), ``counter_banks`` : Out(CounterBanksSignature)
-        A word of weights or counters, or words of all banks of counters. Unused while no sample is on the chip, no
-        command runs, and in the first cycle of a command.
+        ``state`` reads and writes single words; ``counter_banks`` reads and writes all banks of counters at once. The
+        engine uses neither in the first cycle of a command, nor while the chip has no sample and runs no command.
     ``rng`` : In(WordSignature), ``crc`` : In(WordSignature)
         State of the random generator, and the flip signature: CRC-32 of all flips so far.
     ``events`` : Out(EventSignature)
-        What to count in this cycle.
+        Events to count in this cycle.
     """
 
     def __init__(self, chip: ChipConfig):
@@ -116,9 +117,9 @@ class EngineSignature(wiring.Signature):
 
 
 def share(m: Module, target: wiring.PureInterface, initiators: list, chosen: ValueLike) -> None:
-    """Connect ``target`` to the one of ``initiators`` whose number is ``chosen``.
+    """Connect ``initiators[chosen]`` to ``target``.
 
-    All of them see what ``target`` answers, so only requests pass a multiplexer.
+    All initiators see the answers of ``target``, so only the requests pass a multiplexer.
     """
     for name, member in initiators[0].signature.members.items():
         if member.flow == Out:

@@ -3,8 +3,8 @@
     δ_t = +1, δ_j = −1   where   v_t − v_j ≤ MARGIN,   j = lowest index among the largest v_c, c ≠ t
     (golden: popflip.golden.common.error.output_error)
 
-A running maximum over the classes, one a cycle. A value is registered before it is compared, so the loop is one
-comparison and one selection, whatever the number of rows.
+The unit takes one class a cycle and keeps a running maximum. It registers a value before it compares it, so the loop is
+one comparison and one selection, whatever the number of rows.
 
 GFT compares the sums of the last layer. LBE compares, in every layer, the scores of :mod:`.score`.
 """
@@ -22,7 +22,7 @@ from popflip.hw.config import ChipConfig
 from popflip.hw.layouts import sample_layout, verdict_layout
 from popflip.hw.lib.stream import RegisteredQueue, Unroll, group_layout
 
-UNDER_WAY = 4  # samples between the first class and the verdict, where verdicts are queued
+UNDER_WAY = 4  # with a queue of verdicts: most samples from their first class until their verdict has left
 
 
 def value_shape(chip: ChipConfig):
@@ -31,7 +31,7 @@ def value_shape(chip: ChipConfig):
 
 
 def values_together(chip: ChipConfig) -> int:
-    """Values that arrive in one cycle. GFT: ``P`` sums, or those of all classes. LBE: the scores of all classes."""
+    """Values that arrive in one cycle. GFT: ``P`` sums, or all ``C`` if ``P > C``. LBE: the scores of all classes."""
     return min(chip.array_rows, chip.classes) if chip.rule == Rule.GFT else chip.classes
 
 
@@ -46,12 +46,12 @@ def margin_shape(chip: ChipConfig):
 
 
 def queues_verdicts(chip: ChipConfig) -> bool:
-    """Whether verdicts wait in a queue. LBE has no use for one: its next sample waits for the verdict anyway."""
+    """Whether verdicts wait in a queue. LBE does not need one: its next sample waits for the verdict anyway."""
     return chip.pipelined and chip.rule == Rule.GFT
 
 
 class _Item(NamedTuple):
-    """The value of a class, and what belongs to it."""
+    """The value ``v`` of class ``number``, the sample's ``first`` or ``last`` one."""
 
     v: Signal
     number: Signal
@@ -62,7 +62,7 @@ class _Item(NamedTuple):
 
 
 class _Leader(NamedTuple):
-    """The true class and its rival, once the sample has ``ended``."""
+    """The values of the true class and of its rival. They are complete in the cycle with ``ended``."""
 
     true_v: Signal
     rival_v: Signal
@@ -78,14 +78,14 @@ class Error(wiring.Component):
     -------
     ``i`` : In(stream of :func:`values_layout`)
     ``margin`` : In(signed)
-        For the verdict that is made in this cycle.
+        The margin for a verdict that is made in this cycle.
     ``o`` : Out(stream of :func:`popflip.hw.layouts.verdict_layout`)
     ``decides`` : Out(1)
-        A verdict is made in this cycle, to appear in the next.
+        The unit makes a verdict in this cycle.
 
-    One class a cycle; a verdict :attr:`latency` cycles after its last class at the earliest. Where verdicts are queued
-    (:func:`queues_verdicts`) a sample starts only when the queue has room for its verdict, so that back-pressure never
-    stalls a sample in flight.
+    Takes one class a cycle. A verdict leaves at the earliest :attr:`latency` cycles after its last class came. If
+    verdicts are queued (:func:`queues_verdicts`), a sample starts only when the queue has room for its verdict, so
+    back-pressure never stalls a sample in flight.
     """
 
     def __init__(self, chip: ChipConfig):
@@ -152,7 +152,7 @@ class Error(wiring.Component):
         return _Item(v, v_class, v_valid, v_first, v_last, v_sample)
 
     def _room(self, m: Module, unroll: Unroll) -> Value:
-        """Whether the queue has room for the verdict on the value that comes next."""
+        """Whether the next value may go on. The first value of a sample needs room for its verdict in the queue."""
         begun = Signal(range(UNDER_WAY + 1))
         first = unroll.o.payload.first
         begins, leaves = unroll.o.valid & unroll.o.ready & first, self.o.valid & self.o.ready
@@ -160,7 +160,7 @@ class Error(wiring.Component):
         return ~first | (begun != UNDER_WAY)
 
     def _find_rival(self, m: Module, moves: Value, item: _Item) -> _Leader:
-        """Running maximum over the rivals; the true class is kept aside."""
+        """A running maximum over the rivals. The true class has a register of its own."""
         chip = self.chip
         true_v = Signal(value_shape(chip))
         rival_v = Signal(value_shape(chip))
@@ -181,6 +181,7 @@ class Error(wiring.Component):
         return _Leader(true_v, rival_v, rival, ended, sample)
 
     def _decide(self, m: Module, leader: _Leader, verdict: stream.Interface) -> None:
+        """Register the verdict. On equal values, the class with the lower index is the prediction."""
         sample, rival = leader.sample, leader.rival
         difference = leader.true_v - leader.rival_v
         updates = ~sample.infer & (difference <= self.margin)

@@ -1,4 +1,4 @@
-"""Forward: takes samples through all layers, and keeps the MAC array fed.
+"""Forward: takes samples through all layers and keeps the MAC array busy.
 
     v_o = Σ_i a_i · w_oi        (arXiv 2410.09734, eq 1 and 7; golden: popflip.golden.common.forward.forward)
 
@@ -7,19 +7,19 @@
     scheduler ─▶ inputs ─▶ weights ─▶ MAC array ─▶ Σ words ─▶ v ─┬▶ v > 0, |v| ≤ WINDOW ─▶ activations
        S0          S1         S2          …                      └▶ last layer: o, to the error unit
 
-* S0 requests the inputs of the word that the scheduler is at (:mod:`.scheduler`).
-* S1 has the inputs, makes lanes of −1, 0, +1 of them, and requests the weights. A request that is not taken holds S0
-  and S1.
+* S0 requests the inputs of the scheduler's current word (:mod:`.scheduler`).
+* S1 has the inputs, turns them into lanes of −1, 0, +1, and requests the weights. Until the request is taken, it holds
+  S0 and S1.
 * S2 has the weights. From here on nothing waits: the array multiplies (:mod:`.mac_array`), the sums of rows add up
   (:mod:`.row_accumulator`), and finished rows leave as activations or as results.
 
-Where biases are apart (:attr:`.ChipConfig.bias_apart`) the first layer's sums start from them. A nonzero word that
-holds only the bias is then not issued, or, if it is a sample's only word, issued with no lane enabled.
+If biases are apart (:attr:`.ChipConfig.bias_apart`), the first layer's sums start from them. S0 then skips a nonzero
+word that holds only the bias. If that is a sample's only word, S0 issues it and S1 enables no lane.
 
-A last layer has few rows, ten for digits, and would leave most of a large array idle. There the array is folded
+A last layer has few rows, ten for digits, and would leave most of a large array idle. So the array is folded there
 (:attr:`.ChipConfig.fold`): each of ``F`` parts of its rows computes another word of the same rows.
 
-LBE (arXiv 2412.00119) has no bias. Its inputs are ±1, and the sums of all layers leave, those of one sample before
+LBE (arXiv 2412.00119) has no bias, and its inputs are ±1. The sums of all layers leave, those of one sample before
 those of the next. A layer's weights change with every sample, so the next sample waits until they are settled.
 """
 
@@ -58,7 +58,7 @@ def active(chip: ChipConfig, v: Value) -> Value:
 
 
 def tag_layout(chip: ChipConfig) -> data.StructLayout:
-    """What travels with a word through the pipeline."""
+    """The tag that travels with a word through the pipeline."""
     return data.StructLayout(
         {
             "valid": 1,
@@ -81,25 +81,26 @@ class Forward(wiring.Component):
     ``o`` : Out(stream result_layout)
         The sums of the last layer (LBE: of every layer), group after group, samples in the order they came.
     ``window`` : In(L−1 × range)
-        GFT. Largest |v| within the window, for each hidden layer.
+        GFT only. The largest |v| within the window, for each hidden layer.
     ``settled`` : In(L)
-        LBE. Bit ``l`` is high for a cycle when layer ``l`` has learned from the sample last issued to it.
+        LBE only. Bit ``l`` is high for a cycle when layer ``l`` has learned from the sample last issued to it.
     ``inputs`` : Out(InputReadSignature), ``activations`` : Out(ActivationReadSignature)
     ``hold`` : In(1)
-        No read of inputs or activations in this cycle.
+        Forward must not read inputs or activations in this cycle.
     ``weights`` : Out(ArrayReadSignature), ``weights_ready`` : In(1)
         S0 and S1 hold a request until a cycle in which ``weights_ready`` is high.
-    ``bias`` : Out(BiasReadSignature), where biases are apart
+    ``bias`` : Out(BiasReadSignature)
+        Only if biases are apart.
     ``store`` : Out(ActivationWriteSignature)
         Hidden activations.
     ``busy`` : Out(1)
         The array takes a word in this cycle.
     ``waiting`` : Out(1)
-        A sample is here, or offered, and the array takes nothing.
+        A sample is here, or offered, and the array takes no word.
 
-    A sample takes Σ_l groups[l] × array_words[l] cycles of the array, without the first layer's zero words and without
-    a bias that is apart. Two samples hide each other's latency where a layer takes at least :attr:`latency` cycles; on
-    pipelined chips a last layer may take less.
+    A sample takes Σ_l groups[l] × array_words[l] cycles of the array; zero words of the first layer, and a bias that is
+    apart, take none. Two samples hide each other's latency if each layer takes at least :attr:`latency` cycles; on
+    pipelined chips the last layer may take less.
     """
 
     def __init__(self, chip: ChipConfig):
@@ -145,15 +146,15 @@ class Forward(wiring.Component):
         return m
 
     def _issue(self, m: Module, scheduler: Scheduler) -> tuple[Signal, Signal]:
-        """S0: request the inputs of a word, unless S1 holds or the results would have no room. Returns whether a word
-        is issued, and the condition ``s1_free``, for S1 to drive."""
+        """S0: request the inputs of a word, unless S1 holds or the results would have no room. Returns ``issue``, high
+        if S0 issues a word, and ``s1_free``, which S1 drives."""
         chip = self.chip
         groups_out = Signal(range(RESULT_GROUPS + 1))  # groups of sums that were issued and have not left `o`
         s1_free = Signal()
         issue = Signal()
         gives_results = Const(1) if chip.layerwise else scheduler.last_layer
         result_issued = issue & scheduler.ends_row & gives_results
-        # The consumer of sums stays ready while none come.
+        # A consumer that is ready stays ready until sums come.
         full = (groups_out != 0) | ~self.o.ready if chip.compact else groups_out == RESULT_GROUPS
         m.d.comb += issue.eq(scheduler.running & s1_free & ~self.hold & ~(gives_results & scheduler.ends_row & full))
         m.d.sync += groups_out.eq(groups_out + result_issued - (self.o.valid & self.o.ready))
@@ -176,7 +177,7 @@ class Forward(wiring.Component):
         return issue, s1_free
 
     def _operands(self, m: Module, scheduler: Scheduler, issue: Signal, s1_free: Signal) -> tuple[data.View, data.View]:
-        """S1: the inputs are here; request the weights. Returns the stage's tag and lanes."""
+        """S1: has the inputs and requests the weights. Returns the stage's tag and lanes."""
         chip = self.chip
         s1 = Signal(tag_layout(chip))
         s1_word = Signal.like(scheduler.word, name="s1_word")
@@ -230,8 +231,8 @@ class Forward(wiring.Component):
             m.d.comb += [part.enable.eq(enable), part.positive.eq(bits)]
 
     def _folded_lanes(self, m: Module, scheduler: Scheduler, issue: Value, s1: data.View, s1_lanes: data.View) -> None:
-        """Lanes of the parts of a folded array above the first layer: in the last layer each part has a word of its
-        own, in the layers below it all parts have the same."""
+        """Lanes of the parts of a folded array above the first layer. In the last layer each part has a word of its
+        own; in other layers all parts have the same word."""
         chip = self.chip
         width, last = chip.array_synapses, chip.depth - 1
         active = self.activations.active
@@ -252,7 +253,7 @@ class Forward(wiring.Component):
             m.d.comb += [part.as_value().eq(hidden) for part in s1_lanes]
 
     def _multiply(self, m: Module, s1: data.View, s1_lanes: data.View) -> tuple[data.View, data.View]:
-        """S2: the weights are here, and the array multiplies. Returns the tag of its output, a cycle ahead and now."""
+        """S2: has the weights; the array multiplies. Returns the tags of its output in the next and in this cycle."""
         stages = self.chip.read_latency - 1
         s2 = Signal(tag_layout(self.chip))
         s2_lanes = Signal.like(s1_lanes, name="s2_lanes")
@@ -273,8 +274,8 @@ class Forward(wiring.Component):
     def _store_activations(
         self, m: Module, scheduler: Scheduler, rows: RowAccumulator, done: data.View, hidden: Value
     ) -> None:
-        """Write the activations of hidden layers, and whether each neuron is within its window; once a layer is
-        complete, the next one may be issued."""
+        """Write the activations of hidden layers, and whether each neuron is within its window. A complete layer makes
+        the next one ready."""
         chip, depth, count, lanes = self.chip, self.chip.depth, self.chip.array_rows, self.chip.array_synapses
         done_group = Signal(range(max(chip.groups)))  # groups leave in the order in which they were issued
         with m.If(done.valid):

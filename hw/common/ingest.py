@@ -1,14 +1,14 @@
 """Ingest: the bytes of a sample become its nonzero words.
 
-GFT: an input of 0 adds nothing to a first-layer sum and changes no counter. Words without a one are therefore left out
-here, once, and cost neither the MAC array nor learning a cycle. The bias, whose input is always 1, is appended as
-synapse ``K[0]``, so that every sample has a nonzero word. LBE: an input of 0 stands for −1, so all words are kept.
+GFT: an input of 0 adds nothing to a first-layer sum and changes no counter. Ingest drops words without a one, so they
+cost neither the MAC array nor learning a cycle. It appends the bias, whose input is always 1, as synapse ``K[0]``, so
+every sample has a nonzero word. LBE: an input of 0 stands for −1, so ingest keeps all words.
 
-On a chip that takes packed samples, bytes come with their places (:mod:`.unpack`). Bytes between them cost no cycle,
-and the next sample begins while the last words of the one before are written::
+On a chip that takes packed samples, bytes come with their places (:mod:`.unpack`). The zero bytes that a packed sample
+leaves out cost no cycle, and the next sample begins while ingest writes the last words of the previous one::
 
-    bytes ─▶ unpack ─▶ word ─ a byte of another word comes ─▶ memory
-                         └─── the bias has come ────────────▶ memory, sample ─▶ queue
+    bytes ─▶ unpack ─▶ word ─ a byte of the next word comes ─▶ memory
+                         └─── the bias has come ─────────────▶ memory; sample ─▶ queue
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from popflip.hw.lib.stream import Queue, delayed
 from popflip.hw.memory.signatures import InputReadSignature, InputWriteSignature
 
 IN_FLIGHT = 2
-"""Samples of a chip that takes packed ones that may have begun and not left."""
+"""Most samples in ingest at once, on a chip that takes packed samples."""
 
 
 class Chunk(NamedTuple):
-    """Bytes gathered so far: complete with ``full``, the sample's last ones with ``final``; the last word of the chunk
-    leaves with ``retire``."""
+    """``bits`` : the bytes gathered so far. ``full`` : the chunk is complete. ``final`` : it ends the sample.
+    ``retire`` : its last word leaves in this cycle."""
 
     bits: Signal
     full: Signal
@@ -42,10 +42,9 @@ class Chunk(NamedTuple):
 
 
 class Ingest(wiring.Component):
-    """Gathers bytes into N-synapse words, keeps the nonzero ones, and passes the sample on once it is whole.
+    """Gathers bytes into N-synapse words, keeps the nonzero ones, and passes the sample on when it is complete.
 
-    Golden: the inputs of ``popflip.golden.common.forward.forward``, with their bias if there is one. What is left out
-    changes no sum.
+    Golden: the inputs of ``popflip.golden.common.forward.forward``, with their bias if the rule has one.
 
     Members
     -------
@@ -57,13 +56,13 @@ class Ingest(wiring.Component):
     ``packed`` : In(1), ``last`` : In(1)
         On a chip that takes packed samples: the sample is packed; the byte is its last one, if it is packed.
     ``slot_available`` : In(1), ``slot`` : In(range(slots)), ``started`` : Out(1)
-        A free slot, without which no sample begins. It is taken with a sample's first byte, when ``started`` is high.
+        A sample begins only if ``slot`` is available. Its first byte takes the slot, in the cycle with ``started``.
     ``o`` : Out(stream sample_layout)
-        A whole sample.
+        A complete sample.
     ``forward``, ``learn`` : In(InputReadSignature)
         The readers of the nonzero words.
     ``list`` : Out(InputWriteSignature)
-        On a compact chip instead of the readers: the words are written elsewhere.
+        Compact chips, in place of the readers: writes the words to :class:`.samples.Samples`.
 
     Takes a byte every :attr:`cycles_per_byte` cycles (N = 4: 2, else 1). A sample leaves :attr:`latency` cycles after
     its last byte: 2, or 3 if the bias has a chunk of its own; N = 4: 3 or 5; 5 on a chip that takes packed samples. The
@@ -134,8 +133,7 @@ class Ingest(wiring.Component):
     # Chips that take packed samples -----------------------------------------------------------------------------------
 
     def _gather(self, m: Module, entry: wiring.PureInterface) -> None:
-        """Bytes with their places become words. A sample moves on in every cycle: it begins only when it need not wait
-        anywhere."""
+        """Bytes with their places become words. A sample begins only when nothing can make it wait later."""
         m.submodules.unpack = unpack = Unpack(self.chip)
         m.submodules.queue = queue = Queue(sample_layout(self.chip), IN_FLIGHT)
         connect(m, queue.o, flipped(self.o))
@@ -144,7 +142,7 @@ class Ingest(wiring.Component):
         self._write_word(m, entry, queue, sample, word, nonzero & (whole | ends), whole)
 
     def _begin(self, m: Module, unpack: Unpack) -> data.View:
-        """Bytes into :mod:`.unpack`. Returns the sample whose bytes come out of it; its ``words`` are not known yet."""
+        """Feed :mod:`.unpack`. Returns the sample whose bytes come out of it; its ``words`` are not known yet."""
         layout = sample_layout(self.chip)
         begun = Signal(range(IN_FLIGHT + 1))  # samples that have begun and not left
         may_go = Signal()
@@ -164,8 +162,8 @@ class Ingest(wiring.Component):
         return data.View(layout, delayed(m, sample.as_value(), Unpack.latency))
 
     def _word(self, m: Module, unpack: Unpack) -> tuple[data.View, Signal, Value, Signal]:
-        """Collect bytes of the same word. Returns the word, whether it has a one, whether the next byte is of another
-        word, and whether it is the sample's last word and complete."""
+        """Collect the bytes of a word. Returns the word, whether it has a one, whether the next byte belongs to another
+        word, and whether the word is complete and the sample's last."""
         lanes = self.chip.array_synapses
         place = unpack.o.payload
         part_bits = ceil_log2(lanes // 8)
@@ -257,8 +255,8 @@ class Ingest(wiring.Component):
             m.d.sync += [self.o.valid.eq(0), ending.eq(0)]
 
     def _take_bytes(self, m: Module, slot: Signal) -> tuple[Chunk, Signal]:
-        """Gather bytes into chunks, each of one or more bytes and one or more words. Returns the chunk, and whether the
-        sample's last byte has come and the sample has not left."""
+        """Gather bytes into chunks, each of one or more bytes and one or more words. Returns the chunk, and ``ending``:
+        the sample's last byte has come, but the sample has not left."""
         chunk_bits = max(8, self.chip.array_synapses)
         chunk_bytes = chunk_bits // 8
         chunk = Signal(chunk_bits)
@@ -299,8 +297,8 @@ class Ingest(wiring.Component):
         return Chunk(chunk, full, final, retire), ending
 
     def _with_bias(self, m: Module, chunk: Chunk) -> tuple[Signal, Signal]:
-        """The bits of a chunk with the bias, and without bits past it, and whether it is the chunk that holds nothing
-        but the bias."""
+        """Add the bias to a chunk and clear the bits past it. Returns the bits, and whether the chunk holds only the
+        bias."""
         bits = Signal(len(chunk.bits))
         bias_chunk = Signal()
         if self._bias_alone:
@@ -312,7 +310,7 @@ class Ingest(wiring.Component):
         return bits, bias_chunk
 
     def _whole(self, m: Module, chunk: Chunk, bias_chunk: Signal, last_part: Value, ready: Value) -> Signal:
-        """Whether the sample's last word is written. If the bias is alone, its chunk follows the last one."""
+        """Whether the sample's last word leaves in this cycle. If the bias is alone, its chunk comes last."""
         whole = Signal()
         if not self._bias_alone:
             m.d.comb += whole.eq(chunk.retire & chunk.final)

@@ -1,4 +1,4 @@
-"""Initialise: where a run starts (golden ``weights.initial``). What every rule's initial state shares."""
+"""Initialise: the base class that draws a rule's initial state (golden ``initialise.initial``)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from popflip.hw.lib.lookup import of_layer
 
 
 class Initialise(wiring.Component):
-    """Draws and writes a layer's words. Each rule says how.
+    """Draws and writes a layer's words. Each rule's subclass says how.
 
     Members
     -------
@@ -53,7 +53,7 @@ class Initialise(wiring.Component):
             m.d.sync += running.eq(0)
 
     def _write(self, m: Module, take: Value) -> Value:
-        """Write the word at ``i`` where ``take``. Returns which of its lanes are synapses."""
+        """Write the word at ``i`` if ``take`` is high. Returns which of its lanes are synapses."""
         chip, position = self.chip, self.i.payload
         m.d.comb += [
             self.write.write.eq(take),

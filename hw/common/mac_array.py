@@ -27,8 +27,8 @@ class MacArray(wiring.Component):
         The first ``P/F`` rows take the first of ``lanes``, and so on.
     ``o`` : Out(P × signed)
 
-    Latency :attr:`latency` cycles; a result every cycle. With memory stages, products are registered before they are
-    counted, for a lane reaches all rows, which lie all over the chip.
+    Latency :attr:`latency` cycles; a result every cycle. With memory stages, the array registers products before it
+    counts them, because each lane reaches rows all over the chip.
     """
 
     def __init__(self, chip: ChipConfig):

@@ -16,36 +16,36 @@ from popflip.hw.lib.lookup import of_layer
 
 
 def draws(chip: ChipConfig) -> int:
-    """Random words taken in a cycle.
+    """Most random words drawn in a cycle.
 
-    GFT usually flips at 128/256, which takes one word a mask. LBE's 1/256 takes 8: it draws as many in a cycle as keep
-    up with the words that are written.
+    GFT usually flips at 128/256, which takes one word a mask. LBE's 1/256 takes 8, so LBE draws as many in a cycle as
+    keep up with the writes.
     """
     return min(8, max(1, 8 * chip.array_synapses // WORD)) if scans_rows(chip) else 1
 
 
 class Mask(wiring.Component):
-    """Masks whose bits are 1 with probability ``n / 256``, in scan order: for each ``start`` those of a layer, or (LBE)
-    of a row.
+    """Masks whose bits are 1 with probability ``n / 256``. A ``start`` requests those of a layer, or (LBE) of a row, in
+    scan order.
 
-    A mask starts as 0 and takes one random word ``u`` for each bit of ``n`` from its lowest set one up to bit 7:
-    ``r | u`` where the bit is set, else ``r & u``. ``n = 256`` gives all ones and ``n = 0`` (LBE) all zeros; both draw
-    nothing. Each 32-synapse word of a row has its own mask. No word is drawn past the last mask.
+    A mask ``r`` starts as 0 and takes one random word ``u`` for each bit of ``n``, from the lowest set bit up to bit 7:
+    ``r ← r | u`` if the bit is set, else ``r ← r & u``. ``n = 256`` gives all ones and ``n = 0`` (LBE) all zeros; both
+    draw nothing. Each 32-synapse word of a row has its own mask. The component draws no word past the last mask.
 
     Members
     -------
     ``n`` : In(range(257))
-        Probability in 256ths, 1 … 256, LBE from 0; stable from a start to its last mask.
+        Probability in 256ths, 1 … 256 (LBE: from 0); stable from a start to its last mask.
     ``start`` : In(stream of range(L))
-        A layer; taken once the masks of the start before are drawn.
+        A layer; taken when all masks of the previous start are drawn.
     ``words`` : In(stream of 32 · draws), ``more`` : Out(range(draws))
-        Random words, and how many are taken besides the first (:class:`.prng.Prng`).
+        Random words, and how many are drawn besides the first (:class:`.prng.Prng`).
     ``o`` : Out(stream of max(N, 32))
         Mask of a 32-synapse word, or, with N > 32, of an N-synapse word. Bits of 32-synapse words past the row's
         last one are undefined.
 
-    A mask takes a cycle for every ``draws`` words drawn, one where none is; the first of them is the cycle in which the
-    mask before is taken. With ``n = 128`` and N ≤ 32 there is one every cycle. Latency 1 cycle more.
+    A mask takes a cycle for every ``draws`` words, or one cycle if it draws none. Its first cycle may be the one in
+    which the previous mask is taken: with ``n = 128`` and N ≤ 32, a mask leaves every cycle. Latency 1 cycle more.
     """
 
     def __init__(self, chip: ChipConfig):
@@ -87,7 +87,7 @@ class Mask(wiring.Component):
 
         room = (left != 0) & (~self.o.valid | self.o.ready)
         step = Signal()
-        complete = Signal()  # a 32-bit mask is, with this step
+        complete = Signal()  # this step completes a 32-bit mask
         m.d.comb += [
             self.words.ready.eq(room & drawn),
             step.eq(room & (self.words.valid | ~drawn)),
@@ -96,7 +96,7 @@ class Mask(wiring.Component):
         ]
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
-        # Two bits say which of u, r | u, r & u and all ones it is: one table of four inputs a lane.
+        # ``narrow`` and ``wide`` choose u, r | u, r & u or all ones: a table of four inputs a lane.
         r, u = self.o.payload.word_select(part, WORD), self.words.payload[:WORD]
         after = Mux(narrow, wide.replicate(WORD) | (r & u), (wide.replicate(WORD) & r) | u)
         after = self._further_words(m, after & ~nothing.replicate(WORD), bit, drawn)
@@ -118,7 +118,7 @@ class Mask(wiring.Component):
         return m
 
     def _lowest_bit(self, m: Module) -> Signal:
-        """The lowest set bit of ``n``; in pipelined chips a cycle later, as masks are."""
+        """The lowest set bit of ``n``. Pipelined chips register it, a cycle after ``n``."""
         lowest = Signal(range(8))
         for bit in reversed(range(8)):
             with m.If(self.n[bit]):
@@ -126,7 +126,7 @@ class Mask(wiring.Component):
         return lowest
 
     def _further_words(self, m: Module, after: Value, bit: Value, drawn: Value) -> Value:
-        """The mask after the words for the bits of ``n`` that follow ``bit`` in this cycle, if as many are left."""
+        """Apply the further words of this cycle to the mask, one for each bit of ``n`` after ``bit``, up to bit 7."""
         for index in range(1, draws(self.chip)):
             u = self.words.payload[index * WORD : (index + 1) * WORD]
             before, on, widens = (
@@ -143,7 +143,7 @@ class Mask(wiring.Component):
         return after
 
     def _count_parts(self, m: Module, part: Signal, part_ends: Signal, complete: Signal) -> None:
-        """N > 32: the last part of a row's last word may come early."""
+        """N > 32: the last word of a row may have fewer parts."""
         mask_words, parts = self.chip.mask_words, self.chip.array_synapses // WORD
         column = Signal(range(max(mask_words)))  # 32-synapse words of the row still to come
         row_words = Signal.like(column)

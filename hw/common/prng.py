@@ -12,8 +12,8 @@ from popflip.golden.common.prng import Xorshift32
 def steps(state: Value, count: int) -> list[Value]:
     """The ``count`` words after ``state``.
 
-    A step is linear over GF(2), so each bit of every later word is the parity of some bits of the state. The last word
-    is no slower than the first.
+    A step is linear over GF(2), so each bit of every later word is the parity of some bits of the state. So the logic
+    of the last word is no deeper than that of the first.
     """
     images = []  # of each bit of the state, word after word
     for bit in range(32):
@@ -31,7 +31,7 @@ class Prng(wiring.Component):
     Parameters
     ----------
     most : int
-        Words that can be drawn in a cycle.
+        Most words drawn in a cycle.
 
     Members
     -------
@@ -44,7 +44,7 @@ class Prng(wiring.Component):
     ``more`` : In(range(most))
         How many words are drawn besides the first when ``words`` is taken.
 
-    A draw every cycle.
+    Throughput: a draw every cycle.
     """
 
     def __init__(self, most: int = 1):

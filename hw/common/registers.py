@@ -1,4 +1,4 @@
-"""What a register and a status word are; :mod:`popflip.hw.registers` lists those of a chip."""
+"""Descriptions of registers and status words. :mod:`popflip.hw.registers` lists those of a chip."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Register:
-    """A run-time register: its name, the values it takes (inclusive), its value after power-up, and what it does."""
+    """A run-time register: it takes the values ``low`` … ``high`` and is ``init`` after power-up."""
 
     name: str
     low: int

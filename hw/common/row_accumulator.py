@@ -2,8 +2,8 @@
 
     v_o = [bias_o] + Σ_g product_og
 
-A folded array computes several words of a row at once, in different rows of the array; their sums are added in a tree
-(:attr:`.ChipConfig.fold`).
+A folded array (:attr:`.ChipConfig.fold`) computes several words of a row at once, in different rows of the array. A
+tree adds their sums.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from popflip.hw.lib.stream import delayed
 
 
 class RowAccumulator:
-    """A part of :class:`.forward.Forward`, whose module ``m`` it adds to.
+    """A part of :class:`.forward.Forward`. It adds its logic to that component's module ``m``.
 
     ``v`` : the sums of ``P`` rows.
     """
@@ -27,9 +27,9 @@ class RowAccumulator:
         self.v = Signal(data.ArrayLayout(sum_shape(chip), chip.array_rows))
 
     def biases(self, tag_before: data.View, tag: data.View, port) -> list[Value]:
-        """What each row's sum starts from: its bias where biases are apart and ``tag`` is in the first layer, else 0.
+        """Where each row's sum starts: at its bias, if biases are apart and ``tag`` is in the first layer, else at 0.
 
-        ``tag_before`` is the array's output in the next cycle; biases are read a cycle ahead through ``port``.
+        ``tag`` is that of the array's output in this cycle, ``tag_before`` in the next: ``port`` reads a cycle ahead.
         """
         if not self._chip.bias_apart:
             return [Const(0)] * self._chip.array_rows
@@ -40,18 +40,18 @@ class RowAccumulator:
         return [Mux(tag.layer == 0, self._bias(bias), 0) for bias in port.data]
 
     def _bias(self, weight: Value) -> Value:
-        """What a bias adds to its neuron's sum: its weight."""
+        """A bias's weight as a number, which its neuron's sum starts from."""
         return Mux(weight, 1, -1) if self._chip.weight_bits == 1 else weight.as_signed()
 
     def add(self, tag: data.View, starts: list[Value], products: data.View) -> None:
-        """Add a word's ``products``, one a row; the first word of a row adds to ``starts``."""
+        """Add a word's ``products``, one a row. The first word of a row adds to ``starts``."""
         m, v = self._m, self.v
         with m.If(tag.valid):
             for row, start in enumerate(starts):
                 m.d.sync += v[row].eq(Mux(tag.starts_row, start, v[row]) + products[row])
 
     def folded(self, stages: int) -> list[Value]:
-        """The sums of the rows of a folded layer, ``stages`` cycles later: row ``o`` of each part is added."""
+        """The sums of a folded layer, ``stages`` cycles later: row ``o`` of all parts added up."""
         sums = list(self.v)
         for _ in range(stages):
             half = len(sums) // 2

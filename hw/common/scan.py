@@ -23,15 +23,15 @@ def most_synapses(chip: ChipConfig) -> int:
 
 
 def scans_rows(chip: ChipConfig) -> bool:
-    """Whether single rows are scanned, with the inputs of a sample in place of weights (LBE)."""
+    """Whether scans may be of single rows, and read a sample's inputs in place of weights (LBE)."""
     return chip.rule == Rule.LBE
 
 
 def position_layout(chip: ChipConfig) -> data.StructLayout:
-    """Where a word lies (:mod:`popflip.hw.memory_map`), and what follows it.
+    """The place of a word in memory (:mod:`popflip.hw.memory_map`) and in the scan.
 
-    ``piece`` : which of the ``32/N`` N-synapse words of a 32-synapse word it is; 0 if N ≥ 32. ``last_of_mask`` : the
-    last word of its 32-synapse word. ``last_of_row``, ``last`` : the last word of its row, of the scan.
+    ``piece`` : number of the N-synapse word within its 32-synapse word; 0 if N ≥ 32. ``last_of_mask``, ``last_of_row``,
+    ``last`` : it is the last word of its 32-synapse word, of its row, of the scan.
     """
     return data.StructLayout(
         {
@@ -48,7 +48,7 @@ def position_layout(chip: ChipConfig) -> data.StructLayout:
 
 
 def place_layout(chip: ChipConfig) -> data.StructLayout:
-    """What to scan: a ``layer``. LBE: with ``single`` only its row ``row``, else all of it, with ``row`` 0."""
+    """A request to scan ``layer``. LBE: with ``single``, only its row ``row``; without, all of it, with ``row`` 0."""
     row = {"row": range(max(chip.rows)), "single": 1} if scans_rows(chip) else {}
     return data.StructLayout({"layer": range(chip.depth), **row})
 
@@ -83,22 +83,22 @@ class WriteSignature(wiring.Signature):
 
 
 class Scan(wiring.Component):
-    """Every word of a layer or a row, once for each ``start``.
+    """Reads every word of a layer or a row, once for each ``start``.
 
     Members
     -------
     ``start`` : In(stream of :func:`place_layout`)
-        Taken once the last word of the scan before was requested.
+        Taken when the last word of the previous scan has been requested.
     ``read`` : Out(1), ``weight_address``, ``weight_bank``, ``counter_address``, ``counter_bank``, ``word`` : Out
-        Request of a word: where it lies, and its number in the row.
+        Requests a word, by its place in memory; ``word`` is its number in the row.
     ``data`` : In(:func:`data_layout`)
         The data, :attr:`.ChipConfig.read_latency` cycles after the request; stable until those of the next request.
     ``o`` : Out(stream of :func:`word_layout`)
     ``flowing`` : In(1)
-        Of a compact chip: each word of ``o`` is taken in the cycle in which it is offered. If not, a word is requested
-        only after the one before it was taken, so that the cycle is free to write that one.
+        Compact chips. High: the consumer takes each word in the cycle in which the scan offers it. Low: the scan
+        requests a word only after the previous one was taken, which leaves the memory a cycle to write that one.
 
-    Latency :attr:`latency` cycles from a start to its first word; then a word every cycle. In pipelined chips words
+    Latency :attr:`latency` cycles from a start to its first word; then a word every cycle. On pipelined chips words
     pass a queue, so that requests do not depend on ``o.ready`` in the same cycle.
     """
 
@@ -174,7 +174,7 @@ class Scan(wiring.Component):
             position.counter_address.eq(self.counter_address),
             position.counter_bank.eq(self.counter_bank),
             position.piece.eq(word),
-            # Not from one member of ``position`` to another: simulators that keep it in one piece would see a loop.
+            # A signal of its own: simulators that keep ``position`` in one piece would see a combinational loop.
             last_of_row.eq(word == of_layer(layer, [words - 1 for words in chip.words])),
             position.last_of_row.eq(last_of_row),
             position.last_of_mask.eq(last_of_row | (word[: exact_log2(pieces)] == pieces - 1)),
@@ -185,7 +185,7 @@ class Scan(wiring.Component):
         return position
 
     def _advance(self, m: Module, position: data.View, next_row: Value) -> None:
-        """On to the next word of the row, or to the next row."""
+        """Go to the next word of the row, or to the next row."""
         chip = self.chip
         with m.If(position.last_of_row):
             m.d.sync += [
@@ -207,7 +207,7 @@ class Scan(wiring.Component):
             ]
 
     def _begin(self, m: Module) -> None:
-        """To the first word of a layer, or of a row."""
+        """Go to the first word of a layer, or of a row."""
         chip, place = self.chip, self.start.payload
         weights = of_layer(place.layer, chip.weight_map.base)
         counters = of_layer(place.layer, chip.counter_map.base)
@@ -230,7 +230,7 @@ class Scan(wiring.Component):
         ]
 
     def _queue(self, m: Module, read_valid: Value, read_ready: Signal, read_word: Value, room: Signal) -> None:
-        """Keep enough words in flight to request one every cycle. Requests do not depend on ``o`` in the same cycle."""
+        """Keep enough words in flight to request one every cycle; no request depends on ``o`` in the same cycle."""
         chip = self.chip
         most = chip.read_latency + RegisteredQueue.latency + 1
         m.submodules.queue = queue = RegisteredQueue(word_layout(chip), most)

@@ -1,12 +1,14 @@
-"""Scheduler: which word of which layer of which sample the MAC array takes next.
+"""Scheduler: chooses the sample, the layer and the word that the MAC array takes next.
 
 A layer needs the whole layer below, and the pipeline is several cycles long, so two samples take turns: while one of
 them drains, the words of the other fill the array. Each has a context::
 
-    sample ─▶ context 0 ─┐  ready layers  ┌─▶ layer: group after group, word after word
-    sample ─▶ context 1 ─┴─▶ other, same ─┘
+    samples 0, 2, … ─▶ context 0 ─┐
+                                  ├─▶ one layer at a time: group after group, word after word
+    samples 1, 3, … ─▶ context 1 ─┘
 
-Contexts alternate as samples arrive, and last layers are issued in the order in which their samples came.
+After a layer, the scheduler prefers the other context, if its layer is ready. Last layers are issued in the order in
+which their samples came.
 """
 
 from __future__ import annotations
@@ -20,25 +22,25 @@ from popflip.hw.lib.lookup import of_layer
 
 
 class Scheduler:
-    """A part of :class:`.forward.Forward`, whose module ``m`` it adds to.
+    """A part of :class:`.forward.Forward`. It adds its logic to that component's module ``m``.
 
     Attributes
     ----------
-    ``running`` : a layer is being issued: ``layer``, of the sample in context ``current``, which has ``slot``.
+    ``running`` : a layer is being issued. It is ``layer`` of the sample in context ``current``, whose slot is ``slot``.
     ``group``, ``word`` : the position in that layer. In the first layer ``word`` counts the sample's nonzero words.
     ``row_address`` : weight address of the group's first word.
-    ``ends_row``, ``ends_layer`` : the position is the last one of its rows, of its layer.
+    ``ends_row``, ``ends_layer`` : the word is the last one of its rows, of its layer.
     ``last_layer`` : ``layer`` is the network's last.
 
-    The module calls each method once, in this order: :meth:`accept`, :meth:`advance`, :meth:`choose`,
-    :meth:`layer_stored`, :meth:`release`.
+    ``Forward`` calls each of these methods once, in this order: :meth:`accept`, :meth:`advance`, :meth:`choose`,
+    :meth:`layer_stored` (if there is a hidden layer), :meth:`release`.
     """
 
     def __init__(self, m: Module, chip: ChipConfig):
         self._m, self._chip = m, chip
-        # A last layer may be shorter than the pipeline, so its sample makes room for the next one when it begins. By
-        # the time another sample of the same context begins its last layer, all sums of the first have been added up,
-        # for they precede that sample's hidden layers in the pipeline.
+        # A last layer may be shorter than the pipeline, so a sample frees its context when its last layer begins. The
+        # context's next sample cannot overtake it: the pipeline holds the first sample's last layer ahead of the second
+        # one's hidden layers, so all sums of the first are complete when the second begins its last layer.
         self.early_release = chip.pipelined and not chip.layerwise and chip.depth > 1
         layout = self._context_layout()
         self._contexts = Array(Signal(layout, name=f"context{index}") for index in range(2))
@@ -68,8 +70,8 @@ class Scheduler:
     def _context_layout(self) -> data.StructLayout:
         return data.StructLayout(
             {
-                "valid": 1,  # holds a sample until its last sums leave, or, with `early_release`, until they begin
-                "ready": 1,  # `layer` may be issued: the layer below is whole
+                "valid": 1,  # holds a sample, until its last sums leave or, with `early_release`, its last layer begins
+                "ready": 1,  # `layer` may be issued: the layer below is complete
                 "layer": range(self._chip.depth),
                 "sample": sample_layout(self._chip),
                 **(self._bounds_layout() if self._chip.pipelined else {}),  # of `layer`, looked up a cycle ahead
@@ -99,7 +101,7 @@ class Scheduler:
         return self._contexts[0].valid | self._contexts[1].valid
 
     def accept(self, samples: wiring.PureInterface) -> None:
-        """Load the next sample of the stream ``samples`` into its context once that is empty."""
+        """Load the next sample of the stream ``samples`` into its context when that is empty."""
         m, context = self._m, self._contexts[self._load]
         m.d.comb += samples.ready.eq(~context.valid)
         with m.If(samples.valid & samples.ready):
@@ -126,8 +128,8 @@ class Scheduler:
                 ]
 
     def choose(self, issue: Value, settled: Value | None) -> None:
-        """Where no layer is running, or one ends with ``issue``, begin a layer of the other sample if it has one that
-        is ready, else of the same one. ``settled`` : layers whose weights become stable (:class:`.forward.Forward`)."""
+        """When no layer is running, or one ends with ``issue``, begin the layer of the other context if it is ready,
+        else that of the same one. ``settled`` : layers whose weights become stable (:class:`.forward.Forward`)."""
         m, chip = self._m, self._chip
         if self.early_release:
             self._leaving = Array(Signal(sample_layout(chip), name=f"leaving{index}") for index in range(2))
@@ -145,7 +147,7 @@ class Scheduler:
                 self._begin(chosen, settled)
 
     def _may_begin(self, index: Value) -> Value:
-        """Whether the layer that a context is at may be issued."""
+        """Whether the current layer of context ``index`` may be issued."""
         context = self._contexts[index]
         in_turn = self._turn == index
         if self._chip.layerwise:
@@ -153,7 +155,7 @@ class Scheduler:
         return context.ready & ((context.layer != self._chip.depth - 1) | in_turn)
 
     def _begin(self, chosen: Value, settled: Value | None) -> None:
-        """Begin the layer that context ``chosen`` is at."""
+        """Begin the current layer of context ``chosen``."""
         m, chip, context = self._m, self._chip, self._contexts[chosen]
         layer = context.layer
         if chip.pipelined:
@@ -180,7 +182,7 @@ class Scheduler:
             m.d.sync += self._unsettled.eq((self._unsettled & ~settled) | (1 << layer))
 
     def layer_stored(self, stored: Value, index: Value) -> None:
-        """With ``stored``, all activations of the layer that context ``index`` is at are in memory: the next layer is
+        """With ``stored``, all activations of the current layer of context ``index`` are in memory: the next layer is
         ready."""
         m, context = self._m, self._contexts[index]
         above = Signal(range(self._chip.depth))
@@ -199,7 +201,7 @@ class Scheduler:
         return self._leaving[index] if self.early_release else self._contexts[index].sample
 
     def release(self, leaves: Value, index: Value) -> None:
-        """Empty context ``index`` when the last sums of its sample leave, if it is not empty by then."""
+        """With ``leaves``, the last sums of a sample leave: empty its context ``index``, unless it was freed before."""
         m = self._m
         if not self.early_release:
             with m.If(leaves):

@@ -1,4 +1,4 @@
-"""Flip signature: a checksum of every flip. It compares a chip with the golden model without reading a weight."""
+"""Flip signature: a checksum of all flips. It compares a chip with the golden model without reading a weight."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def record_layout(chip: ChipConfig) -> data.StructLayout:
 
 
 def crc_step(m: Module, remainder: ValueLike, bits: ValueLike):
-    """The CRC's remainder after ``bits``, the first one lowest.
+    """The CRC's remainder after ``bits``, which enter lowest bit first.
 
-    The feedback is a signal because it is used more than once: an expression would be built again at each use.
+    The feedback is a signal because several bits use it: an expression would be built again at each use.
     """
     state = list(remainder)
     for index in range(len(bits)):
@@ -36,13 +36,13 @@ def crc_step(m: Module, remainder: ValueLike, bits: ValueLike):
 
 
 def bits_a_cycle(chip: ChipConfig) -> int:
-    """Bits of a record added in a cycle by default. LBE adds four times as many, since most of its words have flips."""
+    """Bits of a record added in a cycle, by default. LBE adds four times as many: most of its words have flips."""
     return (8 if chip.pipelined else 4) * (4 if scans_rows(chip) else 1)
 
 
 class FlipSignature(wiring.Component):
     """``crc ← crc32(record, crc)`` for each record: index, then mask, 32 bits each, little-endian (golden
-    ``signature.FlipSignature``). Not ``amaranth.lib.crc``, which cannot continue from a CRC that is loaded.
+    ``signature.FlipSignature``). ``amaranth.lib.crc`` cannot continue from a loaded CRC.
 
     Parameters
     ----------
@@ -52,13 +52,13 @@ class FlipSignature(wiring.Component):
     Members
     -------
     ``i`` : In(stream of :func:`record_layout`)
-        Taken after ``64 / bits`` cycles, when it has been added.
+        Taken in the last of ``64 / bits`` cycles, which add it to the CRC.
     ``crc`` : Out(32)
         CRC-32 of the records so far; changes while one is being added.
     ``load`` : In(1), ``load_crc`` : In(32)
         Sets ``crc`` at the end of the cycle; not while there are records.
     ``flips`` : Out(range(bits + 1))
-        Mask bits added in the cycle before.
+        Ones among the mask bits that the previous cycle added: weights that flipped.
     """
 
     def __init__(self, chip: ChipConfig, *, bits: int | None = None):

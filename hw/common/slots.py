@@ -10,14 +10,14 @@ from popflip.hw.config import ChipConfig
 
 
 class FreeSignature(wiring.Signature):
-    """Up to two slots become free in a cycle.
+    """Frees up to two slots in a cycle.
 
     Members
     -------
     ``free`` : Out(1), ``slot`` : Out(range(slots))
-        A slot that becomes free.
+        With ``free``, ``slot`` becomes free.
     ``free_also`` : Out(1), ``slot_also`` : Out(range(slots))
-        Another one.
+        The same for a second slot.
     """
 
     def __init__(self, chip: ChipConfig):
@@ -33,6 +33,7 @@ class Slots(wiring.Component):
     ``available`` : Out(1), ``slot`` : Out(range(slots)), ``take`` : In(1)
         Whether a slot is free, the lowest free one, and a strobe that takes it.
     ``freed`` : In(FreeSignature)
+        A freed slot is available from the next cycle. May coincide with ``take``.
     ``empty`` : Out(1)
         No slot is taken.
     """

@@ -1,13 +1,13 @@
-"""State pass: reads words of weights and counters in scan order, and writes them back as a rule changes them.
+"""State pass: reads words of weights and counters in scan order, lets a rule change them, and writes them back.
 
 ::
 
-                    ┌─ requests ─┐
-                    ▼            │    ┌──────▶ writes
+               ┌── requests ─────┐
+               ▼                 │    ┌──────▶ writes
     state ─▶ scan ─ words ─▶ the rule ┴─ records ─▶ signature
                       │          ▲
                       │        mask
-                      ▼          │
+                      ▼          ▲
                   initialise ◀─ prng
                       └─▶ writes
 
@@ -33,12 +33,12 @@ from popflip.hw.memory.signatures import StateSignature
 
 
 class StatePass(wiring.Component):
-    """Runs commands over the layers ``0 … L−1`` in order: the initial state, and whatever else a rule does by layer.
+    """Runs commands over the layers ``0 … L−1`` in order: INITIALISE, and the rule's own.
 
     Parameters
     ----------
     write_back : WriteBack
-        What the rule does to a word.
+        The rule's change of a word.
     initialise : Initialise
         The rule's initial state.
     **members
@@ -49,15 +49,14 @@ class StatePass(wiring.Component):
     ``p256`` : In(range(257))
         Probability of the random masks in 256ths; stable during a pass.
     ``command`` : In(stream of :class:`.engine.EngineCommand`)
-        Taken when it is finished: ``valid`` stays high while it runs, and ``ready`` is its end. The state, ``rng`` and
-        ``crc`` are final after that cycle.
+        ``valid`` stays high while the command runs, and ``ready`` marks its last cycle. The state, ``rng`` and ``crc``
+        are final after that cycle.
     ``layer`` : Out(range(L))
-        The layer being worked on.
+        The layer that the pass is in.
     ``state`` : Out(StateSignature)
         Weights and counters; neither read nor written outside of passes.
     ``flips`` : Out(range(step + 1))
-        So many more weights of ``layer`` have changed: to be added up every cycle, 0 in most. None come after the cycle
-        in which a pass ends.
+        Weights of ``layer`` that flipped, to be added up every cycle; 0 in most cycles, and after the end of a pass.
     ``rng`` : In(WordSignature), ``crc`` : In(WordSignature)
         State of the random generator, and the flip signature: CRC-32 of all flips so far. Not loaded during a pass.
     """
@@ -83,9 +82,9 @@ class StatePass(wiring.Component):
         )
 
     def _connect_rule(self, m: Module, initialising: Value, finished: Signal) -> Value:
-        """Connect ``scan`` and ``write_back`` to what is the rule's own, for cycles that are not ``initialising``.
+        """Connect ``scan`` and ``write_back`` to the rule's own parts, for cycles that are not ``initialising``.
 
-        Drives ``finished`` in the last cycle of a layer of a command. Returns the counters to write, as a value.
+        Drives ``finished`` in the last cycle of each layer of a command. Returns the counters to write, as a value.
         """
         raise NotImplementedError
 
@@ -96,7 +95,7 @@ class StatePass(wiring.Component):
         self._connect_random_words(m, initialising)
         self._connect_signature(m)
         self._connect_reads(m)
-        finished = Signal()  # the layer is
+        finished = Signal()  # the command finishes a layer
         layer = self._step_layers(m, finished)
         counters = self._connect_rule(m, initialising, finished)
         self._connect_initialise(m, initialising, layer, finished)
@@ -104,7 +103,7 @@ class StatePass(wiring.Component):
         return m
 
     def _step_layers(self, m: Module, finished: Value) -> Signal:
-        """Takes the command after its last layer. Returns the layer that it has come to."""
+        """Count the layers of a command and take it after the last one. Returns the current layer."""
         layer = Signal(range(self.chip.depth))
         m.d.comb += self.layer.eq(layer)
         with m.If(finished):
@@ -116,7 +115,7 @@ class StatePass(wiring.Component):
         return layer
 
     def _connect_random_words(self, m: Module, initialising: Value) -> None:
-        """Masks and initial state are never drawn at once, so only one of them is ever ready."""
+        """Masks and the initial state draw from one generator. They never draw at once: only one of them is ready."""
         m.submodules.prng = prng = Prng(draws(self.chip))
         m.submodules.mask = mask = self.mask
         initialise = self.initialise
@@ -147,7 +146,7 @@ class StatePass(wiring.Component):
         ]
 
     def _connect_reads(self, m: Module) -> None:
-        """The scan's requests of counters. A rule that reads weights requests them as well."""
+        """Connect the scan's requests to the counters. A rule that reads weights requests those itself."""
         m.submodules.scan = scan = self.scan
         state = self.state
         m.d.comb += [

@@ -1,4 +1,4 @@
-"""Registers and status words of :mod:`.registers`, as hardware."""
+"""The registers and status words that :mod:`popflip.hw.registers` lists, as hardware."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from popflip.hw.registers import registers, status_words
 HALF = 16  # bits of a count that are added in a cycle: the width of a small block of memory
 
 HELD_ELSEWHERE = ("rng", "signature")
-"""Registers that belong to another component; a write to them is passed on as a strobe."""
+"""Registers that another component holds. The register file turns a write to them into a strobe."""
 
 
 def register_shape(low: int, high: int):
@@ -42,7 +42,7 @@ class RegisterFile(wiring.Component):
         A write lands at the end of its cycle. ``value`` is in the register's range.
     ``values`` : Out(:func:`register_values_layout`)
     ``write_rng``, ``write_signature`` : Out(1)
-        A write to one of them.
+        A write to the register of that name.
     """
 
     def __init__(self, chip: ChipConfig):
@@ -72,14 +72,14 @@ class RegisterFile(wiring.Component):
 
 
 class EventSignature(wiring.Signature):
-    """What an engine does in a cycle, for the counts of :class:`Status`; directions are the engine's.
+    """Events in an engine that :class:`Status` counts; directions are the engine's.
 
     Members
     -------
     ``samples``, ``batches``, ``errors``, ``correct`` : Out(1)
-        One more of them.
+        The count of that name goes up.
     ``flips`` : Out(range(bits + 1)), ``flips_layer`` : Out(range(L))
-        So many more flips in a layer; 0 in most cycles, at most the :func:`.signature.bits_a_cycle`.
+        Number of flips to add to a layer's count; 0 in most cycles, at most :func:`.signature.bits_a_cycle`.
     ``learn_busy``, ``learn_stall``, ``select``, ``flip`` : Out(1)
         The cycle counter of that name goes up.
     """
@@ -98,8 +98,8 @@ class EventSignature(wiring.Signature):
 class Status(wiring.Component):
     """Counts events and shows the counts, word by word.
 
-    The counts lie in a memory. A walk goes through it, half a count a cycle, and adds to each what has happened to it
-    since its last turn: a 32-bit counter for each would take as much logic as the learning engine of a small chip.
+    The counts lie in a memory, because 32-bit counters would take as much logic as the learning engine of a small chip.
+    A walk goes through the memory, half a count a cycle. It adds to each count the events since the count's last turn.
 
     Members
     -------
@@ -109,12 +109,12 @@ class Status(wiring.Component):
     ``forward_busy``, ``forward_stall`` : In(1)
         The cycle counter of that name goes up.
     ``crc``, ``rng`` : In(32)
-        Shown as they are.
+        The current values of the words ``signature`` and ``rng``.
     ``index`` : In(range(words)), ``read`` : In(1), ``value`` : Out(32), ``valid`` : Out(1)
-        ``read`` requests a word. ``index`` is stable until ``valid``; then ``value`` is the word, which counts all
-        that happened before the request.
+        ``read`` requests a word. ``index`` is stable until ``valid``; ``value`` is then the word. A count includes all
+        events before the request.
 
-    A request is answered within :attr:`latency` cycles.
+    ``valid`` follows a request within :attr:`latency` cycles.
     """
 
     def __init__(self, chip: ChipConfig):
@@ -142,7 +142,7 @@ class Status(wiring.Component):
         m.submodules.memory = memory = Memory(shape=HALF, depth=2 * count, init=[])
         write, read = memory.write_port(), memory.read_port()
 
-        # The walk: the next half is read while the one before it is added to and written, lower halves first.
+        # The walk reads the next half while it adds to the previous one and writes it, lower halves first.
         ahead, turn = Signal(range(2 * count)), Signal(range(2 * count))
         upper, number = turn[0], turn[1:]
         m.d.comb += read.addr.eq(ahead)
@@ -167,7 +167,7 @@ class Status(wiring.Component):
         return m
 
     def _happened(self, m: Module, turn: Signal) -> list[Value]:
-        """What happened to each word since its last turn, this cycle not counted."""
+        """The events of each word since its last turn, without those of this cycle."""
         events, count = self.events, len(self.words)
         steps = {
             "samples": events.samples,
@@ -195,7 +195,7 @@ class Status(wiring.Component):
         return happened
 
     def _show(self, m: Module, number: Value, upper: Value, total: Signal) -> None:
-        """A word is shown at its turn."""
+        """Show the requested word at its turn."""
         asked, half_shown = Signal(), Signal()
         numbers = {word.name: index for index, word in enumerate(self.words)}
         m.d.sync += half_shown.eq(0)

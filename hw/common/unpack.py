@@ -1,13 +1,12 @@
 """Unpack: the bytes of a sample, packed or not, become bytes with their places.
 
-A packed sample leaves out the bytes that are zero, which take part in no sum and no update, so that they cost neither
-the link nor the chip any time. The consumer need not know: it gets bytes, their places in the sample, and the bias
-last. ::
+A packed sample leaves out the zero bytes: they take part in no sum and no update, so they need not cost the link or the
+chip any time. The consumer sees no difference. It gets bytes with their places in the sample, and then the bias. ::
 
-    byte ─▶ register ─▶ not packed: counts the bytes ────────────┬─▶ register ─▶ byte, place
+    byte ─▶ register ─▶ not packed: number of the byte ──────────┬─▶ register ─▶ byte, place
                         packed: lowest bit left in the mask ─────┘
 
-The first register separates the memory that bytes come from and the logic of the mask.
+The first register lies between the memory that holds the bytes and the logic of the mask.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ def place_layout(chip: ChipConfig) -> data.StructLayout:
 
 
 class Byte(NamedTuple):
-    """A byte in the first register. ``last``: of its sample; ``index``: its place, if the sample is not ``packed``."""
+    """A byte in the first register. ``last``: it ends its sample. ``index``: its place, if the sample is not packed."""
 
     byte: Signal
     valid: Signal
@@ -50,15 +49,14 @@ class Unpack(wiring.Component):
         The bytes of a sample: ``⌈K[0]/8⌉`` of them, or as many as its packed form has. Bytes past the last input are
         dropped; bits past it pass.
     ``packed`` : In(1), ``last`` : In(1)
-        The sample is packed; the byte is its last one, if it is packed. Stable with the byte.
+        ``packed``: the sample is packed. ``last``: the byte ends a packed sample. Both are stable with the byte.
     ``first`` : Out(1)
         The next byte is the first one of a sample.
     ``o`` : Out(stream of place_layout)
-        Places ascend; the last byte of the inputs and the bias may have the same one. Of a packed sample no byte is
-        zero if it is packed well.
+        Places ascend; the last byte of the inputs and the bias may share one. A well-packed sample has no zero byte.
 
-    Takes a byte a cycle, and a cycle more after a sample's last one. A byte leaves :attr:`latency` cycles after it
-    came, and the bias a cycle after the last byte. Everything waits while ``o`` waits.
+    Takes a byte a cycle, and pauses for a cycle after a sample's last one. A byte leaves :attr:`latency` cycles after
+    it came, and the bias a cycle after the last byte. Everything waits while ``o`` waits.
     """
 
     latency = 2
@@ -92,7 +90,7 @@ class Unpack(wiring.Component):
         return m
 
     def _take(self, m: Module) -> tuple[Byte, Signal]:
-        """The first register. Returns the byte in it, and whether all moves on; after the last byte of a sample, it
+        """The first register. Returns its byte, and whether both registers move on. After the last byte of a sample, it
         pauses for the bias."""
         byte = Signal(8)
         valid = Signal()
@@ -124,8 +122,8 @@ class Unpack(wiring.Component):
         return Byte(byte, valid, packed, last, index), move
 
     def _find_place(self, m: Module, taken: Byte, move: Signal) -> tuple[Value, Value]:
-        """In a packed sample, a byte is a mask of the next group, or, while the mask has bits left, the byte of its
-        lowest one. Returns whether the byte is one of the sample's, and its place."""
+        """A byte of a packed sample belongs to the lowest bit that the mask has left. If none is left, the byte is the
+        next group's mask. Returns whether the byte is an input byte of the sample, and its place."""
         groups, rest = divmod(self.chip.input_bytes, GROUP)  # whole groups, and bytes of one that is not
         mask = Signal(GROUP)  # bytes to come, of the group
         lowest = Signal(GROUP)

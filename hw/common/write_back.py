@@ -1,4 +1,4 @@
-"""Write back: words go back to memory as a rule changes them, and the weights that flipped in them are recorded."""
+"""Write back: changes words as a rule says, writes them to memory, and records which weights flipped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from popflip.hw.lib.lookup import of_layer
 
 
 class WriteBack(wiring.Component):
-    """One pass over words in scan order. A rule says what it starts with and what becomes of a word.
+    """One pass over words in scan order. A rule's subclass defines how a pass starts and how a word changes.
 
     Parameters
     ----------
@@ -28,14 +28,14 @@ class WriteBack(wiring.Component):
     Members
     -------
     ``start`` : In(stream of ``start``)
-        Taken when the pass is finished: all words written, all records taken.
+        Taken when the pass is finished: all words are written and all records taken.
     ``i`` : In(stream of ``word``)
     ``mask_start`` : Out(stream of range(L)), ``mask`` : In(stream of max(N, 32))
         Requests the random masks of a pass (:class:`.mask.Mask`), and takes them.
     ``write`` : Out(WriteSignature)
         Each word of ``i``, :attr:`latency` cycles after it was taken.
     ``records`` : Out(stream of :func:`.signature.record_layout`)
-        Each 32-synapse word in which something flipped. The records of a word leave before the next one is taken.
+        A record for each 32-synapse word with a flip. The records of a word leave before the next word is taken.
 
     A word a cycle, as fast as masks come.
     """
@@ -75,7 +75,7 @@ class WriteBack(wiring.Component):
         lanes = chip.array_synapses
         position = self.i.payload.position
 
-        pending = Signal()  # records are
+        pending = Signal()  # a word's records have yet to leave
         take = Signal()
         m.d.comb += [
             take.eq(self.i.valid & self.mask.valid & ~pending),
@@ -134,7 +134,7 @@ class WriteBack(wiring.Component):
             m.d.sync += [pending.eq(0), index.eq(index + 1)]
 
     def _record_parts(self, m: Module, flipped: Signal, take: Signal, pending: Signal, index, record: Signal) -> None:
-        """N ≥ 32: the records of a word follow each other; those without flips are passed over."""
+        """N ≥ 32: a word has several records, one after another. A 32-synapse word without flips has none."""
         position = self.i.payload.position
         parts = self.chip.array_synapses // WORD
         last_parts = of_layer(self._layer(), [(words - 1) % parts for words in self.chip.mask_words])
