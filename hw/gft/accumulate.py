@@ -24,14 +24,14 @@ class Accumulate(wiring.Component):
     Members
     -------
     ``valid`` : In(1), ``i`` : In(update_layout)
-        An update, always taken. Up to one a cycle; on compact chips never two in a row. An address must not come again
-        within :attr:`latency` cycles.
+        An update, always taken. At most one a cycle; on compact chips never two in a row. An address must not come
+        again within :attr:`latency` cycles.
     ``counters`` : Out(CounterBankSignature)
     ``busy`` : Out(1)
-        An update was taken and is not written yet.
+        An update was taken, and its counters are not written yet.
 
     Latency :attr:`latency` cycles from an update to its written counters: a read, an addition, a write. On compact
-    chips a write yields to a read, so a write comes in that cycle or the one before.
+    chips a write yields to a read, so it comes in that cycle or one cycle earlier.
     """
 
     def __init__(self, chip: ChipConfig):

@@ -4,7 +4,7 @@
     (arXiv 2410.09734, eq 12; golden: popflip.golden.gft.backward.backward)
 
 Rows with δ ≠ 0 arrive one after another, a word of ``N`` synapses at a time. After the last row of a word, its neurons
-with an error leave one a cycle: they are the row list of the layer below.
+with an error leave, one a cycle. They are the rows to update in the layer below.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ def error_limit(chip: ChipConfig) -> int:
 
 
 class Backward(wiring.Component):
-    """Sums rows of weights into errors, and hands out the neurons that have one.
+    """Adds up rows of weights into errors, and hands out the neurons whose error is not 0.
 
     Members
     -------
     ``valid`` : In(1), ``delta`` : In(signed), ``weights`` : In(N weights)
         A row's word, up to one a cycle.
     ``starts_word``, ``ends_word`` : In(1)
-        First and last row of a word. The last row of a word may come only when ``free`` (or ``gone``, see below).
+        First and last row of a word. The last row may come only while ``free`` (or ``gone``, see below) is high.
     ``word`` : In(range(words)), ``in_window`` : In(N)
         With ``ends_word``: the word's number, and which of its lanes are neurons within the window.
     ``o`` : Out(stream row_layout)
         Neurons with δ ≠ 0, ascending.
     ``free`` : Out(1)
-        The errors of all words before have left.
+        The errors of all earlier words have left.
     ``first_layer`` : In(1), ``banks`` : Out(Pc), ``bank_rows`` : Out(Pc × bank_row_layout), ``gone`` : Out(1)
-        With Pc > 1: neurons of words that came with ``first_layer`` are rows of the first layer. They leave by these
-        ports instead, one in each bank a cycle, within ``N/Pc`` cycles. ``gone``: ``free`` for all other words.
+        Only if Pc > 1. Neurons of words that come with ``first_layer`` are rows of the first layer. They leave at these
+        ports in place of ``o``, one in each bank a cycle, within ``N/Pc`` cycles. ``gone``: all others have left.
 
     A word's first neuron leaves :attr:`latency` cycles after its last row.
     """
@@ -84,7 +84,7 @@ class Backward(wiring.Component):
         e, whole, word, in_window = self._sum(m)
 
         pending = Signal(lanes)  # lanes with an error that have not left
-        waits = Signal() if chip.pipelined else pending.any()  # there are some; pipelined chips know a cycle ahead
+        waits = Signal() if chip.pipelined else pending.any()  # pending lanes are left; pipelined chips register it
         pending_word = Signal.like(word)
         delta = Signal(data.ArrayLayout(delta_shape(chip), lanes))
         with m.If(whole):
@@ -135,7 +135,7 @@ class Backward(wiring.Component):
     def _leave_in_banks(
         self, m: Module, whole: Signal, waits: Value, pending: Signal, word: Signal, delta: data.View, leaves: Signal
     ) -> Signal:
-        """With Pc > 1: rows of the first layer leave in all banks at once. Returns whether the pending lanes do."""
+        """Pc > 1: rows of the first layer leave in all banks at once. Returns whether the pending lanes are such."""
         banks = self.chip.learn_rows
         bank_lanes = self.chip.array_synapses // banks
         arriving = Signal()
@@ -161,6 +161,6 @@ class Backward(wiring.Component):
 
 
 def _select(one_hot: Signal, values):
-    """The one of ``values`` at the bit that is set in ``one_hot``, 0 if none is: an OR of ANDs, shallower than a chain
-    of multiplexers."""
+    """The element of ``values`` whose bit is set in ``one_hot``, or 0 if no bit is. An OR of ANDs is shallower than a
+    chain of multiplexers."""
     return reduce(or_, (Mux(bit, value, 0) for bit, value in zip(one_hot, values, strict=True)))

@@ -1,4 +1,4 @@
-"""Block scan: reads the words of a layer by the block of ``Pc`` rows, for passes that take words in any order."""
+"""Block scan: reads the words of a layer in blocks of ``Pc`` rows, for passes that take words in any order."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ class BlockScan(wiring.Component):
     Members
     -------
     ``start`` : In(stream of range(L))
-        A layer; taken once the last block of the layer before was requested.
+        A layer; taken when the last block of the previous layer has been requested.
     ``read`` : Out(1), ``weight_address``, ``weight_bank``, ``counter_address`` : Out
         Request of a block; address and bank are those of its first row.
     ``valid`` : Out(1), ``last`` : Out(1)
-        The data of a block are here, :attr:`.ChipConfig.read_latency` cycles after its request; it is the layer's last.
+        ``valid``: the data of a block arrive, :attr:`.ChipConfig.read_latency` cycles after its request. ``last``: it
+        is the layer's last block.
 
-    A block every cycle.
+    Throughput: a block every cycle.
     """
 
     def __init__(self, chip: ChipConfig):

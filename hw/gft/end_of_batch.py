@@ -5,6 +5,8 @@
     state ─▶ scan ─ words ─▶ select ─▶ flip ─┬─▶ writes
                ▲                │       ▲    └─ records ─▶ signature
                └──── passes ────┘       └─ mask
+
+With Pc > 1 the counting passes of select read through :mod:`.block_scan` instead of the scan.
 """
 
 from __future__ import annotations
@@ -23,16 +25,16 @@ from popflip.hw.lib.stream import RegisteredQueue
 
 
 class EndOfBatch(StatePass):
-    """Steps 5 and 6 of the rule, and the initial state.
+    """Runs END_BATCH, steps 5 and 6 of the rule, and INITIALISE.
 
     Members, besides those of :class:`.state_pass.StatePass`
     --------------------------------------------------------
     ``k`` : In(range(largest layer + 1))
-        Synapses to select in ``layer``; follows ``layer`` in the same cycle and is otherwise stable during a command.
+        Synapses to select in ``layer``. Follows ``layer`` in the same cycle, and is otherwise stable during a command.
     ``shift`` : In(range(counter_bits + 1))
-        The register of that name; stable during a command. 0 forgets all of a counter.
+        The register of that name; stable during a command. 0 clears counters.
     ``selecting``, ``flipping`` : Out(1)
-        In this cycle thresholds are found, or words flipped, for the cycle counters. Never both.
+        Select finds a threshold, or flip flips words, in this cycle. Never both. For the cycle counters.
     """
 
     def __init__(self, chip: ChipConfig):
@@ -53,10 +55,10 @@ class EndOfBatch(StatePass):
         if self.chip.learn_rows > 1:
             self._connect_blocks(m)
         self._sequence(m, initialising, finished)
-        return self.write_back.write.counters.as_value()  # 0 while nothing flips, as the initial state has them
+        return self.write_back.write.counters.as_value()  # 0 while flip is idle: the counters of the initial state
 
     def _connect_select(self, m: Module, initialising: Value) -> None:
-        """Words from the scan to select, marked words to flip."""
+        """Connect the scan's words to select, and select's words to flip."""
         state, scan, select, flip = self.state, self.scan, self.select, self.write_back
         if self.chip.pipelined:  # ties and masks do not wait for each other in the same cycle
             m.submodules.selected = selected = RegisteredQueue(selected_layout(self.chip), 2)
@@ -80,7 +82,7 @@ class EndOfBatch(StatePass):
         ]
 
     def _connect_blocks(self, m: Module) -> None:
-        """Passes that count read the words of ``Pc`` rows at once."""
+        """Counting passes read the words of ``Pc`` rows at once."""
         state, select = self.state, self.select
         m.submodules.blocks = blocks = BlockScan(self.chip)
         connect(m, select.blocks, blocks.start)
@@ -100,7 +102,7 @@ class EndOfBatch(StatePass):
             ]
 
     def _sequence(self, m: Module, initialising: Value, finished: Signal) -> None:
-        """Flip starts with select, and ends a layer after it."""
+        """In each layer, flip starts together with select and ends after it."""
         select, flip = self.select, self.write_back
         with m.FSM():
             with m.State("LAYER"), m.If(self.command.valid & ~initialising):

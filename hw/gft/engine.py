@@ -8,8 +8,8 @@
 
     end of batch: for each layer, select ─▶ flip            no sample is on the chip
 
-Within a batch weights stand still, so forward and learn run side by side, each at its own pace; a queue of samples that
-trigger an update lies between them.
+Weights do not change within a batch, so forward and learn run side by side, each at its own pace. Between them lies a
+queue of the samples that trigger an update.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from popflip.hw.lib.stream import Queue
 
 
 class GftEngine(wiring.Component):
-    """Members are those of :class:`.engine.EngineSignature`."""
+    """GFT as an engine. Its members are those of :class:`popflip.hw.common.engine.EngineSignature`."""
 
     ends_batches = True
     """Whether the engine takes END_BATCH."""
@@ -50,7 +50,7 @@ class GftEngine(wiring.Component):
         return m
 
     def _connect_forward(self, m: Module) -> None:
-        """Sums to the error unit, and what learning takes from the forward pass."""
+        """Connect sums to the error unit, learning to the samples' memories, and the control of the forward pass."""
         chip, learn, control = self.chip, self._learn, self.control
         connect(m, flipped(self.sums), self._error.i)
         connect(m, learn.inputs, flipped(self.inputs))
@@ -63,10 +63,10 @@ class GftEngine(wiring.Component):
             m.d.comb += control.hold.eq(learn.inputs.en | learn.activations.en)
 
     def _decide(self, m: Module) -> None:
-        """A verdict is a prediction, a sample to learn, or nothing more than counted."""
+        """Route verdicts: a prediction leaves, a sample that updates goes to learn, and any other is only counted."""
         chip, error, learn, events = self.chip, self._error, self._learn, self.events
         updates = learn.i
-        if chip.slots > 2:  # else there is none that could come behind the one that waits
+        if chip.slots > 2:  # with two slots, no second sample can wait behind the first
             m.submodules.updates = queue = Queue(verdict_layout(chip), chip.slots)
             connect(m, queue.o, learn.i)
             updates = queue.i
@@ -109,7 +109,7 @@ class GftEngine(wiring.Component):
 
     def _count_batch(self, m: Module) -> None:
         """A batch is full after as many samples as register ``batch`` says; 0: never."""
-        in_batch = Signal.like(self.values.batch)  # samples that have been started
+        in_batch = Signal.like(self.values.batch)  # training samples that have started
         m.d.comb += self.full.eq((self.values.batch != 0) & (in_batch == self.values.batch))
         with m.If(self.command.valid):
             m.d.sync += in_batch.eq(0)
@@ -117,7 +117,7 @@ class GftEngine(wiring.Component):
             m.d.sync += in_batch.eq(in_batch + 1)
 
     def _connect_state(self, m: Module) -> None:
-        """Weights are learning's or the end of batch's. Neither reads in the first cycle in which it may."""
+        """Connect the weights to learning, or in a command to the end of batch. Neither reads in its first cycle."""
         learn, end = self._learn.state, self._end.state
         ending = Signal()
         m.d.sync += ending.eq(self.command.valid)

@@ -1,7 +1,7 @@
 """First layer: the sweep of the first layer on chips with several banks of counters (Pc > 1).
 
-Most rows with an error are in the first layer, and nothing below it needs errors. So each bank of counters has a row
-list of its own, and the lists are read in step::
+Most rows with an error are in the first layer, and no layer below it needs errors. So each bank of counters has a row
+list of its own, and the sweep reads all lists in step::
 
     (row, δ) of bank 0 ─▶ list 0 ─┐
     (row, δ) of bank 1 ─▶ list 1 ─┤  for each nonzero word: position n−1, …, 1, 0
@@ -25,7 +25,8 @@ from popflip.hw.memory.signatures import InputReadSignature
 
 
 class Word(NamedTuple):
-    """A nonzero word of the sample: its ``bits``, and the address ``base`` of its counters of each bank's row 0."""
+    """A nonzero word of the sample. ``last`` : it is the sample's last. ``base`` : address of its counters in each
+    bank's row 0."""
 
     last: Signal
     bits: Signal
@@ -33,7 +34,7 @@ class Word(NamedTuple):
 
 
 class Sweep(wiring.Component):
-    """Updates the first layer from one sample: each bank of counters takes a word of one of its rows a cycle.
+    """Updates the first layer from one sample: in each cycle, each bank of counters updates a word of one of its rows.
 
     Members
     -------
@@ -45,11 +46,13 @@ class Sweep(wiring.Component):
         The lists are complete. ``sample`` is stable until ``finished``.
     ``inputs`` : Out(InputReadSignature)
     ``valid`` : Out(Pc), ``updates`` : Out(Pc × update_layout)
-        To one :class:`.accumulate.Accumulate` each, :attr:`latency` cycles after ``busy``.
+        An update for the :class:`.accumulate.Accumulate` of each bank, :attr:`latency` cycles after ``busy``.
     ``busy`` : Out(1), ``finished`` : Out(1)
-        A position is read; it is the last one of the sample, or there are no rows.
+        ``busy``: the sweep reads a position of the lists. ``finished``: it is the sample's last one, or all lists are
+        empty.
 
-    Takes words × rows of the longest list cycles, and 3 from ``start`` to the first position.
+    A sample takes (nonzero words) × (length of the longest list) cycles, after 3 cycles from ``start`` to the first
+    position.
     """
 
     def __init__(self, chip: ChipConfig):
@@ -110,8 +113,8 @@ class Sweep(wiring.Component):
         return word
 
     def _step(self, m: Module, words: Prefetcher, last_word: Value, lengths: list[Signal], longest: Signal) -> Signal:
-        """Go through the lists for each word, from the end of the longest to position 0, so that a list needs to know
-        only its own length. Returns the position."""
+        """Go through the lists for each word, from the end of the longest one to position 0. A position past the end of
+        a list needs only a comparison with the list's length. Returns the position."""
         position = Signal(range(self.chip.counter_map.bank_rows[0]))
         last_row = position == 0
         m.d.comb += [
@@ -130,7 +133,7 @@ class Sweep(wiring.Component):
         return position
 
     def _update(self, m: Module, words: Prefetcher, word: Word, lengths: list[Signal], position: Signal) -> None:
-        """The lists, and an update for each bank that has a row at the position."""
+        """Add the lists, and drive an update for each bank that has a row at the position."""
         chip, stages = self.chip, self.latency - 1
         base, bits = Signal.like(word.base, name="base"), Signal.like(word.bits, name="bits")
         m.d.sync += [base.eq(word.base), bits.eq(word.bits)]

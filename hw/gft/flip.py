@@ -34,12 +34,12 @@ class Flip(WriteBack):
     ``start`` : In(stream of range(L))
         A layer.
     ``shift`` : In(range(counter_bits + 1))
-        Stable while running. 0 forgets all of a counter.
+        Stable during a pass. 0 clears counters.
     ``i`` : In(stream of :func:`.select.selected_layout`)
     ``write`` : Out(WriteSignature)
-        ``counters`` are 0 while nothing is started; in pipelined chips in all cycles without a write.
+        ``counters`` are 0 while no pass runs; on pipelined chips, in all cycles without a write.
 
-    In a pipelined chip ``write`` comes out of a register, since it goes to all memories.
+    On a pipelined chip ``write`` comes out of a register, because it fans out to all memories.
     """
 
     def __init__(self, chip: ChipConfig):

@@ -1,4 +1,4 @@
-"""Initialise: random weights and zero counters (golden ``weights.initial``)."""
+"""Initialise: random weights and zero counters (golden ``initialise.initial``)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from popflip.hw.lib.lookup import of_layer
 
 
 class GftInitialise(Initialise):
-    """For each 32-synapse word in scan order draws ``p``, and, ternary, ``z``: a weight is 0 where ``z = 0``, else +1
-    or −1 as ``p`` is 1 or 0. Counters and pads are 0.
+    """Draws ``p`` and, if ternary, ``z`` for each 32-synapse word in scan order. A weight is 0 where ``z = 0``, else +1
+    where ``p = 1`` and −1 where ``p = 0``. Counters and pads are 0.
 
-    Latency 0. A cycle for each N-synapse word and, ternary, one more for each 32-synapse word. With N > 32 it is the
-    32-synapse words that take a cycle, ternary two. A layer is finished with its last word.
+    Latency 0. Takes a cycle for each N-synapse word (N > 32: for each 32-synapse word) and, if ternary, one more for
+    each 32-synapse word. A layer is finished with its last word.
     """
 
     def elaborate(self, platform) -> Module:

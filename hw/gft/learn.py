@@ -1,16 +1,16 @@
-"""Learn: steps 3 and 4 of GFT, which take one sample after another from the last layer to the first.
+"""Learn: steps 3 and 4 of GFT, backward and accumulate, for one sample at a time from the last layer to the first.
 
-Each layer is a sweep: a cycle for every word and every row with δ ≠ 0. In this cycle the row's word of counters is
-updated from the layer's inputs (:mod:`.accumulate`) and, above the first layer, the row's word of weights is added to
-the errors of the layer below (:mod:`.backward`). Both need the same word of the same row, so one visit does both::
+A sweep of a layer takes a cycle for each word of each row with δ ≠ 0. The visit updates the row's word of counters from
+the layer's inputs (:mod:`.accumulate`). Above the first layer, it also adds the row's word of weights to the errors of
+the layer below (:mod:`.backward`). Both need the same word of the same row, so one visit serves both::
 
     rows   (t, +1), (j, −1)      ┌─────────────── (row, δ) of the layer below ───────────────┐
              │                   ▼                                                           │
              └─────────────▶ row lists ──▶ L0 ──▶ L1 row, δ ──▶ L2 ─┬▶ counters += δ·a       │
     words of inputs ───────▶ prefetcher ────┘     requests          └▶ e += δ·w ──▶ clip ────┘
 
-No list holds a row with δ = 0, and the first layer has nonzero words only, so the cost follows what there is to learn.
-The sweep of a layer begins while the list of its rows still grows (:mod:`.row_lists`).
+No list holds a row with δ = 0, and the first layer has nonzero words only, so the cost follows the number of errors and
+of nonzero words. The sweep of a layer begins while the list of its rows still grows (:mod:`.row_lists`).
 
 With Pc > 1 the first layer has a sweep of its own, which updates Pc rows a cycle (:mod:`.first_layer`).
 """
@@ -41,7 +41,7 @@ from popflip.hw.memory.signatures import (
 
 
 class LearnStateSignature(wiring.Signature):
-    """The state that learning uses: ``weights``, which it only reads, and all banks of ``counters``."""
+    """The state that learning uses. It reads ``weights``, and reads and writes all banks of ``counters``."""
 
     def __init__(self, chip: ChipConfig):
         super().__init__(
@@ -66,31 +66,31 @@ def word_layout(chip: ChipConfig) -> data.StructLayout:
 
 
 def tag_layout(chip: ChipConfig) -> data.StructLayout:
-    """What travels with a row through the pipeline. ``above``: the row is of a layer above the first."""
+    """The tag that travels with a row through the pipeline. ``above``: the row's layer is above the first."""
     return data.StructLayout({"valid": 1, "above": 1, "starts_word": 1, "ends_word": 1, "layer": range(chip.depth)})
 
 
 class Learn(wiring.Component):
-    """Updates the counters from one sample after another.
+    """Updates the counters, one sample after another.
 
     Members
     -------
     ``i`` : In(stream verdict_layout)
         Samples that trigger an update, in stream order.
     ``done`` : Out(1), ``done_slot`` : Out(range(slots))
-        A sample is learned, and its slot is free.
+        The sample in slot ``done_slot`` is learned, and its slot is free.
     ``inputs`` : Out(InputReadSignature), ``activations`` : Out(ActivationReadSignature)
-        On compact chips, data are used in the cycle after a request, and no request comes in the cycle of a weight
-        read.
+        On compact chips, learning uses data only in the cycle after its request, and makes no request in the cycle of a
+        weight read.
     ``state`` : Out(LearnStateSignature)
         A weight read takes the banks from the MAC array for a cycle.
     ``busy`` : Out(1)
-        A row's word is taken in this cycle, or one of each bank.
+        The engine visits a word of a row in this cycle, or with Pc > 1 a word of a row in each bank.
     ``waiting`` : Out(1)
-        A sample is here, or offered, and no row is taken.
+        A sample is here, or offered, and the engine visits no row.
 
     A sample takes Σ_l (rows with δ ≠ 0) × (words) cycles, twice as many on compact chips, and about 12 a layer to fill
-    and drain. With Pc > 1, the rows of the first layer are those of the bank that has most.
+    and drain the pipeline. With Pc > 1, count for the first layer only the rows of the bank that has most.
     """
 
     def __init__(self, chip: ChipConfig):
@@ -115,8 +115,8 @@ class Learn(wiring.Component):
         m = Module()
         chip = self.chip
         self._add_accumulates(m)
-        self._verdict = Signal(verdict_layout(chip), name="verdict")  # of the sample that is learned
-        self._layer = Signal(range(chip.depth), name="layer")  # that is swept
+        self._verdict = Signal(verdict_layout(chip), name="verdict")  # on the current sample
+        self._layer = Signal(range(chip.depth), name="layer")  # of the current sweep
         self._first_layer = Const(0) if self._banked else self._layer == 0
         self._rows = RowLists(m, chip)
         self._words = Prefetcher(m, max(chip.words), numbered=True)
@@ -141,7 +141,7 @@ class Learn(wiring.Component):
         return m
 
     def _add_accumulates(self, m: Module) -> None:
-        """One for each bank of counters."""
+        """Add an accumulate unit for each bank of counters."""
         self._accumulates = []
         for bank in range(self.chip.learn_rows):
             m.submodules[f"accumulate{bank}"] = accumulate = Accumulate(self.chip)
@@ -156,8 +156,8 @@ class Learn(wiring.Component):
         last = words.next == Mux(self._first_layer, sample.words - 1, of_layer(layer, [w - 1 for w in chip.words]))
         enable = words.wanted
         if chip.compact:
-            # The one port of the memory: request a word only once there is room for it, and not while the array is held
-            # for a word of weights.
+            # The samples' memory has one read port: request a word only when there is room for it, and not while
+            # the array waits for a read of weights.
             enable = words.fetching & ~words.fetched & (~words.valid | words.done) & ~self.state.weights.read
         if not self._banked:
             m.d.comb += [
@@ -201,13 +201,13 @@ class Learn(wiring.Component):
 
     def _visit(self, m: Module) -> Signal:
         """L0: read a row from the list. Above the first layer, the last row of a word waits until :mod:`.backward` has
-        handed out the errors of the word before."""
+        handed out the errors of the previous word."""
         rows, words = self._rows, self._words
         self._sweeping = Signal(name="sweeping")
-        self._spaced = Signal(init=1, name="spaced")  # the banks have had the time to take the errors of a word
-        self._errors_left = Signal(init=1, name="errors_left")  # the errors of the word before have left
+        self._spaced = Signal(init=1, name="spaced")  # the banks have had time to take the errors of the previous word
+        self._errors_left = Signal(init=1, name="errors_left")  # the errors of the previous word have left
         l0 = Signal()
-        held = Signal()  # the counters of the row before are written
+        held = Signal()  # compact: accumulate takes no two rows in a row
         if self.chip.compact:
             m.d.sync += held.eq(l0)
         may_end = self._first_layer | ~rows.last | (self._errors_left & self._spaced)
@@ -219,7 +219,7 @@ class Learn(wiring.Component):
         return l0
 
     def _read_row(self, m: Module, l0: Signal) -> tuple[data.View, data.View, data.View, list]:
-        """L1: the row is here. Returns its tag, its word, the row itself, and the tags of all rows in the pipeline."""
+        """L1: has the row. Returns its tag, its word, the row itself, and the tags of all rows in the pipeline."""
         l1 = Signal(tag_layout(self.chip))
         m.d.sync += [
             l1.valid.eq(l0),
@@ -240,7 +240,7 @@ class Learn(wiring.Component):
         return l1, l1_word, row, in_flight
 
     def _update_counters(self, m: Module, tag: data.View, word: data.View, row: data.View) -> None:
-        """L1: the row's word to the bank of counters it is in."""
+        """L1: send the row's word to the bank that holds its counters."""
         for bank, accumulate in enumerate(self._accumulates):
             m.d.comb += [
                 accumulate.valid.eq(tag.valid & (row.row[: self._bank_bits] == bank)),
@@ -251,7 +251,7 @@ class Learn(wiring.Component):
 
     def _pass_errors_back(self, m: Module, tag: data.View, word: data.View, row: data.View, in_flight: list) -> tuple:
         """L1: request the row's word of weights. L2: add it to the errors of the layer below. Returns the tag of L2,
-        and for each row in the pipeline whether it ends a word whose errors are still to come."""
+        and for each row in the pipeline whether it ends a word, whose errors then are still to come."""
         chip, weights = self.chip, self.state.weights
         m.submodules.backward = self._backward = backward = Backward(chip)
         array_bits = ceil_log2(chip.array_rows)
@@ -284,7 +284,7 @@ class Learn(wiring.Component):
     # First layer, with Pc > 1 -----------------------------------------------------------------------------------------
 
     def _add_sweep(self, m: Module, l0: Signal) -> None:
-        """The first layer's own sweep, whose updates go to all banks at once."""
+        """Add the first layer's own sweep, which updates all banks at once."""
         m.submodules.sweep = self._sweep = sweep = Sweep(self.chip)
         wiring.connect(m, sweep.inputs, wiring.flipped(self.inputs))
         m.d.comb += [sweep.sample.eq(self._verdict.sample), self.busy.eq(l0 | sweep.busy)]
@@ -324,9 +324,9 @@ class Learn(wiring.Component):
     # Sequence ---------------------------------------------------------------------------------------------------------
 
     def _sequence(self, m: Module) -> None:
-        """A sample: its two rows of the last layer, layer after layer, and, with Pc > 1, the first layer."""
+        """A sample: list its two rows of the last layer, sweep layer after layer, and with Pc > 1 the first layer."""
         self._finished = finished = Signal(name="finished")  # the sample's last row is read
-        written = Signal(self._late + self._accumulates[-1].latency)  # its counters are written at the end of this
+        written = Signal(self._late + self._accumulates[-1].latency)  # shifts `finished` until its counters are written
         m.d.sync += [written.eq(Cat(finished, written)), self.done.eq(written[-1])]
         with m.If(finished):
             m.d.sync += self.done_slot.eq(self._verdict.sample.slot)

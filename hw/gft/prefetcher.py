@@ -11,16 +11,16 @@ from amaranth.hdl import Module, Signal, Value
 
 
 class Prefetcher:
-    """The control of a prefetch of up to ``count`` words. Requests and data are the owner's, whose module ``m`` it adds
-    to.
+    """The control of a prefetch of up to ``count`` words. It adds its logic to the owner's module ``m``. The owner
+    connects requests and data to the memory.
 
     Attributes
     ----------
     ``next`` : number of the next word to request, while ``fetching``.
-    ``fetched``, ``fetched_last`` : data of a request are here; they are those of the last word.
-    ``fetched_number`` : number of that word, if ``numbered``.
-    ``moves`` : these data become the word in use, which the owner registers, and sets ``valid``.
-    ``valid`` : there is a word in use. ``done`` : driven by the owner, its last use.
+    ``fetched`` : the memory shows a fetched word. ``fetched_last`` : it is the last one.
+    ``fetched_number`` : its number, if ``numbered``.
+    ``moves`` : it becomes the word in use. The owner registers it and sets ``valid``.
+    ``valid`` : a word is in use. ``done`` : this is its last use; the owner drives it.
     ``wanted`` : word ``next`` may be requested.
     """
 
@@ -37,7 +37,7 @@ class Prefetcher:
         self.wanted = self.fetching & (~self.fetched | self.moves)
 
     def request(self, enable: Value, last: Value) -> None:
-        """Word ``next`` is requested with ``enable``; ``last`` : it is the last one."""
+        """The owner requests word ``next`` if ``enable`` is high. ``last`` : it is the last one."""
         m = self._m
         number = [] if self.fetched_number is None else [self.fetched_number.eq(self.next)]
         with m.If(self.moves | ~self.fetched):
@@ -46,5 +46,5 @@ class Prefetcher:
             m.d.sync += [self.next.eq(self.next + 1), self.fetching.eq(~last)]
 
     def start(self, when: Value | int = 1) -> list:
-        """Statements that begin with word 0."""
+        """Statements that begin a prefetch at word 0."""
         return [self.fetching.eq(when), self.next.eq(0)]

@@ -1,11 +1,11 @@
-"""Row lists: the rows of a layer with an error, and their errors.
+"""Row lists: the rows of a layer that have an error, and their errors.
 
-There are two lists. The sweep of a layer reads one of them while the errors that it computes, rows of the layer below,
-go into the other::
+There are two lists. The sweep of a layer reads one list, and the errors that it computes, rows of the layer below, go
+into the other::
 
     (row, δ) ─▶ list `writing` ─ the sweep of the layer ends: swap ─▶ list `reading` ─▶ (row, δ)
 
-A sweep may begin while its list is still written; then both are the same.
+A sweep may begin while its list still grows; then both numbers name the same list.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from popflip.hw.layouts import row_layout
 
 
 class RowLists:
-    """A part of :class:`.learn.Learn`, whose module ``m`` it adds to.
+    """A part of :class:`.learn.Learn`. It adds its logic to that component's module ``m``.
 
     Attributes
     ----------
@@ -27,8 +27,7 @@ class RowLists:
     ``pull`` : read port of list ``reading``; its data follow a cycle after :meth:`read`.
     ``complete`` : list ``reading`` is complete.
     ``position`` : the next row to read; ``first`` and ``last`` say whether it is the list's first or last row.
-    ``available`` : it may be read. Until the list is complete its newest row waits, for it may turn out to be the last.
-    ``empty`` : there is nothing in list ``reading`` that has yet to be read.
+    ``available`` : it may be read. Until the list is complete, its newest row waits, because it may be the last one.
     """
 
     def __init__(self, m: Module, chip: ChipConfig):
@@ -54,7 +53,7 @@ class RowLists:
 
     @property
     def empty(self) -> Value:
-        """Whether the list that is read has no rows."""
+        """Whether list ``reading`` has no rows."""
         return self._end == 0
 
     def read(self, enable: Value) -> None:
@@ -65,7 +64,7 @@ class RowLists:
             m.d.sync += self.position.eq(Mux(self.last, 0, self.position + 1))
 
     def clear(self) -> list:
-        """Statements that empty both lists; the one that is read is written next."""
+        """Statements that empty both lists. List ``reading`` is written next."""
         return [
             self.complete.eq(0),
             self.writing.eq(self.reading),
@@ -75,7 +74,7 @@ class RowLists:
         ]
 
     def finish(self) -> list:
-        """Statements with which the list that is read is complete; the other one is empty and is written next."""
+        """Statements that complete list ``reading``. The other one is emptied and written next."""
         return [
             self.complete.eq(1),
             self.writing.eq(~self.reading),
@@ -83,5 +82,5 @@ class RowLists:
         ]
 
     def append(self, row: Value, delta: int) -> list:
-        """Statements, combinational, that append a row."""
+        """Combinational statements that append a row."""
         return [self.push.en.eq(1), self.push.data.row.eq(row), self.push.data.delta.eq(delta)]

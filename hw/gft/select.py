@@ -30,7 +30,7 @@ def selected_layout(chip: ChipConfig) -> data.StructLayout:
 
 
 def candidate(chip: ChipConfig, weight: Value, counter: Value) -> Value:
-    """Whether the weight can move in the direction of its counter, which is not 0: ``sgn(m) ≠ w``."""
+    """Whether the weight can move in the direction of its counter: ``sgn(m) ≠ w``. The counter must not be 0."""
     negative = counter[-1]
     if chip.precision == Precision.BINARY:
         return weight[0] == negative
@@ -38,7 +38,7 @@ def candidate(chip: ChipConfig, weight: Value, counter: Value) -> Value:
 
 
 def digit_bits(chip: ChipConfig) -> int:
-    """Bits of a threshold found in a pass, by default. Each level tried takes a comparator a lane."""
+    """Bits of the threshold that a pass finds, by default. Each level tried takes a comparator a lane."""
     return 2 if chip.pipelined else 1
 
 
@@ -48,9 +48,8 @@ def passes(chip: ChipConfig, digit: int) -> int:
 
 
 class _Compared(NamedTuple):
-    """A word and its candidates: ``above`` each level tried, and ``tied`` with the first. ``ready``: it is taken.
-
-    ``above[0]`` grows with the ties that are selected.
+    """A word and its candidates. ``above`` : those above each level tried; ``above[0]`` grows by the selected ties.
+    ``tied`` : those at the first level. ``ready`` : the word is taken.
     """
 
     word: data.View
@@ -61,28 +60,30 @@ class _Compared(NamedTuple):
 
 
 class Select(wiring.Component):
-    """Finds the threshold of a layer, then passes its words on, marked (golden ``select.select``).
+    """Finds the threshold of a layer, then marks the selected synapses of its words (golden ``select.select``).
 
     Candidates have ``s ≠ 0`` and ``s ≠ w``, with ``s = sgn(m)``. ``level`` is the largest ``u ≥ 1`` such that more than
-    ``k`` candidates have ``|m| ≥ u``, or 0; the threshold θ is ``level + 1``. Selected are the candidates above it, and
-    the first of those at it, in scan order, that make it ``k``. ``level`` comes from its highest bits down: a pass over
-    the layer counts the candidates above each of the ``2**digit − 1`` levels that differ in the next ``digit`` bits.
+    ``k`` candidates have ``|m| ≥ u``, or 0; the threshold θ is ``level + 1``. Select takes all candidates with
+    ``|m| > level``. Ties, with ``|m| = level ≥ 1``, follow in scan order until ``k`` are selected.
 
-    Ties are marked one a cycle, lowest lane first. A layer has at most ``k``, so they cost little, and no sum over
-    lanes stands between one word and the next.
+    Select finds ``level`` from its highest bits down. A pass over the layer counts the candidates above each of the
+    ``2**digit − 1`` levels that differ in the next ``digit`` bits.
+
+    The last pass marks ties one a cycle, lowest lane first. A layer has at most ``k``, so they cost little, and no sum
+    over lanes stands between one word and the next.
 
     Parameters
     ----------
     digit : int
-        Bits of the threshold found in a pass; :func:`digit_bits` by default.
+        Bits of the threshold that a pass finds; :func:`digit_bits` by default.
 
-    With Pc > 1 the counting passes take words by the block of ``Pc`` rows, in any order. Only the last pass needs scan
+    With Pc > 1 the counting passes take words in blocks of ``Pc`` rows, in any order. Only the last pass needs scan
     order.
 
     Members
     -------
     ``start`` : In(stream of ``layer``, ``k``)
-        Taken when it is finished, with the last word of ``o``.
+        Taken with the last word of ``o``.
     ``scan`` : Out(stream of range(L))
         Requests all words of the layer, once a pass; with Pc > 1 only in the last one.
     ``i`` : In(stream of :func:`.scan.word_layout`)
@@ -90,15 +91,16 @@ class Select(wiring.Component):
     ``o`` : Out(stream of :func:`selected_layout`)
         The layer's words in scan order, in the last pass.
     ``blocks`` : Out(stream of range(L)), ``block``, ``block_last`` : In(1), ``block_weights``, ``block_counters`` : In
-        With Pc > 1: requests all words of the layer by the block, once a pass, and takes them as they come.
+        Only if Pc > 1. Requests all words of the layer in blocks, once in each counting pass, and takes them as they
+        come.
     ``counting`` : Out(1)
-        A pass is running in which every word is taken at once.
+        A counting pass is running; it takes every word in the cycle in which it is offered.
     ``found`` : Out(1), ``level`` : Out
         While ``found``, the last pass is running and ``level`` is θ − 1.
 
-    :attr:`passes` passes, then one more. A word a cycle, and one more for each tie but a word's first; latency
-    :attr:`latency` cycles from ``i`` to ``o``. Pipelined chips compare a word in one cycle and mark it from the next
-    one on. Whether ties are left is known from the first cycle, so no path leads through all lanes of two words.
+    Takes :attr:`passes` counting passes, then the last one: a word a cycle, and a cycle more for each tie selected.
+    Latency :attr:`latency` cycles from ``i`` to ``o``. Pipelined chips compare a word in one cycle and mark it from the
+    next one on. A register says whether the word has ties left, so no path leads through all lanes of two words.
     """
 
     def __init__(self, chip: ChipConfig, *, digit: int | None = None):
@@ -151,7 +153,7 @@ class Select(wiring.Component):
 
     def _levels(self, m: Module) -> list[Signal]:
         """The levels tried in a pass: ``level`` with each value of the digit but the largest."""
-        behind = "sync" if self.chip.pipelined else "comb"  # words come later still
+        behind = "sync" if self.chip.pipelined else "comb"  # a register is early enough for the first word
         tries = []
         for index in range(2**self.digit - 1):
             tried = Signal.like(self.level, name=f"tried{index}")
@@ -161,15 +163,15 @@ class Select(wiring.Component):
         return tries
 
     def _compare(self, weights: data.View, counters: data.View, level: Value) -> tuple[Value, Value]:
-        """Which candidates of a word lie above a level, and which at it."""
+        """The candidates of a word above a level, and those at it."""
         lanes = range(self.chip.array_synapses)
         over, at = zip(*(compare_magnitude(counters[lane], level) for lane in lanes), strict=True)
         candidates = Cat(candidate(self.chip, weights[lane], counters[lane]) for lane in lanes)
         return Cat(over) & candidates, Cat(at) & candidates
 
     def _compare_words(self, m: Module, tries: list[Signal]) -> _Compared:
-        """Takes a word and compares it. On a compact chip memory holds the word meanwhile, so marking takes a cycle
-        more."""
+        """Take a word and compare it. On a compact chip the memory holds the word while it is marked, so a marked word
+        takes a cycle more."""
         chip, lanes = self.chip, self.chip.array_synapses
         word = Signal(word_layout(chip))
         word_valid, word_ready, word_load = Signal(), Signal(), Signal()
@@ -183,7 +185,7 @@ class Select(wiring.Component):
             m.d.sync += [word.eq(self.i.payload), word_valid.eq(1)]
         with m.Elif(word_ready):
             m.d.sync += word_valid.eq(0)
-        # With blocks words are only marked here, and the tried levels go to many lanes elsewhere.
+        # With blocks, only the last pass compares words here; `_count` compares those of the counting passes.
         for index, level in enumerate(tries if chip.learn_rows == 1 else [self.level]):
             over, at = self._compare(self.i.payload.weights, self.i.payload.counters, level)
             with m.If(word_load):
@@ -193,9 +195,9 @@ class Select(wiring.Component):
         return _Compared(word, word_valid, word_ready, above, tied)
 
     def _count(self, m: Module, compared: _Compared, tries: list[Signal]) -> tuple[list[Signal], Value]:
-        """Counting passes: how many of the ``k`` are left after those above each level; negative if there are more.
+        """Counting passes: ``k`` less the number of candidates above each level tried.
 
-        Returns these numbers, and the last cycle of a pass.
+        Returns these numbers, negative if more than ``k`` are above, and whether this is the last cycle of a pass.
         """
         lanes, blocks = self.chip.array_synapses, self.chip.learn_rows
         counts_in = m.d.comb if blocks == 1 else m.d.sync
@@ -230,13 +232,13 @@ class Select(wiring.Component):
         return left, counted & counted_last
 
     def _mark(self, m: Module, compared: _Compared) -> Value:
-        """The last pass: ties join the selected one a cycle, until none are left of the word or of the number wanted.
+        """The last pass: ties become selected, one a cycle, until the word has no more or ``k`` are selected.
 
         Returns whether the word at ``o`` is the layer's last one.
         """
         chip, ties = self.chip, self.ties
         taking = Signal()
-        spent = Signal()  # none are left of it; ready by the time the first word comes
+        spent = Signal()  # no more ties are to be selected; settled before the first word comes
         m.d.sync += spent.eq(ties == taking)
         if chip.pipelined:
             word, ready, selected, tied, left_of_word, marking = self._register_compared(m, compared)
@@ -263,7 +265,7 @@ class Select(wiring.Component):
         return word.position.last
 
     def _register_compared(self, m: Module, compared: _Compared) -> tuple:
-        """Pipelined: a word that was compared goes on to where it is marked, unless it was only counted."""
+        """Pipelined: a compared word moves on to be marked, unless it was only counted."""
         word, selected, tied = (
             Signal.like(value, name="marked") for value in (compared.word, compared.above[0], compared.tied)
         )
@@ -280,7 +282,7 @@ class Select(wiring.Component):
         return word, word_ready, selected, tied, left_of_word, marking
 
     def _sequence(self, m: Module, left: list[Signal], counted: Value, last: Value) -> None:
-        """Passes that find a digit each, then the one that marks."""
+        """A counting pass for each digit, then the pass that marks."""
         k, digits, turn = self.start.payload.k, self._digits, self.turn
         with m.FSM():
             with m.State("IDLE"):
