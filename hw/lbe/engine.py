@@ -1,4 +1,4 @@
-"""LBE's engine: every sample updates layers at once (arXiv 2412.00119).
+"""LBE's engine: every sample may update the weights at once (arXiv 2412.00119).
 
 ::
 
@@ -24,7 +24,10 @@ from popflip.hw.lib.stream import Unroll
 
 
 class LbeEngine(wiring.Component):
-    """Members are those of :class:`.engine.EngineSignature`. A batch has no end, so it is never full."""
+    """LBE as an engine. Its members are those of :class:`popflip.hw.common.engine.EngineSignature`.
+
+    A batch is one sample, so ``full`` stays low.
+    """
 
     ends_batches = False
     """Whether the engine takes END_BATCH."""
@@ -54,14 +57,14 @@ class LbeEngine(wiring.Component):
         return Array(self.values[f"{name}{number}"] for number in range(self.chip.depth))[layer]
 
     def _layer_after(self, m: Module, ends: Value) -> Signal:
-        """The layer that is dealt with, where ``ends`` is the last cycle of each."""
+        """A count of layers, which goes up after each cycle with ``ends``."""
         last, layer = self.chip.depth - 1, Signal(range(self.chip.depth), name="layer")
         with m.If(ends):
             m.d.sync += layer.eq(Mux(layer == last, 0, layer + 1))
         return layer
 
     def _compare(self, m: Module) -> None:
-        """A neuron at a time, to the scores and to the winners, who take it in the same cycle."""
+        """One neuron at a time: score and winner take it in the same cycle."""
         unroll, score, winner, schedule = self._unroll, self._score, self._winner, self._schedule
         connect(m, flipped(self.sums), unroll.i)
         neuron = unroll.o.payload
@@ -82,8 +85,8 @@ class LbeEngine(wiring.Component):
         ]
 
     def _decide(self, m: Module) -> None:
-        """Verdicts on every layer. The last one of a sample that is only classified waits until its prediction is
-        taken."""
+        """Verdicts, one on each layer. The last verdict on a sample that is only classified waits until its prediction
+        is taken."""
         error, schedule, events = self._error, self._schedule, self.events
         connect(m, self._score.o, error.i)
         verdict = error.o.payload
@@ -107,7 +110,7 @@ class LbeEngine(wiring.Component):
         ]
 
     def _connect_update(self, m: Module) -> None:
-        """Rows to update; nothing else uses weights and counters."""
+        """Connect the rows to update, the command, and the state, which only update uses."""
         update, events = self._update, self.events
         connect(m, self._schedule.o, update.rows)
         connect(m, update.inputs, flipped(self.inputs))
@@ -125,7 +128,7 @@ class LbeEngine(wiring.Component):
         ]
 
     def _connect_classifiers(self, m: Module) -> None:
-        """The scores read them; a command writes them."""
+        """Score reads the classifiers; INITIALISE writes them."""
         port, score, update = self._classifiers.port, self._score, self._update
         m.d.comb += [
             port.address.eq(score.address),

@@ -1,4 +1,4 @@
-"""Initialise: random counters, weights that are their signs, and random classifiers (golden ``weights.initial``)."""
+"""Initialise: random counters, their signs as weights, and random classifiers (golden ``initialise.initial``)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from popflip.hw.lib.lookup import of_layer
 
 
 class LbeInitialise(Initialise):
-    """Counters first: each 32-synapse word in scan order draws 8 words, a byte a synapse. A counter is the upper bits
-    of its byte, half of its range at most. Then the classifiers: class by class, a word for each 32 neurons.
+    """Draws the counters of a layer, then its classifiers.
+
+    Each 32-synapse word in scan order draws 8 random words, a byte a synapse. A counter is the upper bits of its byte,
+    at most half of its range. The classifiers draw, class by class, a random word for each 32 neurons.
 
     Members, besides those of :class:`popflip.hw.common.initialise.Initialise`
     --------------------------------------------------------------------------
     ``classifiers`` : Out(ClassifierSignature)
 
-    A cycle for each word drawn, one more for each N-synapse word, and two for each bit of a classifier.
+    Takes a cycle for each random word, one more for each N-synapse word, and two for each bit of a classifier.
     """
 
     def __init__(self, chip: ChipConfig):
@@ -33,7 +35,7 @@ class LbeInitialise(Initialise):
         lanes, bits = chip.array_synapses, chip.counter_bits
         self._request(m)
         self.word = Signal(lanes * bits)  # counters of the N-synapse word
-        # Draws of the N-synapse word so far; with N < 32 of the 32-synapse word.
+        # Random words drawn so far for the N-synapse word; with N < 32, for the 32-synapse word.
         self.quarter = Signal(range(max(8, lanes // 4)))
         self.neuron = Signal(range(max(chip.rows)))
         self.number = Signal(range(chip.classes))
@@ -51,7 +53,7 @@ class LbeInitialise(Initialise):
         return m
 
     def _connect_classifiers(self, m: Module) -> None:
-        """A bit at a time: the bit of class ``number`` of a neuron's column."""
+        """Write one bit at a time: the bit of class ``number`` in a neuron's column."""
         chip, number, ports = self.chip, self.number, self.classifiers
         bases = [sum(chip.rows[:index]) for index in range(chip.depth)]
         m.d.comb += [
@@ -63,7 +65,7 @@ class LbeInitialise(Initialise):
         ]
 
     def _sequence(self, m: Module, take: Signal) -> None:
-        """Draws and writes a layer's words, then its classifiers."""
+        """Draw and write a layer's words, then its classifiers."""
         position = self.i.payload
         with m.FSM():
             with m.State("DRAW"):
@@ -89,7 +91,7 @@ class LbeInitialise(Initialise):
                 self._modify_classifier(m)
 
     def _draw_counters(self, m: Module) -> None:
-        """The counters of four synapses."""
+        """Take the counters of four synapses from a random word."""
         lanes, quarter, position = self.chip.array_synapses, self.quarter, self.i.payload
         parts, place_bits = max(1, lanes // WORD), exact_log2(lanes // 4)
         if lanes >= WORD:
@@ -110,7 +112,7 @@ class LbeInitialise(Initialise):
             m.next = "WRITE"
 
     def _modify_classifier(self, m: Module) -> None:
-        """Writes a bit, and goes on to the next neuron or class."""
+        """Write a bit, and go on to the next neuron or class."""
         neuron, number, chip = self.neuron, self.number, self.chip
         m.d.comb += self.classifiers.write.eq(1)
         m.d.sync += [neuron.eq(neuron + 1), self.drawn.eq(self.drawn >> 1)]

@@ -1,6 +1,7 @@
 """Reinforce: a winner's synapses move towards its desired activation (golden ``reinforce.reinforce``).
 
-k ← sat(k ± 1), + where a_i = ρ_t[o];   where r = 1:  k ← sat(k + 1) if k ≥ 0 else sat(k − 1)   (arXiv 2412.00119)
+First ``k ← sat(k + 1)`` where ``a_i = ρ_t[o]``, else ``sat(k − 1)``. Then, where ``r = 1``, ``k ← sat(k + 1)`` if
+``k ≥ 0``, else ``sat(k − 1)`` (arXiv 2412.00119).
 """
 
 from __future__ import annotations
@@ -24,18 +25,18 @@ def row_update_layout(chip: ChipConfig) -> data.StructLayout:
 
 
 class Reinforce(wiring.Component):
-    """A word of a winner's row.
+    """Updates a word of a winner's row.
 
-    Both steps are one addition of −2 … 2: to saturate once equals to saturate after each.
+    One addition of −2 … 2 makes both steps, because saturating once gives the same result as saturating after each.
 
     Members
     -------
     ``counters`` : In(N counters), ``inputs`` : In(N), ``exists`` : In(N)
-        The word, its inputs, and which lanes are synapses; all others become 0.
+        The word, its inputs, and which lanes are synapses. All other lanes become 0.
     ``desired`` : In(1), ``mask`` : In(N)
         The row's desired activation, and the random mask ``r``.
     ``o`` : Out(N counters), ``weights`` : Out(N weights), ``flipped`` : Out(N)
-        The counters after, their signs, and which of these changed.
+        The new counters, their signs, and which signs changed.
 
     Latency 0.
     """

@@ -1,4 +1,4 @@
-"""Schedule: layer by layer of each sample, which winners' rows to update, and when the next sample may go on."""
+"""Schedule: decides, for each layer of a sample, which rows to update and when the next sample may enter it."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from popflip.hw.lbe.winner import winner_layout
 
 
 class Schedule(wiring.Component):
-    """Takes the verdicts on a sample's layers in order, and the winners of each layer that is to be updated.
+    """Takes the verdicts on a sample's layers in order, and hands out the winners of each layer to update.
 
     Members
     -------
-    ``i`` : In(stream of :func:`.error.verdict_layout`)
+    ``i`` : In(stream of :func:`popflip.hw.layouts.verdict_layout`)
         A layer's verdict; taken when the layer's weights are final for the sample.
-    ``rows``, ``position``, ``winner``, ``release``
+    ``rows`` : In(range), ``position`` : Out(range), ``winner`` : In(winner_layout), ``release`` : Out(1)
         The older list of :class:`.winner.Winner`.
     ``o`` : Out(stream of :func:`.reinforce.row_update_layout`)
         Rows to update; taken when the row is written.
     ``settled`` : Out(L)
         Bit ``l``, for a cycle: the weights of layer ``l`` are final for the sample.
     ``last_layer`` : Out(1)
-        The verdict that is offered, or comes next, is on the last layer.
+        The current or next verdict is on the last layer.
     ``done`` : Out(1)
-        The sample is finished; with the last layer's verdict, as it is taken.
+        The sample is finished: the verdict on its last layer is taken in this cycle.
     ``updated`` : Out(1)
         With ``done``: the sample triggered an update in one of its layers.
     ``waiting`` : Out(1)
         A verdict is offered, but no row.
 
-    A cycle for a layer without an update; else two more for each row.
+    A layer takes one cycle, and at least two more for each row to update.
     """
 
     def __init__(self, chip: ChipConfig):
@@ -60,7 +60,7 @@ class Schedule(wiring.Component):
         m = Module()
         verdict = self.i.payload
         layer = Signal(range(self.chip.depth))
-        updated_below = Signal()  # a layer below was
+        updated_below = Signal()  # a layer below was updated
         next_row = Signal.like(self.rows)
         last_layer = self.last_layer
         taken = self.i.valid & self.i.ready

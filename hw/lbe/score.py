@@ -1,9 +1,9 @@
-"""Score: how many neurons of a layer agree with each class's local classifier (golden ``score.scores``).
+"""Score: counts the neurons of a layer that agree with each class's local classifier (golden ``score.score``).
 
-    y_c = K − 2·popcount(ρ_c XOR a')        (arXiv 2412.00119, P_l)
+    y_c = K − 2·popcount(ρ_c XOR a')        (arXiv 2412.00119, P_l; K neurons in the layer)
 
-Each cycle adds a neuron's column of ρ, one bit a class, to one counter a class, while the layer is still being summed.
-No pass over the classifiers is needed. The counters hold agreement, ``(y_c + K) / 2``, which orders classes alike.
+Each cycle adds a neuron's column of ρ, one bit a class, to one counter a class, while sums of the layer still come. No
+pass over the classifiers is needed. The counters hold agreement, ``(y_c + K) / 2``, which orders the classes alike.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ class Score(wiring.Component):
 
     Members
     -------
-    ``i`` : In(stream of sums, :func:`.stream.item_layout`)
-        A neuron's ``z``: the neurons of a layer, then of the layer above, then of the next sample.
+    ``i`` : In(stream of :func:`.stream.item_layout`)
+        A neuron's sum ``z``: the neurons of a layer, then of the layer above, then of the next sample.
     ``address`` : Out(range(neurons)), ``column`` : In(C)
         Reads :class:`Classifiers`.
     ``desired`` : Out(1)
@@ -89,7 +89,7 @@ class Score(wiring.Component):
     ``o`` : Out(stream of :func:`.error.values_layout`)
         A layer's scores.
 
-    A neuron a cycle; a layer's scores leave :attr:`latency` cycles after its last neuron came, and the next layer
+    Takes a neuron a cycle. A layer's scores leave :attr:`latency` cycles after its last neuron came. The next layer
     starts after that.
     """
 

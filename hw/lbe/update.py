@@ -1,4 +1,4 @@
-"""Update: a winner's row, from its counters and inputs to what is written (golden ``reinforce.reinforce``).
+"""Update: reads the counters and inputs of a winner's row, and writes the row back (golden ``reinforce.reinforce``).
 
 ::
 
@@ -24,7 +24,7 @@ from popflip.hw.memory.signatures import ActivationReadSignature, InputReadSigna
 
 
 class Update(StatePass):
-    """Updates rows, and draws the initial state. END_BATCH is no command of this rule.
+    """Updates rows, and runs INITIALISE. LBE has no END_BATCH.
 
     Members, besides those of :class:`.state_pass.StatePass`
     --------------------------------------------------------
@@ -33,7 +33,7 @@ class Update(StatePass):
     ``inputs`` : Out(InputReadSignature), ``activations`` : Out(ActivationReadSignature)
         The inputs of the row's layer.
     ``classifiers`` : Out(ClassifierSignature)
-        Written by INITIALISE; else ``address`` means nothing.
+        INITIALISE reads and writes them. Without a command, ignore ``address``.
     ``updating`` : Out(1)
         A word is written in this cycle.
     """
@@ -67,7 +67,7 @@ class Update(StatePass):
         return Mux(initialising, self.initialise.write.counters.as_value(), reinforce.write.counters.as_value())
 
     def _scan_row(self, m: Module, initialising: Value) -> None:
-        """Requests the words of each row once."""
+        """Request the words of each row once."""
         row, start = self.rows.payload, self.scan.start
         requested = Signal()
         with m.If(~initialising):
@@ -83,7 +83,7 @@ class Update(StatePass):
             m.d.sync += requested.eq(0)
 
     def _read_inputs(self, m: Module, initialising: Value) -> None:
-        """Inputs of a word, from the sample's own inputs or from the activations of the layer below."""
+        """Read a word's inputs: the sample's own, or the activations of the layer below."""
         row, scan, depth = self.rows.payload, self.scan, self.chip.depth
         base = of_layer(row.layer, [activation_base(self.chip, layer) if layer else 0 for layer in range(depth)])
         first_layer = row.layer == 0

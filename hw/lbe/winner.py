@@ -2,7 +2,7 @@
 
     argmin |z_o|  over the neurons of the group with a'_o ≠ ρ_t[o], lowest index on ties        (arXiv 2412.00119)
 
-A running minimum over the stream of sums. No sum is kept: a layer leaves a list of rows.
+The component keeps a running minimum over the stream of sums. It keeps no sum: each layer leaves a list of rows.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ class Winner(wiring.Component):
     ``valid`` : In(1), ``z`` : In(signed), ``desired`` : In(1), ``last`` : In(1)
         A neuron: its sum, its desired activation, and whether it is the layer's last one. Only while ``ready``.
     ``ready`` : Out(1)
-        Low where a layer would start and both lists are in use.
+        Low when a layer would start and both lists are in use.
     ``group`` : In(range)
         Neurons in a group of the layer, 1 or more; the last group may have fewer.
     ``rows`` : Out(range)
-        Length of the older list, once its layer has ended.
+        Length of the older list; valid after the end of its layer.
     ``position`` : In(range), ``winner`` : Out(winner_layout)
         The row at a position of the older list, a cycle later.
     ``release`` : In(1)
         Frees the older list.
 
-    A neuron a cycle. The list is complete :attr:`latency` cycles after the layer's last neuron.
+    Takes a neuron a cycle. The list is complete :attr:`latency` cycles after the layer's last neuron.
     """
 
     latency = 2
@@ -110,7 +110,7 @@ class Winner(wiring.Component):
         return neuron
 
     def _find_minimum(self, m: Module, neuron: data.View) -> tuple[Value, Value]:
-        """The winner of the group up to ``neuron``, and whether there is one."""
+        """The winner among the neurons of the group up to ``neuron``, and whether one is wrong."""
         found = Signal()
         smallest = Signal.like(neuron.magnitude, name="smallest")
         leader = Signal(winner_layout(self.chip))
@@ -123,7 +123,7 @@ class Winner(wiring.Component):
         return Mux(leads, neuron.winner, leader), led | leads
 
     def _keep_lists(self, m: Module, neuron: data.View, winner: Value, found: Value) -> None:
-        """One list grows at its end, the older one is read at ``position``."""
+        """One list grows at its end; ``position`` reads the older one."""
         bits = ceil_log2(max(self.chip.rows))
         m.submodules.lists = lists = Memory(shape=winner_layout(self.chip), depth=2 << bits, init=[])
         write, read = lists.write_port(), lists.read_port()
