@@ -294,5 +294,5 @@ class Checker:
             ]
             m.next = "REFUSED"
 
-        with m.State("REFUSED"):  # what follows from command and count is ready one cycle later
+        with m.State("REFUSED"):  # values derived from command and count are ready one cycle later
             m.next = "ANSWER"

@@ -63,7 +63,7 @@ class Controller(wiring.Component):
     -------
     ``reader`` : Out(BufferReadSignature(depth))
     ``header`` : Out(stream of :data:`ANSWER_HEADER`), ``payload`` : Out(stream of 8)
-        To :class:`FrameSender`.
+        To :class:`.sender.FrameSender`.
     ``trainer`` : Out(TrainerSignature)
     ``store`` : Out(StoreSignature)
         Only if the chip has a store.

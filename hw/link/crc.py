@@ -10,7 +10,7 @@ from popflip.hw.common.signature import crc_step
 
 ONES = 2**32 - 1
 RESIDUE = 0xDEBB20E3
-"""Remainder after any message followed by its own CRC."""
+"""The remainder after a message and its own CRC, the same for every message."""
 
 
 class Crc32(wiring.Component):

@@ -1,4 +1,4 @@
-"""Registers, counters and shift register of the controller, which its three parts share."""
+"""Registers, counters and shift register of the controller. Checker, executor and responder share them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from popflip.hw.trainer_port import TrainerCommand
 
 
 class Datapath:
-    """The state of the request that is executing, and what follows from its command.
+    """The state of the current request, and the values derived from its command.
 
     Registers, with the parts that write them (checker, executor, responder):
 
@@ -39,7 +39,8 @@ class Datapath:
     ============================ ============================================================== ================
 
     Strobes: ``next_byte`` (count ``bytes_left`` down), ``count_up``, ``count_down``, ``next_address``, ``shift`` (the
-    reader's byte into ``word``), ``load`` (what the command reads into ``word``). ``last_byte``: ``bytes_left`` is 0.
+    reader's byte into ``word``), ``load`` (the word that the command reads, into ``word``). ``last_byte``:
+    ``bytes_left`` is 0.
     """
 
     def __init__(self, m: Module, chip: ChipConfig, identity: Identity, ports: wiring.Component):
@@ -61,7 +62,7 @@ class Datapath:
         self._limits()
         self._connect()
 
-    # What follows from the command ------------------------------------------------------------------------------------
+    # Values derived from the command ----------------------------------------------------------------------------------
 
     def is_one_of(self, *commands: Command) -> Value:
         """Whether the current command is one of ``commands``."""
@@ -137,7 +138,7 @@ class Datapath:
             m.d.sync += self.address.eq(self.address + 1)
 
     def _shift_register(self) -> None:
-        """``word``, and the choice of what is loaded into it.
+        """``word``, and the multiplexer of the words loaded into it.
 
         Bytes beyond the loaded value are never sent, so the widest source may remain visible behind the others.
         """

@@ -1,4 +1,4 @@
-"""What the controller knows of a chip as numbers: sizes of payloads, and the content of its ROM."""
+"""Numbers that the controller derives from a chip: sizes of payloads, and the content of the ROM."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Sizes:
 
 
 class Rom:
-    """The range of each register, then the identity; and which words IDENTIFY and the status commands send.
+    """The range of each register, then the identity. Also the words that IDENTIFY and the status commands send.
 
     A range is four entries at ``4·index``, highest byte of the limits first: the low limit's byte in bits 0 … 7, the
     high limit's in bits 8 … 15. Limits of signed registers have their sign bit inverted, so that unsigned comparison
