@@ -1,4 +1,4 @@
-"""Expressions that look up a value by layer, and multiply by a constant."""
+"""Expressions that look up a value by layer, or multiply by a constant."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from amaranth.utils import ceil_log2
 
 
 def of_layer(layer: ValueLike, values: Sequence[ValueLike]):
-    """The value of ``layer`` among ``values``, one for each layer. A constant if all are equal."""
+    """``values[layer]``, with one value for each layer. A constant if all are equal."""
     if all(isinstance(value, int) for value in values):
         shape = ceil_log2(max(values) + 1)
         if len(set(values)) == 1:

@@ -1,4 +1,4 @@
-"""Clocks: settings of the two families' PLLs, and the clock of the chip, which starts once the chip is ready for it.
+"""Clocks: settings of the two families' PLLs, and the chip's clock, which starts when the chip is ready for it.
 
 :func:`find_pll` tries every divider. It picks the frequency nearest to the requested one, and among equals the fastest
 phase detector, which has the least jitter.
@@ -217,7 +217,7 @@ class Clock(Elaboratable):
             m.submodules.pll = self.pll.instance(pin, source, locked)
         else:
             m.d.comb += locked.eq(1)
-            if ice40:  # not over the pin's own global net, which hardly reaches the gate's input
+            if ice40:  # not through the pin's own global net: few routes lead from there to the gate's input
                 m.submodules.pin = Instance("SB_IO", p_PIN_TYPE=Const(1, 6), i_PACKAGE_PIN=pin.io, o_D_IN_0=source)
             else:
                 m.submodules.pin = buffer = io.Buffer("i", pin)

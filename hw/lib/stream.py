@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 
 def delayed(m: Module, value, cycles: int):
-    """``value`` as it was ``cycles`` ago: a chain of as many registers."""
+    """``value`` as it was ``cycles`` cycles ago: a chain of as many registers."""
     for _ in range(cycles):
         before, value = value, Signal.like(value, name="delayed", name_suffix="")
         m.d.sync += value.eq(before)
@@ -113,7 +113,7 @@ class Unroll(wiring.Component):
     Parameters
     ----------
     ahead : bool
-        Work out a cycle ahead whether an item is its group's last: a shorter path, for one more register.
+        Compute a cycle ahead whether an item is its group's last. One more register makes the path shorter.
 
     Members
     -------

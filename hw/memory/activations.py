@@ -17,7 +17,7 @@ from popflip.hw.memory.signatures import ActivationReadSignature, ActivationWrit
 def hidden_lanes(chip: ChipConfig, layer, last_word, active) -> Value:
     """Lanes (:func:`.layouts.lane_layout`) of a word ``active`` of ±1: the bias is +1, pads are 0.
 
-    ``last_word``: the word is the last one of ``layer``. There are as many lanes as bits in ``active``.
+    ``last_word``: the word is the last one of ``layer``. The result has as many lanes as ``active`` has bits.
     """
     lanes = len(active)
     full = (1 << lanes) - 1
@@ -58,8 +58,8 @@ class Activations(wiring.Component):
         return m
 
     def _copy(self, m: Module, name: str, planes: tuple[Value, ...], words: int) -> None:
-        """The copy of reader ``name``, which reads ``words`` words at once: bits of ``planes`` side by side, ``P`` of
-        each in turn."""
+        """Add the memory of reader ``name``, which reads ``words`` words at once. Each write stores ``P`` bits of each
+        of ``planes`` side by side."""
         chip, store, reader = self.chip, self.store, getattr(self, name)
         rows, lanes = chip.array_rows, words * chip.array_synapses
         width = max(rows, lanes)  # neurons in a word of this memory
@@ -73,7 +73,7 @@ class Activations(wiring.Component):
         m.submodules[name] = memory
         write = memory.write_port(granularity=rows * len(planes) if parts > 1 else None)
         read = memory.read_port()
-        select = Signal(range(max(1, width // lanes)))  # which of the words in a word of this memory is read
+        select = Signal(range(max(1, width // lanes)))  # the part of this memory's word that is read
         with m.If(reader.en):
             m.d.sync += select.eq(reader.word[within:])
         m.d.comb += [

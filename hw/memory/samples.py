@@ -2,8 +2,8 @@
 
 ::
 
-    slot ─┬─ nonzero input words (:mod:`.ingest`)
-          └─ activations (:mod:`.activations`)
+    slot ─┬─ nonzero words of inputs, from ingest
+          └─ activations of hidden neurons, from forward
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from popflip.hw.memory.signatures import (
 
 
 class Samples(wiring.Component):
-    """Holds what :class:`.ingest.Ingest` and :class:`.activations.Activations` hold on other chips. Requires P ≤ N.
+    """Takes the place of the memories in :class:`.ingest.Ingest` and :class:`.activations.Activations`. Requires P ≤ N.
 
     Members
     -------
@@ -33,8 +33,8 @@ class Samples(wiring.Component):
         A nonzero word. Waits while ``store`` writes.
     ``store`` : In(ActivationWriteSignature)
     ``forward_inputs``, ``forward_activations``, ``learn_inputs``, ``learn_activations`` : In(a read signature each)
-        At most one of them requests in a cycle. Its data follow in the next one and stay until the next request by any
-        of them.
+        At most one of them requests in a cycle. Its data follow in the next cycle and stay until the next request by
+        any of them.
 
     Latency 1 cycle. A read of the word written in the same cycle is undefined.
     """

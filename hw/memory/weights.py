@@ -16,25 +16,26 @@ WIDEST_DEPTH = 256  # words of an iCE40's block RAM where it is widest
 
 
 class Weights(wiring.Component):
-    """``P`` banks of weight words: the MAC array reads ``P`` rows a cycle, everyone else one row.
+    """``P`` banks of weight words: the MAC array reads ``P`` rows a cycle, all other readers one row.
 
-    A folded last layer lies in the banks as the array takes it, ``F`` words of a row side by side; row requests need
-    not know (:class:`.memory_map.WeightMap`).
+    A folded last layer lies in the banks as the array takes it, ``F`` words of a row side by side. Row requests use
+    unfolded addresses (:class:`.memory_map.WeightMap`).
 
-    Where biases are apart (:attr:`.ChipConfig.bias_apart`), the first layer's biases are held in memories of their own
-    too, for sums to start from.
+    If biases are apart (:attr:`.ChipConfig.bias_apart`), memories of their own hold a copy of the first layer's biases,
+    from which its sums start.
 
     Members
     -------
     ``row`` : In(WeightRowSignature)
-        Single rows, for learning, selection, flipping and the host. Where a folded layer leaves a bank empty, nothing
-        is written and what is read is undefined.
+        Single rows, for learning, selection, flipping and the host. Rows that a folded layer does not have ignore
+        writes and read as undefined data.
     ``array`` : In(ArrayReadSignature)
         All banks at one address. Taken in a cycle in which ``row.read`` is low.
-    ``bias`` : In(BiasReadSignature), where biases are apart
+    ``bias`` : In(BiasReadSignature)
+        Only if biases are apart.
 
-    With two or more :attr:`.ChipConfig.memory_stages`, requests are decoded after the first one: the engines have no
-    timing slack.
+    With two :attr:`.ChipConfig.memory_stages`, requests are decoded after the first one: the engines have no timing
+    slack.
     """
 
     def __init__(self, chip: ChipConfig):
@@ -42,7 +43,7 @@ class Weights(wiring.Component):
         width = chip.weight_bits * chip.array_synapses
         banks = 0 if chip.compact else chip.array_rows
         self.banks = [Memory(shape=width, depth=chip.weight_map.array_depth, init=[]) for _ in range(banks)]
-        # Of the memory stages, each way: before the decoder of requests, and behind the first choice of read data.
+        # Memory stages before the decoder of requests, and behind the first multiplexer of read data.
         self._early = self._late = max(chip.memory_stages - 1, 0)
         super().__init__(
             {
@@ -64,8 +65,8 @@ class Weights(wiring.Component):
         return m
 
     def _decode(self, m: Module) -> tuple[Value, Value, Value, Value]:
-        """Returns whether the banks are read in this cycle, and their address; and a few stages before, whether that is
-        for a row, and the row's bank."""
+        """Decode read requests. Returns the enable and the address of the banks. Also returns, as they are some stages
+        earlier, whether a row is requested and from which bank."""
         chip, row, early = self.chip, self.row, self._early
         row_read, read_address, read_bank = (
             delayed(m, value, early) for value in (row.read, row.read_address, row.read_bank)
@@ -107,8 +108,8 @@ class Weights(wiring.Component):
         return words
 
     def _answer_row(self, m: Module, read_words: list[Value], row_read: Value, row_bank: Value) -> None:
-        """Choose the requested row among the words read. With Pc > 1, first choose the rows that come together and then
-        one of them, so that there is one large multiplexer and not two."""
+        """Choose the requested row among the words read. With Pc > 1, first choose the ``Pc`` rows that answer together
+        and then one of them, which takes one large multiplexer in place of two."""
         chip = self.chip
         bank_of_data = Signal(range(chip.array_rows))
         with m.If(row_read):
@@ -125,7 +126,7 @@ class Weights(wiring.Component):
         m.d.comb += self.row.read_data.eq(Array(words)[bank])
 
     def _add_biases(self, m: Module) -> None:
-        """The biases of the first layer, copied as rows are written: each is lane 0 of its row's last word."""
+        """Copy the biases of the first layer when their rows are written. A bias is lane 0 of its row's last word."""
         chip, row = self.chip, self.row
         rows = range(0, chip.rows[0], chip.array_rows)
         last_words = [chip.weight_map.address(0, row, chip.words[0] - 1) for row in rows]
@@ -152,8 +153,8 @@ class Weights(wiring.Component):
             ]
 
     def _add_pieces(self, m: Module, reads: Value, address: Value) -> None:
-        """The banks of a compact chip, side by side in memories whose depths are powers of two, until the rest is no
-        deeper than the widest block RAM. No block RAM is partly empty, and few words are multiplexed behind them."""
+        """The banks of a compact chip, side by side in a few memories. Their depths are powers of two, until the rest
+        is no deeper than the widest block RAM. So no block RAM is partly empty, and the multiplexer has few inputs."""
         chip, row = self.chip, self.row
         width = chip.weight_bits * chip.array_synapses
         sizes = _piece_sizes(chip.weight_map.depth)
