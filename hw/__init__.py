@@ -1,1 +1,1 @@
-"""The chip: Amaranth components on streams. One file a stage, under the name of the golden function it equals."""
+"""The chip: Amaranth components on streams. Each stage is a file named after the golden function that it equals."""

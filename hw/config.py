@@ -1,4 +1,4 @@
-"""What a build of the chip fixes: the network's shape, and the geometry of the hardware that computes it.
+"""The parameters that a build of the chip fixes: the network's shape, and the geometry of the hardware.
 
 Learning parameters that run-time registers hold (margin, windows, shift, flip probability, flips to select, batch,
 random state) are in :mod:`popflip.hw.registers`. Configurations with equal :class:`ChipConfig` share one netlist, one
@@ -165,14 +165,14 @@ class ChipConfig(Network):
     def memory_stages(self) -> int:
         """Pipeline stages between an engine and the memories of weights and counters, in each direction.
 
-        A pipelined chip has one, for it has many banks; a large one has two, for its banks spread over the whole chip.
-        LBE has none, for every sample waits for the counters of its rows.
+        A pipelined chip has one, because it has many banks. A large one has two, because its banks spread over the
+        whole chip. LBE has none, because every sample waits for the counters of its rows.
         """
         if not self.pipelined or self.rule != Rule.GFT:
             return 0
         return 2 if self.array_rows >= LARGE_ROWS else 1
 
-    # What the rule asks of the forward pass ---------------------------------------------------------------------------
+    # The forward pass of the rule -------------------------------------------------------------------------------------
 
     @property
     def layerwise(self) -> bool:

@@ -1,4 +1,4 @@
-"""What a chip is built from, as a few bytes it can tell: its shape, its sources, and the version of Amaranth.
+"""The build hash: a few bytes that identify a chip's shape, its sources, and the version of Amaranth.
 
 The sources are all modules of Popflip that :mod:`popflip.hw.top` imports, directly or not. Only their code counts:
 docstrings, comments and blank lines shape no netlist.
@@ -20,9 +20,9 @@ from popflip.hw.config import ChipConfig
 HASH_BYTES = 8
 
 TOP = "popflip.hw.top"
-"""The module whose imports are followed."""
+"""The module at the top: the hash covers it and everything that it imports."""
 FOLDERS = {"popflip.golden": Path(popflip.golden.__file__).parent, "popflip.hw": Path(__file__).parent}
-"""Packages that hardware is made from, and where their sources lie."""
+"""Packages that hold sources of the hardware, and their folders."""
 
 _TOKEN = re.compile(  # comments and strings; every alternative starts with a literal, which makes the search fast
     r""""{3}[^"\\]*(?:(?:\\.|"(?!""))[^"\\]*)*"{3}|'{3}[^'\\]*(?:(?:\\.|'(?!''))[^'\\]*)*'{3}"""
@@ -95,7 +95,7 @@ def _imports(code: str) -> list[str]:
 def code_of(source: str) -> str:
     """``source`` without comments, docstrings, blank lines and blanks at the end of lines.
 
-    A docstring is any string in triple quotes that is a statement of its own. Found by a regular expression, as
+    A docstring is any string in triple quotes that is a statement of its own. A regular expression finds it, because
     Python's own tokenizer takes a second for all of ``hw``; the tests compare the two.
     """
     kept, gap, position = [], "", 0  # ``gap``: code since the last string that was kept; ``position``: its end

@@ -33,7 +33,7 @@ def activation_words(chip: ChipConfig) -> int:
 
 
 def activation_base(chip: ChipConfig, layer: int) -> int:
-    """First of these words that is an input of ``layer`` (1 … L−1).
+    """Number of the first word that holds inputs of ``layer`` (1 … L−1).
 
     A layer starts at a whole group of ``P`` neurons, and at a multiple of the words that the array reads at once.
     """

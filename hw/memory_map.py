@@ -95,7 +95,7 @@ class WeightMap(MemoryMap):
     array_depth: int
 
     def folded(self, bank: int, address: int) -> tuple[int, int]:
-        """Bank and address at which the banks hold what lies at ``bank`` and ``address`` of the map."""
+        """Bank and address at which the banks hold the word that the map has at ``bank`` and ``address``."""
         base = self.base[-1]
         if self.fold == 1 or address < base:
             return bank, address

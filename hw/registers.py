@@ -1,7 +1,7 @@
-"""Run-time registers and status words: one list each, from which the hardware, the host and the protocol page are made.
+"""Run-time registers and status words. The hardware, the host and the protocol page are made from these two lists.
 
 Every register and status word is 32 bits on the link. On the chip a register has the bits that its range needs.
-:func:`register_values` clamps larger values where they could not act differently.
+:func:`register_values` clamps values past the range, which act like the limit.
 """
 
 from __future__ import annotations

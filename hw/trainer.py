@@ -1,4 +1,4 @@
-"""Trainer: samples go to the engine, commands follow when none is left. No arithmetic of its own.
+"""Trainer: sends samples to the engine, and runs commands when no sample is left. It has no arithmetic of its own.
 
 ::
 
@@ -111,7 +111,7 @@ class Trainer(wiring.Component):
             connect(m, reader.activations, its_activations)
 
     def _connect_engine(self, m: Module) -> None:
-        """Sums to the engine, its control of forward, predictions, and slots it frees."""
+        """Connect the engine: sums, its control of forward, predictions, and the slots that it frees."""
         chip, forward, engine = self.chip, self.forward, self.engine
         connect(m, forward.o, engine.sums)
         connect(m, engine.freed, self.slots.freed)
@@ -128,7 +128,7 @@ class Trainer(wiring.Component):
             connect(m, engine.predictions, flipped(self.port.predictions))
 
     def _sequence(self, m: Module) -> None:
-        """Samples, then a command once none is on the chip."""
+        """Let samples start; run a command when no sample is on the chip."""
         port, slots, engine, starting = self.port, self.slots, self.engine, self.starting
         due = Signal()  # the batch was full a cycle ago
         ending = Signal()
@@ -164,9 +164,9 @@ class Trainer(wiring.Component):
                     m.next = "RUN"
 
     def _connect_state(self, m: Module) -> None:
-        """Weights and counters belong to the host while it may use them, else to the engine.
+        """Connect weights and counters to the host while it may use them, else to the engine.
 
-        Neither reads nor writes in the first cycle in which it may.
+        Neither reads nor writes in its first cycle.
         """
         host, engine = flipped(self.port.state), self.engine
         of_host = Signal()
@@ -179,7 +179,7 @@ class Trainer(wiring.Component):
             connect(m, self.forward.bias, self.weights.bias)
 
     def _connect_registers(self, m: Module) -> None:
-        """Writes from the port; the engine holds the random state and the signature, which a reset zeroes."""
+        """Connect register writes. The engine holds the random state and the signature; a reset zeroes the signature."""
         registers, engine, port = self.registers, self.engine, self.port.register
         write, index, value = (delayed(m, each, self.chip.pipelined) for each in (port.write, port.index, port.value))
         started = Signal()
