@@ -19,7 +19,7 @@ from popflip.hw.trainer_port import TrainerCommand
 
 
 class Entry(NamedTuple):
-    """What the receiver stores of a frame; no payload if the length cannot be trusted."""
+    """The receiver's entry for a frame. It has no payload if the length is not trustworthy."""
 
     verdict: Result
     sequence: int

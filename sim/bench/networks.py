@@ -62,7 +62,7 @@ def random_inputs(chip: ChipConfig, samples: int, rng: np.random.Generator) -> N
 
 
 def within_window(v: NDArray[np.int32], window: int) -> NDArray[np.bool_]:
-    """Which hidden neurons with sums ``v`` golden updates, ``[n, R]``: those that get δ ≠ 0 when all must become +1."""
+    """Whether golden updates hidden neurons with sums ``v``, ``[n, R]``: its backward pass gives them δ ≠ 0."""
     ask = np.ones((len(v), 1), np.int32)
     weights = [np.zeros((v.shape[1], 1), np.int8), np.ones((1, v.shape[1] + 1), np.int8)]
     return backward(weights, [v, ask], ask, (window,), 1)[0] != 0

@@ -21,7 +21,7 @@ from popflip.sim.bench.streams import StreamSink, StreamSource, start
 
 
 class SideBySide(wiring.Component):
-    """``parts`` by name, not connected with each other: member ``b`` of part ``a`` is the port ``a__b``."""
+    """``parts`` by name, without connections between them. Member ``b`` of part ``a`` is the port ``a__b``."""
 
     def __init__(self, parts: Mapping[str, wiring.Component]):
         self.parts = dict(parts)

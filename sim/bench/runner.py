@@ -38,8 +38,8 @@ def run_testbench(
     numbers. With ``undefined_collisions``, a memory word read in the cycle of its write comes out as all ones instead
     of its old value, since synthesis assumes that no design depends on it.
 
-    Raises AssertionError with the end of the simulation's log if a test fails, if there is no test, or if the simulator
-    crashes; :class:`popflip.sim.bench.simulators.SimulatorMissing` if there is none.
+    Raises AssertionError with the end of the simulation's log if a test fails, if the module has no test, or if the
+    simulator crashes. Raises :class:`popflip.sim.bench.simulators.SimulatorMissing` if no simulator is installed.
     """
     chosen = simulator()
     text = rtlil.convert(component, name=TOP, emit_src=False)

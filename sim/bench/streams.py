@@ -1,4 +1,4 @@
-"""Streams in cocotb testbenches: a source and a sink with random stalls, and the monitor that checks the stream rules.
+"""Streams in cocotb testbenches: a source and a sink with random stalls, and a monitor that checks the stream rules.
 
 Testbenches drive inputs at the falling edge of the clock and read signals later in the same half cycle, when they are
 stable until the rising edge. The values read are those that the registers take, in every simulator.

@@ -1,4 +1,4 @@
-"""Testbench side of :class:`popflip.hw.common.write_back.WriteBack`: passes over words, and what they should write."""
+"""Tools to test a :class:`popflip.hw.common.write_back.WriteBack`: passes over words, and the words they must write."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def mask_words(masks: list[int], row_words: int, width: int) -> list[int]:
 
 
 class Pass(NamedTuple):
-    """One pass: what starts it, the words that come, their masks, and what golden makes of them."""
+    """One pass: its start, its words and their masks, and the words and records that golden writes."""
 
     layer: int
-    row: int | None  # the only one, if it is not the whole layer
+    row: int | None  # None: the whole layer
     start: Any
     words: list[Word]
     masks: list[int]
@@ -62,7 +62,7 @@ async def check_passes(
     word_shape: Any,
     stall: float,
 ) -> None:
-    """The passes of every case, each with the words, addresses and records that golden has."""
+    """Every pass of every case writes golden's words, to the right addresses, and gives golden's records."""
     options = parameters()
     lanes_of_mask = max(WORD, config.array_synapses)
     start = part.source("start", start_shape, stall=stall, seed=1)
@@ -88,7 +88,7 @@ async def check_passes(
                 after[-1]["counters"][config.synapses[layer] % config.array_synapses - 1] += 1
             written.clear()
             start.send(started)
-            assert await requested.receive(1) == [layer], "masks of another layer requested"
+            assert await requested.receive(1) == [layer], "requests the masks of another layer"
             masks.send(*mask_words(drawn, config.mask_words[layer], lanes_of_mask // WORD))
             source.send(*words)
             await start.drain()
