@@ -15,7 +15,7 @@ from popflip.sim.bench.runner import parameters
 
 
 async def check(part: Part, chip: dict, stall: float) -> None:
-    """Verdicts and predictions of random sums, many of them tied, at margins of every kind."""
+    """Verdicts and predictions equal golden's for random sums, many of them tied, and for several margins."""
     options = parameters()
     config, samples = chip_of(chip), options["samples"]
     together, classes, limit = values_together(config), config.classes, config.score_max
@@ -44,7 +44,7 @@ async def check(part: Part, chip: dict, stall: float) -> None:
             for start in range(0, classes, together):
                 group = sums[start : start + together]
                 final = len(group) - 1
-                group += [draw.randint(-limit, limit) for _ in range(together - len(group))]  # means nothing
+                group += [draw.randint(-limit, limit) for _ in range(together - len(group))]  # ignored
                 source.send({"items": group, "final": final, "last": int(start + together >= classes), "tag": token})
         verdicts = await sink.receive(samples)
         for sample, (verdict, token) in enumerate(zip(verdicts, tokens, strict=True)):

@@ -32,10 +32,10 @@ def sums(chip: ChipConfig, weights: list[NDArray[np.int8]], x: NDArray[np.uint8]
 
 
 class Settler(EachCycle):
-    """LBE: reports layers as settled, one a cycle, each a random while after it was :meth:`summed`.
+    """LBE: reports layers as settled, at most one a cycle, each after a random delay from :meth:`summed`.
 
-    Until then the layer holds the weights of the sample that was summed; those of the next sample follow at the end of
-    that cycle. ``hasty`` : report all layers as settled all the time.
+    Until then the layer keeps the weights of the summed sample. In the next cycle it gets those of the next sample.
+    ``hasty`` : report all layers as settled all the time.
     """
 
     def __init__(self, part: Part, chip: ChipConfig, stall: float, hasty: bool):
@@ -47,7 +47,7 @@ class Settler(EachCycle):
         super().__init__(part)
 
     def summed(self, layer: int, after: list[list[int]]) -> None:
-        """The sums of ``layer`` are there; its weights will be as in ``after``."""
+        """The sums of ``layer`` have come. Its weights become those in ``after``."""
         self._waiting.append((layer, after))
 
     async def finish(self) -> None:
@@ -70,7 +70,7 @@ class Settler(EachCycle):
 
 
 class Hold(EachCycle):
-    """``hold`` in a share of ``stall`` of the cycles, in which the engine may not read samples."""
+    """Raises ``hold`` with probability ``stall`` in each cycle. The component must not read samples then."""
 
     def __init__(self, part: Part, stall: float):
         self._random, self._stall = random.Random(f"{part.name} hold"), stall
@@ -92,7 +92,7 @@ class Bench:
         self.draw = random.Random(f"{part.name} {stall}")
         self.biases: list[int] = []
         self.source = part.source("i", sample_layout(self.chip), stall=stall, seed=1)
-        # The consumer of a compact chip's sums stays ready while none come.
+        # A compact chip needs a consumer that stays ready until sums come.
         sink_stall = 0 if self.chip.compact else stall
         self.sink = part.sink("o", result_layout(self.chip), stall=sink_stall, seed=2)
         self.hold = Hold(part, stall if self.chip.compact else 0)
@@ -116,8 +116,8 @@ class Bench:
         WritePort(part, "store__write", stored, self.samples.activations.write)
 
     async def run(self, seed: int, samples: int, wrong: list[int] | None) -> None:
-        """``samples`` through new weights (LBE: new ones for each sample): sums and activations equal golden's, and the
-        array's busy cycles are as many as there are words."""
+        """Send ``samples`` through new weights (LBE: new ones for each sample). Sums and activations equal golden's,
+        and the array is busy for one cycle a word."""
         chip, gft = self.chip, self.chip.rule == Rule.GFT
         rng = np.random.default_rng(seed)
         weights = [random_weights(chip, rng)] * samples if gft else [random_weights(chip, rng) for _ in range(samples)]

@@ -18,7 +18,7 @@ READERS = ("forward", "learn")
 
 
 class SlotGiver(EachCycle):
-    """Offers a free slot now and then, perhaps another one in the next cycle. ``taken`` : slots of started samples."""
+    """Offers a random free slot in some cycles. ``taken`` : slots of started samples."""
 
     def __init__(self, part: Part, slots: int, probability: float, seed: int):
         self.free = set(range(slots))
@@ -41,7 +41,7 @@ class SlotGiver(EachCycle):
 
 
 class ListMemory(EachCycle):
-    """The nonzero words of a compact chip, by slot and position. Not ready in a share of ``stall`` of the cycles."""
+    """The memory of a compact chip's nonzero words, by slot and position. It stalls with probability ``stall``."""
 
     def __init__(self, part: Part, chip, stall: float, seed: int):
         self.entries: dict[tuple[int, int], dict[str, int]] = {}
@@ -61,7 +61,7 @@ class ListMemory(EachCycle):
 
 
 async def read_list(part: Part, reader: str, chip, slot: int, words: int, draw: random.Random) -> list[dict[str, int]]:
-    """A sample's nonzero words as ``reader`` gets them; each is held for a random while."""
+    """A sample's nonzero words as ``reader`` gets them. Each word must stay until the next request."""
     entries = []
     for position in range(words):
         part.set(f"{reader}__en", 1)

@@ -74,7 +74,7 @@ async def check(part: Part, chip: dict, stall: float) -> None:
             written.clear()
             first = len(source.monitor.cycles)
             start.send(layer)
-            assert await scans.receive(1) == [layer], "another layer asked for"
+            assert await scans.receive(1) == [layer], "requests another layer"
             source.send(*positions(config, layer))
             await start.drain()
             await part.next_cycle()
@@ -97,11 +97,11 @@ async def check(part: Part, chip: dict, stall: float) -> None:
 
 
 def cycles(config: ChipConfig, layer: int) -> int:
-    """LBE: from the first N-synapse word written to a layer's end."""
+    """LBE: cycles from the write of the first N-synapse word to the end of the layer."""
     rows, lanes, masks = config.rows[layer], config.array_synapses, config.mask_words[layer]
     draws = 8 * rows * masks
     writes = rows * config.words[layer]
-    # The first word has been drawn and written: as much of a 32-synapse word as it is, or all of the row's one.
+    # Random words drawn for the first N-synapse word. If it is its row's only one, it draws a whole 32-synapse word.
     first = 8 * min(masks, lanes // WORD) if lanes >= WORD else 8 if config.words[layer] == 1 else lanes // 4
     classifiers = config.classes * (-(-rows // WORD) + 2 * rows)
     return draws - first + writes - 1 + classifiers

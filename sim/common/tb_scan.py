@@ -18,7 +18,7 @@ SCATTER = 0x9E3779B97F4A7C15  # odd, so that neighbouring addresses hold unlike 
 
 
 async def check(part: Part, chip: dict, stall: float) -> None:
-    """Every layer twice, and LBE's rows in between, each word with what its addresses hold."""
+    """Scans every layer twice, and LBE's rows in between. Each word carries the data at its addresses."""
     options = parameters()
     config, draw = chip_of(chip), random.Random(part.name)
     weights, counters = weight_word(config), counter_word(config)
@@ -62,7 +62,7 @@ async def check(part: Part, chip: dict, stall: float) -> None:
         got = await sink.receive(len(expected))
         wrong = difference(config, layer, got, expected, row)
         assert wrong is None, wrong
-        assert requests.requests[asked:] == requested, f"layer {layer}, row {row}: other words asked for"
+        assert requests.requests[asked:] == requested, f"layer {layer}, row {row}: requests other words"
         if stall == 0:
             cycles = sink.monitor.cycles[first:]
             assert cycles[0] - starts.monitor.cycles[-1] == Scan(config).latency, "latency"

@@ -13,7 +13,7 @@ from popflip.sim.bench.runner import parameters
 
 
 class Flips(EachCycle):
-    """Their sum."""
+    """The sum of ``flips`` over all cycles."""
 
     def __init__(self, part: Part):
         self.sum = 0
@@ -24,7 +24,7 @@ class Flips(EachCycle):
 
 
 async def check(part: Part, chip: dict, stall: float) -> None:
-    """CRCs from the beginning and from any other, of no record, one, many."""
+    """CRCs equal golden's from the initial and from loaded values, after no, one and many records."""
     options = parameters()
     config = chip_of(chip)
     layout = record_layout(config)

@@ -22,7 +22,7 @@ async def check(part: Part, chip: dict, kind: str) -> None:
 
 
 async def check_registers(part: Part, config, draw: random.Random) -> None:
-    """Registers start as listed and hold what is written to them; two are passed on."""
+    """Registers start at the listed values and hold written ones. Writes to two registers raise a strobe instead."""
     listed = registers(config)
     values = {register.name: register.init for register in listed if register.name not in HELD_ELSEWHERE}
     wrong = parameters().get("wrong", {}).get(part.name)
@@ -48,7 +48,7 @@ async def check_registers(part: Part, config, draw: random.Random) -> None:
 
 
 async def check_status(part: Part, config, draw: random.Random) -> None:
-    """Every word holds what happened before it was asked for, in the order of the list; clearing wins over counting."""
+    """Each word includes all events before its request. In the cycle of a clear, events do not count."""
     words = status_words(config)
     forward = ("forward_busy", "forward_stall")
     events = ("samples", "batches", "errors", "correct", "learn_busy", "learn_stall", "select", "flip")
@@ -82,8 +82,8 @@ async def check_status(part: Part, config, draw: random.Random) -> None:
             name, value = words[number].name, part.get("value")
             if name == parameters().get("wrong", {}).get(part.name):
                 value += 1
-            # It was shown at the end of the cycle before this one, so with all that happened before that one; a count's
-            # lower half was read a cycle earlier still.
+            # The word was registered at the end of the previous cycle, so it includes the events before that cycle. The
+            # lower half of a count was read a cycle earlier still.
             expected = (least if name in HELD_ELSEWHERE else before)[name]
             assert value == expected, f"cycle {cycle}: {name} is {value}, not {expected}"
             most = max(most, value if name not in HELD_ELSEWHERE else 0)

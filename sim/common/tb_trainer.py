@@ -40,7 +40,7 @@ class Driver:
             self.port(name).value = 0
 
     def port(self, name: str):
-        """A signal of the trainer's port; one of no width is not there, and what is written to it is dropped."""
+        """A signal of the trainer's port. Verilog has no signals of width 0: a dummy takes the writes to them."""
         return getattr(self.dut, f"port__{name}", SimpleNamespace(value=0))
 
     async def idle(self) -> None:
@@ -109,7 +109,7 @@ class Driver:
         return values
 
     async def state(self, rng: int) -> State:
-        """All weights and counters, as the port shows them."""
+        """Read all weights and counters through the port."""
         chip, lanes = self.chip, self.chip.array_synapses
         state = State([], [], rng)
         for layer in range(chip.depth):
@@ -124,7 +124,7 @@ class Driver:
                     bank, address = chip.counter_map.bank(row), chip.counter_map.address(layer, row, word)
                     counters[row, place] = await self.read("counters", counter_word(chip), address, bank)
             assert not weights[:, synapses:].any() and not counters[:, synapses:].any(), "a pad is not zero"
-            # One bit: 1 is +1. Two: two's complement.
+            # Weights of one bit: 1 is +1. Of two bits: two's complement.
             weights = 2 * weights - 1 if chip.weight_bits == 1 else (weights & 1) - (weights & 2)
             state.weights.append(weights[:, :synapses].astype(np.int8))
             state.counters.append(counters[:, :synapses])
@@ -132,7 +132,7 @@ class Driver:
 
 
 async def train(driver: Driver, golden: Trainer, batch: int, rng: np.random.Generator, density: float) -> None:
-    """A batch of random samples, to both, with a question between two of them now and then."""
+    """Train chip and golden on a batch of random samples. Some samples are also classified first."""
     config, answers = golden.config, []
     for _ in range(batch):
         x = (rng.random(config.inputs) < density).astype(np.uint8)
@@ -167,9 +167,9 @@ async def compare(driver: Driver, golden: Trainer, where: str) -> None:
 
 @cocotb.test()
 async def equals_golden(dut):
-    """All that golden has is equal in the beginning and after every batch, and after a reset once more.
+    """State, signature and counts equal golden's after a reset and after every batch; then once more from a reset.
 
-    GFT: a batch is as large as the configuration says. LBE: every sample is one, and ``sizes`` are compared at a time.
+    LBE, where every sample is a batch, compares after as many samples as the parameter ``sizes`` lists.
     """
     options = parameters()
     config = CONFIGS[Rule(options["config"]["rule"])](**options["config"])
@@ -195,7 +195,7 @@ async def equals_golden(dut):
             for layer, count in enumerate(k):
                 await driver.write_register(f"k{layer}", count)
             await train(driver, golden, size, rng, options["density"])
-            # LBE has no ends of batches, and one that comes all the same changes nothing.
+            # LBE has no END_BATCH. The command must change nothing.
             by_itself = options["ends_by_itself"] or (lbe and number % 2 == 0)
             await driver.idle() if by_itself else await driver.command(TrainerCommand.END_BATCH)
             golden.end_batch(k)

@@ -16,7 +16,7 @@ from popflip.sim.bench.runner import parameters
 
 
 def sample_bytes(chip, inputs: np.ndarray, draw: random.Random) -> tuple[bytes, bool]:
-    """A sample's bytes, and whether they are packed: well, or as any bytes at all."""
+    """A sample's bytes, and whether the sample is packed. Some packed samples are random bytes."""
     content = np.packbits(inputs, bitorder="little")
     kind = draw.choice(["raw", "packed", "packed", "any"])
     if kind == "raw":
@@ -36,7 +36,7 @@ def inputs_of(chip, content: bytes, packed: bool) -> np.ndarray:
 
 
 def places(chip, content: bytes, packed: bool) -> list[dict[str, int]]:
-    """The expected entries: all bytes, or a packed sample's nonzero ones by golden's account, and the bias."""
+    """The expected entries: all bytes, or the nonzero ones of a packed sample as golden unpacks it, and the bias."""
     whole = np.frombuffer(content, np.uint8)
     if packed:
         [whole] = unpack(whole, np.array([len(content)]), chip.input_bytes)
@@ -45,7 +45,7 @@ def places(chip, content: bytes, packed: bool) -> list[dict[str, int]]:
 
 
 class Beside(EachCycle):
-    """Drives what accompanies each byte of ``samples``, and ``kinds``, further inputs that a sample holds stable."""
+    """Drives the inputs beside the bytes of ``samples``: ``packed``, ``last``, and those in ``kinds``, one a sample."""
 
     def __init__(self, part: Part, samples: Sequence[tuple[bytes, bool]], seed: int, kinds: Sequence[dict] = ()):
         self._random = random.Random(f"{seed} beside")

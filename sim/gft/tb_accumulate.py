@@ -17,7 +17,7 @@ from popflip.sim.bench.words import fields
 
 
 async def check(part: Part, chip: dict) -> None:
-    """Updates at random words, often at the shortest interval allowed, end in golden's counters."""
+    """Updates of random words, often at the shortest interval allowed, end in golden's counters."""
     options = parameters()
     config, component = chip_of(chip), Accumulate(chip_of(chip))
     rng, draw = np.random.default_rng(options["seed"]), random.Random(options["seed"])
@@ -38,7 +38,7 @@ async def check(part: Part, chip: dict) -> None:
     if config.compact:
         SinglePort(part, "counters__read", "counters__write", "counters__read_data")
     part.set("valid", 0)
-    await part.next_cycle()  # the ports are there from here on
+    await part.next_cycle()  # from here on the ports have values
     recent: list[int | None] = [None] * (component.latency - 1)  # addresses that must not come again yet
     updates: list[tuple[int, int, np.ndarray]] = []
     order: list[int] = []  # of the addresses

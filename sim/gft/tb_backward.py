@@ -17,7 +17,7 @@ from popflip.sim.bench.words import fields, weight_bits
 
 
 async def check(part: Part, chip: dict, stall: float) -> None:
-    """Sweeps of random rows of random layers: the neurons below that get an error, and their errors."""
+    """Sweeps of random rows of random layers hand out golden's errors, with their neurons."""
     options = parameters()
     config, component = chip_of(chip), Backward(chip_of(chip))
     lanes, dclip = config.array_synapses, config.dclip

@@ -31,7 +31,7 @@ def end_batch(case: dict, config: ChipConfig, state: State, k: list[int]) -> tup
 
 
 async def ends_of_batches(bench: Bench, cases: list[dict], rng: np.random.Generator, wrong: bool) -> None:
-    """Every kind of end of a batch."""
+    """END_BATCH in every case equals golden's."""
     config, part = bench.config, bench.part
     for case in cases:
         state = random_state(config, case["spread"], rng)

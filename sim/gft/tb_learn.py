@@ -35,8 +35,8 @@ class Finished(EachCycle):
 
 
 class OneMemory(EachCycle):
-    """A compact chip: learning shares the one read port of the samples with the array, so its data last for one cycle.
-    While a row of weights is read, the array waits and needs its own data to stay."""
+    """Compact chips: learning and the array share the read port of the samples' memory, so data last for one cycle.
+    During a read of weights the array waits, and its own data must stay: learning must not read."""
 
     def __init__(self, part: Part):
         self._random = random.Random(part.name)
@@ -105,7 +105,7 @@ class Bench:
         raise AssertionError(f"{self.part.name}: learning wrote a weight")
 
     async def run(self, seed: int, samples: int, wrong: list[int] | None) -> None:
-        """``samples`` that trigger updates, on new weights and counters, which end as golden's."""
+        """Learn from ``samples`` that trigger updates, with new weights and counters. The counters end as golden's."""
         chip = self.chip
         rng = np.random.default_rng(seed)
         weights, x = random_weights(chip, rng), random_inputs(chip, samples, rng)

@@ -23,7 +23,7 @@ class Found(EachCycle):
 
 
 async def check(part: Part, chip: dict, stall: float) -> None:
-    """Layers whose counters are alike, all different, or saturated; from nothing selected to everything."""
+    """Selections equal golden's: counters alike, different or saturated, and ``k`` from nothing to everything."""
     options = parameters()
     config = chip_of(chip)
     start = part.source("start", Select(config).start.payload.shape(), stall=stall, seed=1)
@@ -45,7 +45,7 @@ async def check(part: Part, chip: dict, stall: float) -> None:
                 passes = Select(config).passes + 1
                 first = len(source.monitor.items)
                 for asked in range(passes):
-                    assert (await scans.receive(1)) == [layer], "another layer asked for"
+                    assert (await scans.receive(1)) == [layer], "requests another layer"
                     source.send(*words)
                     if asked < passes - 1:
                         await source.drain()

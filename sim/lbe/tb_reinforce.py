@@ -19,7 +19,7 @@ HALF = 128  # the probability at which a mask is one random word
 
 
 class Chosen:
-    """In place of a random generator: the words given."""
+    """Stands in for the random generator: returns the words given."""
 
     def __init__(self, words: np.ndarray):
         self.words = words
@@ -30,7 +30,7 @@ class Chosen:
 
 
 async def check(part: Part, chip: dict) -> None:
-    """Every counter with every input, desired activation, mask and lane that is not a synapse."""
+    """Every counter with every input, desired activation and mask equals golden's. Pads become 0."""
     options = parameters()
     config = chip_of(chip)
     lanes, bits = config.array_synapses, config.counter_bits
@@ -73,6 +73,6 @@ async def check(part: Part, chip: dict) -> None:
 
 @cocotb.test()
 async def equals_golden(dut):
-    """Against every case there is."""
+    """All cases."""
     for name, description in parameters()["parts"].items():
         await check(Part(dut, name), **description)

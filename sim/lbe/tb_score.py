@@ -21,7 +21,7 @@ from popflip.sim.bench.words import classifier_columns
 
 
 class Desired(EachCycle):
-    """What each neuron that was offered should have been; as long as it is offered this stays as it is."""
+    """The desired activation of each offered neuron, which must stay until the neuron is taken."""
 
     def __init__(self, part: Part):
         self.bits: list[int] = []
@@ -32,14 +32,14 @@ class Desired(EachCycle):
         get = self.part.get
         if get("i__valid"):
             bit = get("desired")
-            assert not self._offered or bit == self.bits[-1], "what is desired of a neuron changed while it waited"
+            assert not self._offered or bit == self.bits[-1], "the desired activation changed while the neuron waited"
             if not self._offered:
                 self.bits.append(bit)
             self._offered = not get("i__ready")
 
 
 async def check(part: Part, chip: dict, stall: float) -> None:
-    """Samples layer by layer, with sums of every size: scores, and what each neuron should be."""
+    """Scores and desired activations equal golden's, layer by layer, for small and large sums."""
     options = parameters()
     config, samples = chip_of(chip), options["samples"]
     rng, draw = np.random.default_rng(options["seed"]), random.Random(f"{part.name} {stall}")
@@ -48,7 +48,7 @@ async def check(part: Part, chip: dict, stall: float) -> None:
     source = part.source("i", item_layout(sum_shape(config), sample_layout(config)), stall=stall, seed=1)
     sink = part.sink("o", values_layout(config), stall=stall, seed=2)
     desired = Desired(part)
-    for _ in range(2):  # until the first column is there
+    for _ in range(2):  # until the first column has come
         await part.next_cycle()
     layers = []  # sample, layer, its sums and their tag
     for sample in range(samples):
@@ -58,7 +58,7 @@ async def check(part: Part, chip: dict, stall: float) -> None:
             spread = rng.choice([0, 1, config.v_max])
             z = rng.integers(-spread, spread + 1, rows)
             if sample == 0:
-                z[:] = np.where(classifiers[layer][label], 0, -1)  # all as they should be
+                z[:] = np.where(classifiers[layer][label], 0, -1)  # every neuron is right
             layers.append((sample, layer, z, token))
             source.send(
                 *(

@@ -1,4 +1,4 @@
-"""Testbench of rows that are updated and of LBE's initial states, on memories in Python."""
+"""Testbench of updates of rows and of LBE's initial states, on memories in Python."""
 
 import cocotb
 import numpy as np
@@ -18,7 +18,7 @@ from popflip.sim.bench.words import input_list
 
 
 async def row_updates(bench: Bench, cases: list[dict], rng: np.random.Generator, stall: float, wrong: bool) -> None:
-    """Rows of all layers, some of them several times, at every probability of reinforcement."""
+    """Updates of random rows of all layers equal golden's, at several probabilities of reinforcement."""
     config, part = bench.config, bench.part
     memory = SampleMemory(part, config)
     source = part.source("rows", row_update_layout(config), stall=stall, seed=1)

@@ -20,7 +20,7 @@ LISTS = 2
 
 
 class Layer:
-    """Neurons of a layer, and what golden makes of them."""
+    """The neurons of a layer, and golden's winners among them."""
 
     def __init__(self, config: ChipConfig, number: int, rng: np.random.Generator):
         rows, most = config.rows[number % config.depth], max(config.rows)
@@ -34,12 +34,12 @@ class Layer:
 
 
 class Held(EachCycle):
-    """How many lists are in use, from the first neuron of a layer to its release: ``ready`` is low where a layer would
-    start while both are."""
+    """Counts the lists in use, from a layer's first neuron to its release. ``ready`` must be low when a layer would
+    start and both lists are in use."""
 
     def __init__(self, part: Part):
         self.lists = self.blocked = self.most = 0
-        self._within = False  # a layer
+        self._within = False  # between a layer's first and last neuron
         super().__init__(part)
 
     def look(self) -> None:
@@ -55,7 +55,7 @@ class Held(EachCycle):
 
 
 async def feed(part: Part, layers: list[Layer], z_bits: int, stall: float, draw: random.Random) -> None:
-    """Every neuron of ``layers``, its sum in ``z_bits``."""
+    """Drive all neurons of ``layers``, with sums of ``z_bits`` bits."""
     await part.next_cycle()
     for layer in layers:
         for row, (z, desired) in enumerate(zip(layer.z.tolist(), layer.desired.tolist(), strict=True)):
@@ -77,7 +77,7 @@ async def feed(part: Part, layers: list[Layer], z_bits: int, stall: float, draw:
 
 
 async def check(part: Part, chip: dict, stall: float) -> None:
-    """Layers in a row, whose lists are read at random, some at once, some when the next two are waiting."""
+    """Winners equal golden's, layer after layer. Some lists are read at once, some when the next layers wait."""
     options = parameters()
     config = chip_of(chip)
     rng, draw = np.random.default_rng(options["seed"]), random.Random(f"{part.name} {stall}")

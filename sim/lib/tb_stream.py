@@ -21,7 +21,7 @@ async def check_queue(part: Part, depth: int, seed: int, stalls: list[float]) ->
     draw = random.Random(f"{seed} {depth}")
     entries = [draw.getrandbits(WIDTH) for _ in range(ENTRIES)]
     source.send(*entries)
-    if stalls[1] == 1:  # nothing leaves: it holds as many as it is deep
+    if stalls[1] == 1:  # nothing leaves: the queue holds `depth` entries
         for _ in range(4 * depth + 8):
             await part.next_cycle()
         assert source.monitor.items == entries[:depth]
@@ -56,7 +56,7 @@ async def check_unroll(part: Part, count: int, seed: int, stalls: list[float]) -
     if wrong is not None:
         expected[wrong]["item"] ^= 1
     source.send(*groups)
-    if stalls[1] == 1:  # nothing leaves: it holds one group
+    if stalls[1] == 1:  # nothing leaves: the component holds one group
         for _ in range(8):
             await part.next_cycle()
         assert source.monitor.items == groups[:1]

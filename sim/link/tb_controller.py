@@ -302,8 +302,8 @@ async def requests(part: Part, chip: dict, identity: str, memory: str = "") -> N
 
 
 async def speed(part: Part, chip: dict, identity: str, memory: str = "") -> None:
-    """A sample's byte each cycle. Between samples there are as many cycles as label and size have bytes, three more if
-    they come from the store."""
+    """The trainer gets a byte every cycle. Between samples pass as many cycles as label and size have bytes, and three
+    more if samples come from the store."""
     chip = chip_of(chip)
     count = 5
     trainer = Trainer(part, chip, seed=1, stall=0)

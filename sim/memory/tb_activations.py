@@ -16,9 +16,8 @@ READERS = ("forward", "learn")
 
 
 async def check(part: Part, chip: dict) -> None:
-    """Both readers see, in words of ``N``, the neurons written ``P`` at a time; old values in the cycle of a write.
-
-    ``in_window`` is kept for learning by GFT alone.
+    """Both readers see, in words of ``N``, the neurons written ``P`` at a time. A read in the cycle of a write returns
+    the old value. Only GFT's copy for learning holds ``in_window``.
     """
     config = chip_of(chip)
     rows, lanes, words = config.array_rows, config.array_synapses, activation_words(config)
@@ -37,7 +36,7 @@ async def check(part: Part, chip: dict) -> None:
         write = fills or draw.random() < 0.5
         slot, word, place = everything[cycle] if fills else draw.choice(everything)
         if not fills and rows > lanes:
-            word = min(words - 1, word + draw.randrange(rows // lanes))  # whose low bits do not matter
+            word = min(words - 1, word + draw.randrange(rows // lanes))  # its low bits are ignored
         active, in_window = draw.getrandbits(rows), draw.getrandbits(rows)
         for port, value in {
             "slot": slot,
@@ -77,5 +76,5 @@ async def check(part: Part, chip: dict) -> None:
 
 @cocotb.test()
 async def equals_a_model(dut):
-    """Against whole numbers, one a slot."""
+    """Against a model in Python."""
     await each_part(dut, check)

@@ -13,10 +13,10 @@ CYCLES = 600
 
 
 async def check(part: Part, chip: dict) -> None:
-    """Words come back as they were written, through the port and through the banks; a read in the cycle of a write gets
-    the old value.
+    """Words written through the port or the banks come back through both. A read in the cycle of a write returns the
+    old value.
 
-    Compact: a read or a write in a cycle, and read data are undefined after a write.
+    Compact: a cycle has a read or a write, and read data are undefined after a write.
     """
     config = chip_of(chip)
     width, count = config.counter_bits * config.array_synapses, config.learn_rows
@@ -74,5 +74,5 @@ async def check(part: Part, chip: dict) -> None:
 
 @cocotb.test()
 async def equals_lists(dut):
-    """Against a list of words a bank."""
+    """Against a list of words for each bank."""
     await each_part(dut, check)

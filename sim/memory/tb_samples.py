@@ -16,7 +16,7 @@ READERS = [f"{who}_{what}" for who in ("forward", "learn") for what in ("inputs"
 
 
 async def check(part: Part, chip: dict) -> None:
-    """Every reader sees the words and neurons written to each slot; neurons are written first."""
+    """Every reader sees the words and neurons written to each slot. Words wait while neurons are written."""
     config = chip_of(chip)
     seed, wrong = parameters()["seed"], parameters().get("wrong", {}).get(part.name)
     draw = random.Random(seed)
@@ -65,7 +65,7 @@ async def check(part: Part, chip: dict) -> None:
             assert (got == expected) != (cycle == wrong), f"cycle {cycle}, {reader}: {got}, expected {expected}"
         assert waiting is None or part.get("list__ready") == (not store), f"cycle {cycle}: ready"
         if reading:
-            # What is written in the cycle in which it is read is undefined.
+            # A read of the word written in the same cycle is undefined.
             if reading.endswith("inputs"):
                 read_place = read_slot, read_position
                 written = waiting is not None and not store and waiting[0] == read_place
@@ -83,5 +83,5 @@ async def check(part: Part, chip: dict) -> None:
 
 @cocotb.test()
 async def equals_models(dut):
-    """Against a list of entries and whole numbers, one a slot."""
+    """Against a model in Python."""
     await each_part(dut, check)

@@ -15,7 +15,7 @@ CYCLES = 800
 
 
 def place(config: ChipConfig, address: int, bank: int) -> tuple[int, int] | None:
-    """Bank and address at which the banks hold a row's word; None if there is no such row."""
+    """Bank and address at which the banks hold a row's word; None if the row does not exist."""
     no_row = address >= config.weight_map.base[-1] and bank >= config.array_rows // config.fold
     return None if no_row else config.weight_map.folded(bank, address)
 
@@ -26,10 +26,10 @@ async def check(part: Part, chip: dict) -> None:
     width, rows = weight_word(config).size, config.array_rows
     draw = random.Random(parameters()["seed"])
     banks = [[0] * config.weight_map.array_depth for _ in range(rows)]
-    array_data = row_data = None  # of the last request …
-    shown = [(None, None)] * config.read_latency  # … and of the requests in the cycles before
+    array_data = row_data = None  # data of the last request
+    shown = [(None, None)] * config.read_latency  # data of the requests in the cycles before
     waiting = None  # the array's request that has not been taken
-    biases = [[0] * rows for _ in range(config.groups[0])]  # that are apart
+    biases = [[0] * rows for _ in range(config.groups[0])]  # if biases are apart
     bias_data = landing = None  # biases of the last request, and the one written in the cycle before
     asks = group = 0
     for cycle in range(CYCLES):
@@ -79,5 +79,5 @@ async def check(part: Part, chip: dict) -> None:
 
 @cocotb.test()
 async def equals_lists(dut):
-    """Against a list of words a bank."""
+    """Against a list of words for each bank."""
     await each_part(dut, check)
