@@ -16,8 +16,8 @@ BITS_PER_BYTE = 10  # on the line: start bit, eight data bits, stop bit
 class SimulatedBoard(wiring.Component):
     """:class:`popflip.hw.top.BoardTop` without pins and clock, wired to a host's UART.
 
-    ``buffer`` is the least size of the packet buffer in bytes. A byte takes :attr:`cycles_per_byte` clock cycles on the
-    line, in either direction.
+    ``buffer`` is the minimum size of the packet buffer in bytes. A byte takes :attr:`cycles_per_byte` clock cycles on
+    the line, in either direction.
 
     Members
     -------

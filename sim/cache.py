@@ -1,4 +1,4 @@
-"""A cache of built artefacts under the hash of their sources. An entry is complete or absent, and built once."""
+"""A cache of built artefacts under the hash of their sources. An entry is complete or absent, and is built once."""
 
 from __future__ import annotations
 

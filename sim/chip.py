@@ -18,10 +18,10 @@ CYCLES_PER_WORD = 256  # more than any pass spends on an N-synapse word of the c
 
 
 class SimulatedChip(Simulation):
-    """The chip of ``chip`` in simulation, built on first use and then kept under the hash of all its sources.
+    """A chip of shape ``chip`` in simulation. The first use builds it and keeps it under the hash of all its sources.
 
-    ``waves`` names a VCD file for all signals. ``announce`` is called with a line of text ahead of a build. Raises
-    :class:`popflip.sim.errors.SimulatorError` if the chip cannot be built or the file not be written.
+    ``waves`` names a VCD file for all signals. The constructor calls ``announce`` with a line of text before a build.
+    Raises :class:`popflip.sim.errors.SimulatorError` if it cannot build the chip or write the file.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class SimulatedChip(Simulation):
         announce: Callable[[str], object] | None = None,
     ):
         def component() -> wiring.Component:
-            from popflip.hw.top import Chip  # loads Amaranth, which a chip from the cache does without
+            from popflip.hw.top import Chip  # loads Amaranth, which a chip from the cache does not need
 
             return Chip(chip)
 
