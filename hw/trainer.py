@@ -179,7 +179,7 @@ class Trainer(wiring.Component):
             connect(m, self.forward.bias, self.weights.bias)
 
     def _connect_registers(self, m: Module) -> None:
-        """Connect register writes. The engine holds the random state and the signature; a reset zeroes the signature."""
+        """Connect register writes. The engine holds random state and signature; a reset zeroes the signature."""
         registers, engine, port = self.registers, self.engine, self.port.register
         write, index, value = (delayed(m, each, self.chip.pipelined) for each in (port.write, port.index, port.value))
         started = Signal()
