@@ -18,7 +18,7 @@ def boards() -> dict[str, Board]:
 
 
 def board(name: str) -> Board:
-    """The board called ``name``. Raises :class:`ConfigError` if there is none."""
+    """The board called ``name``. Raises :class:`ConfigError` if it does not exist."""
     if name not in _names():
         raise ConfigError(f"board: {name!r} is not one of {', '.join(_names())}")
     return replace(importlib.import_module(f"{__name__}.{name}").BOARD, name=name)

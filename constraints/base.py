@@ -1,4 +1,4 @@
-"""What a board is: its platform, its link, and the networks that fit it."""
+"""The description of a board: its platform, its link, and the networks that fit it."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Fit:
     ``preset`` : a name of :data:`popflip.golden.presets.PRESETS`.
     ``rows``, ``synapses``, ``slots``, ``learn_rows``, ``compact`` : as in :class:`ChipConfig`.
     ``clock_hz`` : a clock that routing meets. A PLL makes it from the board's clock if they differ.
-    ``seed``, ``router`` : of place and route; an empty ``router`` is the family's.
-    ``ripup`` (ECP5) : reroute paths that are too slow, which takes longer.
+    ``seed``, ``router`` : options of nextpnr; an empty ``router`` stands for the family's default.
+    ``ripup`` (ECP5) : nextpnr reroutes slow paths, which takes longer.
     """
 
     preset: str
@@ -62,7 +62,7 @@ class Board:
     ``program`` : the command that loads ``{bitstream}``.
     ``port`` : where the link appears on Linux.
     ``store_bytes``, ``store_memory`` : size and kind of the memory that holds training samples.
-    ``pll`` : kind of PLL, if not the family's at the clock's pad.
+    ``pll`` : kind of PLL; None stands for the family's PLL at the clock's pad.
     ``name`` : name of the board's module; :func:`popflip.constraints.board` fills it in.
     """
 
