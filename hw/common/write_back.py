@@ -37,7 +37,7 @@ class WriteBack(wiring.Component):
     ``records`` : Out(stream of :func:`.signature.record_layout`)
         A record for each 32-synapse word with a flip. The records of a word leave before the next word is taken.
 
-    A word a cycle, as fast as masks come.
+    Throughput: a word a cycle, if masks come as fast.
     """
 
     def __init__(self, chip: ChipConfig, start: ShapeLike, word: ShapeLike, latency: int = 0, **members):

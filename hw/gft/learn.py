@@ -335,7 +335,7 @@ class Learn(wiring.Component):
         rows = self._rows
         with m.FSM():
             with m.State("IDLE"):
-                # The counters of the sample before are written long before the next ones are read, some 5 cycles later.
+                # The previous sample's counters are written in time: learning reads the next ones some 5 cycles later.
                 m.d.comb += self.i.ready.eq(1)
                 m.d.sync += [self._verdict.eq(self.i.payload), self._layer.eq(self.chip.depth - 1), *rows.clear()]
                 if self._banked:

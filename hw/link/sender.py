@@ -1,4 +1,4 @@
-"""The frame sender: makes frames of answers."""
+"""The frame sender: turns answers into frames."""
 
 from __future__ import annotations
 

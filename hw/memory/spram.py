@@ -14,7 +14,7 @@ SPRAMS = 4  # on an iCE40 UP5K
 
 
 class Spram(wiring.Component):
-    """``SB_SPRAM256KA``: 16 k words of 16 bits. ``lib.memory`` cannot infer it, for it initialises every memory.
+    """``SB_SPRAM256KA``: 16 k words of 16 bits. ``lib.memory`` cannot infer it, because it initialises every memory.
 
     Without a platform it is a block memory that behaves the same.
 
