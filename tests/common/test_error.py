@@ -37,7 +37,7 @@ def test_equals_the_definition(case):
 
 
 @pytest.mark.parametrize(("lead", "updates"), [(15, True), (16, True), (17, False)])
-def test_a_lead_of_exactly_the_margin_still_teaches(lead, updates):
+def test_a_lead_of_exactly_the_margin_triggers_an_update(lead, updates):
     result, rival = output_error(np.array([[lead, 0, 0]], np.int32), np.array([0]), margin=16)
     assert (result.tolist(), rival.tolist()) == ([updates], [1])
 
@@ -47,7 +47,7 @@ def test_the_true_class_is_never_its_own_rival():
     assert output_error(v, np.array([0, 1, 1]), margin=0)[1].tolist() == [1, 0, 0]
 
 
-def test_sums_are_left_alone():
+def test_sums_do_not_change():
     v = np.array([[1, 2]], np.int32)
     output_error(v, np.array([0]), margin=0)
     assert v.tolist() == [[1, 2]]

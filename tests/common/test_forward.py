@@ -134,8 +134,8 @@ def test_a_wrong_sum_is_named(testbench, layer, row, message):
         run_on_chips(testbench, Forward, CHIPS["deep"], "common.tb_forward", **options)
 
 
-def test_layers_are_entered_when_they_are_settled(testbench):
-    """If all layers are reported as settled all the time, the engine uses the weights of the sample before."""
+def test_a_layer_starts_only_when_its_weights_are_settled(testbench):
+    """With every layer reported as settled at all times, the engine uses the previous sample's weights."""
     options = {"seeds": [1], "samples": 8, "stall": 0.3, "grant": 0.6, "hasty": True}
     with pytest.raises(AssertionError, match=r"sample 1, layer 0, row \d+: sum "):
         run_on_chips(testbench, Forward, CHIPS["lbe"], "common.tb_forward", **options)

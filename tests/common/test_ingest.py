@@ -28,10 +28,10 @@ CHIPS = {
 }
 
 
-def test_lists_equal_golden_inputs(testbench):
+def test_nonzero_words_equal_golden(testbench):
     run_on_chips(testbench, Ingest, CHIPS, "common.tb_ingest", seed=1, samples=12)
 
 
-def test_a_wrong_list_is_named(testbench):
+def test_a_wrong_word_is_named(testbench):
     with pytest.raises(AssertionError, match="lbe_wide: sample 5, forward: "):
         run_on_chips(testbench, Ingest, CHIPS, "common.tb_ingest", seed=1, samples=6, wrong={"lbe_wide": 5})

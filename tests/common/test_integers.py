@@ -11,7 +11,7 @@ from search import bit_arrays, search
 from popflip.golden.common.integers import matmul, pack, signed_sum, unpack
 
 
-def test_exact_where_a_single_float_ends():
+def test_exact_beyond_the_integers_of_a_float32():
     """2²⁴ + 1 is the first integer a float32 does not hold."""
     ones = np.ones((2, 1), np.int8)
     for total in (2**24, 2**24 + 1, 2**31 - 1):

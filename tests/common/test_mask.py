@@ -1,4 +1,4 @@
-"""Random masks, against a bit-by-bit definition and against the probability they are for."""
+"""Random masks, against a bit-by-bit definition and against their probability."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def test_many_masks_equal_single_masks(state, n, count):
 
 
 @pytest.mark.parametrize("n", range(257))
-def test_probability_is_exact(n):
-    """Over all 256 ways eight random bits can fall, a mask bit is 1 in exactly ``n``."""
+def test_the_probability_is_exact(n):
+    """Over all 256 values of eight random bits, a mask bit is 1 for exactly ``n``."""
 
-    class EveryWay:
-        """In place of a generator: draw ``d`` of lane ``c`` of 256 is bit ``d`` of ``c``."""
+    class AllDraws:
+        """Replaces the generator: draw ``d`` of lane ``c`` of 256 is bit ``d`` of ``c``."""
 
         def draws(self, count):
             return np.array(
@@ -46,12 +46,12 @@ def test_probability_is_exact(n):
                 np.uint32,
             )
 
-    masks = bernoulli_words(EveryWay(), n, 8)
+    masks = bernoulli_words(AllDraws(), n, 8)
     assert sum(int(mask).bit_count() for mask in masks) == n
 
 
 @pytest.mark.parametrize("n", [257, -1])
-def test_impossible_probability_is_refused(n):
+def test_an_impossible_probability_is_refused(n):
     with pytest.raises(ValueError, match=rf"^probability {n} / 256 is outside 0 … 256$"):
         bernoulli(Xorshift32(1), n)
 

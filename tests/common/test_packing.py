@@ -1,4 +1,4 @@
-"""Packing, against what its format says, byte by byte."""
+"""Packing, against its format, byte by byte."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def unpacked_by_hand(packed: list[int], width: int) -> list[int]:
 
 
 def random_samples(width: int, seed: int = 1) -> np.ndarray:
-    """Samples ``[n, width]``: none, all, and some of the bytes not zero, and some that end early."""
+    """Samples ``[n, width]`` with no, all or some nonzero bytes, and with zeros at the end."""
     rng = np.random.default_rng(seed)
     samples = rng.integers(1, 256, (40, width), np.uint8)
     samples[rng.random(samples.shape) >= rng.choice([0, 0.05, 0.3, 0.8, 1], (40, 1))] = 0
@@ -61,8 +61,8 @@ def test_unpack_inverts_pack(width):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_any_bytes_are_a_sample(width):
-    """Also bytes that are too many, zeros among those a mask says are there, and masks of zero at the end."""
+def test_any_bytes_unpack_to_a_sample(width):
+    """Also too many bytes, zeros that a mask marks as nonzero, and zero masks at the end."""
     rng = np.random.default_rng(2)
     sizes = rng.integers(1, 2 * width + 40, 60)
     packed = rng.integers(0, 256, sizes.sum()).astype(np.uint8)
@@ -86,6 +86,6 @@ def test_no_samples():
 
 
 @pytest.mark.parametrize("sizes", [[3, 0], [2], [2, 2]])
-def test_sizes_that_are_none_are_an_error(sizes):
+def test_impossible_sizes_are_refused(sizes):
     with pytest.raises(ValueError, match=f"3 bytes are not {len(sizes)} packed samples of such sizes"):
         unpack(np.zeros(3, np.uint8), np.array(sizes), 5)

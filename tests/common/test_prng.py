@@ -82,6 +82,6 @@ def test_hardware_equals_golden(testbench):
     run(testbench)
 
 
-def test_another_state_of_the_hardware_is_noticed(testbench):
+def test_a_wrong_state_of_the_hardware_is_found(testbench):
     with pytest.raises(AssertionError, match="after 0 draws: 0x1, expected 0x2"):
         run(testbench, wrong={"most3": 1})

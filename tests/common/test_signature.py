@@ -22,7 +22,7 @@ def test_equals_the_definition(records):
     assert signature.crc == brute_crc32(brute_bytes(records.tolist()))
 
 
-def test_it_goes_on_over_batches():
+def test_the_signature_continues_over_batches():
     records = np.arange(12, dtype=np.uint32).reshape(6, 2)
     whole, parts = FlipSignature(), FlipSignature()
     whole.update(records)
@@ -32,7 +32,7 @@ def test_it_goes_on_over_batches():
     assert parts.crc == whole.crc != 0
 
 
-def test_nothing_flipped_is_zero():
+def test_no_flips_give_zero():
     signature = FlipSignature()
     signature.update(np.empty((0, 2), np.uint32))
     assert signature.crc == 0
@@ -51,6 +51,6 @@ def test_hardware_equals_golden(testbench):
     run_on_chips(testbench, hw.FlipSignature, CHIPS, "common.tb_signature", seed=1, records=[0, 1, 2, 30, 0, 5])
 
 
-def test_a_wrong_crc_of_the_hardware_is_noticed(testbench):
+def test_a_wrong_crc_of_the_hardware_is_found(testbench):
     with pytest.raises(AssertionError, match="wide: 2 records: 0x"):
         run_on_chips(testbench, hw.FlipSignature, CHIPS, "common.tb_signature", seed=1, records=[2], wrong={"wide": 1})

@@ -26,7 +26,7 @@ def run(testbench, **parameters) -> None:
     testbench(dut, "popflip.sim.common.tb_status", {"parts": parts, "seed": 1, **parameters})
 
 
-def test_as_listed(testbench):
+def test_registers_and_status_words_equal_their_lists(testbench):
     run(testbench)
 
 
@@ -34,6 +34,6 @@ def test_as_listed(testbench):
     ("part", "name", "message"),
     [("lbe_registers", "group1", r"cycle 0: .*'group1'"), ("deep_status", "flips2", r"cycle \d+: flips2 is ")],
 )
-def test_what_is_wrong_is_named(testbench, part, name, message):
+def test_a_wrong_register_or_status_word_is_named(testbench, part, name, message):
     with pytest.raises(AssertionError, match=f"{part}: {message}"):
         run(testbench, wrong={part: name})

@@ -1,4 +1,4 @@
-"""Unpack: bytes of samples, packed and not, at their places."""
+"""Unpack: bytes of plain and packed samples, at their places."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHIPS = {
 }
 
 
-def test_bytes_are_where_golden_has_them(testbench):
+def test_bytes_are_placed_as_in_golden(testbench):
     run_on_chips(testbench, Unpack, CHIPS, "common.tb_unpack", seed=1, samples=40)
 
 

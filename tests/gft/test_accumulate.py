@@ -50,7 +50,7 @@ def test_equals_the_definition(sparse, case):
 @pytest.mark.parametrize("dclip", [1, 3, 32_767])
 @pytest.mark.parametrize("inputs", [(0, 1), (-1, 1)])
 def test_long_streams_equal_the_definition(mmax, dclip, inputs, block, monkeypatch):
-    """More samples than one product takes, more rows than one block, and rows and samples that ask for nothing."""
+    """More samples than one product takes, more rows than one block, and rows and samples without votes."""
     monkeypatch.setattr("popflip.golden.gft.accumulate._BLOCK", block)
     rng = np.random.default_rng(11)
     m = rng.integers(-mmax, mmax + 1, (5, 9)).astype(np.int16)
@@ -83,7 +83,7 @@ def test_splitting_a_stream_changes_nothing():
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_saturation_is_at_each_sample(sign):
+def test_counters_saturate_after_each_sample(sign):
     """From 2 of ±2, one vote outwards then one back leaves 1; the other order, 2."""
     m, a = np.array([[2 * sign]], np.int16), np.ones((2, 1), np.int8)
     assert accumulate(m, np.array([[sign], [-sign]], np.int32), a, 2).tolist() == [[sign]]

@@ -48,8 +48,8 @@ def test_equals_the_definition(case):
         assert [d[s].tolist() for d in deltas] == brute_backward(plain, v_s, delta[s].tolist(), window, dclip)
 
 
-def test_exact_past_single_floats():
-    """Terms pass 2²⁴ many times over on their way to a sum of 1, which a float32 would miss."""
+def test_sums_are_exact_beyond_float32():
+    """Partial sums exceed 2²⁴ although the sum is 1; a float32 would round them."""
     rng = np.random.default_rng(4)
     dclip, half = 32_767, 32_767
     up = rng.integers(1, dclip, half, np.int32)

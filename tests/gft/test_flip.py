@@ -47,7 +47,7 @@ def test_equals_the_definition(case, word_base):
     assert prng.state == state
 
 
-def test_draws_do_not_depend_on_what_is_selected():
+def test_draws_do_not_depend_on_the_selection():
     w, m = np.zeros((3, 40), np.int8), np.ones((3, 40), np.int16)
     states = []
     for selected in (np.zeros((3, 40), np.bool_), np.ones((3, 40), np.bool_)):

@@ -32,7 +32,7 @@ def test_equals_the_definition(case):
     assert selection.mask.tolist() == mask
 
 
-def test_exactly_k_are_selected_while_there_are_candidates():
+def test_exactly_k_are_selected_if_enough_candidates():
     rng = np.random.default_rng(5)
     m = rng.integers(-127, 128, (6, 50)).astype(np.int16)
     w = rng.integers(-1, 2, (6, 50)).astype(np.int8)
@@ -46,12 +46,12 @@ def by_hand(m: list[int], w: list[int], k: int) -> tuple[int, int, list[int]]:
     return selection.theta, selection.ties, np.flatnonzero(selection.mask).tolist()
 
 
-def test_more_saturated_than_wanted():
+def test_more_saturated_candidates_than_k():
     """θ is mmax + 1, and the first saturated ones in scan order are taken."""
     assert by_hand([127, -127, 127, 126], [0, 0, 0, 0], 2) == (128, 2, [0, 1])
 
 
-def test_fewer_candidates_than_wanted():
+def test_fewer_candidates_than_k():
     assert by_hand([1, -5, 0, 2], [0, 0, 0, 1], 9) == (1, 0, [0, 1])
 
 
@@ -59,7 +59,7 @@ def test_a_threshold_that_fits_exactly_takes_no_ties():
     assert by_hand([5, 3, 3, 5], [0, 0, 0, 0], 2) == (4, 0, [0, 3])
 
 
-def test_a_weight_already_there_is_no_candidate():
+def test_a_weight_at_its_limit_is_no_candidate():
     assert by_hand([9, -9, 9, -9], [1, -1, -1, 1], 1) == (10, 1, [2])
 
 

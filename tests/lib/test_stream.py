@@ -1,4 +1,4 @@
-"""The queue, and groups taken apart."""
+"""The queue, and groups split into their items."""
 
 from __future__ import annotations
 

@@ -38,14 +38,14 @@ def test_memories_hold_what_is_written(testbench, seed):
     testbench(dut, "popflip.sim.link.tb_store", {"parts": parts, "seed": seed, "count": 2000})
 
 
-def test_an_ice40_has_its_own_cells():
+def test_an_ice40_store_uses_single_port_ram_cells():
     text = rtlil.convert(Spram(), platform=ICEBreakerPlatform(), emit_src=False)
     assert "cell \\SB_SPRAM256KA" in text
     assert "$mem" not in text
 
 
 @pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")  # it is refused
-def test_more_than_there_is_of_single_port_ram_is_one_line():
+def test_too_little_single_port_ram_is_one_line():
     with pytest.raises(ConfigError) as error:
         SpramBytes(2 * SPRAMS * SPRAM_BYTES)
     assert str(error.value) == "store: 262144 bytes, but single-port RAM has 131072; store fewer samples"

@@ -28,7 +28,7 @@ def test_equals_lists(testbench):
     ("layers", "mmax", "words"),
     [((1023, 129, 2), 127, "16546 words of 64 bits"), ((20, 5), 255, "15 words of 72 bits")],
 )
-def test_what_single_port_ram_does_not_hold_is_one_line(layers, mmax, words):
+def test_counters_too_large_for_single_port_ram_are_one_line(layers, mmax, words):
     with pytest.raises(ConfigError) as error:
         Counters(chip(*layers, mmax=mmax, compact=True))
     assert str(error.value) == (

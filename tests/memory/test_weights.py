@@ -56,7 +56,7 @@ def test_lbe_initial_equals_the_definition(layers, classes, mmax):
         assert {w.dtype.name for w in state.weights} == {"int8"}
 
 
-def test_lbe_hash_is_that_of_the_counters_alone():
+def test_the_lbe_hash_covers_the_counters_only():
     state = initial(lbe_config_of((33, 4, 3), 2))
     data = b"".join(struct.pack("<h", value) for m in state.counters for row in m.tolist() for value in row)
     assert state.sha256() == hashlib.sha256(data).hexdigest()
@@ -67,7 +67,7 @@ def test_lbe_hash_is_that_of_the_counters_alone():
     assert state.sha256() != before
 
 
-def test_a_copy_of_lbe_s_state_is_its_own():
+def test_a_copy_of_an_lbe_state_is_independent():
     state = initial(lbe_config_of((5, 2), 3))
     copy = state.copy()
     assert [rho.tolist() for rho in copy.classifiers] == [rho.tolist() for rho in state.classifiers]
@@ -104,7 +104,7 @@ def test_the_first_difference_is_named_in_scan_order():
     assert found == "layer 0, row 2, word 1, synapse 33: weight is 1, golden has -1"
 
 
-def test_a_copy_is_its_own():
+def test_a_copy_is_independent():
     state = initial(config_of((5, 2), Precision.BINARY))
     copy = state.copy()
     copy.weights[0][0, 0] *= -1

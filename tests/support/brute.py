@@ -1,4 +1,4 @@
-"""Every stage once more in plain Python: loops over samples, rows and synapses; nothing shared with the golden model.
+"""Every stage again in plain Python: loops over samples, rows and synapses. It shares no code with the golden model.
 
 Tests compare the golden model with these definitions.
 """
@@ -154,7 +154,7 @@ def brute_bytes(records: list[list[int]]) -> list[int]:
 
 
 def brute_score(a: list[int], classifier: list[list[int]]) -> list[int]:
-    """For each class +1 for a neuron that is as ``ρ`` has it, −1 for another."""
+    """For each class, the sum over neurons: +1 if the neuron equals its bit of ``ρ``, else −1."""
     return [sum(1 if rho_o == a_o else -1 for rho_o, a_o in zip(rho, a, strict=True)) for rho in classifier]
 
 

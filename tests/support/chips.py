@@ -1,4 +1,4 @@
-"""What the tests of hardware stages share: chips in one line, and the run of a testbench on several of them."""
+"""Shared by the tests of hardware stages: chips in one line, and the run of a testbench on several of them."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ VERDICTS = {0: Verdict.PROVEN, 2: Verdict.DISPROVED}  # exit codes of sby; any o
 
 
 class ProofError(Exception):
-    """The prover reached no verdict; the message is the end of its output."""
+    """The prover reached no verdict. The message is the end of its output."""
 
 
 def search_path() -> str:

@@ -1,4 +1,4 @@
-"""What the searching tests share: how hard hypothesis searches, and arrays of a network's values."""
+"""Shared by the hypothesis tests: the effort of a search, and arrays of a network's values."""
 
 from __future__ import annotations
 
