@@ -1,4 +1,4 @@
-"""Augmentation: where a moved image's pixels go, which moves a run draws, and that every way of running it is equal."""
+"""Augmentation: the pixels of a moved image, the moves of a run, and equal runs on every device and after a resume."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_hand_made_image_is_moved(move, kind):
     assert moved.tolist() == np.array([list(MOVED.values())[move]], kind).tolist()
 
 
-def test_each_image_makes_a_move_of_its_own():
+def test_each_image_moves_independently():
     moved = shift(np.array([IMAGE] * 7), np.array([4, 0, 2, 1, 3, 3, 0]))
     names = ("right", "none", "down", "up", "left", "left", "none")
     assert moved.tolist() == [MOVED[name] for name in names]
@@ -82,7 +82,7 @@ def test_the_image_moves_and_its_thresholds_stay():
     assert learned.bits(np.array([0]), np.array([1])).tolist() == [[1, 1, 1, 0, 0, 0]]
 
 
-def test_what_enters_is_0_before_it_becomes_a_bit():
+def test_zero_enters_before_encoding():
     learned = MovingImages(np.array([[-5, -5]]), (1, 2), np.array([0]))
     assert learned.bits(np.array([0]), np.array([3])).tolist() == [[0, 1]]
 
@@ -91,7 +91,7 @@ def test_what_enters_is_0_before_it_becomes_a_bit():
 
 
 @pytest.mark.parametrize("count", [1, 7, 16, 1000])
-def test_moves_are_the_draws_of_a_generator_of_their_own(count):
+def test_moves_are_draws_of_a_separate_generator(count):
     draws = np.random.Generator(np.random.PCG64([5, 1])).integers(0, 5, 3000)
     moves = Moves(5)
     for first in range(0, 3000 - count, count):
@@ -139,7 +139,7 @@ def test_a_run_learns_moved_images_in_the_usual_order():
 
 
 @pytest.mark.parametrize("stop", [0, 1, 5, 8])
-def test_a_resumed_run_ends_where_an_uninterrupted_one_does(stop):
+def test_a_resumed_run_ends_like_an_uninterrupted_one(stop):
     learned, y = images()
     whole, first, second = fresh(), fresh(), fresh(replace(CONFIG))
     train(whole, learned, y)

@@ -158,7 +158,7 @@ def test_bitstream_and_report(tools, capsys):
     assert "slowest path: 14.95 ns, c to b.o" in output
 
 
-def test_the_next_seed_is_tried_where_the_router_is_stuck(tools, capsys, monkeypatch):
+def test_a_stuck_router_tries_the_next_seed(tools, capsys, monkeypatch):
     assert run_command(COMMAND) == 0
     assert json.loads(Path("out/icebreaker.json").read_text())["seed"] == 1
     monkeypatch.setattr(tools, "stuck_seeds", ("1", "2"))
@@ -177,7 +177,7 @@ def test_a_router_stuck_with_every_seed_is_one_line(tools, capsys, monkeypatch):
 
 
 def log(*left: int, router: int = 2) -> str:
-    """What a router reports while ``left`` is left."""
+    """The log of a router; ``left`` are the wires left in its reports."""
     if router == 2:
         return "".join(
             f"Info:     iter={n} wires=61359 overused={each} overuse=1 archfail=NA\n" for n, each in enumerate(left)
@@ -202,7 +202,7 @@ def test_a_stuck_router_is_stopped(tmp_path, monkeypatch, ends):
         builds.place_and_route(real, ["nextpnr-ice40", "--seed", "7"], tmp_path, print)
 
 
-def test_baud_is_the_boards_unless_asked_for(tools):
+def test_baud_defaults_to_the_board_s(tools):
     assert run_command([*COMMAND, "--baud", "500000", "--store", "16"]) == 0
     report = json.loads(Path("out/icebreaker.json").read_text())
     assert (report["baud"], report["store_samples"]) == (500_000, 16)

@@ -1,4 +1,4 @@
-"""Checkpoints: what is saved is restored, and anything else is refused."""
+"""Checkpoints: a saved network is restored exactly, and any other file is refused."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def learn(device, config: AnyConfig, batches: int) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("config", [CONFIG, BINARY, LBE], ids=["ternary", "binary", "lbe"])
 @pytest.mark.parametrize(("fault", "seed"), [(0, 1), (5e-4, 2), (5e-4, 3), (5e-4, 6)])
-def test_device_equals_golden_whatever_the_line_does(config, fault, seed):
+def test_device_equals_golden_over_a_faulty_line(config, fault, seed):
     transport = ModelChip(config, seed, fault)
     device, golden = ChipDevice(transport, config), GoldenDevice(config)
     device.reset()
@@ -97,7 +97,7 @@ RULES = pytest.mark.parametrize("config", [CONFIG, LBE], ids=["gft", "lbe"])
 
 
 @RULES
-def test_loaded_state_goes_on(config):
+def test_training_continues_from_a_loaded_state(config):
     golden = GoldenDevice(config)
     learn(golden, config, 4)
     device = ChipDevice(ModelChip(config), config)
@@ -121,7 +121,7 @@ def test_loaded_without_status_counts_from_zero(config):
     assert status.rng == golden.state().rng
 
 
-def test_counts_go_on_past_32_bits():
+def test_counts_continue_past_32_bits():
     transport = ModelChip(CONFIG)
     device = ChipDevice(transport, CONFIG)
     golden = transport.model.trainer.golden
@@ -142,7 +142,7 @@ def test_another_network_is_one_line():
     assert transport.closed
 
 
-def test_lbe_needs_as_many_classes():
+def test_lbe_needs_the_same_number_of_classes():
     transport = ModelChip(LBE)
     with pytest.raises(DeviceError) as error:
         ChipDevice(transport, replace(LBE, classes=4), "/dev/ttyUSB1")

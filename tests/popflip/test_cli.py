@@ -27,7 +27,7 @@ SMALL = ("--layers", "256,12,10", "--epochs", "2", "--batch", "100")
 
 @pytest.fixture(autouse=True)
 def empty_folder(tmp_path, monkeypatch) -> Path:
-    """Each test runs in a folder of its own, so that what a command leaves behind is seen."""
+    """Each test runs in its own folder, so that it sees every file that a command leaves."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -103,7 +103,7 @@ def test_lbe_is_saved_resumed_verified_and_predicts(capsys):
     assert "golden equals golden in every bit after each of 2 steps of 256 samples" in capsys.readouterr().out
 
 
-def test_made_up_data_is_made_again_for_a_saved_network(capsys):
+def test_generated_data_is_generated_again_for_a_saved_network(capsys):
     data = "prototypes:bits=60,classes=3,flip=0.1,train=300,test=50,seed=9"
     assert run("train", "--rule", "lbe", "--dataset", data, "--layers", "60,32", "--save", "m.npz") == 0
     accuracy = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("test accuracy: "))
@@ -111,7 +111,7 @@ def test_made_up_data_is_made_again_for_a_saved_network(capsys):
     assert capsys.readouterr().out == f"samples: 50\n{accuracy.removeprefix('test ')}\n"
 
 
-def test_a_file_says_what_flags_say():
+def test_a_settings_file_equals_flags():
     config = VECTORS["gft_memoryless_binary"]["config"]
     lines = [
         f"{key} = {json.dumps('none' if value is None else value)}" for key, value in config.items() if key != "epochs"
@@ -123,7 +123,7 @@ def test_a_file_says_what_flags_say():
     assert {key: report[key] for key in expected} == expected
 
 
-def test_every_file_asked_for_is_written_and_no_other(capsys):
+def test_only_the_named_files_are_written(capsys):
     assert run("train", *SMALL, "--report", "r.json", "--plot", "p.png", "--save", "m.npz", "--verify") == 0
     assert sorted(os.listdir()) == ["m.npz", "p.png", "r.json"]
     output = capsys.readouterr()
@@ -167,7 +167,7 @@ def test_own_data_is_learned_and_predicted(capsys):
     assert capsys.readouterr().out.endswith("samples: 50\n")
 
 
-def test_verify_says_how_many_batches_were_equal(capsys):
+def test_verify_prints_the_number_of_equal_batches(capsys):
     assert run("verify", "--device", "golden", *SMALL, "--limit-batches", "3") == 0
     assert "golden equals golden in every bit after each of 3 batches" in capsys.readouterr().out
 
@@ -188,7 +188,7 @@ def test_a_difference_is_one_line_and_exit_code_1(capsys, monkeypatch, command):
     assert os.listdir() == []
 
 
-def test_info_lists_what_can_be_named(capsys):
+def test_info_lists_every_name(capsys):
     assert run("info") == 0
     output = capsys.readouterr().out
     for name in (*PRESETS, "golden", "sim", "mnist"):
@@ -292,7 +292,7 @@ def test_bad_input_is_one_line_and_exit_code_2(capsys, arguments, message):
     assert refused(capsys, *arguments).startswith(message)
 
 
-def test_a_resumed_run_cannot_become_another(capsys):
+def test_a_resumed_run_keeps_its_parameters(capsys):
     values = {"layers": "256,5,10", "data_dir": ".", "rule": "gft", "augment": "none", "dataset": "digits"}
     assert run("train", *SMALL, "--limit-batches", "0", "--save", "m.npz") == 0
     capsys.readouterr()

@@ -33,13 +33,13 @@ CHIPS = [
 
 
 @pytest.mark.parametrize(("settings", "array"), CHIPS)
-def test_cycles_are_those_of_the_chip(settings, array):
+def test_cycles_equal_the_chip_s(settings, array):
     """Exactly, except for the total, which holds waiting: within a tenth."""
     compare(prepare(preset="digits", **settings), array)
 
 
 @pytest.mark.parametrize("every", [1, 2])
-def test_cycles_are_those_of_the_chip_where_samples_take_longest_to_come(every):
+def test_cycles_equal_the_chip_s_if_the_link_is_slowest(every):
     """Plain, or packed because only every other input byte is not 0. Nothing is learned."""
     experiment = prepare(preset="digits", margin=(-999,), batch=4096)
     x = experiment.x_train * (np.arange(256) // 8 % every == 0)
@@ -80,7 +80,7 @@ def test_the_fullest_bank():
     assert fullest_bank(learns, 8).tolist() == [1, 0, 1]
 
 
-def test_a_part_of_the_work_is_of_whole_batches():
+def test_a_part_of_the_work_has_whole_batches():
     experiment = prepare(preset="digits")
     work = count_work(experiment, 9)
     part = work.part(3)

@@ -1,4 +1,4 @@
-"""Samples from files, and where an error points."""
+"""Samples from files, and the place that an error names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_csv_with_and_without_a_header(tmp_path, header):
     assert classes.tolist() == [0, 2]
 
 
-def test_csv_without_classes_is_taken_when_its_features_are_known(tmp_path):
+def test_csv_may_lack_classes_if_the_features_are_known(tmp_path):
     path = tmp_path / "d.csv"
     path.write_text("1,2\n3,4\n")
     values, classes, _ = read(path, features=2)
@@ -53,7 +53,7 @@ def test_csv_errors_name_the_place(tmp_path, text, message):
     assert str(error.value) in (f"{path}: {message}", f"{path}: {message}")
 
 
-def test_csv_that_is_no_text_is_refused(tmp_path):
+def test_csv_must_be_text(tmp_path):
     path = tmp_path / "d.csv"
     path.write_bytes(b"\xff\x00\x01")
     with pytest.raises(DataError, match=r"not a text file of comma-separated values"):
@@ -93,7 +93,7 @@ def test_npz_errors_name_the_place(tmp_path, arrays, message):
     assert str(error.value) == f"{tmp_path / 'd.npz'}: {message}"
 
 
-def test_npz_that_is_none_is_refused(tmp_path):
+def test_a_damaged_npz_is_refused(tmp_path):
     (tmp_path / "d.npz").write_bytes(b"PK\x03\x04 cut off")
     with pytest.raises(DataError, match=r"not an \.npz file of plain arrays"):
         read(tmp_path / "d.npz")

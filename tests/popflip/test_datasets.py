@@ -25,7 +25,7 @@ def test_a_built_in_data_set_has_a_test_set_of_its_own():
         load("digits", test_split=0.5)
 
 
-def test_an_unknown_data_set_lists_what_there_is():
+def test_an_unknown_data_set_lists_the_known_ones():
     known = "digits, mnist, mnist-tiles, prototypes"
     with pytest.raises(DataError, match=rf"^dataset: 'fashion' is not one of {known}, nor a \.csv or \.npz file$"):
         load("fashion")
@@ -36,7 +36,7 @@ def test_a_missing_file_is_named(tmp_path):
         load(str(tmp_path / "nothing.csv"))
 
 
-def test_held_out_split_is_seeded_and_leaves_nothing_out(tmp_path):
+def test_the_split_is_seeded_and_covers_every_sample(tmp_path):
     path = tmp_path / "d.npz"
     np.savez(path, x=np.arange(10).reshape(10, 1), y=np.arange(10))
     data = load(str(path), test_split=0.3)

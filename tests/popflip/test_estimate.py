@@ -32,7 +32,7 @@ def table(capsys, *arguments: str) -> dict[str, str]:
     return {name.strip(): value for name, _, value in (line.partition(": ") for line in lines)}
 
 
-def test_says_what_the_model_says(capsys, digits):
+def test_the_table_shows_the_model_s_numbers(capsys, digits):
     _, _, chip, work = digits
     cycles, said = cycles_of(chip, work), table(capsys, "--board", "icebreaker")
     assert said["network"] == "192-32-10 ternary"
@@ -45,7 +45,7 @@ def test_says_what_the_model_says(capsys, digits):
     assert "does not fit" not in said
 
 
-def test_flags_win_over_what_fits_the_board(capsys):
+def test_flags_win_over_the_board_s_fit(capsys):
     said = table(capsys, "--board", "icebreaker", "--rows", "8", "--synapses", "16", "--learn-rows", "2")
     assert said["array"] == "8 rows × 16 synapses, 2 learned at once"
     assert said["does not fit"].startswith("needs ")

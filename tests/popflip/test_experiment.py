@@ -1,4 +1,4 @@
-"""Experiments: presets, what replaces them for other data or networks, and what does not fit."""
+"""Experiments: presets, the numbers that replace them for other data or networks, and refused parameters."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def own(tmp_path: Path) -> str:
     return str(tmp_path / "own.npz")
 
 
-def test_nothing_asked_for_is_the_digits_preset():
+def test_no_parameters_give_the_digits_preset():
     experiment = prepare()
     assert experiment.config == DIGITS
     assert experiment.thresholds.tolist() == [3, 6, 9, 12]
@@ -38,7 +38,7 @@ def test_a_preset_is_taken_as_it_is(name):
     assert prepare(preset=name).config == PRESETS[name].config
 
 
-def test_everything_asked_for_wins():
+def test_given_parameters_win_over_the_preset():
     given = {
         "dataset": "digits",
         "thresholds": (4, 8),
@@ -160,7 +160,7 @@ def test_own_data_gets_quantile_thresholds_and_a_network_that_fits(own):
         ({"thresholds": ()}, "thresholds: none given, at least one is needed"),
     ],
 )
-def test_what_does_not_fit_is_named(settings, message):
+def test_a_parameter_that_does_not_fit_is_named(settings, message):
     with pytest.raises(ConfigError) as error:
         prepare(**settings)
     assert str(error.value) == message
@@ -176,7 +176,7 @@ def test_the_rule_alone_takes_its_preset_for_the_data(settings):
     assert experiment.thresholds.tolist() == [3, 6, 9, 12]
 
 
-def test_everything_asked_for_of_lbe_wins():
+def test_given_lbe_parameters_win_over_the_preset():
     given = {
         "rule": "lbe",
         "thresholds": (4, 8),
@@ -243,7 +243,7 @@ def test_data_that_a_saved_network_does_not_fit_is_refused():
     )
 
 
-def test_an_experiment_says_what_to_save():
+def test_an_experiment_makes_its_checkpoint():
     experiment = prepare(layers=(256, 9, 10), augment="shift")
     state, status = initial(experiment.config), Status(flips=(0, 0))
     checkpoint = experiment.checkpoint(state, status)
@@ -258,7 +258,7 @@ def test_saved_networks_are_tested_on_their_own_test_samples():
     assert np.array_equal(y, own.y_test)
 
 
-def test_a_file_is_predicted_whole_with_the_saved_thresholds(own):
+def test_all_samples_of_a_file_use_the_saved_thresholds(own):
     x, y = samples_for(saved("digits", (6, 9, 5), np.array([[3, 4, 5], [60, 61, 62]])), own, None)
     assert x.shape == (40, 6)
     assert x[0].tolist() == [0, 0, 0, 0, 0, 0]

@@ -29,7 +29,7 @@ def test_an_interrupted_file_leaves_the_old_one(tmp_path, error):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_folder_that_is_gone_is_one_clear_error(tmp_path):
+def test_a_missing_folder_is_one_line(tmp_path):
     path = tmp_path / "gone" / "f"
     with pytest.raises(FileError) as error, whole_file(path):
         pass

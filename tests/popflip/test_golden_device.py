@@ -38,7 +38,7 @@ def test_state_is_a_copy():
     assert device.state().sha256() == before
 
 
-def test_a_loaded_device_goes_on_as_the_saved_one():
+def test_a_loaded_device_continues_like_the_saved_one():
     device, other = trained(2), GoldenDevice(CONFIG)
     other.load(device.state(), device.status())
     x, y = np.random.default_rng(8).integers(0, 2, (8, 20), np.uint8), np.arange(8) % 3

@@ -1,4 +1,4 @@
-"""Rules of thumb: what replaces a preset's numbers for other data or networks, and that given parameters win."""
+"""Rules of thumb: numbers that replace a preset's for other data or networks. Given parameters win."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_tuned_configuration_stays_as_it_is():
         assert configure(preset.config, {}, shape, tuned=True) == preset.config
 
 
-def test_other_data_brings_its_own_batch_and_network():
+def test_other_data_gets_other_batches_and_networks():
     config = configure(DIGITS, {}, Shape(6, 5, 30))
     assert (config.layers, config.batch, config.epochs) == ((6, 64, 5), 30, 100)
     assert replace(config, **network_rules((6, 64, 5), "ternary", 30)) == config

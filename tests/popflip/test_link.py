@@ -42,7 +42,7 @@ def test_reader_finds_frames_between_noise():
         (Command.TRAIN_PACKED, bytes([2, 1, 0]), "TRAIN_PACKED was refused: no such command"),
     ],
 )
-def test_refused_request_changes_nothing_and_the_link_goes_on(command, payload, message):
+def test_a_refused_request_changes_nothing(command, payload, message):
     transport = ModelChip(CONFIG)
     link = Link(transport)
     before = link.call(Command.STATUS), transport.model.trainer.golden.state.sha256()
@@ -53,7 +53,7 @@ def test_refused_request_changes_nothing_and_the_link_goes_on(command, payload, 
     assert (link.call(Command.STATUS), transport.model.trainer.golden.state.sha256()) == before
 
 
-def test_a_refusal_drops_what_was_sent_behind_it():
+def test_a_refusal_drops_later_requests():
     transport = ModelChip(CONFIG)
     link = Link(transport)
     link.post(Command.RESET, bytes(4))
@@ -64,7 +64,7 @@ def test_a_refusal_drops_what_was_sent_behind_it():
     assert transport.model.trainer.golden.batches == 0
 
 
-def test_no_more_is_unanswered_than_the_buffer_holds():
+def test_unanswered_requests_fit_the_buffer():
     class Counting(ModelChip):
         unanswered = most = 0
 
@@ -98,7 +98,7 @@ def test_restarted_chip_is_one_line():
     assert str(error.value) == "the chip: it was restarted or reprogrammed during the run; start again"
 
 
-def test_chip_that_falls_silent_is_one_line():
+def test_a_chip_that_stops_answering_is_one_line():
     transport = ModelChip(CONFIG)
     link = Link(transport)
     transport.fault = 1
@@ -107,7 +107,7 @@ def test_chip_that_falls_silent_is_one_line():
     assert str(error.value) == "the chip: stopped answering; gave up after 8 attempts; check the cable and power"
 
 
-def test_nobody_there_is_one_line():
+def test_a_port_without_a_chip_is_one_line():
     with pytest.raises(LinkError) as error:
         Link(ModelChip(CONFIG, fault=1), "/dev/ttyUSB1")
     assert str(error.value) == "/dev/ttyUSB1: no answer; check that its bitstream is Popflip's, and the baud rate"

@@ -69,7 +69,7 @@ def test_tiles_are_those_of_the_file():
         assert [int(lines[pixel // 28].split()[pixel % 28]) for pixel in pixels] == [tile] * 8
 
 
-def test_tiles_are_of_images_of_mnist_s_size(mnist_like):
+def test_tiles_need_images_of_mnist_s_size(mnist_like):
     message = "^dataset mnist-tiles: needs images of 28 × 28 pixels, these have 2 × 2; use data set mnist$"
     with pytest.raises(DataError, match=message):
         load("mnist-tiles", mnist_like)

@@ -1,4 +1,4 @@
-"""Devices opened by name, what is refused, and the simulated chip against the golden model."""
+"""Devices opened by name, refused names, and the simulated chip against the golden model."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_golden_is_opened_by_name():
         assert isinstance(device, GoldenDevice)
 
 
-def test_an_unknown_device_lists_what_there_is():
+def test_an_unknown_device_lists_the_known_ones():
     with pytest.raises(DeviceError) as error:
         open_device("goldn", CONFIG)
     assert str(error.value) == "device: 'goldn' is not golden, sim or a serial port such as /dev/ttyUSB1 or COM3"
@@ -93,7 +93,7 @@ def test_the_simulated_chip_equals_golden(simulated):
     assert difference(simulated, golden).startswith("layer 1, row 2, word 0, synapse 5: counter is ")
 
 
-def test_the_simulated_chip_goes_on_from_a_saved_state(simulated):
+def test_the_simulated_chip_continues_from_a_saved_state(simulated):
     golden = GoldenDevice(simulated.config)
     for device in (simulated, golden):
         device.reset()

@@ -1,4 +1,4 @@
-"""Settings: flags and files go through one parser, flags win, and what is wrong is named by its flag or key."""
+"""Settings: one parser for flags and files, flags win, and an error names its flag or key."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_errors_of_the_library_name_the_flag(message, shown):
     assert with_flag(message) == shown
 
 
-def test_values_are_those_that_are_set():
+def test_values_leaves_out_unset_ones():
     settings = Settings(rows=4, compact=False, window=())
     assert settings.values(("synapses", "rows", "compact", "window")) == {"rows": 4, "compact": False, "window": ()}
 

@@ -1,4 +1,4 @@
-"""The package: what importing it costs, its names, the command, and what its wheel holds."""
+"""The package: its imports, its public names, the command, and the content of its wheel."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from popflip.devices.protocol_page import page
 from popflip.hw.link.commands import Command, Result
 
 
-def test_page_is_what_the_code_says():
+def test_the_page_is_up_to_date():
     committed = ROOT / "docs" / "protocol.md"
     assert committed.read_text() == page(), "python -m popflip.devices.protocol_page > docs/protocol.md"
 

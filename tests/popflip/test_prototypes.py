@@ -1,4 +1,4 @@
-"""Random prototypes: what is generated, and which parameters are refused."""
+"""Random prototypes: the generated data, and refused parameters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from popflip.data.prototypes import Prototypes
 from popflip.errors import DataError
 
 
-def test_prototypes_are_flipped_at_random_and_come_again():
+def test_prototypes_are_random_and_reproducible():
     name = "prototypes:classes=4,bits=2000,flip=0.25,train=40,test=8,seed=3"
     data = load(name)
     assert data.name == name
@@ -32,7 +32,7 @@ def test_without_flips_every_sample_is_its_prototype():
     assert np.array_equal(flipped.train_values, 1 - data.train_values)
 
 
-def test_prototypes_left_out_are_the_paper_s():
+def test_default_prototypes_are_the_paper_s():
     name = "prototypes:classes=10,bits=1000,flip=0.44,train=10000,test=2000,seed=1"
     assert str(Prototypes.parse("prototypes")) == name
     assert str(Prototypes.parse("prototypes:")) == name

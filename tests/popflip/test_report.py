@@ -74,7 +74,7 @@ def test_a_device_without_a_clock_reports_no_cycles():
     assert not {"cycles", "cycles_per_sample"} & set(report(replace(RUN, cycles=None)))
 
 
-def test_what_bounds_a_run_on_a_board_is_told():
+def test_the_report_of_a_board_has_its_bounds():
     link = LinkSpeed(12_000_000, 1_000_000, 25.0, 0.625)
     told = reports.build(EXPERIMENT, "/dev/ttyUSB1", replace(RUN, replayed=True), STATUS, "ab" * 32, 0.875, link)
     assert told["board"] == bounds(link, CYCLES, 512, True)
@@ -160,6 +160,6 @@ def test_bounds_are_bytes_and_cycles_a_second():
         (4e5, 2.5, True, "chip-bound at 1,000 samples/s with replay, without it chip-bound at up to 2,000"),
     ],
 )
-def test_summary_says_what_bounds_the_run(clock, number_bytes, replayed, line):
+def test_the_summary_names_the_bound(clock, number_bytes, replayed, line):
     link = LinkSpeed(int(clock), 1_000_000, 25.0, number_bytes)
     assert summary(bounds(link, WAITING, 2, replayed)) == line

@@ -30,7 +30,7 @@ def test_uses_of_an_ice40():
     }
 
 
-def test_memories_that_a_part_has_none_of_are_left_out():
+def test_memories_that_the_part_lacks_are_left_out():
     """An HX8K has no single-port RAM, and place and route says nothing of it."""
     used = utilisation(recorded("ice40.tim"))
     del used["ICESTORM_SPRAM"]
@@ -54,7 +54,7 @@ def test_clocks_and_the_slowest_path():
     assert critical_path(timing) == {"clock": "clk", "source": "c", "sink": "b.o", "nanoseconds": 14.95}
 
 
-def test_what_was_asked_beyond_the_chips_clock_is_not_needed():
+def test_over_constraint_does_not_raise_the_needed_clock():
     timing = {"fmax": {"chip": {"achieved": 67.2, "constraint": 67.67}, "pll": {"achieved": 300, "constraint": 67}}}
     assert clocks(timing, 1.01) == {
         "chip": {"fmax_mhz": 67.2, "needed_mhz": 67.0},
@@ -72,5 +72,5 @@ def test_what_was_asked_beyond_the_chips_clock_is_not_needed():
         ("$nextpnr_iobuf", "$nextpnr_iobuf"),
     ],
 )
-def test_names_of_cells_are_the_designs(cell, name):
+def test_cell_names_become_signal_names(cell, name):
     assert signal_name(cell) == name

@@ -18,7 +18,7 @@ MEASURED = json.loads((BENCH / "syntheses.json").read_text())
 
 
 @pytest.mark.parametrize("row", MEASURED, ids=lambda row: f"{row['family']} {row['layers']} {row['rows']}")
-def test_near_what_the_tools_count(row):
+def test_estimates_are_close_to_the_tools_counts(row):
     precision, rule = Precision(row["precision"]), Rule(row["rule"])
     chip = ChipConfig(
         tuple(row["layers"]), precision, row["mmax"], 1, row["rows"], row["synapses"], row["slots"], rule, 10,

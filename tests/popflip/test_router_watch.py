@@ -8,7 +8,7 @@ from popflip.bitstream.router_watch import REPORTS_WITHOUT_PROGRESS, is_stuck
 
 
 def log(*left: int, router: int = 2) -> str:
-    """What a router reports while ``left`` is left."""
+    """The log of a router; ``left`` are the wires left in its reports."""
     if router == 2:
         return "".join(
             f"Info:     iter={n} wires=61359 overused={each} overuse=1 archfail=NA\n" for n, each in enumerate(left)
@@ -20,7 +20,7 @@ def log(*left: int, router: int = 2) -> str:
 
 
 @pytest.mark.parametrize("router", [1, 2])
-def test_stuck_means_many_reports_without_a_new_least(router):
+def test_a_router_is_stuck_after_many_reports_without_progress(router):
     assert not is_stuck(
         log(9, *[8] * REPORTS_WITHOUT_PROGRESS, 7, *[7, 8] * (REPORTS_WITHOUT_PROGRESS // 2 - 1), 6, 0, router=router)
     )

@@ -42,7 +42,7 @@ class TestPseudoTerminal:
         assert transport.read(7) == b"from it"
         transport.close()
 
-    def test_what_came_before_a_timeout_is_kept(self, ends):
+    def test_bytes_before_a_timeout_are_kept(self, ends):
         ours, name = ends
         transport = SerialTransport(name, silence=0.05)
         os.write(ours, b"ab")

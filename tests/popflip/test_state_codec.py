@@ -19,7 +19,7 @@ from popflip.hw.config import ChipConfig
 
 @pytest.mark.parametrize("config", [CONFIG, BINARY, LBE])
 @pytest.mark.parametrize("lanes", [4, 16, 64])
-def test_words_hold_what_the_layout_says(config, lanes):
+def test_words_follow_the_layout(config, lanes):
     """Lane by lane: synapse ``g·N + b`` of a row is lane ``b`` of its word ``g``; pads are 0."""
     chip = ChipConfig.of(config, 2, lanes)
     state = Trainer(config).state

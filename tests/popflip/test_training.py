@@ -32,7 +32,7 @@ def fresh(config: AnyConfig = CONFIG, kind: type[GoldenDevice] = GoldenDevice) -
 
 
 @pytest.mark.parametrize("batch", [1, 7, 16, 50, 120])
-def test_sample_order_is_cut_from_the_epochs_in_a_row(batch):
+def test_sample_order_concatenates_the_epochs(batch):
     generator = np.random.Generator(np.random.PCG64(5))
     whole = np.concatenate([generator.permutation(50) for _ in range(3)])
     batches = list(sample_order(50, replace(CONFIG, batch=batch)))
@@ -64,7 +64,7 @@ def test_a_limit_keeps_the_schedule_of_the_full_run():
     assert part.state().sha256() == states[3]
 
 
-def test_a_resumed_run_ends_where_an_uninterrupted_one_does():
+def test_a_resumed_run_ends_like_an_uninterrupted_one():
     x, y = data()
     whole, first, second = fresh(), fresh(), fresh(replace(CONFIG))
     train(whole, x, y)
@@ -88,12 +88,12 @@ def test_data_that_does_not_fill_a_batch_is_refused():
         train(fresh(), x, y)
 
 
-def test_accuracy_is_the_share_that_is_right():
+def test_accuracy_is_the_share_of_correct_predictions():
     assert accuracy(np.array([1, 2, 3, 4]), np.array([1, 2, 3, 0])) == 0.75
 
 
 @pytest.mark.parametrize("verified", [False, True])
-def test_a_run_resets_its_devices_or_loads_where_to_start(verified):
+def test_a_run_resets_its_devices_or_loads_a_state(verified):
     x, y = data()
     whole, device = fresh(), GoldenDevice(CONFIG)
     golden = GoldenDevice(CONFIG) if verified else None
@@ -109,7 +109,7 @@ def test_a_run_resets_its_devices_or_loads_where_to_start(verified):
     assert device.status() == whole.status()
 
 
-def test_a_run_that_fills_no_batch_leaves_its_device_alone():
+def test_a_run_without_a_batch_does_not_touch_its_device():
     device = fresh()
     device.train(*data())
     before = device.status()
@@ -122,7 +122,7 @@ def test_a_run_that_fills_no_batch_leaves_its_device_alone():
 
 
 class Clocked(GoldenDevice):
-    """100 cycles a batch, 7 a status, 1000 a state: training is what lies between the statuses around a batch."""
+    """A golden device with a clock: 100 cycles a batch, 7 a status, 1000 a state."""
 
     start = 0
 
@@ -149,7 +149,7 @@ class AboutToWrap(Clocked):
 
 @pytest.mark.parametrize("kind", [Clocked, AboutToWrap])
 @pytest.mark.parametrize("verified", [False, True])
-def test_cycles_are_those_of_training_alone(kind, verified):
+def test_cycles_cover_training_only(kind, verified):
     x, y = data()
     trained = train(fresh(kind=kind), x, y, golden=fresh() if verified else None)
     assert trained.cycles == {"total": 9 * 107, "select": 0}
@@ -256,7 +256,7 @@ def test_a_wrong_prediction_is_named():
         same_predictions(np.array([1, 2, 0]), np.array([1, 3, 1]))
 
 
-def test_an_interrupted_run_says_how_far_it_came():
+def test_an_interrupted_run_names_its_last_batch():
     def stop(result):
         if result.batch == 4:
             raise KeyboardInterrupt
@@ -271,7 +271,7 @@ def test_an_interrupted_run_says_how_far_it_came():
 LBE = LbeConfig((40, 33, 9), 4, group=(8, 3), margin=(6, 2), epochs=14, seed=5)
 
 
-def test_lbe_s_steps_are_256_samples_and_what_is_left():
+def test_lbe_steps_are_256_samples_and_the_rest():
     generator = np.random.Generator(np.random.PCG64(5))
     whole = np.concatenate([generator.permutation(50) for _ in range(14)])
     order = list(sample_order(50, LBE))
@@ -291,7 +291,7 @@ def test_lbe_s_steps_are_256_samples_and_what_is_left():
         (0, 0, []),
     ],
 )
-def test_steps_end_at_the_same_samples_wherever_a_run_begins(first, last, expected):
+def test_steps_end_at_the_same_samples_after_a_resume(first, last, expected):
     whole = np.concatenate(list(sample_order(50, LBE)))
     parts = list(steps(50, LBE, first, last))
     assert [(begin, len(part)) for begin, part in parts] == expected
@@ -316,7 +316,7 @@ def test_lbe_learns_sample_by_sample_in_that_order():
     )
 
 
-def test_a_resumed_lbe_run_ends_where_an_uninterrupted_one_does():
+def test_a_resumed_lbe_run_ends_like_an_uninterrupted_one():
     x, y = data()
     whole, first, second = fresh(LBE), fresh(LBE), fresh(LBE)
     history = train(whole, x, y).history
@@ -341,7 +341,7 @@ def test_a_difference_under_lbe_is_named_by_its_sample():
         train(fresh(LBE, Broken), x, y, golden=fresh(LBE))
 
 
-def test_an_interrupted_lbe_run_says_how_many_samples_it_learned():
+def test_an_interrupted_lbe_run_names_its_last_sample():
     def stop(result):
         if result.batch == 512:
             raise KeyboardInterrupt
@@ -358,7 +358,7 @@ STORE = 256
 
 
 class Storing(GoldenDevice):
-    """A golden device with a store, and no other way to train."""
+    """A golden device that trains stored samples only."""
 
     store_samples = STORE
 
@@ -380,23 +380,23 @@ def kept(device, samples: int, wanted: bool | None) -> tuple[bool, list[str]]:
 
 @pytest.mark.parametrize("samples", [1, STORE])
 @pytest.mark.parametrize("wanted", [None, True])
-def test_what_fits_is_kept(samples, wanted):
+def test_a_training_set_that_fits_is_stored(samples, wanted):
     device = Storing(CONFIG)
     assert kept(device, samples, wanted) == (True, [f"storing {samples} training samples on the chip"])
     assert [part.tolist() for part in device.kept] == [part.tolist() for part in data(samples)]
 
 
-def test_what_does_not_fit_is_sent_and_said_once():
+def test_a_training_set_that_does_not_fit_is_announced():
     line = "the chip stores 256 samples, the training set has 257: each epoch sends them all"
     assert kept(Storing(CONFIG), STORE + 1, None) == (False, [line])
 
 
-def test_nothing_is_kept_where_nobody_wants_it_or_nothing_can():
+def test_nothing_is_stored_without_replay_or_a_store():
     assert kept(Storing(CONFIG), 1, False) == (False, [])
     assert kept(GoldenDevice(CONFIG), 1, None) == (False, [])
 
 
-def test_images_that_are_moved_have_to_be_sent():
+def test_moving_images_are_never_stored():
     x, y = data(4)
     images = MovingImages(x[:, :36], (6, 6), np.array([1]))
     assert store_training_set(Storing(CONFIG), images, y) is False
@@ -408,7 +408,7 @@ def test_images_that_are_moved_have_to_be_sent():
 @pytest.mark.parametrize(
     ("kind", "place"), [(Storing, "the device stores 256"), (GoldenDevice, "the device has no store")]
 )
-def test_replay_that_cannot_be_is_one_line(kind, place):
+def test_impossible_replay_is_one_line(kind, place):
     with pytest.raises(DeviceError) as error:
         kept(kind(CONFIG), 257, True)
     assert str(error.value) == f"replay: the data set has 257 training samples, but {place}; leave it out"
