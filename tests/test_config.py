@@ -152,7 +152,7 @@ FEW = "compact: needs rule gft, at most 8 synapses and learn_rows 1"
         ({"array_rows": 16}, "compact: needs no more rows than synapses, not 16 and 8"),
     ],
 )
-def test_what_no_compact_chip_does_is_one_line(geometry, message):
+def test_an_impossible_compact_chip_is_one_line(geometry, message):
     fields = {"array_rows": 4, "array_synapses": 8, **geometry}
     with pytest.raises(ConfigError) as error:
         ChipConfig((20, 10), Precision.BINARY, 127, 1, slots=2, compact=True, **fields)

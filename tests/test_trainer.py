@@ -213,7 +213,7 @@ LBE = LbeConfig((12, 40, 9), 3, group=(7, 3), margin=(8, 3))
 
 
 @pytest.mark.parametrize(("config", "k"), [(CONFIGS["small counters"], (9, 9, 9)), (LBE, ())])
-def test_how_samples_are_handed_over_changes_nothing(stream, config, k):
+def test_the_size_of_train_calls_changes_nothing(stream, config, k):
     x, y = stream
     whole, parts = Trainer(config), Trainer(config)
     whole.train(x, y)
@@ -228,7 +228,7 @@ RULES = pytest.mark.parametrize(("config", "k"), [(CONFIGS["binary"], (9, 4)), (
 
 
 @RULES
-def test_reset_starts_again(stream, config, k):
+def test_reset_returns_to_the_initial_state(stream, config, k):
     x, y = stream
     trainer = Trainer(config)
     trainer.train(x, y)
@@ -242,7 +242,7 @@ def test_reset_starts_again(stream, config, k):
 
 
 @RULES
-def test_a_resumed_run_ends_like_an_unbroken_one(stream, config, k):
+def test_a_resumed_run_ends_like_an_uninterrupted_one(stream, config, k):
     x, y = stream
     trainer, resumed = Trainer(config), Trainer(config)
     trainer.train(x, y)

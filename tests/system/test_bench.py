@@ -1,4 +1,4 @@
-"""The benchmarks: what they conclude from given counts, and short runs."""
+"""The benchmarks: conclusions from given counts, and short runs."""
 
 from __future__ import annotations
 
@@ -73,12 +73,12 @@ def test_a_row_fits_its_columns(utilisation):
 
 
 @pytest.mark.parametrize("name", ["golden_speed", "software", "mnist_cycles", "tiles"])
-def test_what_needs_mnist_says_why_it_is_skipped(name):
+def test_benches_that_need_mnist_say_why_they_skip(name):
     ran = subprocess.run([sys.executable, BENCH / f"{name}.py"], env={}, capture_output=True, text=True, check=True)
     assert ran.stdout == "skipped: needs MNIST; give --data-dir D or POPFLIP_DATA=D, where D holds mnist/\n"
 
 
-def test_lbe_measures_what_train_prints(capsys, monkeypatch):
+def test_the_lbe_bench_equals_popflip_train(capsys, monkeypatch):
     """Two counter widths, two seeds of an epoch of digits."""
     monkeypatch.delenv("POPFLIP_DATA", raising=False)
     lbe = script("lbe")
@@ -104,7 +104,7 @@ def test_lbe_measures_what_train_prints(capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("epochs", "seconds", "made"), [(3, 100.0, (3, 6.0)), (9, 5.0, (3, 6.0)), (9, 0.0, (1, 2.0)), (9, 4.0, (2, 4.0))]
 )
-def test_no_epoch_begins_after_the_time_is_up(software, epochs, seconds, made):
+def test_no_epoch_starts_after_the_time_limit(software, epochs, seconds, made):
     indices = []
     assert software.Budget(epochs, seconds).run(lambda index: indices.append(index) or 2.0) == made
     assert indices == list(range(made[0]))
@@ -112,7 +112,7 @@ def test_no_epoch_begins_after_the_time_is_up(software, epochs, seconds, made):
 
 @pytest.fixture
 def blobs(tmp_path: Path) -> Path:
-    """A folder with an ``mnist/`` of 80 training and 20 test images: a bright row, the one of its class."""
+    """A folder with an ``mnist/`` of 80 training and 20 test images. The bright row of an image is its class."""
     (tmp_path / "mnist").mkdir()
     for part, count in (("train", 80), ("t10k", 20)):
         labels = np.arange(count, dtype=np.uint8) % 10
@@ -153,7 +153,7 @@ def test_a_missing_learner_is_skipped_with_the_reason(software, monkeypatch):
         software.tsetlin(None, software.Budget(1, 1))
 
 
-def test_software_refuses_nonsense():
+def test_software_refuses_zero_samples():
     ran = subprocess.run(
         [sys.executable, BENCH / "software.py", "--data-dir", "D", "--samples", "0"], capture_output=True, text=True
     )
@@ -171,8 +171,8 @@ def test_the_mean_of_a_line_by_hand():
 # Tiles ----------------------------------------------------------------------------------------------------------------
 
 
-def test_tiles_come_together_that_are_zero_together():
-    """Four groups of eight inputs, 1 together, drawn apart: they are found, and those of 16 that are 1 in the same."""
+def test_the_search_finds_pixels_that_are_zero_together():
+    """Four groups of eight inputs are 1 together but lie apart. The search finds them, and pairs of them for 16."""
     tiles, generator = script("tiles"), np.random.Generator(np.random.PCG64(1))
     groups = generator.permutation(32).reshape(4, 8)
     images = np.zeros((64, 32), bool)
@@ -184,8 +184,8 @@ def test_tiles_come_together_that_are_zero_together():
     assert pairs == {frozenset(groups[[0, 2]].ravel().tolist()), frozenset(groups[[1, 3]].ravel().tolist())}
 
 
-def test_tiles_are_written_as_they_are_counted(blobs, tmp_path):
-    """Of 64 images with a row each: the file draws 98 tiles of 8, and its order has the words the last line says."""
+def test_the_written_tiles_are_those_counted(blobs, tmp_path):
+    """The file holds 98 tiles of 8. In its order, samples have the nonzero words of the last line printed."""
     output = tmp_path / "tiles.txt"
     command = [sys.executable, BENCH / "tiles.py", "--data-dir", blobs, "--steps", "300", "--output", output]
     ran = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -207,7 +207,7 @@ def test_tiles_are_written_as_they_are_counted(blobs, tmp_path):
 
 @pytest.mark.parametrize("tree", range(4))
 @pytest.mark.parametrize("width", [1, 2, 3, 8, 13, 32])
-def test_trees_that_are_compared_count(tree, width):
+def test_every_popcount_tree_counts_ones(tree, width):
     popcount = script("popcount")
     _, group, leaf = popcount.TREES[tree]
     counted = popcount.Counted(width, group(width), leaf)

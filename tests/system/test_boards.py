@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable
 NAMES = sorted(constraints.boards())
 
 
-def test_boards_promised():
+def test_every_documented_board_exists():
     assert {"colorlight_i5", "ice40_hx8k_b_evn", "icebreaker", "orangecrab_25f", "ulx3s_85f"} <= set(NAMES)
 
 
@@ -41,7 +41,7 @@ def test_pins_of_the_link():
         assert f'LOCATE COMP "uart_0__tx__io" SITE "{tx}";' in text
 
 
-def test_an_oscillator_that_is_at_no_pll_s_pad_gets_a_pll_in_the_fabric():
+def test_an_oscillator_away_from_the_pll_pad_gets_a_fabric_pll():
     """nextpnr: "PACKAGEPIN … is not connected to any PLL BEL"."""
     board = constraints.board("ice40_hx8k_b_evn")
     platform = board.platform()
@@ -64,13 +64,13 @@ def test_a_pll_lies_where_its_board_needs_it():
     assert sites == {"colorlight_i5": ["X70/Y49/EHXPLL_LR"], "ulx3s_85f": []}
 
 
-def test_no_tool_is_asked_for_that_only_loading_needs():
+def test_a_build_needs_no_tool_for_loading():
     platform = constraints.board("orangecrab_25f").platform()
     assert not [text for text in (*platform.required_tools, *platform.command_templates) if "dfu" in text]
 
 
 @pytest.mark.parametrize(("name", "fit"), [(name, fit) for name in NAMES for fit in constraints.board(name).fits])
-def test_what_fits_is_a_chip_and_a_link(name, fit):
+def test_every_fit_makes_a_chip_and_a_link(name, fit):
     board = constraints.board(name)
     chip = board.chip(fit)
     assert (chip.slots, chip.learn_rows, chip.compact) == (fit.slots, fit.learn_rows, fit.compact)
@@ -190,6 +190,6 @@ def test_loop_filter_follows_the_phase_detector(phase, setting):
 
 
 @pytest.mark.parametrize(("kind", "wanted"), [(Ice40Pll, 12e6), (Ice40Pll, 300e6), (Ecp5Pll, 900e6)])
-def test_a_clock_no_pll_makes_is_one_line(kind, wanted):
+def test_an_impossible_clock_is_one_line(kind, wanted):
     with pytest.raises(ConfigError, match=r"^clock: no PLL setting makes \d+ MHz of 12 MHz$"):
         find_pll(kind, 12e6, wanted)

@@ -41,7 +41,7 @@ def test_the_content_hash_depends_on_where_parts_end():
     assert content_hash("ab", "c") != content_hash("a", "bc")
 
 
-def test_a_build_removes_what_a_killed_one_left(monkeypatch, tmp_path):
+def test_a_build_removes_leftovers_of_a_killed_one(monkeypatch, tmp_path):
     monkeypatch.setenv("POPFLIP_CACHE", str(tmp_path))
     (tmp_path / "kind" / "key.half").mkdir(parents=True)
     built("kind", "key", lambda folder: None)

@@ -155,7 +155,7 @@ def test_equals_the_python_simulator(toy, tmp_path, seed, kind):
     assert results == python_simulator(Toy(), turns)
 
 
-def test_time_passes_only_in_a_read_that_lacks_bytes(toy):
+def test_time_passes_only_while_a_read_waits(toy):
     with Simulation(toy["normal"]) as simulation:
         simulation.write(b"\1\2\3")
         assert simulation.cycles == 0

@@ -28,7 +28,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def complaints(page: Path, text: str, flags: dict[str, set[str]]) -> list[str]:
-    """What ``text`` of ``page`` names and nothing has, one line each."""
+    """Names in ``text`` of ``page`` that do not exist, one line each."""
     lines = [f"file {name}" for name in SOURCE.findall(text) if name not in EXAMPLES and not (ROOT / name).exists()]
     for target, anchor in LINK.findall(text):
         other = (page.parent / target).resolve() if target else page
@@ -56,11 +56,11 @@ def flags() -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_a_page_names_what_exists(page, flags):
+def test_every_name_in_a_page_exists(page, flags):
     assert complaints(page, page.read_text(), flags) == []
 
 
-def test_what_is_missing_is_found(flags):
+def test_missing_files_anchors_and_flags_are_found(flags):
     text = "`hw/none.py` [a](none.md) [b](README.md#nowhere) `popflip train --nothing`"
     found = complaints(ROOT / "README.md", text, flags)
     assert found == ["file hw/none.py", "link none.md", "anchor README.md#nowhere", "train --nothing"]

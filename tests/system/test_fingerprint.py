@@ -58,7 +58,7 @@ def test_sources_are_all_modules_that_the_chip_loads():
 
 
 @pytest.mark.parametrize("edit", SAME.values(), ids=SAME)
-def test_words_change_nothing(tmp_path, edit):
+def test_comments_and_docstrings_do_not_change_the_hash(tmp_path, edit):
     assert edited(tmp_path, *edit) == source_hash(FOLDERS)
 
 
@@ -102,7 +102,7 @@ def docstrings_of(source: str) -> set[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("folder", ["golden", "hw"])
-def test_code_is_what_python_reads(folder):
+def test_code_equals_python_s_tokens(folder):
     for path in (ROOT / folder).rglob("*.py"):
         check(path.read_text())
 

@@ -66,7 +66,7 @@ def board(library):
         yield line, ChipDevice(line, CONFIG, baud=BAUD)
 
 
-def test_replay_leaves_what_sent_samples_do(library):
+def test_replay_has_the_effect_of_sent_samples(library):
     """The same state, signature, counts and predictions as golden's, in fewer cycles."""
     x, y = data()
     golden = GoldenDevice(CONFIG)
@@ -90,7 +90,7 @@ def test_replay_leaves_what_sent_samples_do(library):
     assert cycles[1] < cycles[0]
 
 
-def test_the_line_never_waits_where_the_chip_is_faster(board):
+def test_the_line_never_idles_if_the_chip_is_faster(board):
     """Whole batches, with their ends: the chip works on one frame while the next is on the line."""
     line, device = board
     x, y = data()

@@ -27,7 +27,7 @@ def parameters_and_data(name: str) -> tuple[dict[str, Any], NDArray[np.uint8], N
 
 
 def result(trainer: Trainer, x: NDArray[np.uint8], y: NDArray[np.int64]) -> dict[str, Any]:
-    """The numbers by which a run of either rule is published."""
+    """The published numbers of a run."""
     return {
         "test_accuracy": float(np.mean(trainer.infer(x[TRAIN:]) == y[TRAIN:])),
         "state_sha256": trainer.state.sha256(),
