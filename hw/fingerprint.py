@@ -73,7 +73,7 @@ def sources(folders: Mapping[str, Path]) -> dict[str, str]:
 
 
 def _path(name: str, folders: Mapping[str, Path]) -> Path | None:
-    """The file of module ``name``; None if it is no module in ``folders``."""
+    """The file of module ``name``; None if it is not in ``folders``."""
     for package, folder in folders.items():
         if f"{name}.".startswith(f"{package}."):
             place = folder.joinpath(*name[len(package) + 1 :].split("."))

@@ -88,7 +88,7 @@ class WeightMap(MemoryMap):
     """The weights as the learning engines address them, and, where the last layer is folded, as the banks hold them.
 
     ``fold`` : words of a row of the last layer at one address of ``fold`` banks, a power of two; 1: not folded.
-    ``array_depth`` : addresses of each bank. ``depth`` is that of an unfolded memory, or ``array_depth`` if none is.
+    ``array_depth`` : addresses of each bank. ``depth`` : addresses of the map, in which no layer is folded.
     """
 
     fold: int
@@ -103,7 +103,7 @@ class WeightMap(MemoryMap):
         return bank + self.banks // self.fold * part, base + word
 
     def folded_value(self, bank: Value, address: Value) -> tuple[Value, Value, Value]:
-        """:meth:`folded` as expressions, and whether the map has such a row: a folded layer leaves banks empty."""
+        """:meth:`folded` as expressions, and whether the row exists: a folded layer uses few banks of the map."""
         base, bits = self.base[-1], exact_log2(self.fold)
         if not bits:
             return bank, address, Const(1)

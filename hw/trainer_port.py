@@ -20,7 +20,7 @@ class TrainerCommand(enum.Enum, shape=1):
 
 
 class SampleSignature(wiring.Signature):
-    """A sample, byte by byte, and what holds for all of its bytes.
+    """A sample, byte by byte, with its label and its kind.
 
     Members
     -------
@@ -71,7 +71,7 @@ class TrainerSignature(wiring.Signature):
     -------
     ``samples`` : Out(SampleSignature)
     ``predictions`` : In(stream of range(classes))
-        One for each sample with ``infer``, in order.
+        A prediction for each sample with ``infer``, in order.
     ``command`` : Out(stream of :class:`TrainerCommand`)
         Taken once all samples before it are finished. ``RESET`` starts from the current value of register ``rng``.
     ``idle`` : In(1)

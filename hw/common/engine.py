@@ -69,8 +69,8 @@ class EngineSignature(wiring.Signature):
 
     Members
     -------
-    ``values`` : In(StructLayout)
-        The run-time registers by name (:class:`.status.RegisterFile`). Stable while samples are on the chip.
+    ``values`` : In(:func:`.status.register_values_layout`)
+        The run-time registers by name. Stable while samples are on the chip.
     ``sums`` : In(stream of :func:`.forward.result_layout`), ``control`` : Out(ForwardControlSignature)
         The forward pass.
     ``inputs`` : Out(InputReadSignature), ``activations`` : Out(ActivationReadSignature)

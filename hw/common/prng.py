@@ -12,8 +12,8 @@ from popflip.golden.common.prng import Xorshift32
 def steps(state: Value, count: int) -> list[Value]:
     """The ``count`` words after ``state``.
 
-    A step is linear over GF(2), so each bit of every later word is the parity of some bits of the state. So the logic
-    of the last word is no deeper than that of the first.
+    A step is linear over GF(2): each bit of every later word is the parity of some bits of the state. So the logic of
+    the last word is about as deep as that of the first.
     """
     images = []  # of each bit of the state, word after word
     for bit in range(32):

@@ -1,6 +1,6 @@
 """Scan: reads the words of a layer, or of one row, in scan order: row by row, then word by word.
 
-Random numbers are drawn and ties broken in this order.
+The rules draw random numbers and break ties in this order.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def most_synapses(chip: ChipConfig) -> int:
 
 
 def scans_rows(chip: ChipConfig) -> bool:
-    """Whether scans may be of single rows, and read a sample's inputs in place of weights (LBE)."""
+    """Whether a scan may read a single row, with a sample's inputs in place of weights (LBE)."""
     return chip.rule == Rule.LBE
 
 

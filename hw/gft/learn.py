@@ -207,7 +207,7 @@ class Learn(wiring.Component):
         self._spaced = Signal(init=1, name="spaced")  # the banks have had time to take the errors of the previous word
         self._errors_left = Signal(init=1, name="errors_left")  # the errors of the previous word have left
         l0 = Signal()
-        held = Signal()  # compact: accumulate takes no two rows in a row
+        held = Signal()  # compact: accumulate needs a free cycle after each row
         if self.chip.compact:
             m.d.sync += held.eq(l0)
         may_end = self._first_layer | ~rows.last | (self._errors_left & self._spaced)

@@ -43,7 +43,7 @@ def digit_bits(chip: ChipConfig) -> int:
 
 
 def passes(chip: ChipConfig, digit: int) -> int:
-    """Passes that find a threshold, ``digit`` bits at a time."""
+    """Counting passes that find a threshold, ``digit`` bits at a time."""
     return -(-chip.mmax.bit_length() // digit)
 
 

@@ -11,6 +11,8 @@ cycle; everything else passes through one shift register, ``word``, a byte a cyc
                                         ▼                                  └→ FEED ⟲ → DRAIN → IDLE
                                      REFUSE → ANSWER → FETCH …
 
+The diagram leaves out states that wait for a register or take another byte of the same item.
+
 Packed samples vary in length. Each begins with its size: the first pass uses it to reach the next sample, and in the
 second pass state SIZE takes it before LABEL.
 

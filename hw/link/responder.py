@@ -12,8 +12,8 @@ from popflip.hw.link.samples import SampleBytes
 class Responder:
     """The states that answer a request, and the path of predictions.
 
-    Predictions leave while the executor feeds later samples of the same request, on pipelined chips those of later
-    requests, too. ``predictions_pending`` counts the ones still to come; all other answers wait until it is 0.
+    Predictions leave while the executor feeds later samples of the same request; on pipelined chips, also those of
+    later requests. ``predictions_pending`` counts the ones still to come; all other answers wait until it is 0.
     """
 
     def __init__(self, m: Module, datapath: Datapath, samples: SampleBytes):

@@ -1,4 +1,4 @@
-"""Where the bytes of a sample come from: the packet buffer, plain or packed, or the sample store."""
+"""The source of a sample's bytes: the packet buffer, for plain and packed samples, or the sample store."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from popflip.hw.config import ChipConfig
 from popflip.hw.lib.stream import delayed
 from popflip.hw.memory.signatures import ArrayReadSignature, BiasReadSignature, WeightRowSignature
 
-WIDEST_DEPTH = 256  # words of an iCE40's block RAM where it is widest
+WIDEST_DEPTH = 256  # words of an iCE40's block RAM at its largest width
 
 
 class Weights(wiring.Component):
