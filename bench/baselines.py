@@ -1,4 +1,4 @@
-"""Resources and speed of each board's chip, kept in ``tests/baselines`` for comparison.
+"""Measure resources and speed of each board's chip, and store them in ``tests/baselines`` for comparison.
 
     python bench/baselines.py board build/icebreaker.json …    write a board's file, from the report of a build
     python bench/baselines.py small                            compare the small file, as the tests do
@@ -51,7 +51,7 @@ COUNTED = ("total", "forward_busy", "learn_busy", "select", "flip")
 
 
 def chip_of(fit: Fit, config: AnyConfig) -> ChipConfig:
-    """The chip of ``fit``, without a store, which has no effect on the cycles."""
+    """The chip of ``fit`` without its sample store, which does not change the cycles."""
     return ChipConfig.of(config, fit.rows, fit.synapses, fit.slots, learn_rows=fit.learn_rows, compact=fit.compact)
 
 
@@ -165,13 +165,13 @@ def small_cells() -> dict[str, int]:
 
 
 def differences(kept: dict[str, int], now: dict[str, int]) -> list[str]:
-    """One line with every number that differs; none if all are equal."""
+    """A single line with every number that differs; no line if all are equal."""
     changed = [f"{name} {kept.get(name)} → {now[name]}" for name in now if now[name] != kept.get(name)]
     return [f"{', '.join(changed)}; {RENEW}"] if changed else []
 
 
 def small(renew: bool) -> Iterator[str]:
-    """Compare the file, or write it again. Lines of differences."""
+    """Compare the small file with the current numbers, and yield a line per difference; with ``renew``, write it."""
     path = FOLDER / "small.json"
     now = {"cells": small_cells(), "cycles": small_cycles()}
     if renew:
@@ -184,13 +184,13 @@ def small(renew: bool) -> Iterator[str]:
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
-    """Write a file."""
+    """Write ``content`` as JSON, and print the path."""
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     print(path)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Cells, memories, clocks and cycles of each board, kept.")
+    parser = argparse.ArgumentParser(description="Measure and store cells, memories, clocks and cycles of each board.")
     parser.add_argument("what", choices=("board", "small"))
     parser.add_argument("reports", nargs="*", type=Path, metavar="REPORT", help="reports of popflip build")
     parser.add_argument("--renew", action="store_true", help="small: write instead of compare")

@@ -63,7 +63,7 @@ def line(cells: Sequence[str]) -> str:
 
 
 def measure(name: str, bits: Sequence[int], options: argparse.Namespace) -> str:
-    """The line of a task."""
+    """Measure a task, and return its line of the table."""
     parameters, compare_with = TASKS[name]
     experiment = prepare(**parameters, data_dir=options.data_dir)
     config = experiment.config

@@ -24,8 +24,8 @@ from popflip.hw.config import ChipConfig
 from popflip.training import train
 
 GEOMETRIES = ((64, 16, 8),)
-POINTS = (0, 5, 11, 23, 46, 67, 114, 182, 273, 387, 546, 729, 911, 1000)  # thousandths of the run learned before
-BATCHES = 2  # measured at each
+POINTS = (0, 5, 11, 23, 46, 67, 114, 182, 273, 387, 546, 729, 911, 1000)  # positions in the run, in thousandths
+BATCHES = 2  # measured at each point
 COLUMNS = ("total", "forward_busy", "forward_stall", "learn_busy", "learn_stall", "select", "flip")
 
 
@@ -36,7 +36,7 @@ def mean(points: list[tuple[float, float]]) -> float:
 
 
 def measure(experiment: Experiment, geometry: tuple[int, int, int]) -> tuple[float, float, float]:
-    """Print a line per point. Mean cycles of a training sample, of an inference, and those of it with a busy array."""
+    """Print a line per point. Return mean cycles of a training sample and an inference, and the array's in the latter."""
     rows, synapses, learn_rows = geometry
     shape = ChipConfig.of(experiment.config, rows, synapses, learn_rows=learn_rows)
     totals = []

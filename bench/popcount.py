@@ -40,7 +40,7 @@ COLUMNS = (
 
 
 def compress(bits: Sequence[Value]) -> Value:
-    """Number of ones in ``bits``, by compressors of three bits, or of two where only two are left."""
+    """Number of ones in ``bits``, by compressors of three bits, or of two if only two are left."""
     columns = [deque(bits)]
     result = []
     for weight in range(len(bits).bit_length()):

@@ -1,4 +1,4 @@
-"""How fast a board learns over its link, with samples sent or replayed. Chip and both ends of the line are simulated.
+"""Speed of a board over its link, with samples sent or replayed. The chip and both ends of the line are simulated.
 
     python bench/replay.py [--batches N] [icebreaker …]
 
@@ -45,7 +45,7 @@ class Line(Simulation):
 
 
 def measure(name: str, batches: int) -> bool:
-    """Print the lines of a board. Whether it meets the goal."""
+    """Print the lines of a board, and return whether it meets the goal."""
     board = constraints.board(name)
     fit = board.fit()
     experiment, chip = prepare(preset=fit.preset), board.chip(fit)

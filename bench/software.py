@@ -39,7 +39,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from rules import state_bits  # noqa: E402
 
 COLUMNS = (("learner", -51), ("epochs", 6), ("accuracy", 8), ("trained/s", 9), ("inferred/s", 10), ("state", 11))
-CLAUSES, THRESHOLD, SPECIFICITY = 1000, 1000, 10.0  # of the Tsetlin machine; T and s about as in its papers on MNIST
+CLAUSES, THRESHOLD, SPECIFICITY = 1000, 1000, 10.0  # of the Tsetlin machine; T and s are close to its papers' on MNIST
 
 PUBLISHED = (
     (
@@ -63,7 +63,7 @@ PUBLISHED = (
 
 
 class Missing(Exception):
-    """A learner that cannot run here. The message says why."""
+    """A learner cannot run here. The message says why."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def perceptron(data: Experiment, budget: Budget) -> Result:
         return timed(lambda: learner.partial_fit(x, data.y_train, classes=classes))
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a batch of 200 is more than some subsets have
+        warnings.simplefilter("ignore")  # a batch of 200 exceeds small subsets
         epochs, seconds = budget.run(epoch)
     inference = timed(lambda: predictions.append(learner.predict(x_test)))
     weights = [*learner.coefs_, *learner.intercepts_]

@@ -1,4 +1,4 @@
-"""Every board and network that fits it in one table: cells, memories, clock, speed, accuracy.
+"""One table of every board and every network that fits it: cells, memories, clock, speed, accuracy.
 
     python bench/table.py [--software]
 
@@ -59,8 +59,8 @@ def line(cells: Sequence[str]) -> str:
     ).rstrip()
 
 
-def kept(board: str, preset: str) -> dict[str, Any] | None:
-    """The numbers of a board and preset; None if there are none yet."""
+def baseline(board: str, preset: str) -> dict[str, Any] | None:
+    """The numbers in ``tests/baselines`` for a board and preset; None if they were not measured."""
     path = FOLDER / f"{board}-{preset}.json"
     return json.loads(path.read_text()) if path.exists() else None
 
@@ -94,7 +94,7 @@ def table() -> Iterator[str]:
         for fit in board.fits:
             config = PRESETS[fit.preset].config
             network = f"{'-'.join(map(str, config.layers))} {config.precision}"
-            numbers = kept(name, fit.preset)
+            numbers = baseline(name, fit.preset)
             row = cells(numbers) if numbers else ["–"] * (len(COLUMNS) - 3)
             yield line([name, network, f"{fit.rows}×{fit.synapses}×{fit.learn_rows}", *row])
     yield "array: rows × synapses a cycle × rows learned at once. Cycles: mean of some points of a run; whole runs of"
@@ -104,7 +104,7 @@ def table() -> Iterator[str]:
 
 
 def published() -> Iterator[str]:
-    """Rows of others: MNIST, as they measured it."""
+    """Rows of published chips: MNIST, as their authors measured it."""
     yield "published, trained on the FPGA, MNIST (accuracy, trained/s, inferred/s):"
     for name, numbers, reference in software.PUBLISHED:
         yield f"{name}: {', '.join(number or '–' for number in numbers)}; {reference}"
@@ -118,7 +118,7 @@ def microamperes(logic_cells: int, mhz: float, cell: float) -> float:
 def estimate() -> Iterator[str]:
     """Power of an iCEBreaker's UP5K, for each of its fits that has numbers."""
     for fit in constraints.board("icebreaker").fits:
-        numbers = kept("icebreaker", fit.preset)
+        numbers = baseline("icebreaker", fit.preset)
         if numbers is None:
             continue
         logic, mhz = numbers["uses"]["logic_cells"]["used"], numbers["clock_hz"] / 1e6
@@ -136,7 +136,7 @@ def estimate() -> Iterator[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Every board and network that fits it, and others.")
+    parser = argparse.ArgumentParser(description="Every board and network that fits it, and published chips.")
     parser.add_argument(
         "--software", action="store_true", help="also run bench/software.py, with MNIST in $POPFLIP_DATA"
     )

@@ -6,8 +6,8 @@ The first batches, in which nearly every sample triggers an update, are skipped.
 prints the same numbers everywhere, except for the speed of the simulation.
 
 * ``in batch``: all cycles but those of select and flip.
-* ``steady``: those in batch, without the ones at the start and end of a batch in which the link has not delivered a
-  sample yet. These are counted in a second run, in which no sample triggers an update.
+* ``steady``: cycles in batch, except those at its start and end in which the chip waits for a sample from the link. A
+  second run, in which no sample triggers an update, counts these.
 
 Exit code 1 if a goal is missed:
 
@@ -59,7 +59,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Measurement:
-    """``cycles`` of whole batches, by the names of ``CYCLE_COUNTERS``; in ``filling`` of them no sample was there."""
+    """``cycles`` of whole batches, by the names of ``CYCLE_COUNTERS``; in ``filling`` of them no sample had arrived."""
 
     rows: int
     synapses: int
@@ -129,7 +129,7 @@ def in_batch(cycles: dict[str, int]) -> int:
 
 
 def count(experiment: Experiment, rows: int, synapses: int, batches: int) -> tuple[Run, dict[str, int]]:
-    """Train a simulated chip. The run of ``batches`` batches after the first ones, and its cycles."""
+    """Train a simulated chip. Return the run of ``batches`` batches after the first ones, and its cycles."""
     chip = ChipConfig.of(experiment.config, rows, synapses)
     with open_device("sim", experiment.config, chip, announce=to_stderr) as device:
         device.reset()
@@ -145,7 +145,7 @@ def to_stderr(line: str) -> None:
 
 
 def measure(experiment: Experiment, rows: int, synapses: int, batches: int) -> Measurement:
-    """The cycles of ``batches`` batches, and those of them in which no sample was there."""
+    """The cycles of ``batches`` batches, and how many of them passed before a sample arrived."""
     chip = ChipConfig.of(experiment.config, rows, synapses)
     packed = pack(np.packbits(experiment.x_train, axis=1, bitorder="little"))[1]
     run, cycles = count(experiment, rows, synapses, batches)

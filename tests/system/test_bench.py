@@ -245,7 +245,7 @@ def test_the_estimate_is_its_model(monkeypatch):
     monkeypatch.syspath_prepend(BENCH)
     table = script("table")
     numbers = {"uses": {"logic_cells": {"used": 1000}}, "clock_hz": 12e6, "cycles_a_sample": 600.0}
-    monkeypatch.setattr(table, "kept", lambda board, preset: numbers if preset == "digits-small" else None)
+    monkeypatch.setattr(table, "baseline", lambda board, preset: numbers if preset == "digits-small" else None)
     first, model = table.estimate()
     assert table.microamperes(1000, 12, 0.012) == 85.6 + 12 * (44 + 12)
     assert first.startswith("ESTIMATE, not measured: icebreaker digits-small, ")
