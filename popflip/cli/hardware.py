@@ -80,7 +80,7 @@ def estimate(
     """Estimate a network's speed on a board and the FPGA resources it needs. Nothing is built.
 
     The golden model makes the run and triggers the same updates as the chip, so the cycles of forward, learn, select
-    and flip are exact. Waiting cycles, logic and memory come from a model. Below the table are faster arrays that fit.
+    and flip are exact. Waiting cycles, logic and memory come from a model. A list of other geometries that fit follows.
     """
     from popflip.estimation.estimate import check, rows
     from popflip.estimation.estimate import estimate as estimate_chip

@@ -165,23 +165,23 @@ class Settings:
         _list_of(_integer),
         LEARNING,
         "N[,N,…]",
-        "A sample triggers an update unless its class wins by more than this. Rule lbe: a layer is updated while its "
-        "class leads by less; one number, or one per layer.",
+        "Rule gft: a sample triggers an update unless its class leads by more than N. Rule lbe: a layer is updated if "
+        "the class leads by less than N; one number, or one per layer.",
     )
     group: tuple[int, ...] | None = _setting(
         _list_of(_integer),
         LEARNING,
         "N[,N,…]",
-        "Rule lbe: neurons per group, of which at most one is updated; one number, or one per layer.",
+        "Rule lbe: neurons per group; a sample updates at most one of them. One number, or one per layer.",
     )
     reinforce_p256: int | None = _setting(
-        _integer, LEARNING, "0…256", "Rule lbe: an updated weight is reinforced with probability N/256."
+        _integer, LEARNING, "0…256", "Rule lbe: an updated counter takes one more step away from 0 with probability N/256."
     )
     window: tuple[int, ...] | None = _setting(
         _list_of(_integer),
         LEARNING,
         "N,N,…",
-        "Rule gft: a hidden neuron learns while |sum| ≤ this; one number per hidden layer.",
+        "Rule gft: a hidden neuron learns if |sum| ≤ N; one number per hidden layer.",
     )
     shift: int | str | None = _setting(
         _shift, LEARNING, "N|none", "Rule gft: counters lose m >> N at the end of a batch; none: they are cleared."
@@ -189,7 +189,7 @@ class Settings:
     flip_p256: int | None = _setting(
         _integer, LEARNING, "1…256", "Rule gft: a selected weight flips with probability N/256."
     )
-    seed: int | None = _setting(_integer, LEARNING, "N", "Seed of everything random in the run.")
+    seed: int | None = _setting(_integer, LEARNING, "N", "Seed of every random number in the run.")
     limit_batches: int | None = _setting(
         _count, LEARNING, "N", "Stop after N batches (rule lbe: samples); the schedule stays that of the full run."
     )
