@@ -36,7 +36,7 @@ def mean(points: list[tuple[float, float]]) -> float:
 
 
 def measure(experiment: Experiment, geometry: tuple[int, int, int]) -> tuple[float, float, float]:
-    """Print a line per point. Return mean cycles of a training sample and an inference, and the array's in the latter."""
+    """Print a line per point. Return mean cycles of a training sample and an inference, and the array's in it."""
     rows, synapses, learn_rows = geometry
     shape = ChipConfig.of(experiment.config, rows, synapses, learn_rows=learn_rows)
     totals = []
