@@ -175,7 +175,10 @@ class Settings:
         "Rule lbe: neurons per group; a sample updates at most one of them. One number, or one per layer.",
     )
     reinforce_p256: int | None = _setting(
-        _integer, LEARNING, "0…256", "Rule lbe: an updated counter takes one more step away from 0 with probability N/256."
+        _integer,
+        LEARNING,
+        "0…256",
+        "Rule lbe: an updated counter takes one more step away from 0 with probability N/256.",
     )
     window: tuple[int, ...] | None = _setting(
         _list_of(_integer),
