@@ -27,8 +27,8 @@ def chip_for(settings: Settings, config: AnyConfig) -> ChipConfig:
     return ChipConfig.of(config, **{names[name]: value for name, value in settings.values(names).items()})
 
 
-def open_device(settings: Settings, name: str, config: AnyConfig) -> Device:
-    """Open the device called ``name`` for ``config``."""
+def device_for(settings: Settings, name: str, config: AnyConfig) -> Device:
+    """Open the device called ``name`` for ``config``: :func:`popflip.devices.open.open_device` with the settings."""
     from popflip.devices.open import open_device
 
     # The golden model needs no chip, but chip parameters that do not fit are still an error.

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from popflip.cli.device import open_device
+from popflip.cli.device import device_for
 from popflip.cli.display import table
 from popflip.cli.options import DEVICE, Settings, with_settings
 
@@ -33,7 +33,7 @@ def infer(
     check_writable(predictions=predictions, waves=settings.waves)
     saved = load(model)
     x, y = samples_for(saved, settings.dataset, settings.data_dir)
-    with open_device(settings, settings.device or "golden", saved.config) as device:
+    with device_for(settings, settings.device or "golden", saved.config) as device:
         device.load(saved.state, saved.status)
         predicted = saved.labels[device.infer(x)]
     if predictions:

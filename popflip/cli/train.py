@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from popflip.cli.device import open_device
+from popflip.cli.device import device_for
 from popflip.cli.display import Progress, announce, table
 from popflip.cli.options import EXPERIMENT, RUN, Settings, flag, with_settings
 
@@ -33,7 +33,7 @@ def train(settings: Settings) -> None:
     check_writable(**settings.values(("report", "plot", "save", "waves")))
     experiment, start = _experiment(settings)
     config, name = experiment.config, settings.device or "golden"
-    with open_device(settings, name, config) as device, _golden(bool(settings.verify), config) as golden:
+    with device_for(settings, name, config) as device, _golden(bool(settings.verify), config) as golden:
         run = _run(settings, experiment, start, device, golden)
         status, state, link = device.status(), device.state(), device.link_speed
         predictions = device.infer(experiment.x_test)
@@ -65,7 +65,7 @@ def verify(settings: Settings) -> None:
     check_writable(**settings.values(("waves",)))
     experiment, start = _experiment(settings)
     config, name = experiment.config, settings.device or "sim"
-    with open_device(settings, name, config) as device, _golden(True, config) as golden:
+    with device_for(settings, name, config) as device, _golden(True, config) as golden:
         run = _run(settings, experiment, start, device, golden)
         signature = device.status().signature
     compared = f"{run.verified} steps of {LBE_STEP} samples" if config.rule == Rule.LBE else f"{run.verified} batches"
