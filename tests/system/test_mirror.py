@@ -18,7 +18,7 @@ ROOMS = ("common", "gft", "lbe", "memory", "link", "lib")
 SIDES = {"golden": ("golden", ""), "hw": ("hw", ""), "testbench": ("sim", "tb_"), "test": ("tests", "test_")}
 """Folder and file name prefix of each side."""
 NAMED_BY = ("golden", "hw", "testbench")  # a file of tests/ may test something else than a stage
-TOOLS = "bench"  # the room in sim/ of the testbenches' tools, which has a testbench of its own
+TOOLS = "bench"  # the room in sim/ of the testbenches' tools, which has its own testbench
 
 MISSING = "is missing; write it, or list the exception with its reason"
 NO_ROOM = "lies in no room; move it to the room of its component"
@@ -28,8 +28,8 @@ BOARD = "golden knows no board"
 
 WITHOUT = {
     # Golden alone
-    "common/integers": ("hw testbench", "how NumPy keeps integers exact; hardware has the bits it needs"),
-    "common/packing": ("hw testbench", "the host packs; hw/common/unpack.py is the way back"),
+    "common/integers": ("hw testbench", "exact integers in NumPy; hardware has wires as wide as it needs"),
+    "common/packing": ("hw testbench", "the host packs; hw/common/unpack.py is the inverse"),
     # Parameters and lists: no hardware of their own
     "config": ("testbench", "parameters"),
     "network": ("hw testbench test", "parameters; tests/test_config.py"),
@@ -46,7 +46,7 @@ WITHOUT = {
     "memory/signatures": ("golden testbench test", "signatures; the testbenches of the memories drive them"),
     "registers": (
         "golden testbench test",
-        "lists; hw/common/status.py is their hardware, held to them by tests/common/test_status.py",
+        "lists; tests/common/test_status.py compares hw/common/status.py with them",
     ),
     "common/registers": ("golden testbench test", "records; hw/registers.py lists them"),
     "gft/registers": ("golden testbench test", "a list; part of hw/registers.py"),
@@ -67,7 +67,7 @@ WITHOUT = {
         "golden testbench test",
         "a lookup and a constant factor; in sim/common/tb_scan.py for every layer, row and word",
     ),
-    # What hardware needs to keep data and move it; golden has arrays
+    # Hardware that stores and moves data; golden has arrays
     "memory/activations": ("golden", "a memory between layers"),
     "memory/counters": ("golden", "a memory; golden/memory/weights.py holds the state"),
     "common/ingest": ("golden", "a sample's bytes as a list of words; golden takes arrays of bits"),
@@ -77,7 +77,7 @@ WITHOUT = {
     "common/slots": ("golden", "samples on the chip at once; golden takes one after another"),
     "lib/stream": ("golden", "queues"),
     "common/unpack": ("golden", "golden/common/packing.py: unpack"),
-    # Sequences of stages, which golden has in its trainer, or a part of a stage
+    # Sequences of stages, which are in golden's engines and trainer, or parts of a stage
     "common/initialise": ("golden", "golden/gft/initialise.py and golden/lbe/initialise.py"),
     "gft/initialise": ("testbench test", "run by tests/common/test_initialise.py"),
     "lbe/initialise": ("testbench test", "run by tests/common/test_initialise.py"),
@@ -109,7 +109,7 @@ WITHOUT = {
     ),
     "common/scheduler": ("golden testbench test", "golden takes one sample after another; in sim/common/tb_forward.py"),
     "common/row_accumulator": ("golden testbench test", "golden multiplies matrices; in sim/common/tb_forward.py"),
-    "trainer": ("testbench", "sim/common/tb_trainer.py: a wheel takes the top of sim/, and no testbench"),
+    "trainer": ("testbench", "sim/common/tb_trainer.py: the wheel includes the top of sim/ but no testbench"),
     "common/trainer": ("golden hw test", "hw/trainer.py, run by tests/test_trainer.py"),
     "common/mac_array": ("golden test", "golden/common/forward.py multiplies; run by tests/common/test_forward.py"),
     # Link, chip, board
