@@ -98,7 +98,7 @@ def from_checkpoint(checkpoint: Checkpoint, data_dir: Path | None = None) -> Exp
     """
     if checkpoint.dataset is None:
         raise ConfigError(
-            "dataset: the saved network learned from arrays and names no data; give a data set to predict, or go on "
+            "dataset: the saved network learned from arrays and names no data; give a data set to predict, or continue "
             "with popflip.Classifier"
         )
     data = datasets.load(checkpoint.dataset, data_dir, checkpoint.test_split)
@@ -129,7 +129,7 @@ def samples_for(
         unknown = np.setdiff1d(classes, checkpoint.labels)
         if unknown.size:
             known = ", ".join(map(str, checkpoint.labels))
-            raise ConfigError(f"{name}: has class {unknown[-1]}, the network knows {known}")
+            raise ConfigError(f"{name}: has class {unknown[-1]}, the network has {known}; leave out samples of other classes")
     return thermometer(values, thresholds), classes
 
 
@@ -195,7 +195,7 @@ def _augment(augment: str | None, preset: Preset, data: DataSet) -> Augment:
 def _thresholds(thresholds: Sequence[float] | None, levels: int | None, preset: Preset, data: DataSet) -> NDArray:
     """The first of: the given thresholds, those of a preset tuned on this data, the data set's own, quantiles."""
     if levels is not None and (thresholds is not None or datasets.built_in(data.name)):
-        raise ConfigError("levels: is for your own data without thresholds; leave it out")
+        raise ConfigError("levels: only for your own data without thresholds; leave it out")
     if thresholds is not None:
         if not len(thresholds):
             raise ConfigError("thresholds: none given, at least one is needed")

@@ -156,7 +156,7 @@ def test_own_data_gets_quantile_thresholds_and_a_network_that_fits(own):
             "layers: 255 inputs, but digits has 64 values × 4 thresholds = 256 bits; use 256,128, or other thresholds",
         ),
         ({"shift": 32}, "shift: 32 is outside 0 … 31"),
-        ({"levels": 3}, "levels: is for your own data without thresholds; leave it out"),
+        ({"levels": 3}, "levels: only for your own data without thresholds; leave it out"),
         ({"thresholds": ()}, "thresholds: none given, at least one is needed"),
     ],
 )
@@ -270,7 +270,7 @@ def test_all_samples_of_a_file_use_the_saved_thresholds(own):
     ("layers", "message"),
     [
         ((8, 9, 5), "own.npz: 3 values a sample, expected 4"),
-        ((6, 9, 4), "own.npz: has class 4, the network knows 0, 1, 2, 3"),
+        ((6, 9, 4), "own.npz: has class 4, the network has 0, 1, 2, 3; leave out samples of other classes"),
     ],
 )
 def test_a_file_that_does_not_fit_a_saved_network_is_refused(own, layers, message):
