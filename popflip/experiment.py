@@ -129,7 +129,9 @@ def samples_for(
         unknown = np.setdiff1d(classes, checkpoint.labels)
         if unknown.size:
             known = ", ".join(map(str, checkpoint.labels))
-            raise ConfigError(f"{name}: has class {unknown[-1]}, the network has {known}; leave out samples of other classes")
+            raise ConfigError(
+                f"{name}: has class {unknown[-1]}, the network has {known}; leave out samples of other classes"
+            )
     return thermometer(values, thresholds), classes
 
 
