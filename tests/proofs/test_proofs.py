@@ -186,11 +186,12 @@ def slots_proof(module: ModuleType, count: int) -> tuple[Module, list[Value]]:
     """
     m = Module()
     dut = module.Slots(chip(5, 2, slots=count))
+    freed = dut.freed
     state = opened(m, dut)
     owners = [Signal(2, name=f"owners{slot}") for slot in range(count)]
     for slot, held_by in enumerate(owners):
         taken = dut.take & (dut.slot == slot)
-        given_back = (dut.free & (dut.free_slot == slot)) + (dut.free_also & (dut.free_also_slot == slot))
+        given_back = (freed.free & (freed.slot == slot)) + (freed.free_also & (freed.slot_also == slot))
         m.d.sync += held_by.eq(held_by + taken - given_back)
         m.d.comb += [
             Assume(given_back <= held_by),
@@ -216,7 +217,7 @@ def test_a_slot_has_one_owner(tmp_path, count):
     ("old", "new"),
     [
         ("(taken | take) & ~free", "taken & ~free"),
-        ("Mux(self.free_also, 1 << self.free_also_slot, 0)", "0"),
+        ("Mux(freed.free_also, 1 << freed.slot_also, 0)", "0"),
         ("reversed(range(self.slots))", "range(self.slots)"),
     ],
     ids=["handed out again", "a freed one is lost", "highest first"],
