@@ -13,7 +13,7 @@ BOARD = Board(
     platform=ICEBreakerPlatform,
     fits=(
         Fit("digits-small", rows=2, synapses=8, slots=2, clock_hz=12e6),  # with 4 rows, or more slots, cells run out
-        Fit("digits-lbe-small", rows=4, synapses=8, slots=2, clock_hz=12e6, router="router1"),
+        Fit("digits-lbe-small", rows=4, synapses=8, slots=2, clock_hz=12e6, seed=3, router="router1"),
         Fit("mnist-small", rows=4, synapses=8, slots=2, clock_hz=24.375e6, compact=True),
     ),
     buffer=512,
