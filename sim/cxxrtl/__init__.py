@@ -4,8 +4,8 @@
 
     component ─ wrapper.py ─▶ Amaranth ─▶ RTLIL ─▶ Yosys (CXXRTL) ─▶ C++ ─ parse.py ─▶ statements
                               └─────────── translate.py ──────────┘                       │ schedule.py
-    Simulation ◀─ simulation.py ─ chip.so ◀─ g++ (compile.py) ◀─ C++ ◀─ emit.py ─────── parts
-                                              ▲ shim.cc, slices.h
+    Simulation ◀─ simulation.py, load.py ─ chip.so ◀─ g++ (compile.py) ◀─ C++ ◀─ emit.py ─ parts
+                                                        ▲ shim.cc, slices.h
 
 CXXRTL writes the whole design as one function, ``p_top::eval``, that runs once a clock cycle. It is too long for a
 compiler to optimise in reasonable time and for the instruction cache to hold. The pass splits it into parts of about

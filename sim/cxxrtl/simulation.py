@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from popflip.sim.cxxrtl.load import load
 from popflip.sim.errors import SimulationTimeout, SimulatorError
 
 TIMEOUT_CYCLES = 1_000_000  # without a byte in either direction
@@ -29,6 +30,8 @@ _FUNCTIONS = {
 class Simulation:
     """The component in ``library``, as a transport: what is written reaches stream ``rx``, what is read left ``tx``.
 
+    ``library`` is the contents of a shared library, or the path of one.
+
     **Simulated time passes only inside** :meth:`read`. :meth:`write` queues its bytes and returns in the same clock
     cycle. :meth:`read` runs the clock until ``count`` bytes have come, and stops in that cycle: work that the component
     has not finished then goes on in the next read. Cycle counts therefore depend on the bytes written and read alone,
@@ -39,9 +42,11 @@ class Simulation:
     the file cannot be written.
     """
 
-    def __init__(self, library: Path, waves: Path | str | None = None, timeout_cycles: int = TIMEOUT_CYCLES):
+    def __init__(
+        self, library: bytes | Path | str, waves: Path | str | None = None, timeout_cycles: int = TIMEOUT_CYCLES
+    ):
         self._timeout_cycles = timeout_cycles
-        self._library = ctypes.CDLL(str(library), use_errno=True)
+        self._library = load(library if isinstance(library, bytes) else Path(library).read_bytes())
         for name, (result, arguments) in _FUNCTIONS.items():
             function = getattr(self._library, f"popflip_{name}")
             function.restype, function.argtypes = result, arguments

@@ -1,9 +1,12 @@
 """The simulated chip equals Amaranth's own simulator cycle by cycle, and each of its failures has a clear message."""
 
+import os
 import random
 import shutil
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 from amaranth.hdl import Cat, Module, Signal
@@ -12,7 +15,8 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
-from popflip.sim.cxxrtl import compile, emit, schedule
+from popflip.sim.cache import DIGESTS
+from popflip.sim.cxxrtl import compile, emit, load, schedule
 from popflip.sim.cxxrtl.compile import build_library, cached_library, compiler, identity
 from popflip.sim.cxxrtl.simulation import Simulation
 from popflip.sim.errors import SimulatorError
@@ -264,6 +268,105 @@ def test_failed_compilation_leaves_a_log_and_nothing_else(monkeypatch, tmp_path)
     assert sorted({path.suffix for path in (tmp_path / "chip").iterdir()}) == [".lock", ".log"]
 
 
+@pytest.fixture
+def cached_toy(toy, monkeypatch, tmp_path):
+    """A function that returns the toy's library from a cache of its own, and a list of the builds that took place."""
+    monkeypatch.setenv("POPFLIP_CACHE", str(tmp_path))
+    builds = []
+
+    def build(component, folder, log, waves):
+        builds.append(folder)
+        shutil.copy(toy["normal"], folder / compile.LIBRARY)
+
+    monkeypatch.setattr(compile, "build_library", build)
+    return lambda: cached_library("chip", "toy", lambda: None), builds
+
+
+def answers(library) -> list[bytes]:
+    """What the toy in ``library`` sends in a short conversation."""
+    with Simulation(library) as simulation:
+        received = []
+        for sent, wanted in conversation(1, 5):
+            simulation.write(sent)
+            received.append(simulation.read(wanted))
+        return received
+
+
+@pytest.mark.parametrize("damage", ["bit", "cut short", "no digest"])
+def test_a_damaged_chip_is_built_again(toy, cached_toy, tmp_path, damage):
+    library, builds = cached_toy
+    expected = answers(library())
+    (path,) = tmp_path.glob("chip/*/chip.so")
+    contents = bytearray(path.read_bytes())
+    contents[len(contents) // 2] ^= 1
+    if damage == "no digest":
+        (path.parent / DIGESTS).unlink()
+    else:
+        path.write_bytes(contents if damage == "bit" else contents[:5000])
+    assert library() == path.read_bytes() == toy["normal"].read_bytes()
+    assert len(builds) == 2
+    assert answers(library()) == expected
+    assert len(builds) == 2
+
+
+def test_a_chip_that_runs_does_not_read_its_file(toy, tmp_path):
+    expected = answers(toy["normal"])
+    path = Path(shutil.copy(toy["normal"], tmp_path))
+    with path.open("ab") as file:
+        file.write(b"\0")  # another digest, so that this process has not loaded it yet
+    with Simulation(path) as simulation:
+        os.truncate(path, 0)  # SIGBUS at the next new page, if it were mapped
+        received = []
+        for sent, wanted in conversation(1, 5):
+            simulation.write(sent)
+            received.append(simulation.read(wanted))
+    assert received == expected
+
+
+def test_a_library_is_loaded_once(toy):
+    normal, tiny = (toy[name].read_bytes() for name in ("normal", "tiny"))
+    assert load.load(normal) is load.load(normal)
+    assert load.load(normal)._handle != load.load(tiny)._handle
+
+
+@pytest.mark.parametrize("system", ["no memory files", "memory files cannot be executed"])
+def test_a_system_without_files_in_memory_loads_a_private_file(toy, monkeypatch, tmp_path, system):
+    monkeypatch.setattr(load, "_loaded", {})
+    if system == "no memory files":
+        monkeypatch.delattr(os, "memfd_create")
+    else:
+        monkeypatch.setattr(os, "memfd_create", lambda name: os.open("/dev/null", os.O_RDWR))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folders = set(tmp_path.iterdir())
+    assert answers(toy["normal"]) == answers(toy["tiny"])
+    assert set(tmp_path.iterdir()) == folders
+
+
+def test_no_library_is_an_error(monkeypatch):
+    monkeypatch.setattr(load, "_loaded", {})
+    with pytest.raises(OSError, match=r"invalid ELF header|file too short"):
+        load.load(b"no library at all")
+    assert load._loaded == {}
+
+
+def test_better_wording_does_not_change_the_cache_key(monkeypatch, tmp_path):
+    folder = tmp_path / "cxxrtl"
+    shutil.copytree(compile.PACKAGE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(compile, "PACKAGE", folder)
+    key = identity(waves=False)
+    for path in folder.iterdir():
+        comment = "#" if path.suffix == ".py" else "//"
+        lines = path.read_text().splitlines()
+        path.write_text("\n".join((f"{comment} better", *lines, "", f"{comment} wording  ")))
+        assert identity(waves=False) == key, path.name
+
+
+def test_a_slash_in_a_string_of_cxx_is_code(tmp_path):
+    source = tmp_path / "x.cc"
+    source.write_text('a("//b"); // c\n\n\n// d "e"\nf\n')
+    assert compile._code(source) == 'a("//b");\n// d "e"\nf'
+
+
 def test_the_cache_key_covers_every_source_of_the_package(monkeypatch, tmp_path):
     folder = tmp_path / "cxxrtl"
     shutil.copytree(compile.PACKAGE, folder, ignore=shutil.ignore_patterns("__pycache__"))
@@ -271,7 +374,7 @@ def test_the_cache_key_covers_every_source_of_the_package(monkeypatch, tmp_path)
     key = identity(waves=False)
     for path in sorted(folder.iterdir()):
         text = path.read_text()
-        path.write_text(text + "\n")
+        path.write_text(text + "\nmore = 1;\n")
         assert identity(waves=False) != key, path.name
         path.write_text(text)
     (folder / "new.py").touch()
