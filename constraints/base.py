@@ -63,6 +63,7 @@ class Board:
     ``port`` : where the link appears on Linux.
     ``store_bytes``, ``store_memory`` : size and kind of the memory that holds training samples.
     ``pll`` : kind of PLL; None stands for the family's PLL at the clock's pad.
+    ``tied_high`` : resources of the platform, pins that must be high for the board to work.
     ``name`` : name of the board's module; :func:`popflip.constraints.board` fills it in.
     """
 
@@ -76,6 +77,7 @@ class Board:
     store_bytes: int = 0
     store_memory: Memories = BlockBytes
     pll: type[Ice40Pll] | type[Ecp5Pll] | None = None
+    tied_high: tuple[str, ...] = ()
     name: str = ""
 
     @property
@@ -125,10 +127,15 @@ class Board:
         return replace(chip, store_samples=self.store_samples(chip) if store is None else store)
 
     def top(self, chip: ChipConfig, platform: Platform, clock_hz: float) -> BoardTop:
-        """The design for ``platform``, an instance of :attr:`platform`, at about ``clock_hz``."""
+        """The design for ``platform``, an instance of :attr:`platform`, at about ``clock_hz``.
+
+        An iCE40's clock always comes from a PLL (:mod:`popflip.hw.lib.pll`), an ECP5's only if the board's differs.
+        """
         reference = platform.default_clk_frequency
-        pll = None
-        if clock_hz != reference:
-            family = Ice40Pll if isinstance(platform, LatticeICE40Platform) else Ecp5Pll
-            pll = find_pll(self.pll or family, reference, clock_hz)
-        return BoardTop(chip, pll.hz if pll else reference, pll, self.buffer, self.baud, self.store_memory)
+        ice40 = isinstance(platform, LatticeICE40Platform)
+        pll, hz = None, reference
+        if ice40 or clock_hz != reference:
+            kind = self.pll or (Ice40Pll if ice40 else Ecp5Pll)
+            pll = find_pll(kind, reference, clock_hz * kind.CLOCK_DIVIDER)
+            hz = pll.hz / kind.CLOCK_DIVIDER
+        return BoardTop(chip, hz, pll, self.buffer, self.baud, self.store_memory, self.tied_high)

@@ -27,7 +27,7 @@ class CorePll(Ice40Pll):
             i_REFERENCECLK=reference,
             i_RESETB=Const(1),
             i_BYPASS=Const(0),
-            o_PLLOUTCORE=out,
+            o_PLLOUTGLOBAL=out,
             o_LOCK=locked,
         )
         return m

@@ -1,12 +1,28 @@
-"""ULX3S with 85F: ECP5 (83,640 logic cells, 208 memories of 18 kbit), link on its FT231X."""
+"""ULX3S with 85F: ECP5 (83,640 logic cells, 208 memories of 18 kbit), link on its FT231X.
 
+Pin L2 goes to GPIO0 of the board's ESP32. The ECP5 pulls a pin that a design does not drive weakly low. The firmware of
+many boards takes a GPIO0 that stays low for a few seconds as a request to take over the board: it loads another
+bitstream, and the chip is gone (the board's author: github.com/olofk/edalize/issues/58). So the chip drives it high.
+"""
+
+from amaranth.build import Attrs, Pins, Resource
 from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
 from popflip.constraints.base import Board, Fit
 
+
+class Platform(ULX3S_85F_Platform):
+    """The board's definition, with the ESP32's GPIO0 as a pin of its own."""
+
+    resources = (
+        *ULX3S_85F_Platform.resources,
+        Resource("wifi_gpio0", 0, Pins("L2", dir="o"), Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP", DRIVE="4")),
+    )
+
+
 BOARD = Board(
     summary="ULX3S 85F (ECP5)",
-    platform=ULX3S_85F_Platform,
+    platform=Platform,
     fits=(
         Fit("digits", rows=8, synapses=32, clock_hz=25e6),
         Fit("digits-lbe", rows=8, synapses=32, clock_hz=25e6),
@@ -15,4 +31,5 @@ BOARD = Board(
     buffer=2048,
     program="openFPGALoader --board ulx3s {bitstream}",
     port="/dev/ttyUSB0",
+    tied_high=("wifi_gpio0",),
 )

@@ -48,8 +48,9 @@ class Chip(wiring.Component):
 class BoardTop(Elaboratable):
     """A whole bitstream: clock, chip, and the UART of a board.
 
-    ``clock_hz`` is the frequency of ``pll``, or of the board's own clock without one. ``buffer`` and ``memory``: see
-    :class:`Chip`. The platform has a resource ``uart`` with ``rx`` and ``tx``, named from the chip's side.
+    ``clock_hz`` is the frequency that :class:`Clock` makes with ``pll``, or of the board's own clock without one.
+    ``buffer`` and ``memory``: see :class:`Chip`. The platform has a resource ``uart`` with ``rx`` and ``tx``, named
+    from the chip's side, and the resources ``tied_high``, pins that are driven high.
     """
 
     def __init__(
@@ -60,7 +61,9 @@ class BoardTop(Elaboratable):
         buffer: int,
         baud: int = BAUD,
         memory: Memories = BlockBytes,
+        tied_high: tuple[str, ...] = (),
     ):
+        self.tied_high = tied_high
         self.clock = Clock(pll, clock_hz)
         self.chip = Chip(chip, round(clock_hz), buffer, memory)
         self.uart = Uart(divisor(clock_hz, baud))
@@ -77,4 +80,7 @@ class BoardTop(Elaboratable):
         m.d.comb += [self.uart.rx_pin.eq(rx_pin.i), tx_pin.o.eq(self.uart.tx_pin)]
         wiring.connect(m, self.uart.rx, self.chip.rx)
         wiring.connect(m, self.chip.tx, self.uart.tx)
+        for name in self.tied_high:
+            m.submodules[name] = pin = io.Buffer("o", platform.request(name, dir="-"))
+            m.d.comb += pin.o.eq(1)
         return m

@@ -2,29 +2,40 @@
 
 :func:`find_pll` tries every divider. It picks the frequency nearest to the requested one, and among equals the fastest
 phase detector, which has the least jitter.
+
+No clock passes through a LUT: where signals race to its inputs, its output can have a pulse too short for a clock. An
+iCE40 has no other gate, so there a flip-flop makes the chip's clock, at half the PLL's frequency. The output of a
+flip-flop has no glitches, whatever the routing. An ECP5 has a gate for clocks, DCCA. ``popflip build`` checks the
+sources of all clocks in the netlist (``popflip/bitstream/clock_sources.py``).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import chain, product
+from math import ceil
 from typing import Any
 
 from amaranth.hdl import ClockDomain, ClockSignal, Const, Elaboratable, Instance, Module, Signal
 from amaranth.lib import io
 from amaranth.lib.cdc import FFSynchronizer
-from amaranth.vendor import LatticeICE40Platform
+from amaranth.utils import ceil_log2
 
 from popflip.golden.errors import ConfigError
 
 START_SECONDS = 30e-6
-"""Delay before the clock starts. An iCE40's memories read as zero for about 3 µs after configuration (IceStorm issue
-76); this leaves a wide margin."""
+"""Least delay before the clock starts. An iCE40's memories read as zero for about 3 µs after configuration (IceStorm
+issue 76); this leaves a wide margin."""
 
 
 @dataclass(frozen=True)
 class Ice40Pll:
-    """``SB_PLL40``, simple feedback: ``hz = reference · (divf + 1) / 2^divq / (divr + 1)``. Limits: Lattice TN1251."""
+    """``SB_PLL40``, simple feedback: ``hz = reference · (divf + 1) / 2^divq / (divr + 1)``. Limits: Lattice TN1251.
+
+    A flip-flop divides the output by ``CLOCK_DIVIDER``, which makes the chip's clock.
+    """
+
+    CLOCK_DIVIDER = 2
 
     reference_hz: float
     divr: int
@@ -73,7 +84,7 @@ class Ice40Pll:
         return (cls(reference_hz, *dividers) for dividers in product(range(16), range(128), range(1, 7)))
 
     def instance(self, pin, out: Signal, locked: Signal) -> Instance:
-        """The primitive, at the clock's own pad."""
+        """The primitive, at the clock's own pad. ``out`` is a global net."""
         return Instance(
             "SB_PLL40_PAD",
             p_FEEDBACK_PATH="SIMPLE",
@@ -84,7 +95,7 @@ class Ice40Pll:
             i_PACKAGEPIN=pin.io,
             i_RESETB=Const(1),
             i_BYPASS=Const(0),
-            o_PLLOUTCORE=out,
+            o_PLLOUTGLOBAL=out,
             o_LOCK=locked,
         )
 
@@ -96,6 +107,8 @@ class Ecp5Pll:
 
     Limits: Lattice FPGA-DS-02012, sysCLOCK PLL timing.
     """
+
+    CLOCK_DIVIDER = 1
 
     reference_hz: float
     input: int
@@ -202,7 +215,8 @@ class Clock(Elaboratable):
     ``sync`` needs no reset: registers and memories have their initial values after configuration, and the clock is
     gated until then. The network gets the cells that reset logic would take.
 
-    ``pll``: None takes the board's clock as it is.
+    ``pll``: None takes the board's clock as it is (ECP5 only). ``hz`` is the frequency of ``sync``, that of ``pll``
+    divided by its ``CLOCK_DIVIDER``.
     """
 
     def __init__(self, pll: Ice40Pll | Ecp5Pll | None, hz: float):
@@ -210,36 +224,42 @@ class Clock(Elaboratable):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        source, locked, ready = Signal(), Signal(), Signal()
+        source, locked, clock = Signal(), Signal(), Signal(attrs={"keep": True})
         pin = platform.request(platform.default_clk, dir="-")
-        ice40 = isinstance(platform, LatticeICE40Platform)
         if self.pll is not None:
             m.submodules.pll = self.pll.instance(pin, source, locked)
         else:
-            m.d.comb += locked.eq(1)
-            if ice40:  # not through the pin's own global net: few routes lead from there to the gate's input
-                m.submodules.pin = Instance("SB_IO", p_PIN_TYPE=Const(1, 6), i_PACKAGE_PIN=pin.io, o_D_IN_0=source)
-            else:
-                m.submodules.pin = buffer = io.Buffer("i", pin)
-                m.d.comb += source.eq(buffer.i)
-
-        # On falling edges, so that the gate opens while the clock is low.
-        m.domains.start = start = ClockDomain(clk_edge="neg", reset_less=True, local=True)
-        stable = Signal()
-        m.submodules.synchronise = FFSynchronizer(locked, stable, o_domain="start")
-        cycles = round(START_SECONDS * self.hz)
-        timer = Signal(range(cycles + 1))
-        m.d.comb += start.clk.eq(source)
-        with m.If(~ready & stable):
-            m.d.start += [timer.eq(timer + 1), ready.eq(timer == cycles - 1)]
-
-        clock = Signal(attrs={"keep": True})
-        m.d.comb += ClockSignal().eq(clock)
-        if ice40:
-            m.submodules.gate = Instance(
-                "SB_GB", i_USER_SIGNAL_TO_GLOBAL_BUFFER=source & ready, o_GLOBAL_BUFFER_OUTPUT=clock
-            )
+            m.submodules.pin = buffer = io.Buffer("i", pin)
+            m.d.comb += [source.eq(buffer.i), locked.eq(1)]
+        if isinstance(self.pll, Ice40Pll):
+            self._divide(m, source, locked, clock)
         else:
-            m.submodules.gate = Instance("DCCA", i_CLKI=source, i_CE=ready, o_CLKO=clock)
+            self._gate(m, source, locked, clock)
+        m.d.comb += ClockSignal().eq(clock)
         platform.add_clock_constraint(clock, self.hz)
         return m
+
+    def _divide(self, m: Module, source: Signal, locked: Signal, clock: Signal) -> None:
+        """``clock`` is a flip-flop that toggles from the start on: half the frequency of ``source``, no glitches."""
+        ready = self._ready(m, source, locked, edge="pos")
+        half = Signal()
+        m.d.start += half.eq(ready & ~half)
+        m.submodules.buffer = Instance("SB_GB", i_USER_SIGNAL_TO_GLOBAL_BUFFER=half, o_GLOBAL_BUFFER_OUTPUT=clock)
+
+    def _gate(self, m: Module, source: Signal, locked: Signal, clock: Signal) -> None:
+        """``clock`` is ``source`` through the FPGA's clock gate, which opens while ``source`` is low."""
+        ready = self._ready(m, source, locked, edge="neg")
+        m.submodules.gate = Instance("DCCA", i_CLKI=source, i_CE=ready, o_CLKO=clock)
+
+    def _ready(self, m: Module, source: Signal, locked: Signal, edge: str) -> Signal:
+        """1 from :data:`START_SECONDS` or more after the lock, for good. Makes the domain ``start``, with ``edge``."""
+        m.domains.start = start = ClockDomain(clk_edge=edge, reset_less=True, local=True)
+        m.d.comb += start.clk.eq(source)
+        stable = Signal()
+        m.submodules.synchronise = FFSynchronizer(locked, stable, o_domain="start")
+        divider = self.pll.CLOCK_DIVIDER if self.pll is not None else 1
+        timer = Signal(ceil_log2(ceil(START_SECONDS * self.hz * divider)) + 1)  # ends at a power of two
+        ready = timer[-1]
+        with m.If(~ready & stable):
+            m.d.start += timer.eq(timer + 1)
+        return ready

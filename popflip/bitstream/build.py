@@ -18,7 +18,7 @@ from pathlib import Path
 from amaranth.build import Platform
 from amaranth.build.run import BuildPlan
 
-from popflip.bitstream import reports
+from popflip.bitstream import clock_sources, reports
 from popflip.bitstream.families import family_of
 from popflip.bitstream.router_watch import is_stuck
 from popflip.bitstream.toolchain import RouterStuck, Toolchain
@@ -163,6 +163,8 @@ def _run_steps(
             reports.check_fits(reports.utilisation(_text(folder / f"{DESIGN}.tim")), board)
             raise
         seconds[command[0]] = round(time.monotonic() - start, 1)
+        if command[0] == "yosys":
+            clock_sources.check(json.loads(_text(folder / f"{DESIGN}.json")))
     return seed, seconds
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from paths import DATA, ROOT
@@ -33,6 +34,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable
 RECORDED = DATA / "build"
 TINY = ChipConfig((9, 3), Precision.TERNARY, 7, 1, 1, 4, 2)
 BITSTREAM = b"\x7e\xaa\x99\x7e"
+NETLIST = {"modules": {"popflip": {"attributes": {"top": 1}, "ports": {}, "cells": {}}}}
 
 
 def recorded(name: str) -> str:
@@ -109,6 +111,7 @@ class Tools:
 
     stop: BaseException | None = None
     stuck_seeds: tuple[str, ...] = ()
+    netlist: dict[str, Any] = NETLIST
 
     def __init__(self, package: str):
         assert package == ICE40.package
@@ -119,6 +122,7 @@ class Tools:
     def run(self, command: list[str], folder: Path, stuck: Callable[[], bool] = lambda: False) -> None:
         if command[0] == "yosys":
             shutil.copy(RECORDED / "ice40_cells.json", folder / "cells.json")
+            (folder / "popflip.json").write_text(json.dumps(self.netlist))
         elif command[0] == "icepack":
             (folder / "popflip.bin").write_bytes(BITSTREAM)
         else:
@@ -139,6 +143,7 @@ def tools(monkeypatch, tmp_path):
     monkeypatch.setattr(builds, "Toolchain", Tools)
     monkeypatch.setattr(Tools, "stop", None)
     monkeypatch.setattr(Tools, "stuck_seeds", ())
+    monkeypatch.setattr(Tools, "netlist", NETLIST)
     return Tools
 
 
@@ -237,6 +242,15 @@ def test_a_tool_that_fails(tools, capsys):
     tools.stop = BuildError("nextpnr-ice40: no bel")
     assert run_command(COMMAND) == 2
     assert one_line(capsys) == "popflip: nextpnr-ice40: no bel\n"
+
+
+def test_a_clock_with_glitches(tools, capsys):
+    """Found in the netlist, before minutes of place and route (tests/popflip/test_clock_sources.py)."""
+    register = {"type": "SB_DFF", "port_directions": {"C": "input"}, "connections": {"C": [2]}}
+    tools.netlist = {"modules": {"popflip": {"attributes": {"top": 1}, "ports": {}, "cells": {"register": register}}}}
+    tools.stop = AssertionError("too late")
+    assert run_command(COMMAND) == 2
+    assert one_line(capsys) == "popflip: the clock of register (SB_DFF) has no driver\n"
 
 
 def test_too_large(tools, capsys, monkeypatch):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import product
 
 import pytest
+from amaranth.vendor import LatticeICE40Platform
 
 from popflip import constraints
 from popflip.constraints.pins import pin_file
@@ -39,6 +40,19 @@ def test_pins_of_the_link():
         text = pin_file(name)[1]
         assert f'LOCATE COMP "uart_0__rx__io" SITE "{rx}";' in text
         assert f'LOCATE COMP "uart_0__tx__io" SITE "{tx}";' in text
+
+
+def test_a_pin_that_must_be_high_is_driven():
+    """An undriven one is pulled low, and the ULX3S's ESP32 takes that for a request to load another bitstream."""
+    assert constraints.board("ulx3s_85f").tied_high == ("wifi_gpio0",)
+    assert 'LOCATE COMP "wifi_gpio0_0__io" SITE "L2";' in pin_file("ulx3s_85f")[1]
+    board = constraints.board("ulx3s_85f")
+    platform = board.platform()
+    chip = ChipConfig((1, 2), Precision.BINARY, 1, 1, 1, 4, 2)
+    design = platform.prepare(board.top(chip, platform, 25e6), "popflip", emit_src=False).files["popflip.il"]
+    (driver,) = re.findall(r"^module \\popflip.wifi_gpio0\n(.*?)^module", design, re.MULTILINE | re.DOTALL)
+    assert "connect \\o$1 1'1\n" in driver  # what the buffer drives
+    assert "connect \\oe 1'1\n" in driver
 
 
 def test_an_oscillator_away_from_the_pll_pad_gets_a_fabric_pll():
@@ -80,7 +94,10 @@ def test_every_fit_makes_a_chip_and_a_link(name, fit):
     assert top.chip.identity.buffer_bytes == board.buffer
     assert abs(top.clock.hz - fit.clock_hz) <= fit.clock_hz / 100
     assert top.uart.divisor == divisor(top.clock.hz, board.baud)
-    assert (top.clock.pll is None) == (fit.clock_hz == platform.default_clk_frequency)
+    if isinstance(platform, LatticeICE40Platform):
+        assert top.clock.pll.hz == 2 * top.clock.hz  # a flip-flop makes the clock
+    else:
+        assert (top.clock.pll is None) == (fit.clock_hz == platform.default_clk_frequency)
 
 
 def test_the_fit_is_the_presets_or_the_rules_or_the_first():
