@@ -5,13 +5,15 @@ The chip's controller, the host and ``docs/protocol.md`` are all made from these
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from amaranth.lib import enum
 
 from popflip.hw.config import ChipConfig
 
-PROTOCOL_VERSION = 5
+PROTOCOL_VERSION = 6
 """Changes with these tables, the frame format or the identity."""
 
 
@@ -51,6 +53,7 @@ class Result(enum.IntEnum, shape=4):
     BAD_VALUE = 8
     BAD_LABEL = 9
     BAD_ADDRESS = 10
+    BAD_SESSION = 11
 
 
 RESULTS: dict[Result, str] = {
@@ -65,6 +68,7 @@ RESULTS: dict[Result, str] = {
     Result.BAD_VALUE: "a value outside its range",
     Result.BAD_LABEL: "a label that is not a class",
     Result.BAD_ADDRESS: "words or samples outside the memory",
+    Result.BAD_SESSION: "no session has begun, or the request came before the one that has",
 }
 
 
@@ -117,14 +121,16 @@ _PACKED = Field("packed inputs", "packed", "one byte or more; see below")
 _WEIGHTS = Field("weights", "weight word", "`N` weights; word `a` is in bank `a mod P` at address `a div P`")
 _COUNTERS = Field("counters", "counter word", "`N` counters; word `a` is in bank `a mod Pc` at address `a div Pc`")
 _WORD = Field("word", "u32", "status word")
+_SESSION = Field("session", "u32", "number of the chip's session, 0 if it has none")
 
 COMMANDS: dict[Command, CommandFormat] = {
     format.command: format
     for format in (
         CommandFormat(
             Command.IDENTIFY,
-            "Read the chip's identity. Any sequence number is accepted; the next one must follow it.",
-            answer=(Field("identity", "identity", "see below"),),
+            "Begin a session, and read the chip's identity. Any sequence number is accepted; the next one must follow it.",
+            request=(Field("number", "u32", "the host's part of the session number; its lower half is not 0"),),
+            answer=(_SESSION, Field("identity", "identity", "see below")),
             reads=True,
         ),
         CommandFormat(
@@ -218,6 +224,26 @@ def commands_of(chip: ChipConfig) -> dict[Command, CommandFormat]:
     return {key: value for key, value in COMMANDS.items() if key not in unknown}
 
 
-REFUSAL: tuple[Field, ...] = (Field("expected", "u8", "sequence number of the next request"),)
+REFUSAL: tuple[Field, ...] = (_SESSION, Field("expected", "u8", "sequence number of the next request"))
 """Payload of an answer that is not OK."""
 REFUSAL_BYTES = sum(field.size for field in REFUSAL)
+SESSION_BYTES = _SESSION.size
+"""Bytes of the session number, with which the payload of every open answer begins."""
+
+
+class Refusal(NamedTuple):
+    """What a refusal tells about the chip. ``session`` is 0 if no session has begun since the chip's power-up."""
+
+    session: int
+    expected: int
+
+    def pack(self) -> bytes:
+        """The payload of the refusal."""
+        return struct.pack("<IB", *self)
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> Refusal:
+        """Inverse of :meth:`pack`. Raises :class:`ValueError` if ``payload`` has another size."""
+        if len(payload) != REFUSAL_BYTES:
+            raise ValueError(f"{len(payload)} bytes are not a refusal")
+        return cls(*struct.unpack("<IB", payload))

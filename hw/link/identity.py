@@ -36,10 +36,11 @@ class Identity:
     buffer_bytes: int
     store_samples: int
     clock_hz: int
+    compact: bool
     build_hash: bytes
     layers: tuple[int, ...]
 
-    FORMAT = "<4B6H3I8sB"
+    FORMAT = "<4B6H3I?8sB"
     FIELDS = (
         Field("protocol", "u8", "version of the protocol"),
         Field("rule", "u8", ", ".join(f"{index} {rule}" for index, rule in enumerate(RULES))),
@@ -54,6 +55,7 @@ class Identity:
         Field("buffer_bytes", "u32", "size of the packet buffer, the limit for unanswered frames"),
         Field("store_samples", "u32", "training samples the store holds; 0: no store"),
         Field("clock_hz", "u32", "clock frequency; 0: simulated"),
+        Field("compact", "u8", "1: made for an iCE40 UP5K, with counters in its single-port RAMs; 0: not"),
         Field("build_hash", "8 bytes", "start of the SHA-256 of the chip's shape and sources"),
         Field("widths", "u8", "number of widths that follow"),
         Field("layers", "u16 each", "number of inputs, then of neurons in each layer"),
@@ -76,6 +78,7 @@ class Identity:
             buffer_bytes=buffer_bytes,
             store_samples=chip.store_samples,
             clock_hz=clock_hz,
+            compact=chip.compact,
             build_hash=build_hash,
             layers=chip.layers,
         )
@@ -114,4 +117,5 @@ class Identity:
             classes=self.classes,
             store_samples=self.store_samples,
             learn_rows=self.learn_rows,
+            compact=self.compact,
         )
