@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import ClockDomain, Elaboratable, Module
+from amaranth.hdl import ClockDomain, Elaboratable, Module, Signal
 from amaranth.lib import io, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -39,6 +39,9 @@ class Chip(wiring.Component):
         m = Module()
         m.submodules.link = self.link
         m.submodules.trainer = self.trainer
+        cycles = Signal(len(self.link.nonce))  # since power-up: when a host's first frame comes is chance
+        m.d.sync += cycles.eq(cycles + 1)
+        m.d.comb += self.link.nonce.eq(cycles)
         wiring.connect(m, wiring.flipped(self.rx), self.link.rx)
         wiring.connect(m, self.link.trainer, self.trainer.port)
         wiring.connect(m, self.link.tx, wiring.flipped(self.tx))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.utils import ceil_log2
 
 from popflip.hw.link.buffer import ENTRY_HEADER
 from popflip.hw.link.commands import REFUSAL_BYTES, Command, Result
 from popflip.hw.link.datapath import Datapath
 from popflip.hw.link.executor import Executor
+from popflip.hw.link.receiver import VERDICT
 from popflip.hw.link.samples import SampleBytes
-from popflip.hw.link.tables import SIGN, VALUE_BYTES
+from popflip.hw.link.tables import NONCE_BITS, SIGN, VALUE_BYTES
 
 
 class Checker:
@@ -70,8 +71,13 @@ class Checker:
             m.d.sync += self.phase.eq(self.phase + 1)
             command, remaining = Cat(datapath.command, self.reserved_bits), datapath.remaining
             with m.Switch(self.phase):
-                targets = datapath.result, datapath.sequence, command, remaining[:8], remaining[8:]
-                for index, target in enumerate(targets):
+                with m.Case(0):
+                    verdict = VERDICT(reader.data[: VERDICT.size])
+                    m.d.sync += [
+                        datapath.result.eq(verdict.result),
+                        datapath.outdated.eq(verdict.epoch != datapath.epoch),
+                    ]
+                for index, target in enumerate((datapath.sequence, command, remaining[:8], remaining[8:]), start=1):
                     with m.Case(index):
                         m.d.sync += target.eq(reader.data)
             with m.If(self.phase == ENTRY_HEADER - 1):
@@ -86,6 +92,8 @@ class Checker:
                 with m.If(result != Result.BAD_CRC):  # the entry has no payload, whatever its length says
                     m.d.sync += datapath.remaining.eq(0)
                 m.next = "REFUSE"
+            with m.Elif(datapath.outdated | (~datapath.has_session & (datapath.command != Command.IDENTIFY))):
+                self._refuse(Result.BAD_SESSION)
             with m.Elif(self.reserved_bits.any() | ~datapath.is_one_of(*datapath.commands)):
                 self._refuse(Result.UNKNOWN_COMMAND)
             with m.Elif((datapath.sequence != datapath.expected) & (datapath.command != Command.IDENTIFY)):
@@ -264,6 +272,7 @@ class Checker:
 
     def _accept(self) -> None:
         m, datapath = self.m, self.datapath
+        identifies = datapath.command == Command.IDENTIFY
         with m.State("SETTLE"):  # length and limits follow the last item's count one cycle later
             m.next = "ACCEPT"
 
@@ -272,18 +281,30 @@ class Checker:
                 self._refuse(Result.BAD_ADDRESS)
             with m.Elif(datapath.bad_length):
                 self._refuse(Result.BAD_LENGTH)
-            with m.Elif((datapath.command == Command.RESET) & (datapath.word[-8 * VALUE_BYTES :] == 0)):
+            with m.Elif(self._is_zero()):
                 self._refuse(Result.BAD_VALUE)
-            with m.Elif(datapath.trainer.idle | ~datapath.waits):
+            with m.Elif((datapath.trainer.idle | ~datapath.waits) & (datapath.quiet | ~identifies)):
                 m.d.comb += self.reader.rewind.eq(1)
                 m.d.sync += [
                     datapath.expected.eq(datapath.sequence + 1),
                     datapath.register_index.eq(datapath.rom.indices["rng"]),
                 ]
+                with m.If(identifies):
+                    m.d.sync += [
+                        datapath.session.eq(datapath.word[-8 * VALUE_BYTES :] ^ (datapath.nonce << NONCE_BITS)),
+                        datapath.has_session.eq(1),
+                        datapath.epoch.eq(~datapath.epoch),
+                    ]
                 self.executor.begin()
 
+    def _is_zero(self) -> Value:
+        """The random state of RESET is 0, or the lower half of IDENTIFY's number."""
+        command, value = self.datapath.command, self.datapath.word[-8 * VALUE_BYTES :]
+        lower, upper = value[:-NONCE_BITS] == 0, value[-NONCE_BITS:] == 0
+        return lower & (((command == Command.RESET) & upper) | (command == Command.IDENTIFY))
+
     def _refused(self) -> None:
-        """A refusal continues as a request for one byte, the expected sequence number."""
+        """A refusal continues as a request for its payload. The sender replaces all bytes but the last."""
         m, datapath = self.m, self.datapath
         with m.State("REFUSE"):
             m.d.comb += self.reader.step.eq(datapath.remaining)

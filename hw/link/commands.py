@@ -128,7 +128,7 @@ COMMANDS: dict[Command, CommandFormat] = {
     for format in (
         CommandFormat(
             Command.IDENTIFY,
-            "Begin a session, and read the chip's identity. Any sequence number is accepted; the next one must follow it.",
+            "Begin a session and read the identity. Any sequence number is accepted; the next one must follow it.",
             request=(Field("number", "u32", "the host's part of the session number; its lower half is not 0"),),
             answer=(_SESSION, Field("identity", "identity", "see below")),
             reads=True,

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import Out
+from amaranth.lib.wiring import In, Out
 
 from popflip.hw.config import ChipConfig
 from popflip.hw.link.buffer import BufferReadSignature
@@ -39,7 +39,7 @@ from popflip.hw.link.responder import Responder
 from popflip.hw.link.samples import SampleBytes
 from popflip.hw.link.sender import ANSWER_HEADER
 from popflip.hw.link.store import StoreSignature
-from popflip.hw.link.tables import POSITION_BYTES
+from popflip.hw.link.tables import NONCE_BITS, POSITION_BYTES
 from popflip.hw.trainer_port import TrainerSignature
 
 
@@ -66,6 +66,11 @@ class Controller(wiring.Component):
     ``reader`` : Out(BufferReadSignature(depth))
     ``header`` : Out(stream of :data:`ANSWER_HEADER`), ``payload`` : Out(stream of 8)
         To :class:`.sender.FrameSender`.
+    ``session`` : Out(32), ``epoch`` : Out(1), ``nonce`` : In(16)
+        Number of the session, 0 for none; a bit that changes whenever a session begins. The number's upper half is that
+        of the host's number, xor ``nonce`` when the session begins.
+    ``quiet`` : In(1)
+        No answer is left to send. A session begins only then.
     ``trainer`` : Out(TrainerSignature)
     ``store`` : Out(StoreSignature)
         Only if the chip has a store.
@@ -81,6 +86,10 @@ class Controller(wiring.Component):
                 "reader": Out(BufferReadSignature(identity.buffer_bytes)),
                 "header": Out(stream.Signature(ANSWER_HEADER)),
                 "payload": Out(stream.Signature(8)),
+                "session": Out(32),
+                "epoch": Out(1),
+                "nonce": In(NONCE_BITS),
+                "quiet": In(1),
                 "trainer": Out(TrainerSignature(chip)),
                 **({"store": Out(StoreSignature(chip))} if chip.store_samples else {}),
             }
@@ -89,6 +98,7 @@ class Controller(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         datapath = Datapath(m, self.chip, self.identity, self)
+        m.d.comb += [self.session.eq(datapath.session), self.epoch.eq(datapath.epoch)]
         samples = SampleBytes(m, datapath)
         executor = Executor(m, datapath, samples)
         responder = Responder(m, datapath, samples)

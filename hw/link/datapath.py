@@ -27,6 +27,9 @@ class Datapath:
     ``command``, ``sequence``    from the header; a refusal makes ``command`` IDENTIFY          checker
     ``result``                   verdict of the receiver, then of the checker                   checker
     ``expected``                 sequence number of the next request                            checker
+    ``session``, ``has_session`` number of the session; one has begun since power-up            checker
+    ``epoch``                    changes whenever a session begins                              checker
+    ``outdated``                 the request came in another epoch                              checker
     ``remaining``                payload bytes behind the cursor, in the first pass             checker
     ``count``                    items: counted up by the first pass, down by the second        all
     ``address``                  word of a memory, of the ROM or of status; position in the     all
@@ -46,6 +49,7 @@ class Datapath:
     def __init__(self, m: Module, chip: ChipConfig, identity: Identity, ports: wiring.Component):
         self.m, self.chip = m, chip
         self.reader, self.trainer, self.header, self.payload = ports.reader, ports.trainer, ports.header, ports.payload
+        self.nonce, self.quiet = ports.nonce, ports.quiet
         if chip.store_samples:
             self.store = ports.store
         self.commands = commands_of(self.chip)
@@ -95,6 +99,10 @@ class Datapath:
         self.command = Signal(5 if chip.packs else 4, decoder=names)
         self.sequence = Signal(8)
         self.expected = Signal(8)
+        self.session = Signal(32)
+        self.has_session = Signal()
+        self.epoch = Signal()
+        self.outdated = Signal()
         self.result = Signal(Result)
         self.remaining = Signal(range(self.buffer_bytes))
         self.count = Signal(range(max(self._places, self.buffer_bytes) + 1))
@@ -186,6 +194,7 @@ class Datapath:
             header.sequence.eq(self.sequence),
             header.result.eq(self.result),
             header.length.eq(self.length),
+            header.open.eq(self.command == Command.IDENTIFY),
             trainer.samples.label.eq(self.label),
             trainer.samples.infer.eq(self.infers),
             trainer.register.index.eq(self.register_index),

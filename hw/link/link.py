@@ -14,6 +14,7 @@ from popflip.hw.link.identity import Identity
 from popflip.hw.link.receiver import FrameReceiver
 from popflip.hw.link.sender import ANSWER_HEADER, FrameSender
 from popflip.hw.link.store import BlockBytes, Memories, Store
+from popflip.hw.link.tables import NONCE_BITS
 from popflip.hw.trainer_port import TrainerSignature
 
 
@@ -31,6 +32,8 @@ class Link(wiring.Component):
     -------
     ``rx`` : In(stream of 8), ``tx`` : Out(stream of 8)
         Frames of :mod:`popflip.hw.link.codec`.
+    ``nonce`` : In(16)
+        Differs from one session's begin to the next, and from one power-up to the next.
     ``trainer`` : Out(TrainerSignature)
     """
 
@@ -38,7 +41,12 @@ class Link(wiring.Component):
         self.chip, self.identity = chip, identity
         self.store = Store(chip, memory) if chip.store_samples else None
         super().__init__(
-            {"rx": In(stream.Signature(8)), "tx": Out(stream.Signature(8)), "trainer": Out(TrainerSignature(chip))}
+            {
+                "rx": In(stream.Signature(8)),
+                "tx": Out(stream.Signature(8)),
+                "nonce": In(NONCE_BITS),
+                "trainer": Out(TrainerSignature(chip)),
+            }
         )
 
     def elaborate(self, platform) -> Module:
@@ -48,6 +56,13 @@ class Link(wiring.Component):
         m.submodules.buffer = buffer = PacketBuffer(depth)
         m.submodules.controller = controller = Controller(self.chip, self.identity)
         m.submodules.sender = sender = FrameSender()
+        m.d.comb += [
+            controller.nonce.eq(self.nonce),
+            controller.quiet.eq(sender.header.ready & ~sender.header.valid),
+            receiver.session.eq(controller.session),
+            receiver.epoch.eq(controller.epoch),
+            sender.session.eq(controller.session),
+        ]
         if self.store is not None:
             m.submodules.store = self.store
             wiring.connect(m, controller.store, self.store.port)

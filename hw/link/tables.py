@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from popflip.hw.config import ChipConfig
 from popflip.hw.link.buffer import counter_bytes, weight_bytes
-from popflip.hw.link.commands import Command
+from popflip.hw.link.commands import SESSION_BYTES, Command
 from popflip.hw.link.identity import Identity
 from popflip.hw.registers import CYCLE_COUNTERS, registers, status_words
 
@@ -12,6 +12,8 @@ VALUE_BYTES = 4
 """Bytes of a register's value and of a status word."""
 POSITION_BYTES = 2
 """Bytes of a sample's position in the store."""
+NONCE_BITS = 16
+"""Bits of the session number that the chip takes part in: the upper half."""
 SIGN = 0x80
 """Sign bit in the highest byte of a value."""
 
@@ -91,7 +93,7 @@ class Rom:
             )
             self.content += [a | b << 8 for a, b in zip(low, high, strict=True)]
         start = len(self.content)
-        self.content += identity.pack()
+        self.content += bytes(SESSION_BYTES) + identity.pack()  # the sender replaces the first bytes
 
         names = [word.name for word in status_words(chip)]
         cycles, signature = names.index(CYCLE_COUNTERS[0].name), names.index("signature")

@@ -10,15 +10,18 @@ and none is skipped.
 
 from __future__ import annotations
 
+import secrets
+import struct
 from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
 
 from popflip.errors import LinkError
 from popflip.hw.link.buffer import BUFFER_BYTES
-from popflip.hw.link.codec import HEADER_BYTES, OVERHEAD, SYNC, Frame, decode, encode, payload_length
-from popflip.hw.link.commands import COMMANDS, PROTOCOL_VERSION, RESULTS, Command, Result
+from popflip.hw.link.codec import HEADER_BYTES, OPEN, OVERHEAD, SYNC, Frame, decode, encode, payload_length
+from popflip.hw.link.commands import COMMANDS, PROTOCOL_VERSION, RESULTS, SESSION_BYTES, Command, Refusal, Result
 from popflip.hw.link.identity import Identity
+from popflip.hw.link.tables import NONCE_BITS
 
 RETRIES = 8
 """Consecutive failed recoveries after which the link gives up."""
@@ -45,9 +48,10 @@ class Transport(Protocol):
 
 
 class FrameReader:
-    """Finds frames in a transport's bytes and skips all bytes between them."""
+    """Finds open frames and those of ``session`` in a transport's bytes, and skips all bytes between them."""
 
-    def __init__(self, transport: Transport):
+    def __init__(self, transport: Transport, session: int = OPEN):
+        self.session = session
         self._transport = transport
         self._bytes = bytearray()
 
@@ -55,10 +59,12 @@ class FrameReader:
         """The next undamaged frame. Raises :class:`TimeoutError` if none comes."""
         while True:
             self._skip_to_sync()
-            length = payload_length(self._peek(HEADER_BYTES))
-            if length is not None:
+            for session in {self.session, OPEN}:
+                length = payload_length(self._peek(HEADER_BYTES), session)
+                if length is None:
+                    continue
                 try:
-                    frame = decode(self._peek(OVERHEAD + length))
+                    frame = decode(self._peek(OVERHEAD + length), session)
                 except TimeoutError:  # cut short, or noise: a frame may begin inside
                     frame = None
                 if frame is not None:
@@ -162,7 +168,7 @@ class Link:
         request.sequence = self._next
         self._next = (self._next + 1) % 256
         self._unanswered.append(request)
-        self._transport.write(encode(request.sequence, request.command, request.payload))
+        self._transport.write(encode(request.sequence, request.command, request.payload, self._reader.session))
 
     def _receive(self) -> None:
         """Take the answer to the oldest request; recover if another answer or none comes."""
@@ -171,6 +177,8 @@ class Link:
             frame = self._reader.read()
         except TimeoutError:
             return self._recover("it does not answer")
+        if frame.code != Result.OK:
+            self._check_session(frame)
         if frame.sequence != oldest.sequence:
             return self._recover("its answers are damaged")
         if frame.code in LINE_FAULTS:
@@ -188,6 +196,14 @@ class Link:
         self._next = self._expected()
         reason = RESULTS[Result(frame.code)] if frame.code in RESULTS else f"reason {frame.code}"
         return LinkError(f"{self.name}: {request.command.name} was refused: {reason}")
+
+    def _check_session(self, refusal: Frame) -> None:
+        """Raise :class:`LinkError` if the chip that refused a request is not in this link's session."""
+        session = Refusal.unpack(refusal.payload).session
+        if session == OPEN:
+            raise LinkError(f"{self.name}: it was restarted or reprogrammed during the run; start again")
+        if session != self._reader.session:
+            raise LinkError(f"{self.name}: another program has taken it over; end that one, and start again")
 
     def _recover(self, why: str) -> None:
         """Find out which requests ran, and send the others again."""
@@ -212,14 +228,16 @@ class Link:
             self._flush()
             self._probes = (self._probes + 1) % (PROBE_AHEAD - IN_FLIGHT)
             number = (self._next + PROBE_AHEAD - self._probes) % 256
-            self._transport.write(encode(number, Command.SIGNATURE))
+            self._transport.write(encode(number, Command.SIGNATURE, session=self._reader.session))
             try:
                 while (frame := self._reader.read()).sequence != number:
                     pass
             except TimeoutError:
                 continue
-            # Every refusal holds the expected number. Only a restarted chip can have expected this one and accepted it.
-            return frame.payload[0] if frame.code != Result.OK else (number + 1) % 256
+            if frame.code == Result.OK:
+                return (number + 1) % 256
+            self._check_session(frame)
+            return Refusal.unpack(frame.payload).expected
         raise LinkError(f"{self.name}: stopped answering; gave up after {RETRIES} attempts; check the cable and power")
 
     def _flush(self) -> None:
@@ -227,16 +245,23 @@ class Link:
         self._transport.write(bytes(self._credit))
 
     def _identify(self) -> Identity:
-        """Ask for the chip's identity; later requests are numbered from this one's number on."""
-        for number in range(ATTEMPTS_TO_OPEN):
-            if number:
-                self._flush()
-            self._transport.write(encode(number, Command.IDENTIFY))
+        """Begin a session; later requests are numbered from this one's number on."""
+        session = OPEN
+        for number in range(2 * ATTEMPTS_TO_OPEN):  # two for each: a refusal tells the session that must end
+            own = session
+            while own % 2**NONCE_BITS in (0, session % 2**NONCE_BITS):
+                own = secrets.randbits(32)
+            self._transport.write(encode(number, Command.IDENTIFY, struct.pack("<I", own), session))
             try:
-                while (frame := self._reader.read()).sequence != number or frame.code != Result.OK:
+                while (frame := self._reader.read()).sequence != number:
                     pass
-                identity = Identity.unpack(frame.payload)
+                if frame.code != Result.OK:
+                    session = Refusal.unpack(frame.payload).session
+                    continue
+                self._reader.session = int.from_bytes(frame.payload[:SESSION_BYTES], "little")
+                identity = Identity.unpack(frame.payload[SESSION_BYTES:])
             except (TimeoutError, ValueError):
+                self._flush()
                 continue
             self._next = number + 1
             if identity.protocol != PROTOCOL_VERSION:

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 from popflip.hw.config import ChipConfig
 from popflip.hw.link.buffer import counter_bytes, longest_payload, weight_bytes
-from popflip.hw.link.codec import HEADER_BYTES, MAX_LENGTH, OVERHEAD, SYNC, Frame, decode, payload_length
-from popflip.hw.link.commands import Command, Result, commands_of
+from popflip.hw.link.codec import HEADER_BYTES, MAX_LENGTH, OPEN, OVERHEAD, SYNC, Frame, decode, payload_length
+from popflip.hw.link.commands import Command, Refusal, Result, commands_of
 from popflip.hw.link.identity import Identity
 from popflip.hw.link.store import stride
+from popflip.hw.link.tables import NONCE_BITS
 from popflip.hw.registers import CYCLE_COUNTERS, registers, status_words
 from popflip.hw.trainer_port import TrainerCommand
 
@@ -25,19 +26,24 @@ class Entry(NamedTuple):
     sequence: int
     command: int
     payload: bytes
+    session: int
 
 
 class ReceiverModel:
-    """:class:`popflip.hw.link.receiver.FrameReceiver`: finds frames in bytes."""
+    """:class:`popflip.hw.link.receiver.FrameReceiver`: finds frames of ``session`` in bytes."""
 
     def __init__(self, longest: int):
         self.longest = longest
+        self.session = OPEN
         self._bytes = bytearray()
+        self._begun = OPEN  # session of the frame whose bytes are coming
 
     def feed(self, data: bytes) -> list[Entry]:
         """The entries that ``data`` completes."""
         entries = []
         for byte in data:
+            if not self._bytes:
+                self._begun = self.session
             if self._bytes or byte == SYNC:
                 self._bytes.append(byte)
                 entry = self._entry()
@@ -47,18 +53,18 @@ class ReceiverModel:
         return entries
 
     def _entry(self) -> Entry | None:
-        content = bytes(self._bytes)
+        content, session = bytes(self._bytes), self._begun
         if len(content) < HEADER_BYTES:
             return None
-        length = payload_length(content[:HEADER_BYTES])
+        length = payload_length(content[:HEADER_BYTES], session)
         if length is None:
-            return Entry(Result.BAD_HEADER, content[1], content[2], b"")
+            return Entry(Result.BAD_HEADER, content[1], content[2], b"", session)
         if length > self.longest:
-            return Entry(Result.TOO_LONG, content[1], content[2], b"")
+            return Entry(Result.TOO_LONG, content[1], content[2], b"", session)
         if len(content) < OVERHEAD + length:
             return None
-        verdict = Result.BAD_CRC if decode(content) is None else Result.OK
-        return Entry(verdict, content[1], content[2], content[HEADER_BYTES : HEADER_BYTES + length])
+        verdict = Result.BAD_CRC if decode(content, session) is None else Result.OK
+        return Entry(verdict, content[1], content[2], content[HEADER_BYTES : HEADER_BYTES + length], session)
 
 
 @dataclass
@@ -110,12 +116,14 @@ class Refused(Exception):
 class LinkModel:
     """:class:`popflip.hw.link.link.Link`, connected to ``trainer``, a :class:`TrainerModel` or a class like it.
 
-    ``memory`` is the initial content of the sample store.
+    ``memory`` is the initial content of the sample store; ``nonce`` what the chip adds to the number of the next
+    session. All frames that one call of :meth:`feed` completes begin before the first of them is executed.
     """
 
-    def __init__(self, chip: ChipConfig, identity: Identity, trainer: Any, memory: bytes = b""):
-        self.chip, self.identity, self.trainer = chip, identity, trainer
+    def __init__(self, chip: ChipConfig, identity: Identity, trainer: Any, memory: bytes = b"", nonce: int = 0):
+        self.chip, self.identity, self.trainer, self.nonce = chip, identity, trainer, nonce
         self.expected = 0
+        self.session = OPEN
         self.commands = commands_of(chip)
         size = stride(chip)
         memory = memory.ljust(chip.store_samples * size, b"\0")
@@ -126,18 +134,24 @@ class LinkModel:
 
     def feed(self, data: bytes) -> list[Frame]:
         """The answers to the frames that ``data`` completes."""
-        return [self._answer(entry) for entry in self._receiver.feed(data)]
+        answers = [self._answer(entry) for entry in self._receiver.feed(data)]
+        self._receiver.session = self.session
+        return answers
 
     def _answer(self, entry: Entry) -> Frame:
         try:
-            return Frame(entry.sequence, Result.OK, self._execute(entry))
+            payload = self._execute(entry)
+            identifies = entry.command == Command.IDENTIFY
+            return Frame(entry.sequence, Result.OK, payload, OPEN if identifies else self.session)
         except Refused as refused:
-            return Frame(entry.sequence, refused.result, bytes([self.expected]))
+            return Frame(entry.sequence, refused.result, Refusal(self.session, self.expected).pack())
 
     def _execute(self, entry: Entry) -> bytes:
         """Checks the whole request, then applies it. Returns the payload of the answer."""
         if entry.verdict != Result.OK:
             raise Refused(entry.verdict)
+        if entry.session != self.session or (self.session == OPEN and entry.command != Command.IDENTIFY):
+            raise Refused(Result.BAD_SESSION)
         if entry.command not in self.commands:
             raise Refused(Result.UNKNOWN_COMMAND)
         command = Command(entry.command)
@@ -163,7 +177,17 @@ class LinkModel:
         return lambda: payload
 
     def _identify(self, request: bytes, rest: bytes):
-        return self._constant(rest, self.identity.pack())
+        number = int.from_bytes(request, "little")
+        if rest:
+            raise Refused(Result.BAD_LENGTH)
+        if not number % 2**NONCE_BITS:
+            raise Refused(Result.BAD_VALUE)
+
+        def apply() -> bytes:
+            self.session = number ^ self.nonce << NONCE_BITS
+            return struct.pack("<I", self.session) + self.identity.pack()
+
+        return apply
 
     def _words(self, rest: bytes, names: list[str]):
         status = self.trainer.status

@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <deque>
 #include <memory>
+#include <new>
 
 #ifdef POPFLIP_WAVES
 #include <cxxrtl/cxxrtl_vcd.h>
@@ -40,6 +41,14 @@ public:
 #ifdef POPFLIP_WAVES
 		flush();
 #endif
+	}
+
+	// Registers and memories return to their values at power-up. Bytes in both queues stay, and cycles go on counting.
+	void power_cycle() {
+		top.~p_top();
+		new (&top) cxxrtl_design::p_top; // in place: the waves refer to its signals by address
+		settles = top.eval();
+		idle = 0;
 	}
 
 private:
@@ -162,6 +171,8 @@ void popflip_read(Simulation *simulation, uint8_t *bytes, size_t count) {
 uint64_t popflip_cycles(const Simulation *simulation) { return simulation->cycles; }
 
 uint64_t popflip_idle(const Simulation *simulation) { return simulation->idle; }
+
+void popflip_power_cycle(Simulation *simulation) { simulation->power_cycle(); }
 
 void popflip_restart_timeout(Simulation *simulation) { simulation->idle = 0; }
 }

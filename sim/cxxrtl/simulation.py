@@ -22,6 +22,7 @@ _FUNCTIONS = {
     "read": (None, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t]),
     "cycles": (ctypes.c_uint64, [ctypes.c_void_p]),
     "idle": (ctypes.c_uint64, [ctypes.c_void_p]),
+    "power_cycle": (None, [ctypes.c_void_p]),
     "restart_timeout": (None, [ctypes.c_void_p]),
 }
 """Result and argument types of the functions ``popflip_…`` of ``shim.cc``."""
@@ -78,6 +79,10 @@ class Simulation:
         buffer = ctypes.create_string_buffer(count)
         library.popflip_read(handle, buffer, count)
         return buffer.raw
+
+    def power_cycle(self) -> None:
+        """Return the component to its state at power-up. Bytes on the way, in both directions, still come."""
+        self._library.popflip_power_cycle(self._open())
 
     def close(self) -> None:
         """End the simulation. A second call does nothing."""

@@ -2,13 +2,14 @@
 
 import random
 import struct
+from collections import deque
 from itertools import accumulate
 
 import cocotb
 
 from popflip.hw.link.buffer import counter_bytes, weight_bytes
-from popflip.hw.link.codec import HEADER_BYTES, OVERHEAD, decode, encode, payload_length
-from popflip.hw.link.commands import PACKED_COMMANDS, STORE_COMMANDS, Command, Result, commands_of
+from popflip.hw.link.codec import HEADER_BYTES, OPEN, OVERHEAD, decode, encode, payload_length
+from popflip.hw.link.commands import PACKED_COMMANDS, SESSION_BYTES, STORE_COMMANDS, Command, Result, commands_of
 from popflip.hw.link.controller import packed_latency, replay_latency, train_latency
 from popflip.hw.link.identity import Identity
 from popflip.hw.registers import registers
@@ -128,8 +129,8 @@ class Requests:
         self.chip, self.buffer = chip, buffer
         self.random = random.Random(seed)
 
-    def frame(self, expected: int) -> bytes:
-        """The bytes of a request; ``expected`` is the correct sequence number."""
+    def frame(self, expected: int, session: int) -> bytes:
+        """The bytes of a request; ``expected`` is the correct sequence number, ``session`` the chip's session."""
         draw = self.random
         often = [Command.TRAIN, Command.INFER, Command.CONFIGURE] * 2
         if self.chip.store_samples:
@@ -139,7 +140,9 @@ class Requests:
         command = draw.choice([*commands_of(self.chip), *often])
         payload = getattr(self, command.name.lower(), lambda: b"")()
         code = int(command)
-        fault = draw.choice(["none"] * 8 + ["sequence", "command", "length", "bits", "noise", "cut", "long", "zeros"])
+        fault = draw.choice(
+            ["none"] * 8 + ["sequence", "command", "length", "bits", "noise", "cut", "long", "zeros", "session"]
+        )
         sequence = expected if fault != "sequence" else draw.randrange(256)
         if fault == "command":
             unknown = set(Command) - set(commands_of(self.chip))
@@ -148,7 +151,12 @@ class Requests:
             payload = draw.choice([payload + b"\0", payload[:-1], payload + draw.randbytes(5), b""])
         if fault == "long":
             payload = draw.randbytes(self.buffer - draw.randrange(6, 10))
-        frame = bytearray(encode(sequence, code, payload))
+        if fault == "session":
+            other = draw.choice([OPEN, draw.getrandbits(32), session ^ 1 << draw.randrange(32)])
+            return encode(sequence, code, payload, other)
+        frame = bytearray(encode(sequence, code, payload, session))
+        if command == Command.IDENTIFY and draw.random() < 0.3:  # of the session that ends before it is executed
+            frame += encode((sequence + 1) % 256, Command.END_BATCH, b"", session)
         if fault == "bits":
             for _ in range(draw.choice([1, 2, 8])):
                 place = draw.choice([draw.randrange(6), draw.randrange(len(frame))])
@@ -173,6 +181,12 @@ class Requests:
                 value = draw.choice([low - 1, high + 1, low - 256, high + 256, draw.getrandbits(32)])
             content += struct.pack("<BI", number, value % 2**32)
         return content
+
+    def identify(self) -> bytes:
+        draw = self.random
+        return struct.pack(
+            "<I", draw.choice([1, draw.getrandbits(32), draw.getrandbits(32), draw.getrandbits(16) << 16])
+        )
 
     def reset(self) -> bytes:
         return struct.pack("<I", self.random.choice([0, 1, 1 << 31, self.random.getrandbits(32)]))
@@ -268,6 +282,17 @@ class Requests:
         return self.write(self.chip.counter_map.depth, counter_bytes(self.chip))
 
 
+async def answered(sink, answers: deque, kinds: set) -> None:
+    """The next frames out of the chip equal ``answers``, which this empties. Adds their results to ``kinds``."""
+    while answers:
+        answer = answers.popleft()
+        header = bytes(await sink.receive(HEADER_BYTES))
+        rest = bytes(await sink.receive(OVERHEAD - HEADER_BYTES + (payload_length(header, answer.session) or 0)))
+        frame = decode(header + rest, answer.session)
+        assert frame == answer, f"{frame} instead of {answer}"
+        kinds.add(answer.code)
+
+
 async def requests(part: Part, chip: dict, identity: str, memory: str = "") -> None:
     """Answers and effects equal the model's, in order."""
     options = parameters()
@@ -277,22 +302,22 @@ async def requests(part: Part, chip: dict, identity: str, memory: str = "") -> N
     model = LinkModel(chip, told, TrainerModel(chip, seed), bytes.fromhex(memory))
     source, sink = part.source("rx", 8, stall=stall, seed=seed), part.sink("tx", 8, stall=stall, seed=seed)
 
-    draw, answers = Requests(chip, told.buffer_bytes, seed), []
+    draw, unseen, kinds, sessions = Requests(chip, told.buffer_bytes, seed), deque(), set(), 0
     for _ in range(options["count"]):
-        frame = draw.frame(model.expected)
+        frame, session = draw.frame(model.expected, model.session), model.session
         source.send(*frame)
-        answers += model.feed(frame)
+        unseen += model.feed(frame)
+        if model.session != session:  # the next frame must not begin before the session does
+            await answered(sink, unseen, kinds)
+            sessions += 1
+            model.nonce = draw.random.getrandbits(16)
+            part.set("nonce", model.nonce)
     flush = bytes(told.buffer_bytes)
     source.send(*flush)
-    answers += model.feed(flush)
-    kinds = {answer.code for answer in answers}
+    unseen += model.feed(flush)
+    await answered(sink, unseen, kinds)
     assert kinds == set(Result), f"results not seen: {set(Result) - kinds}"
-
-    for number, answer in enumerate(answers):
-        header = bytes(await sink.receive(HEADER_BYTES))
-        rest = bytes(await sink.receive(OVERHEAD - HEADER_BYTES + (payload_length(header) or 0)))
-        frame = decode(header + rest)
-        assert frame == answer, f"answer {number}: {frame} instead of {answer}"
+    assert sessions > options["count"] // 50
     await source.drain()
     for mine, theirs in zip(trainer.model.events, model.trainer.events, strict=False):
         assert mine == theirs
@@ -322,10 +347,14 @@ async def speed(part: Part, chip: dict, identity: str, memory: str = "") -> None
     if chip.store_samples:
         numbers = struct.pack(f"<{count}H", *(7 * index % chip.store_samples for index in range(count)))
         requests.append((Command.TRAIN_STORED, numbers, whole, replay_latency(chip, count), chip.label_bytes + 3))
+    session = 0x1234_5678
+    part.set("nonce", 0)
+    source.send(*encode(255, Command.IDENTIFY, struct.pack("<I", session)))
+    await sink.receive(OVERHEAD + SESSION_BYTES + len(bytes.fromhex(identity)))
     for sequence, (command, payload, sizes, latency, between) in enumerate(requests):
-        frame = encode(sequence, command, payload)
+        frame = encode(sequence, command, payload, session)
         source.send(*frame)
-        assert decode(bytes(await sink.receive(OVERHEAD))).code == Result.OK
+        assert decode(bytes(await sink.receive(OVERHEAD)), session).code == Result.OK
         taken, given, fed = source.monitor.cycles, sink.monitor.cycles, trainer.samples.monitor.cycles
         taken, given, fed = taken[-len(frame) :], given[-OVERHEAD:], fed[-sum(sizes) :]
         assert taken[-1] - taken[0] == len(frame) - 1, "a byte a cycle in"

@@ -4,11 +4,14 @@ import random
 
 import cocotb
 
-from popflip.hw.link.codec import OVERHEAD, encode
+from popflip.hw.link.codec import OPEN, OVERHEAD, encode
 from popflip.hw.link.commands import Result
+from popflip.hw.link.receiver import VERDICT
 from popflip.sim.bench.link_model import Entry, ReceiverModel
 from popflip.sim.bench.parts import EachCycle, Part, each_part
 from popflip.sim.bench.runner import parameters
+
+EPOCH = VERDICT["epoch"].offset
 
 
 class Buffer(EachCycle):
@@ -35,26 +38,46 @@ class Buffer(EachCycle):
             self._open.clear()
 
 
-def stored(entry: Entry) -> bytes:
-    """An entry without its length, which is meaningless after a bad header."""
-    return bytes([entry.verdict, entry.sequence, entry.command]) + entry.payload
+def stored(entry: Entry, sessions: list[int]) -> bytes:
+    """An entry without its length, which is meaningless after a bad header. Epochs alternate from one of ``sessions``
+    to the next."""
+    verdict = entry.verdict | sessions.index(entry.session) % 2 << EPOCH
+    return bytes([verdict, entry.sequence, entry.command]) + entry.payload
 
 
 async def receives(part: Part, longest: int) -> None:
-    """An entry for each frame, damaged or not, whatever lies between them."""
+    """An entry for each frame, damaged or not, whatever lies between them, and whenever the session changes."""
     options = parameters()
     draw = random.Random(options["seed"])
     source = part.source("rx", 8, stall=options["stall"], seed=1)
     buffer, model = Buffer(part, options["stall"], seed=2), ReceiverModel(longest)
-    expected = []
+    sessions, expected = [OPEN], []
+    part.set("session", OPEN)
+    part.set("epoch", 0)
+
+    async def change() -> None:
+        await source.drain()
+        for _ in range(4):  # until the entry is closed
+            await part.next_cycle()
+        sessions.append(draw.getrandbits(32))
+        part.set("session", sessions[-1])
+        part.set("epoch", 1 - len(sessions) % 2)
+        model.session = sessions[-1]
+
     for _ in range(options["count"]):
         size = draw.choice([0, 1, 2, 7, longest - 1, longest, longest + 1, 256 + longest, 40_000])
-        frame = bytearray(encode(draw.randrange(256), draw.randrange(256), draw.randbytes(min(size, 4 * longest))))
+        session = draw.choice([*sessions[-1:] * 9, *sessions[-2:], OPEN])
+        content = draw.randbytes(min(size, 4 * longest))
+        frame = bytearray(encode(draw.randrange(256), draw.randrange(256), content, session))
         if draw.random() < 0.4:
             frame[draw.randrange(draw.choice([6, len(frame)]))] ^= 1 << draw.randrange(8)
         data = draw.choice([b"", b"", draw.randbytes(3), bytes([0xA5] * 3)]) + frame
-        source.send(*data)
-        expected += model.feed(data)
+        middle = draw.choice([0, *[len(data)] * 5, draw.randrange(len(data))])
+        for piece in (data[:middle], data[middle:]):
+            source.send(*piece)
+            expected += model.feed(piece)
+            if 0 < middle < len(data) and piece == data[:middle]:
+                await change()
     flush = bytes(longest + OVERHEAD)
     source.send(*flush)
     expected += model.feed(flush)
@@ -62,10 +85,11 @@ async def receives(part: Part, longest: int) -> None:
     for _ in range(4):
         await part.next_cycle()
     seen = [entry[:3] + entry[5:] for entry in buffer.entries]
-    assert seen == [stored(entry) for entry in expected]
+    assert seen == [stored(entry, sessions) for entry in expected]
     assert {entry.verdict for entry in expected} == {Result.OK, Result.BAD_HEADER, Result.TOO_LONG, Result.BAD_CRC}
-    lengths = {int.from_bytes(entry[3:5], "little") == len(entry) - 5 for entry in buffer.entries if entry[0] in (0, 3)}
-    assert lengths == {True}
+    whole = [entry for entry in buffer.entries if entry[0] % (1 << EPOCH) in (Result.OK, Result.BAD_CRC)]
+    assert {int.from_bytes(entry[3:5], "little") == len(entry) - 5 for entry in whole} == {True}
+    assert len(sessions) > 5
 
 
 @cocotb.test()

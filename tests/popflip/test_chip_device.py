@@ -174,7 +174,7 @@ class Listening(ModelChip):
     """Records the frames that are sent."""
 
     def write(self, data: bytes) -> None:
-        frame = decode(data)
+        frame = decode(data, self.model.session)
         self.frames = [*getattr(self, "frames", []), frame]
         super().write(data)
 

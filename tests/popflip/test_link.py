@@ -92,7 +92,7 @@ def test_restarted_chip_is_one_line():
     link = Link(transport)
     for _ in range(20):
         link.call(Command.END_BATCH)
-    transport.model.expected = 0
+    transport.restart()
     with pytest.raises(LinkError) as error:
         link.call(Command.END_BATCH)
     assert str(error.value) == "the chip: it was restarted or reprogrammed during the run; start again"

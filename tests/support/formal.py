@@ -92,11 +92,21 @@ def prove(top: Module, inputs: list[Value], depth: int, folder: Path) -> Verdict
 def opened(top: Module, dut: wiring.Component) -> dict[str, Signal]:
     """Make ``dut`` a part of ``top`` and return its registers by name, for assertions about its state.
 
+    Register ``b`` of submodule ``a`` is ``a.b``.
+
     Induction starts from any state in which the assertions hold, so the assertions must exclude unreachable states.
     """
     fragment = Fragment.get(dut, None)  # what follows reads Amaranth's inner representation; its version is pinned
     top.submodules.dut = fragment
-    return {signal.name: signal for statement in fragment.statements["sync"] for signal in statement._lhs_signals()}
+    return dict(_registers(fragment, ""))
+
+
+def _registers(fragment: Fragment, prefix: str) -> Iterator[tuple[str, Signal]]:
+    for statement in fragment.statements.get("sync", ()):
+        for signal in statement._lhs_signals():
+            yield prefix + signal.name, signal
+    for part, name, *_ in fragment.subfragments:
+        yield from _registers(part, f"{prefix}{name}.")
 
 
 def inputs_of(dut: wiring.Component) -> Iterator[Value]:

@@ -105,11 +105,17 @@ class ModelChip:
     ):
         self.chip = ChipConfig.of(config, 2, lanes, store_samples=store)
         identity = Identity.of(self.chip, buffer_bytes(self.chip, buffer), 0, bytes(8))
-        self.model = LinkModel(self.chip, identity, GoldenTrainer(self.chip, config))
+        self.config, self.identity = config, identity
         self.random, self.fault = random.Random(seed), fault
+        self.restart()
         self.bytes = bytearray()
         self.faults = 0
         self.closed = False
+
+    def restart(self) -> None:
+        """Return to the state at power-up. Bytes on the way to the host still come."""
+        self.model = LinkModel(self.chip, self.identity, GoldenTrainer(self.chip, self.config))
+        self.model.nonce = self.random.getrandbits(16)
 
     def _damage(self, data: bytes) -> bytes:
         damaged = bytearray()

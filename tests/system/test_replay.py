@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from itertools import pairwise
 
 import numpy as np
@@ -12,7 +13,7 @@ from popflip.devices.chip import ChipDevice
 from popflip.devices.golden import GoldenDevice
 from popflip.golden.config import Config
 from popflip.hw.config import ChipConfig
-from popflip.hw.link.codec import decode, payload_length
+from popflip.hw.link.codec import OVERHEAD
 from popflip.hw.link.commands import Command
 from popflip.sim.board import SimulatedBoard
 from popflip.sim.cxxrtl.compile import build_library, compiler
@@ -41,8 +42,9 @@ class Line(Simulation):
         """The requests sent since byte ``start``, and the bytes of each."""
         found = []
         while start < len(self.sent):
-            size = 10 + payload_length(self.sent[start : start + 6])
-            found.append((Command(decode(self.sent[start : start + size]).code), size))
+            _, _, command, length = struct.unpack_from("<BBBH", self.sent, start)
+            size = OVERHEAD + length
+            found.append((Command(command), size))
             start += size
         return found
 
