@@ -92,10 +92,10 @@ class Checker:
                 with m.If(result != Result.BAD_CRC):  # the entry has no payload, whatever its length says
                     m.d.sync += datapath.remaining.eq(0)
                 m.next = "REFUSE"
-            with m.Elif(datapath.outdated | (~datapath.has_session & (datapath.command != Command.IDENTIFY))):
-                self._refuse(Result.BAD_SESSION)
             with m.Elif(self.reserved_bits.any() | ~datapath.is_one_of(*datapath.commands)):
                 self._refuse(Result.UNKNOWN_COMMAND)
+            with m.Elif(datapath.outdated | (~datapath.has_session & (datapath.command != Command.IDENTIFY))):
+                self._refuse(Result.BAD_SESSION)
             with m.Elif((datapath.sequence != datapath.expected) & (datapath.command != Command.IDENTIFY)):
                 self._refuse(Result.BAD_SEQUENCE)
             with m.Elif(request_bytes == 0):

@@ -68,7 +68,7 @@ RESULTS: dict[Result, str] = {
     Result.BAD_VALUE: "a value outside its range",
     Result.BAD_LABEL: "a label that is not a class",
     Result.BAD_ADDRESS: "words or samples outside the memory",
-    Result.BAD_SESSION: "no session has begun, or the request came before the one that has",
+    Result.BAD_SESSION: "no session has begun, or the request belongs to an earlier one",
 }
 
 
@@ -93,7 +93,7 @@ class CommandFormat:
     A request has the fields of ``request`` once, then those of ``item`` any number of times. Its answer repeats
     ``answer`` as often as there are items or words.
 
-    ``reads``: the answer has a payload and the chip's state does not change. ``waits``: the chip finishes all earlier
+    ``reads``: the answer has a payload, and the trainer does not change. ``waits``: the chip finishes all earlier
     samples and the end of a batch first.
     """
 

@@ -150,10 +150,10 @@ class LinkModel:
         """Checks the whole request, then applies it. Returns the payload of the answer."""
         if entry.verdict != Result.OK:
             raise Refused(entry.verdict)
-        if entry.session != self.session or (self.session == OPEN and entry.command != Command.IDENTIFY):
-            raise Refused(Result.BAD_SESSION)
         if entry.command not in self.commands:
             raise Refused(Result.UNKNOWN_COMMAND)
+        if entry.session != self.session or (self.session == OPEN and entry.command != Command.IDENTIFY):
+            raise Refused(Result.BAD_SESSION)
         command = Command(entry.command)
         if entry.sequence != self.expected and command != Command.IDENTIFY:
             raise Refused(Result.BAD_SEQUENCE)

@@ -10,12 +10,14 @@ from chips import chip, lbe_chip
 from popflip.golden.errors import ConfigError
 from popflip.hw.config import ChipConfig
 from popflip.hw.link.identity import Identity
+from popflip.hw.registers import registers
 
 GFT = chip(13, 9, 260, rows=4, lanes=16, mmax=9)
 CHIPS = {
     "gft": GFT,
     "lbe": lbe_chip(32, 20, 4, classes=5, lanes=64),
     "store": replace(GFT, slots=8, store_samples=65536),
+    "compact": chip(20, 9, 3, rows=2, lanes=8, slots=2, compact=True),
 }
 
 
@@ -28,6 +30,7 @@ def test_identity_survives_the_link(name):
     identity = identity_of(CHIPS[name])
     assert Identity.unpack(identity.pack()) == identity
     assert identity.chip() == CHIPS[name]
+    assert registers(identity.chip()) == registers(CHIPS[name])
 
 
 @pytest.mark.parametrize("size", [0, 3, 30, 42])

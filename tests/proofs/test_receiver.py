@@ -49,9 +49,9 @@ def trailer_proof() -> tuple[Module, list[Value]]:
 class Observer:
     """Follows the bytes of the stream by the definition of a frame, apart from the receiver.
 
-    ``place``: bytes of the frame so far, 0 between frames. ``ended``: all came. ``bad_check``, ``too_long``: its check is
-    wrong, or its length too long. ``remainder``: the CRC of the bytes behind SYNC, from the session in which SYNC came.
-    ``length``: the last two bytes before the check. ``epoch``: that of SYNC. ``written``: bytes of the entry.
+    ``place``: bytes of the frame so far, 0 between frames. ``ended``: all came. ``bad_check``, ``too_long``: its check
+    is wrong, or its length too long. ``remainder``: the CRC of the bytes behind SYNC, from the session in which SYNC
+    came. ``length``: the last two bytes before the check. ``epoch``: that of SYNC. ``written``: bytes of the entry.
     """
 
     def __init__(self, m: Module, dut: receiver.FrameReceiver):
