@@ -20,6 +20,7 @@ from popflip.sim.bench.networks import chip_of
 from popflip.sim.bench.parts import EachCycle, Part, each_part
 from popflip.sim.bench.runner import parameters
 
+WITHOUT_SESSION = 10  # frames to a chip without a session, unless one of them begins a session
 LINGER = 12  # cycles a trainer may stay busy after a sample or a command
 
 
@@ -132,7 +133,7 @@ class Requests:
     def frame(self, expected: int, session: int) -> bytes:
         """The bytes of a request; ``expected`` is the correct sequence number, ``session`` the chip's session."""
         draw = self.random
-        often = [Command.TRAIN, Command.INFER, Command.CONFIGURE] * 2
+        often = [Command.TRAIN, Command.INFER, Command.CONFIGURE] * 2 + [Command.IDENTIFY]
         if self.chip.store_samples:
             often += [*STORE_COMMANDS] * 2
         if self.chip.packs:
@@ -303,8 +304,10 @@ async def requests(part: Part, chip: dict, identity: str, memory: str = "") -> N
     source, sink = part.source("rx", 8, stall=stall, seed=seed), part.sink("tx", 8, stall=stall, seed=seed)
 
     draw, unseen, kinds, sessions = Requests(chip, told.buffer_bytes, seed), deque(), set(), 0
-    for _ in range(options["count"]):
+    for number in range(options["count"]):
         frame, session = draw.frame(model.expected, model.session), model.session
+        if number == WITHOUT_SESSION and not session:
+            frame = encode(0, Command.IDENTIFY, struct.pack("<I", 1))
         source.send(*frame)
         unseen += model.feed(frame)
         if model.session != session:  # the next frame must not begin before the session does
@@ -317,7 +320,7 @@ async def requests(part: Part, chip: dict, identity: str, memory: str = "") -> N
     unseen += model.feed(flush)
     await answered(sink, unseen, kinds)
     assert kinds == set(Result), f"results not seen: {set(Result) - kinds}"
-    assert sessions > options["count"] // 50
+    assert sessions > options["count"] // 100
     await source.drain()
     for mine, theirs in zip(trainer.model.events, model.trainer.events, strict=False):
         assert mine == theirs

@@ -51,7 +51,7 @@ def test_answers_and_effects_equal_the_model(testbench, seed, stall):
 
 
 def test_answers_and_effects_equal_the_model_where_samples_are_long(testbench):
-    run(testbench, "requests", LONG, seed=1, stall=0.1, count=150)
+    run(testbench, "requests", LONG, seed=4, stall=0.1, count=150)
 
 
 def test_speed(testbench):
