@@ -10,6 +10,7 @@ from popflip.golden.errors import ConfigError, PopflipError
 
 __all__ = [
     "BuildError",
+    "ChipLost",
     "ConfigError",
     "DataError",
     "DeviceError",
@@ -39,6 +40,13 @@ class DeviceError(PopflipError):
 
 class LinkError(DeviceError):
     """The link does not work, or the chip refused a request. The message says which and why."""
+
+
+class ChipLost(LinkError):
+    """The chip no longer holds the state of this run: it restarted, another program used it, or its counts are wrong.
+
+    ``Device.reopen`` and ``Device.load`` repair it. The message says what the host saw.
+    """
 
 
 class Difference(PopflipError):

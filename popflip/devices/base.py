@@ -112,6 +112,15 @@ class Device(ABC):
     def load(self, state: State, status: Status | None = None) -> None:
         """Replace the state. Counts and signature continue from ``status``, or from zero."""
 
+    @abstractmethod
+    def reopen(self) -> None:
+        """Take up the device again after :class:`ChipLost`, and check that it is the same one.
+
+        Afterwards its state and its stored samples are undefined: call :meth:`load` (or :meth:`reset`), and
+        :meth:`store` if samples were stored. A device that cannot get lost does nothing. Raises :class:`LinkError` if
+        the chip does not answer, and :class:`DeviceError` if another one does.
+        """
+
     def close(self) -> None:
         """Release the port or the simulation. No other method may be called afterwards."""
         return None

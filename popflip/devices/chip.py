@@ -138,6 +138,10 @@ class ChipDevice(Device):
             number_bytes=number_bytes if self.store_samples else None,
         )
 
+    def reopen(self) -> None:
+        self.link.reopen()
+        self._configure(register_values(self.chip, self.config))
+
     def close(self) -> None:
         self.link.close()
 

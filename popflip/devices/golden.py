@@ -52,3 +52,6 @@ class GoldenDevice(Device):
         trainer.samples, trainer.batches = counts.samples, counts.batches
         trainer.errors, trainer.correct = counts.errors, counts.correct
         trainer.signature, trainer.flips = counts.signature, list(counts.flips)
+
+    def reopen(self) -> None:
+        pass

@@ -16,7 +16,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
 
-from popflip.errors import LinkError
+from popflip.errors import ChipLost, DeviceError, LinkError
 from popflip.hw.link.buffer import BUFFER_BYTES
 from popflip.hw.link.codec import HEADER_BYTES, OPEN, OVERHEAD, SYNC, Frame, decode, encode, payload_length
 from popflip.hw.link.commands import COMMANDS, PROTOCOL_VERSION, RESULTS, SESSION_BYTES, Command, Refusal, Result
@@ -149,6 +149,14 @@ class Link:
         while self._unanswered:
             self._receive()
 
+    def reopen(self) -> None:
+        """Forget all unanswered requests and open the link anew. Raises :class:`DeviceError` if another chip answers."""
+        self._unanswered.clear()
+        self._failures = 0
+        identity = self._identify()
+        if identity != self.identity:
+            raise DeviceError(f"{self.name}: another chip answers; connect the one that the run began with")
+
     def close(self) -> None:
         """Close the transport."""
         self._transport.close()
@@ -214,7 +222,7 @@ class Link:
         waiting, self._unanswered = self._unanswered, deque()
         done = (expected - waiting[0].sequence) % 256
         if done > len(waiting):
-            raise LinkError(f"{self.name}: it was restarted or reprogrammed during the run; start again")
+            raise ChipLost(f"{self.name}: it was restarted or reprogrammed during the run; start again")
         self._next = expected
         for index, request in enumerate(waiting):
             if index < done and not request.reads:

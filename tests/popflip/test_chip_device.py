@@ -11,7 +11,7 @@ from model_chip import BINARY, CONFIG, LBE, SPARSE, ModelChip
 from popflip.devices.base import LinkSpeed, Status
 from popflip.devices.chip import ChipDevice
 from popflip.devices.golden import GoldenDevice
-from popflip.errors import DeviceError, LinkError
+from popflip.errors import ChipLost, DeviceError, LinkError
 from popflip.golden.common.packing import pack
 from popflip.golden.config import AnyConfig, Config, Precision, Rule
 from popflip.golden.memory.weights import first_difference
@@ -108,6 +108,34 @@ def test_training_continues_from_a_loaded_state(config):
     learn(golden, config, 2)
     assert device.state().sha256() == golden.state().sha256()
     assert Status(**{**vars(device.status()), "cycles": None}) == golden.status()
+
+
+def test_a_restarted_chip_is_repaired_from_a_saved_state():
+    transport, golden = ModelChip(CONFIG), GoldenDevice(CONFIG)
+    device = ChipDevice(transport, CONFIG)
+    for each in (device, golden):
+        each.reset()
+        learn(each, CONFIG, 3)
+    saved = device.state(), device.status()
+    learn(device, CONFIG, 2)
+    transport.model.expected = 0
+    with pytest.raises(ChipLost):
+        learn(device, CONFIG, 2)
+    device.reopen()
+    device.load(*saved)
+    for each in (device, golden):
+        learn(each, CONFIG, 3)
+    assert device.state().sha256() == golden.state().sha256()
+    assert device.status().signature == golden.status().signature
+
+
+def test_another_chip_is_not_taken_up():
+    transport = ModelChip(CONFIG)
+    device = ChipDevice(transport, CONFIG, "/dev/ttyUSB1")
+    transport.model.identity = replace(transport.model.identity, build_hash=bytes(range(8)))
+    with pytest.raises(DeviceError) as error:
+        device.reopen()
+    assert str(error.value) == "/dev/ttyUSB1: another chip answers; connect the one that the run began with"
 
 
 @RULES

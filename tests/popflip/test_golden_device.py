@@ -80,3 +80,10 @@ def test_lbe_has_the_same_api():
     assert other.infer(x).tolist() == device.infer(x).tolist()
     device.reset()
     assert device.status() == Status(rng=GoldenDevice(config).status().rng, flips=(0,))
+
+
+def test_reopening_changes_nothing():
+    device = GoldenDevice(CONFIG)
+    before = device.state().sha256(), device.status()
+    device.reopen()
+    assert (device.state().sha256(), device.status()) == before
