@@ -13,7 +13,7 @@ FITS := from popflip.constraints import boards; \
   print(*(f"{name}:{fit.preset}" for name, board in boards().items() for fit in board.fits))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format proof bitstream bitstreams examples bench clean
+.PHONY: help demo test lint format proof bitstream bitstreams examples faults bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -56,6 +56,9 @@ examples: $(VENV)/ready ## run every script in examples/
 	@mkdir -p build/examples
 	@cd build/examples && for script in $(CURDIR)/examples/*.py; do \
 	  echo "$$script"; $(CURDIR)/$(BIN)/python $$script || exit 1; done
+
+faults: $(VENV)/ready-dev ## train over lines with faults of eight kinds, many times
+	POPFLIP_FAULT_RUNS=100 $(BIN)/python -m pytest -n $(JOBS) tests/popflip/test_faults.py
 
 bench: $(VENV)/ready-dev ## run every benchmark in bench/
 	@for script in bench/*.py; do echo "$$script"; $(BIN)/python $$script || exit 1; done

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from popflip.devices.base import Device, LinkSpeed, Status
-from popflip.devices.link import Link, Transport
+from popflip.devices.counts import Counts
+from popflip.devices.link import Link
 from popflip.devices.sample_codec import NUMBER_BYTES, Payload, SampleCodec
 from popflip.devices.state_codec import (
     decode_counters,
@@ -17,6 +18,7 @@ from popflip.devices.state_codec import (
     encode_counters,
     encode_weights,
 )
+from popflip.devices.transport import Transport
 from popflip.errors import DeviceError
 from popflip.golden.common.prng import first_state
 from popflip.golden.config import AnyConfig, LbeConfig, Rule
@@ -27,7 +29,7 @@ from popflip.hw.config import ChipConfig
 from popflip.hw.link.buffer import counter_bytes, weight_bytes
 from popflip.hw.link.codec import OVERHEAD
 from popflip.hw.link.commands import Command
-from popflip.hw.registers import CYCLE_COUNTERS, register_values, registers, status_words
+from popflip.hw.registers import CYCLE_COUNTERS, register_values, registers
 
 ANSWER_BYTES = 1024
 """Approximate payload of an answer when memories are read: small, so that little is sent again after a damaged byte."""
@@ -37,8 +39,8 @@ class ChipDevice(Device):
     """The chip behind ``transport``, called ``name`` in messages; ``baud`` is the transport's speed if it is a line.
 
     Training runs asynchronously: the host sends samples and batches as fast as the chip takes them, and a call that
-    reads waits until all of them are done. Raises :class:`DeviceError` if the chip was built for another network, and
-    :class:`LinkError` if the link fails.
+    reads waits until all of them are done. Raises :class:`DeviceError` if the chip was built for another network,
+    :class:`LinkError` if the link fails, and :class:`ChipLost` if the chip does not hold what was sent to it.
     """
 
     def __init__(self, transport: Transport, config: AnyConfig, name: str = "the chip", baud: int | None = None):
@@ -46,17 +48,16 @@ class ChipDevice(Device):
         self._baud = baud
         try:
             self.link = Link(transport, name)
-            self.chip = _compatible(self.link.identity.chip(), config, name)
+            self.chip = _compatible(self.link.chip, config, name)
             self.store_samples = self.chip.store_samples
             self._samples = SampleCodec(self.chip, self.link.payload_bytes)
             self._sent_samples = self._sent_bytes = 0  # training samples measured, and their bytes in payloads
             self._registers = {register.name: number for number, register in enumerate(registers(self.chip))}
             self._limits = {register.name: register.high for register in registers(self.chip)}
             self._classifiers = lbe_initial(config).classifiers if isinstance(config, LbeConfig) else None
-            self._counts = _Counts(word.name for word in status_words(self.chip))
+            self._counts = Counts(self.chip)
             self._start = Status(flips=(0,) * config.depth)  # the counts of the chip's last reset
-            self._configure(register_values(self.chip, config))
-            self._status_words()
+            self._prepare()
         except BaseException:
             transport.close()
             raise
@@ -67,7 +68,7 @@ class ChipDevice(Device):
     def train(self, x: NDArray[np.uint8], y: NDArray[np.integer]) -> None:
         for payload in self._samples.training(x, y):
             self._measure(payload)
-            self.link.post(payload.command, payload.data)
+            self._train(payload)
 
     def store(self, x: NDArray[np.uint8], y: NDArray[np.integer]) -> None:
         self._write(Command.STORE, self._samples.labelled(x, y))
@@ -77,7 +78,7 @@ class ChipDevice(Device):
 
     def train_stored(self, numbers: NDArray[np.integer]) -> None:
         for payload in self._samples.stored(numbers):
-            self.link.post(payload.command, payload.data)
+            self._train(payload)
 
     def end_batch(self, k: tuple[int, ...]) -> None:
         if self.config.rule == Rule.LBE:  # each sample is a batch
@@ -85,10 +86,14 @@ class ChipDevice(Device):
         names = (f"k{layer}" for layer in range(self.chip.depth))
         self._configure({name: min(flips, self._limits[name]) for name, flips in zip(names, k, strict=True)})
         self.link.post(Command.END_BATCH)
+        self._counts.batch_ended()
 
     def infer(self, x: NDArray[np.uint8]) -> NDArray[np.integer]:
         requests = [self.link.post(payload.command, payload.data) for payload in self._samples.inference(x)]
-        return self._samples.predictions(b"".join(self.link.answer(request) for request in requests))
+        predictions = self._samples.predictions(b"".join(self.link.answer(request) for request in requests))
+        if np.any(predictions >= self.config.classes):
+            raise self.link.lost(f"it predicts class {predictions.max()} of {self.config.classes}")
+        return predictions
 
     def status(self) -> Status:
         words, start = self._status_words(), self._start
@@ -108,6 +113,7 @@ class ChipDevice(Device):
         chip = self.chip
         weights = decode_weights(chip, self._read(Command.READ_WEIGHTS, chip.weight_map.size, weight_bytes(chip)))
         counters = decode_counters(chip, self._read(Command.READ_COUNTERS, chip.counter_map.size, counter_bytes(chip)))
+        self._check_ranges(weights, counters)
         rng = self._status_words()["rng"]
         if self._classifiers is None:
             return State(weights, counters, rng)
@@ -140,12 +146,21 @@ class ChipDevice(Device):
 
     def reopen(self) -> None:
         self.link.reopen()
-        self._configure(register_values(self.chip, self.config))
+        self._prepare()
 
     def close(self) -> None:
         self.link.close()
 
     # ------------------------------------------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        """Make a chip whose history is unknown learn as the configuration says."""
+        self._configure(register_values(self.chip, self.config))
+        self._counts.begin(self.link.call(Command.STATUS))
+
+    def _train(self, payload: Payload) -> None:
+        self.link.post(payload.command, payload.data)
+        self._counts.trained(payload.samples)
 
     def _configure(self, values: Mapping[str, int]) -> None:
         items = (struct.pack("<BI", self._registers[name], value % 2**32) for name, value in values.items())
@@ -158,7 +173,21 @@ class ChipDevice(Device):
 
     def _status_words(self) -> dict[str, int]:
         """The status words by name. All but the signature and the random state are extended beyond 32 bits."""
-        return self._counts.update(self.link.call(Command.STATUS))
+        try:
+            return self._counts.update(self.link.call(Command.STATUS))
+        except ValueError as error:
+            raise self.link.lost(str(error)) from None
+
+    def _check_ranges(self, weights: list[NDArray[np.int8]], counters: list[NDArray[np.int16]]) -> None:
+        """Raise :class:`ChipLost` for values that no chip can hold."""
+        least = -self.chip.mmax - (self.config.rule == Rule.LBE)
+        for layer, (w, m) in enumerate(zip(weights, counters, strict=True)):
+            for name, lowest, highest, low, high in (
+                ("weight", w.min(), w.max(), -1, 1),
+                ("counter", m.min(), m.max(), least, self.chip.mmax),
+            ):
+                if lowest < low or highest > high:
+                    raise self.link.lost(f"a {name} of layer {layer} is not within {low} and {high}")
 
     def _measure(self, payload: Payload) -> None:
         """Count the samples and bytes of ``payload`` for :attr:`link_speed`."""
@@ -180,28 +209,6 @@ class ChipDevice(Device):
         count = max(1, (self.link.payload_bytes - 4) // content.shape[1])
         for first in range(0, len(content), count):
             self.link.post(command, struct.pack("<I", first) + content[first : first + count].tobytes())
-
-
-class _Counts:
-    """Status words extended beyond 32 bits. Correct if each word is read at least once per 2**32 counts."""
-
-    VALUES = ("signature", "rng")  # words that are values, not counts
-
-    def __init__(self, names: Iterable[str]):
-        self._words = dict.fromkeys(names, 0)
-        self._totals = dict(self._words)
-
-    def clear(self) -> None:
-        """Follow the chip's reset."""
-        self._words = dict.fromkeys(self._words, 0)
-        self._totals = dict(self._words)
-
-    def update(self, answer: bytes) -> dict[str, int]:
-        """Take the ``answer`` to STATUS, and return the extended words by name."""
-        for name, word in zip(self._words, struct.unpack(f"<{len(self._words)}I", answer), strict=True):
-            self._totals[name] += (word - self._words[name]) % 2**32
-            self._words[name] = word
-        return self._totals | {name: self._words[name] for name in self.VALUES}
 
 
 def _compatible(chip: ChipConfig, config: AnyConfig, name: str) -> ChipConfig:

@@ -1,127 +1,75 @@
-"""The host's end of the link: frames in bytes, requests in flight, and recovery from lost, doubled or damaged bytes.
+"""The host's end of the link: requests in flight, one session with one chip, and recovery from faults of the line.
 
-:mod:`popflip.hw.link.codec` defines the format; ``docs/protocol.md`` describes it.
+:mod:`popflip.hw.link.codec` defines the format; ``docs/protocol.md`` describes it. ::
+
+    ChipDevice ─▶ Link ─┬─▶ open_session  number of the session, identity of the chip    session.py
+                        ├─▶ Formats       lengths of answers, cycles, smaller requests   requests.py
+                        ├─▶ Pace          sizes and waits on a bad line                  pace.py
+                        └─▶ FrameReader ─▶ Transport                                     frames.py, transport.py
 
 Every request has a sequence number. The host sends requests ahead of their answers, as many as fit the chip's packet
 buffer. The chip runs them in order. After a damaged request it refuses all later ones, because it expects another
 number. After any fault the host asks the chip for the number it expects and continues there, so no request runs twice
 and none is skipped.
+
+The checksums of requests and answers continue from the number of the session, which host and chip draw together when
+the host opens the link. A chip that was restarted, or that another host has opened, therefore executes nothing. Its
+refusals, which anyone can read, name the session that it is in.
 """
 
 from __future__ import annotations
 
-import secrets
-import struct
 from collections import deque
-from dataclasses import dataclass
-from typing import Protocol
 
+from popflip.devices.frames import FrameReader
+from popflip.devices.pace import RETRIES, Pace
+from popflip.devices.requests import Formats, Request
+from popflip.devices.session import open_session
+from popflip.devices.transport import PortLost, Transport
 from popflip.errors import ChipLost, DeviceError, LinkError
-from popflip.hw.link.buffer import BUFFER_BYTES
-from popflip.hw.link.codec import HEADER_BYTES, OPEN, OVERHEAD, SYNC, Frame, decode, encode, payload_length
-from popflip.hw.link.commands import COMMANDS, PROTOCOL_VERSION, RESULTS, SESSION_BYTES, Command, Refusal, Result
-from popflip.hw.link.identity import Identity
-from popflip.hw.link.tables import NONCE_BITS
+from popflip.hw.link.codec import OPEN, OVERHEAD, Frame, encode
+from popflip.hw.link.commands import REFUSAL_BYTES, RESULTS, Command, Refusal, Result
 
-RETRIES = 8
-"""Consecutive failed recoveries after which the link gives up."""
-ATTEMPTS_TO_OPEN = 3
 IN_FLIGHT = 64
 """Most unanswered requests: few of the 256 sequence numbers, so that a probe's number differs from all of theirs."""
 PROBE_AHEAD = 128
 """Largest distance of a probe's sequence number from the next request's."""
-LINE_FAULTS = frozenset({Result.BAD_HEADER, Result.TOO_LONG, Result.BAD_CRC, Result.BAD_SEQUENCE})
+GUARD = 16
+"""Zeros ahead of a probe, which end a frame that lost a few bytes."""
+TOO_LONG = 1024
+"""Bytes by which an answer may be too long and still be read, so that the host can say so. What announces more is taken
+for noise."""
+LEAST_FLUSH = 64
+"""Zeros ahead of a second probe; each further one has twice as many, until they fill the chip's buffer."""
+LINE_FAULTS = frozenset({Result.BAD_HEADER, Result.TOO_LONG, Result.BAD_CRC, Result.BAD_SEQUENCE, Result.BAD_SESSION})
 """Refusals caused by damage on the line; all others are mistakes of the host."""
-
-
-class Transport(Protocol):
-    """Bytes to and from a chip."""
-
-    def write(self, data: bytes, /) -> object:
-        """Send all of ``data``."""
-
-    def read(self, count: int, /) -> bytes:
-        """Exactly the next ``count`` bytes. If too few come, raises :class:`TimeoutError` and keeps them for later."""
-
-    def close(self) -> object:
-        """Release the port or the simulation."""
-
-
-class FrameReader:
-    """Finds open frames and those of ``session`` in a transport's bytes, and skips all bytes between them."""
-
-    def __init__(self, transport: Transport, session: int = OPEN):
-        self.session = session
-        self._transport = transport
-        self._bytes = bytearray()
-
-    def read(self) -> Frame:
-        """The next undamaged frame. Raises :class:`TimeoutError` if none comes."""
-        while True:
-            self._skip_to_sync()
-            for session in {self.session, OPEN}:
-                length = payload_length(self._peek(HEADER_BYTES), session)
-                if length is None:
-                    continue
-                try:
-                    frame = decode(self._peek(OVERHEAD + length), session)
-                except TimeoutError:  # cut short, or noise: a frame may begin inside
-                    frame = None
-                if frame is not None:
-                    del self._bytes[: OVERHEAD + length]
-                    return frame
-            del self._bytes[0]
-
-    def _skip_to_sync(self) -> None:
-        place = self._bytes.find(SYNC)
-        del self._bytes[: len(self._bytes) if place < 0 else place]
-
-    def _peek(self, count: int) -> bytes:
-        missing = count - len(self._bytes)
-        if missing > 0:
-            self._bytes += self._transport.read(missing)
-        return bytes(self._bytes[:count])
-
-
-@dataclass
-class Request:
-    """A posted request, and its answer's payload once it has arrived."""
-
-    command: Command
-    payload: bytes
-    sequence: int = 0
-    answer: bytes | None = None
-
-    @property
-    def reads(self) -> bool:
-        """Whether the request only reads the chip, so that it may safely run again."""
-        return COMMANDS[self.command].reads
-
-    @property
-    def size(self) -> int:
-        """Bytes of the request's frame."""
-        return OVERHEAD + len(self.payload)
+DAMAGED_HEADER = frozenset({Result.BAD_HEADER, Result.TOO_LONG})
+"""Refusals whose sequence number may be damaged too."""
 
 
 class Link:
-    """Numbered requests over ``transport`` to the chip called ``name`` in messages. ``identity`` describes the chip.
+    """Numbered requests over ``transport`` to the chip called ``name`` in messages.
+
+    ``identity`` is what the chip tells about itself, ``chip`` the shape that follows from it.
 
     A request that changes the chip waits until all requests that read it are answered: after a fault those may run
-    again, and must give the same answers. Raises :class:`LinkError` if the chip does not answer or speaks another
-    version of the protocol.
+    again, and must give the same answers.
+
+    Every method raises :class:`ChipLost` once it is clear that the chip no longer holds what the host sent to it, and
+    :class:`LinkError` if the chip does not answer, refuses a request, or speaks another version of the protocol.
     """
 
     def __init__(self, transport: Transport, name: str = "the chip"):
         self.name = name
         self._transport = transport
         self._reader = FrameReader(transport)
+        self._unsent: deque[Request] = deque()
         self._unanswered: deque[Request] = deque()
-        self._next = 0
-        self._credit = BUFFER_BYTES
-        self._failures = 0
         self._probes = 0
-        self.identity = self._identify()
-        self._credit = self.identity.buffer_bytes
+        self.identity, self._next = open_session(transport, self._reader, name)
+        self.chip = self.identity.chip()
+        self._formats = Formats(self.chip)
+        self._pace = Pace(self.identity.buffer_bytes)
 
     def call(self, command: Command, payload: bytes = b"") -> bytes:
         """Run a request and return its answer's payload."""
@@ -129,33 +77,37 @@ class Link:
 
     def post(self, command: Command, payload: bytes = b"") -> Request:
         """Send a request without waiting. :meth:`answer` returns its answer or raises its refusal."""
-        request = Request(command, payload)
-        if not request.reads:
-            while any(other.reads for other in self._unanswered):
-                self._receive()
-        while self._unanswered and not self._room(request):
-            self._receive()
-        self._send(request)
+        request = self._formats.request(command, payload)
+        self._unsent.append(request)
+        while self._unsent:
+            self._advance()
         return request
 
     def answer(self, request: Request) -> bytes:
         """Wait for a request's answer and return its payload."""
-        while request.answer is None:
-            self._receive()
-        return request.answer
+        while (answer := request.answer) is None:
+            if not self._unsent and not self._unanswered:
+                raise LinkError(f"{self.name}: {request.command.name} was dropped after an earlier error")
+            self._advance()
+        return answer
 
     def wait(self) -> None:
         """Wait until every request is answered."""
-        while self._unanswered:
-            self._receive()
+        while self._unsent or self._unanswered:
+            self._advance()
 
     def reopen(self) -> None:
-        """Forget all unanswered requests and open the link anew. Raises :class:`DeviceError` if another chip answers."""
-        self._unanswered.clear()
-        self._failures = 0
-        identity = self._identify()
+        """Drop all requests and begin a new session. Raises :class:`DeviceError` if another chip answers."""
+        self._drop()
+        identity, self._next = open_session(self._transport, self._reader, self.name)
         if identity != self.identity:
             raise DeviceError(f"{self.name}: another chip answers; connect the one that the run began with")
+        self._pace = Pace(identity.buffer_bytes)
+
+    def lost(self, why: str) -> ChipLost:
+        """The error of a chip that does not hold what the host sent to it. Drops all requests."""
+        self._drop()
+        return ChipLost(f"{self.name}: {why}; its state is not that of this run")
 
     def close(self) -> None:
         """Close the transport."""
@@ -164,118 +116,191 @@ class Link:
     @property
     def payload_bytes(self) -> int:
         """Payload size of which two frames fit the chip's buffer: it receives one while the other runs."""
-        return self._credit // 2 - OVERHEAD
+        return self.identity.buffer_bytes // 2 - OVERHEAD
 
-    # ------------------------------------------------------------------------------------------------------------------
+    # Requests and answers ---------------------------------------------------------------------------------------------
 
-    def _room(self, request: Request) -> bool:
+    def _advance(self) -> None:
+        """Send the next request if it may go; otherwise take an answer."""
+        if self._unsent and self._may_send(self._next_unsent()):
+            self._send()
+        else:
+            self._receive()
+
+    def _next_unsent(self) -> Request:
+        """The request to send next, no larger than the line allows at present."""
+        request = self._unsent[0]
+        parts = self._formats.divide(request, self._pace.payload)
+        if len(parts) > 1:
+            request.parts = parts
+            self._unsent.popleft()
+            self._unsent.extendleft(reversed(parts))
+        return parts[0]
+
+    def _may_send(self, request: Request) -> bool:
+        if not self._unanswered:
+            return True
+        if not request.reads and any(other.reads for other in self._unanswered):
+            return False
         size = request.size + sum(other.size for other in self._unanswered)
-        return size <= self._credit and len(self._unanswered) < IN_FLIGHT
+        return size <= self._pace.ahead and len(self._unanswered) < IN_FLIGHT
 
-    def _send(self, request: Request) -> None:
+    def _send(self) -> None:
+        request = self._unsent.popleft()
         request.sequence = self._next
         self._next = (self._next + 1) % 256
         self._unanswered.append(request)
-        self._transport.write(encode(request.sequence, request.command, request.payload, self._reader.session))
+        try:
+            self._transport.write(self._frame(request.sequence, request.command, request.payload))
+        except TimeoutError:
+            self._recover("the port takes no bytes")
+        except PortLost:
+            self._transport.restore()
+            self._recover("its port went away")
+
+    def _frame(self, sequence: int, command: int, payload: bytes = b"") -> bytes:
+        return encode(sequence, command, payload, self._reader.session)
 
     def _receive(self) -> None:
-        """Take the answer to the oldest request; recover if another answer or none comes."""
-        oldest = self._unanswered[0]
+        """Take an answer; recover if it is a refusal or none comes."""
+        deadline = self._deadline(self._unanswered[0].answer_bytes)
         try:
-            frame = self._reader.read()
+            while not self._take(self._reader.read(deadline, self._longest_answer())):
+                if self._transport.now >= deadline:
+                    raise TimeoutError
         except TimeoutError:
-            return self._recover("it does not answer")
-        if frame.code != Result.OK:
-            self._check_session(frame)
-        if frame.sequence != oldest.sequence:
-            return self._recover("its answers are damaged")
-        if frame.code in LINE_FAULTS:
-            return self._recover(f"it says {RESULTS[Result(frame.code)]}")
-        self._failures = 0
-        if frame.code != Result.OK:
-            raise self._refusal(oldest, frame)
-        self._unanswered.popleft()
-        oldest.answer = frame.payload
-        return None
+            self._recover("it does not answer", self._longest_frame())
+        except PortLost:
+            self._transport.restore()
+            self._recover("its port went away")
 
-    def _refusal(self, request: Request, frame: Frame) -> LinkError:
-        """The error of a refused request. The chip refused all requests behind it for their numbers."""
+    def _deadline(self, expected: int) -> float:
+        """When an answer of ``expected`` bytes to the requests on their way must have come."""
+        cycles = self._formats.busy_cycles + sum(request.cycles for request in self._unanswered)
+        return self._transport.deadline(OVERHEAD + expected, cycles, self.identity.clock_hz, self._pace.patience)
+
+    def _longest_answer(self) -> int:
+        """Most payload bytes of a frame that is worth waiting for, even if it is too long for an answer."""
+        return TOO_LONG + max((request.answer_bytes for request in self._unanswered), default=0)
+
+    def _longest_frame(self) -> int:
+        return max((request.size for request in self._unanswered), default=0)
+
+    def _take(self, frame: Frame) -> bool:
+        """Act on an answer. Returns False if it is the repetition of an earlier one."""
+        place = (frame.sequence - self._unanswered[0].sequence) % 256
+        known = place < len(self._unanswered)
+        if frame.code == Result.OK:
+            known = known and frame.session != OPEN
+            if known:
+                self._settle(place, frame.payload)
+            return known
+        ours = self._refusal(frame).session == self._reader.session
+        if ours and not known and frame.code not in DAMAGED_HEADER:
+            return False  # a request came twice
+        if ours and frame.code not in LINE_FAULTS:
+            self._refused(self._unanswered[place], frame.code)
+        self._recover(f"it says: {_reason(frame.code)}")
+        return True
+
+    def _settle(self, place: int, payload: bytes) -> None:
+        """Take the answer of the unanswered request at ``place``. It shows that the chip ran all those before it."""
+        before = [self._unanswered.popleft() for _ in range(place)]
+        request = self._unanswered.popleft()
+        if len(payload) != request.answer_bytes:
+            raise self.lost(
+                f"it answers {request.command.name} with {len(payload)} bytes instead of {request.answer_bytes}"
+            )
+        request.received = payload
+        if before:
+            self._pace.fault(max(max(len(other.payload), other.answer_bytes) for other in before))
+            self._run_again(before, len(before))
+        self._pace.progress()
+
+    def _run_again(self, requests: list[Request], done: int) -> None:
+        """Prepare to send those of ``requests`` again that the chip did not run or that must be read again.
+
+        The chip ran the first ``done`` of them.
+        """
+        again = [request for index, request in enumerate(requests) if index >= done or request.reads]
+        for request in requests[:done]:
+            if not request.reads:
+                request.received = b""
+        self._unsent.extendleft(reversed(again))
+
+    def _refused(self, request: Request, code: int) -> None:
+        """Raise the error of a refused request. The chip refused all requests behind it for their numbers."""
+        self._drop()
+        self._next = self._synchronise("it refused a request")
+        self._pace.progress()
+        raise LinkError(f"{self.name}: {request.command.name} was refused: {_reason(code)}")
+
+    # Faults -----------------------------------------------------------------------------------------------------------
+
+    def _drop(self) -> None:
+        self._unsent.clear()
         self._unanswered.clear()
-        self._next = self._expected()
-        reason = RESULTS[Result(frame.code)] if frame.code in RESULTS else f"reason {frame.code}"
-        return LinkError(f"{self.name}: {request.command.name} was refused: {reason}")
 
-    def _check_session(self, refusal: Frame) -> None:
-        """Raise :class:`LinkError` if the chip that refused a request is not in this link's session."""
-        session = Refusal.unpack(refusal.payload).session
-        if session == OPEN:
-            raise LinkError(f"{self.name}: it was restarted or reprogrammed during the run; start again")
-        if session != self._reader.session:
-            raise LinkError(f"{self.name}: another program has taken it over; end that one, and start again")
+    def _refusal(self, frame: Frame) -> Refusal:
+        """What a refusal says."""
+        try:
+            return Refusal.unpack(frame.payload)
+        except ValueError as error:
+            raise self.lost(str(error)) from None
 
-    def _recover(self, why: str) -> None:
-        """Find out which requests ran, and send the others again."""
-        self._failures += 1
-        if self._failures > RETRIES:
-            raise LinkError(f"{self.name}: {why}; gave up after {RETRIES} attempts to recover")
-        expected = self._expected()
-        waiting, self._unanswered = self._unanswered, deque()
-        done = (expected - waiting[0].sequence) % 256
+    def _recover(self, why: str, unfinished: int = 0) -> None:
+        """Find out which requests ran, and prepare to send the others again.
+
+        ``unfinished`` : bytes of the longest frame that the chip may have received in part.
+        """
+        self._pace.fault(max((max(len(each.payload), each.answer_bytes) for each in self._unanswered), default=0))
+        expected = self._synchronise(why, unfinished)
+        waiting = list(self._unanswered)
+        done = (expected - self._next + len(waiting)) % 256
         if done > len(waiting):
-            raise ChipLost(f"{self.name}: it was restarted or reprogrammed during the run; start again")
+            raise self.lost(f"it expects request {expected}, which the host has not reached")
+        self._unanswered.clear()
         self._next = expected
-        for index, request in enumerate(waiting):
-            if index < done and not request.reads:
-                request.answer = b""
-            else:
-                self._send(request)
+        self._run_again(waiting, done)
+        if done:
+            self._pace.progress()
 
-    def _expected(self) -> int:
-        """The sequence number that the chip expects, learned by sending one that it does not expect."""
-        for _ in range(RETRIES):
-            self._flush()
+    def _synchronise(self, why: str, unfinished: int = 0) -> int:
+        """The sequence number that the chip expects, learned by sending some that it does not expect."""
+        zeros = GUARD + unfinished
+        probes: set[int] = set()
+        while True:
+            self._pace.failed()
+            if self._pace.exhausted:
+                self._drop()
+                raise LinkError(f"{self.name}: {why}; gave up after {RETRIES} attempts; check the cable and power")
             self._probes = (self._probes + 1) % (PROBE_AHEAD - IN_FLIGHT)
             number = (self._next + PROBE_AHEAD - self._probes) % 256
-            self._transport.write(encode(number, Command.SIGNATURE, session=self._reader.session))
+            probes.add(number)
             try:
-                while (frame := self._reader.read()).sequence != number:
-                    pass
+                self._transport.write(bytes(zeros) + self._frame(number, Command.SIGNATURE))
+                return self._expected(probes)
             except TimeoutError:
-                continue
-            if frame.code == Result.OK:
-                return (number + 1) % 256
-            self._check_session(frame)
-            return Refusal.unpack(frame.payload).expected
-        raise LinkError(f"{self.name}: stopped answering; gave up after {RETRIES} attempts; check the cable and power")
+                zeros = min(2 * max(zeros, LEAST_FLUSH), self.identity.buffer_bytes)
+            except PortLost:
+                self._transport.restore()
 
-    def _flush(self) -> None:
-        """End a frame that the chip may have received in part."""
-        self._transport.write(bytes(self._credit))
+    def _expected(self, probes: set[int]) -> int:
+        """The expected number in the refusal of one of ``probes``. Takes late answers on the way."""
+        deadline = self._deadline(REFUSAL_BYTES)
+        while True:
+            frame = self._reader.read(deadline, self._longest_answer())
+            if frame.code != Result.OK and frame.sequence in probes:
+                refusal = self._refusal(frame)
+                if refusal.session == self._reader.session:
+                    return refusal.expected
+                raise self.lost("it was restarted" if refusal.session == OPEN else "another program opened it")
+            if frame.code == Result.OK and self._unanswered:
+                self._take(frame)
+            if self._transport.now >= deadline:
+                raise TimeoutError
 
-    def _identify(self) -> Identity:
-        """Begin a session; later requests are numbered from this one's number on."""
-        session = OPEN
-        for number in range(2 * ATTEMPTS_TO_OPEN):  # two for each: a refusal tells the session that must end
-            own = session
-            while own % 2**NONCE_BITS in (0, session % 2**NONCE_BITS):
-                own = secrets.randbits(32)
-            self._transport.write(encode(number, Command.IDENTIFY, struct.pack("<I", own), session))
-            try:
-                while (frame := self._reader.read()).sequence != number:
-                    pass
-                if frame.code != Result.OK:
-                    session = Refusal.unpack(frame.payload).session
-                    continue
-                self._reader.session = int.from_bytes(frame.payload[:SESSION_BYTES], "little")
-                identity = Identity.unpack(frame.payload[SESSION_BYTES:])
-            except (TimeoutError, ValueError):
-                self._flush()
-                continue
-            self._next = number + 1
-            if identity.protocol != PROTOCOL_VERSION:
-                raise LinkError(
-                    f"{self.name}: it speaks version {identity.protocol} of the protocol, this program "
-                    f"version {PROTOCOL_VERSION}; rebuild its bitstream"
-                )
-            return identity
-        raise LinkError(f"{self.name}: no answer; check that its bitstream is Popflip's, and the baud rate")
+
+def _reason(code: int) -> str:
+    """What a refusal says."""
+    return RESULTS[Result(code)] if code in RESULTS else f"reason {code}"

@@ -26,10 +26,10 @@ def open_device(
 ) -> Device:
     """Open ``golden``, ``sim`` (the simulated chip) or a serial port for ``config``.
 
-    ``sim`` simulates ``chip``, by default ``ChipConfig.of(config)``. It records its signals in ``waves``, a VCD file,
-    and calls ``announce`` with a line of text before it compiles the chip. ``baud`` is the speed of a serial port, by
-    default that of every board. Raises :class:`DeviceError` if the name is unknown, or if the device cannot be opened
-    or was built for another network.
+    ``sim`` simulates ``chip``, by default ``ChipConfig.of(config)``. It records its signals in ``waves``, a VCD file.
+    ``baud`` is the speed of a serial port, by default that of every board. ``announce`` receives lines of text: before
+    the simulated chip is compiled, when a port goes away, and when it is back. Raises :class:`DeviceError` if the name
+    is unknown, or if the device cannot be opened or was built for another network.
     """
     if waves is not None and name != "sim":
         raise DeviceError(f"waves: only the simulated chip records signals, {name} does not; use device sim")
@@ -38,7 +38,7 @@ def open_device(
     if name == "sim":
         return _simulated(config, chip, waves, announce)
     if _looks_like_a_port(name):
-        return _board(name, config, baud)
+        return _board(name, config, baud, announce)
     raise DeviceError(f"device: {name!r} is not golden, sim or a serial port such as /dev/ttyUSB1 or COM3")
 
 
@@ -56,13 +56,16 @@ def _simulated(
     return ChipDevice(transport, config, "the simulated chip")
 
 
-def _board(name: str, config: AnyConfig, baud: int | None) -> Device:
+def _board(name: str, config: AnyConfig, baud: int | None, announce: Callable[[str], object] | None) -> Device:
     from popflip.devices.chip import ChipDevice
-    from popflip.devices.serial import SerialTransport
     from popflip.hw.link.uart import BAUD
 
+    try:
+        from popflip.devices.serial import SerialTransport
+    except ImportError as error:  # pyserial does not know every system
+        raise DeviceError(f"{name}: this system has no serial ports that Python can use ({error})") from None
     baud = BAUD if baud is None else baud
-    return ChipDevice(SerialTransport(name, baud), config, name, baud)
+    return ChipDevice(SerialTransport(name, baud, announce), config, name, baud)
 
 
 def _looks_like_a_port(name: str) -> bool:

@@ -22,8 +22,8 @@ _FUNCTIONS = {
     "read": (None, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t]),
     "cycles": (ctypes.c_uint64, [ctypes.c_void_p]),
     "idle": (ctypes.c_uint64, [ctypes.c_void_p]),
-    "power_cycle": (None, [ctypes.c_void_p]),
     "restart_timeout": (None, [ctypes.c_void_p]),
+    "power_cycle": (None, [ctypes.c_void_p]),
 }
 """Result and argument types of the functions ``popflip_…`` of ``shim.cc``."""
 
@@ -64,8 +64,21 @@ class Simulation:
         """Queue ``data`` for the component, which takes it during later reads."""
         self._library.popflip_write(self._open(), bytes(data), len(data))
 
-    def read(self, count: int) -> bytes:
-        """Run the clock until ``count`` bytes have come, and return exactly those.
+    @property
+    def now(self) -> float:
+        """The time on this transport's clock: :attr:`cycles`."""
+        return self.cycles
+
+    def deadline(self, expected: int, cycles: int, clock_hz: int, patience: float) -> float:
+        """The time by which ``expected`` more bytes have come if the component works for up to ``cycles`` cycles.
+
+        Bytes take as many cycles as the component needs for them. Therefore :meth:`read` waits while bytes move, and
+        this limits only how long noise may go on.
+        """
+        return self.cycles + cycles + expected + patience * self._timeout_cycles
+
+    def read(self, count: int, deadline: float = 0) -> bytes:
+        """Run the clock until ``count`` bytes have come, and return exactly those. Only silence ends it before.
 
         Raises :class:`SimulationTimeout` if they do not come; a later read returns those that did.
         """
@@ -83,6 +96,9 @@ class Simulation:
     def power_cycle(self) -> None:
         """Return the component to its state at power-up. Bytes on the way, in both directions, still come."""
         self._library.popflip_power_cycle(self._open())
+
+    def restore(self) -> None:
+        """Does nothing: a simulation does not go away."""
 
     def close(self) -> None:
         """End the simulation. A second call does nothing."""

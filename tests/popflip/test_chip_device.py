@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from faulty_line import FaultyLine
 from model_chip import BINARY, CONFIG, LBE, SPARSE, ModelChip
 
 from popflip.devices.base import LinkSpeed, Status
@@ -35,9 +36,9 @@ def learn(device, config: AnyConfig, batches: int) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("config", [CONFIG, BINARY, LBE], ids=["ternary", "binary", "lbe"])
-@pytest.mark.parametrize(("fault", "seed"), [(0, 1), (5e-4, 2), (5e-4, 3), (5e-4, 6)])
+@pytest.mark.parametrize(("fault", "seed"), [(0, 1), (2e-3, 2), (2e-3, 3), (2e-3, 6)])
 def test_device_equals_golden_over_a_faulty_line(config, fault, seed):
-    transport = ModelChip(config, seed, fault)
+    transport = FaultyLine(ModelChip(config), rate=fault, seed=seed)
     device, golden = ChipDevice(transport, config), GoldenDevice(config)
     device.reset()
     for mine, theirs in zip(learn(device, config, 12), learn(golden, config, 12), strict=True):
@@ -50,10 +51,10 @@ def test_device_equals_golden_over_a_faulty_line(config, fault, seed):
     assert transport.faults == 0 if not fault else transport.faults >= 3
 
 
-@pytest.mark.parametrize(("fault", "seed"), [(0, 1), (5e-4, 2), (5e-4, 3)])
+@pytest.mark.parametrize(("fault", "seed"), [(0, 1), (2e-3, 2), (2e-3, 3)])
 def test_replayed_samples_have_the_effect_of_sent_ones(fault, seed):
     """Training sets one after another, one of them with as many samples as the store holds."""
-    transport = ModelChip(CONFIG, seed, fault, store=256)
+    transport = FaultyLine(ModelChip(CONFIG, store=256), rate=fault, seed=seed)
     device, golden = ChipDevice(transport, CONFIG), GoldenDevice(CONFIG)
     assert device.store_samples == 256
     device.reset()
@@ -110,34 +111,6 @@ def test_training_continues_from_a_loaded_state(config):
     assert Status(**{**vars(device.status()), "cycles": None}) == golden.status()
 
 
-def test_a_restarted_chip_is_repaired_from_a_saved_state():
-    transport, golden = ModelChip(CONFIG), GoldenDevice(CONFIG)
-    device = ChipDevice(transport, CONFIG)
-    for each in (device, golden):
-        each.reset()
-        learn(each, CONFIG, 3)
-    saved = device.state(), device.status()
-    learn(device, CONFIG, 2)
-    transport.model.expected = 0
-    with pytest.raises(ChipLost):
-        learn(device, CONFIG, 2)
-    device.reopen()
-    device.load(*saved)
-    for each in (device, golden):
-        learn(each, CONFIG, 3)
-    assert device.state().sha256() == golden.state().sha256()
-    assert device.status().signature == golden.status().signature
-
-
-def test_another_chip_is_not_taken_up():
-    transport = ModelChip(CONFIG)
-    device = ChipDevice(transport, CONFIG, "/dev/ttyUSB1")
-    transport.model.identity = replace(transport.model.identity, build_hash=bytes(range(8)))
-    with pytest.raises(DeviceError) as error:
-        device.reopen()
-    assert str(error.value) == "/dev/ttyUSB1: another chip answers; connect the one that the run began with"
-
-
 @RULES
 def test_loaded_without_status_counts_from_zero(config):
     golden = GoldenDevice(config)
@@ -151,11 +124,124 @@ def test_loaded_without_status_counts_from_zero(config):
 
 def test_counts_continue_past_32_bits():
     transport = ModelChip(CONFIG)
+    golden = transport.golden
+    golden.samples, golden.correct, golden.flips = 2**32 - 5, 2**32 - 1, [2**32 - 1, 7]
     device = ChipDevice(transport, CONFIG)
-    golden = transport.model.trainer.golden
-    for samples in (2**31, 2**32 + 5, 2**33 - 1):
-        golden.samples = samples % 2**32
-        assert device.status().samples == samples
+    x, y = np.zeros((16, 20), np.uint8), np.zeros(16, int)
+    for _ in range(2):
+        before = golden.correct, list(golden.flips)
+        device.train(x, y)
+        device.end_batch((12, 4))
+        device.link.wait()
+        golden.samples, golden.correct = golden.samples % 2**32, golden.correct % 2**32
+        golden.flips = [flips % 2**32 for flips in golden.flips]
+        status = device.status()
+        assert [status.correct - before[0], *np.subtract(status.flips, before[1])] >= [0, 0, 0]
+    assert (status.samples, status.batches) == (2**32 + 27, 2)
+    assert (status.correct % 2**32, [flips % 2**32 for flips in status.flips]) == (golden.correct, golden.flips)
+    assert status.correct >= 2**32 - 1
+    assert status.flips[0] >= 2**32
+
+
+# Chips that do not hold what was sent ---------------------------------------------------------------------------------
+
+
+def trained_chip(config: AnyConfig = CONFIG) -> tuple[ModelChip, ChipDevice]:
+    transport = ModelChip(config)
+    device = ChipDevice(transport, config)
+    device.reset()
+    learn(device, config, 2)
+    device.status()
+    return transport, device
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"samples": 47}, "it counts 47 samples, the host sent 48"),
+        ({"samples": 0}, "it counts 0 samples, the host sent 48"),
+        ({"batches": 2}, "it counts 2 batches, the host sent 3"),
+        ({"batches": 4}, "it counts 4 batches, the host sent 3"),
+        ({"errors": 0}, "its count of errors went from {errors} to 0"),
+        ({"correct": 99}, "its count of correct went from {correct} to 99"),
+        ({"flips": [9999, 0]}, "its count of flips0 went from {flips0} to 9999"),
+    ],
+)
+def test_counts_that_cannot_be_are_one_line(change, message):
+    transport, device = trained_chip()
+    golden = transport.golden
+    known = {"errors": golden.errors, "correct": golden.correct, "flips0": golden.flips[0]}
+    assert all(known.values())
+    learn(device, CONFIG, 1)
+    for name, value in change.items():
+        setattr(transport.golden, name, value)
+    with pytest.raises(ChipLost) as error:
+        device.status()
+    assert str(error.value) == f"the chip: {message.format(**known)}; its state is not that of this run"
+
+
+def test_samples_are_batches_under_lbe():
+    transport, device = trained_chip(LBE)
+    assert (device.status().samples, device.status().batches) == (48, 48)
+    transport.golden.batches = 47
+    with pytest.raises(ChipLost, match=r"^the chip: it counts 47 batches, the host sent 48; "):
+        device.status()
+
+
+def test_a_random_state_of_0_is_one_line():
+    transport, device = trained_chip()
+    transport.golden.state.rng = 0
+    with pytest.raises(ChipLost, match=r"^the chip: its random state is 0; its state is not that of this run$"):
+        device.status()
+
+
+def test_values_that_no_chip_can_hold_are_one_line():
+    transport, device = trained_chip()
+    transport.golden.state.counters[1][2, 5] = -128
+    with pytest.raises(ChipLost, match=r"^the chip: a counter of layer 1 is not within -127 and 127; its state"):
+        device.state()
+    transport.golden.state.counters[1][2, 5] = -127
+    transport.golden.state.weights[0][2, 5] = -2
+    with pytest.raises(ChipLost, match=r"^the chip: a weight of layer 0 is not within -1 and 1; its state"):
+        device.state()
+
+
+def test_a_class_that_does_not_exist_is_one_line():
+    transport, device = trained_chip()
+    transport.model.trainer.sample = lambda inputs, label: 3
+    with pytest.raises(ChipLost, match=r"^the chip: it predicts class 3 of 3; its state is not that of this run$"):
+        device.infer(np.zeros((5, 20), np.uint8))
+
+
+@pytest.mark.parametrize("config", [CONFIG, LBE], ids=["gft", "lbe"])
+def test_a_restarted_chip_is_repaired_from_a_saved_state(config):
+    transport, golden = ModelChip(config), GoldenDevice(config)
+    device = ChipDevice(transport, config)
+    for each in (device, golden):
+        each.reset()
+        learn(each, config, 3)
+    saved = device.state(), device.status()
+    learn(device, config, 2)
+    transport.restart()
+    with pytest.raises(ChipLost) as error:
+        learn(device, config, 2)
+    assert str(error.value) == "the chip: it was restarted; its state is not that of this run"
+    device.reopen()
+    device.load(*saved)
+    for each in (device, golden):
+        learn(each, config, 3)
+    assert device.state().sha256() == golden.state().sha256()
+    assert Status(**{**vars(device.status()), "cycles": None}) == golden.status()
+
+
+def test_another_chip_is_not_taken_up():
+    transport = ModelChip(CONFIG)
+    device = ChipDevice(transport, CONFIG, "/dev/ttyUSB1")
+    transport.identity = replace(transport.identity, build_hash=bytes(range(8)))
+    transport.restart()
+    with pytest.raises(DeviceError) as error:
+        device.reopen()
+    assert str(error.value) == "/dev/ttyUSB1: another chip answers; connect the one that the run began with"
 
 
 def test_another_network_is_one_line():
@@ -207,9 +293,9 @@ class Listening(ModelChip):
         super().write(data)
 
 
-@pytest.mark.parametrize(("fault", "seed"), [(0, 1), (5e-4, 2), (5e-4, 4)])
+@pytest.mark.parametrize(("fault", "seed"), [(0, 1), (2e-3, 2), (2e-3, 4)])
 def test_packed_samples_have_the_effect_of_plain_ones(fault, seed):
-    transport = ModelChip(SPARSE, seed, fault, lanes=16)
+    transport = FaultyLine(ModelChip(SPARSE, lanes=16), rate=fault, seed=seed)
     device, golden = ChipDevice(transport, SPARSE), GoldenDevice(SPARSE)
     for each in (device, golden):
         each.reset()

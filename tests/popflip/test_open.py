@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,6 +46,20 @@ def test_a_port_that_is_not_there_is_named(tmp_path):
         open_device(str(tmp_path / "ttyNOPE"), CONFIG)
     assert str(tmp_path / "ttyNOPE") in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_system_without_serial_ports_is_one_line(monkeypatch):
+    """One without the module that pyserial needs there."""
+    for name in [name for name in sys.modules if name.split(".")[0] == "serial"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "popflip.devices.serial", raising=False)
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    with pytest.raises(DeviceError) as error:
+        open_device("/dev/ttyUSB1", CONFIG)
+    assert str(error.value) == (
+        "/dev/ttyUSB1: this system has no serial ports that Python can use "
+        "(import of fcntl halted; None in sys.modules)"
+    )
 
 
 @pytest.fixture(scope="module", params=[CONFIG, LBE], ids=["gft", "lbe"])

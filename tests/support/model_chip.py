@@ -1,4 +1,4 @@
-"""A chip without hardware: the link's model in front of the golden trainer, behind a line that damages bytes."""
+"""A chip without hardware: the link's model in front of the golden trainer."""
 
 from __future__ import annotations
 
@@ -38,17 +38,33 @@ class Words(list):
 
 
 class GoldenTrainer:
-    """The golden trainer as the trainer of :class:`LinkModel`: a chip without hardware."""
+    """The golden trainer as the trainer of :class:`LinkModel`: a chip without hardware.
+
+    It trains many samples in one go: as soon as something is asked of it.
+    """
 
     def __init__(self, chip: ChipConfig, config: AnyConfig):
-        self.chip, self.golden = chip, Trainer(config)
+        self.chip, self._golden = chip, Trainer(config)
+        self._waiting: list[tuple[bytes, int]] = []
         self.registers = {register.name: register.init for register in registers(chip)}
 
+    @property
+    def golden(self) -> Trainer:
+        """The trainer, after all samples."""
+        if self._waiting:
+            samples, labels = zip(*self._waiting, strict=True)
+            self._waiting = []
+            self._golden.train(self._inputs(b"".join(samples)), np.array(labels))
+        return self._golden
+
+    def _inputs(self, content: bytes) -> np.ndarray:
+        rows = np.frombuffer(content, np.uint8).reshape(-1, self.chip.input_bytes)
+        return np.unpackbits(rows, axis=1, count=self.chip.inputs, bitorder="little")
+
     def sample(self, inputs: bytes, label: int | None) -> int:
-        x = np.unpackbits(np.frombuffer(inputs, np.uint8), count=self.chip.inputs, bitorder="little")[None]
         if label is None:
-            return int(self.golden.infer(x)[0])
-        self.golden.train(x, np.array([label]))
+            return int(self.golden.infer(self._inputs(inputs))[0])
+        self._waiting.append((inputs, label))
         return 0
 
     def packed(self, content: bytes, label: int | None) -> int:
@@ -98,44 +114,43 @@ class GoldenTrainer:
 
 
 class ModelChip:
-    """A transport to :class:`LinkModel` and :class:`GoldenTrainer`. It damages each byte with probability ``fault``."""
+    """A transport to :class:`LinkModel` and :class:`GoldenTrainer`. Its clock moves only in reads that wait in vain."""
 
-    def __init__(
-        self, config: AnyConfig, seed: int = 1, fault: float = 0, buffer: int = 256, lanes: int = 8, store: int = 0
-    ):
-        self.chip = ChipConfig.of(config, 2, lanes, store_samples=store)
-        identity = Identity.of(self.chip, buffer_bytes(self.chip, buffer), 0, bytes(8))
-        self.config, self.identity = config, identity
-        self.random, self.fault = random.Random(seed), fault
-        self.restart()
+    def __init__(self, config: AnyConfig, buffer: int = 256, lanes: int = 8, store: int = 0):
+        self.config, self.chip = config, ChipConfig.of(config, 2, lanes, store_samples=store)
+        self.identity = Identity.of(self.chip, buffer_bytes(self.chip, buffer), 0, bytes(8))
+        self.now = 0.0
         self.bytes = bytearray()
-        self.faults = 0
         self.closed = False
+        self.random = random.Random(1)
+        self.restart()
 
     def restart(self) -> None:
         """Return to the state at power-up. Bytes on the way to the host still come."""
         self.model = LinkModel(self.chip, self.identity, GoldenTrainer(self.chip, self.config))
         self.model.nonce = self.random.getrandbits(16)
 
-    def _damage(self, data: bytes) -> bytes:
-        damaged = bytearray()
-        for byte in data:
-            kind = self.random.choice(["lost", "doubled", "wrong"]) if self.random.random() < self.fault else ""
-            self.faults += bool(kind)
-            if kind == "wrong":
-                byte ^= 1 << self.random.randrange(8)
-            damaged += bytes([byte]) * {"lost": 0, "doubled": 2}.get(kind, 1)
-        return bytes(damaged)
+    @property
+    def golden(self) -> Trainer:
+        """The golden trainer on the chip."""
+        return self.model.trainer.golden
+
+    def deadline(self, expected: int, cycles: int, clock_hz: int, patience: float) -> float:
+        return self.now + patience
 
     def write(self, data: bytes) -> None:
-        self.bytes += self._damage(b"".join(encode(*answer) for answer in self.model.feed(self._damage(data))))
+        self.bytes += b"".join(encode(*answer) for answer in self.model.feed(data))
 
-    def read(self, count: int) -> bytes:
+    def read(self, count: int, deadline: float) -> bytes:
         if len(self.bytes) < count:
+            self.now = max(self.now, deadline)
             raise TimeoutError
         data = bytes(self.bytes[:count])
         del self.bytes[:count]
         return data
+
+    def restore(self) -> None:
+        raise AssertionError("this port does not go away")
 
     def close(self) -> None:
         self.closed = True
