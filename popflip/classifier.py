@@ -300,7 +300,12 @@ class Classifier(ClassifierMixin, BaseEstimator):
         model.n_features_in_ = saved.config.inputs // len(saved.thresholds)
         if saved.feature_names is not None:
             model.feature_names_in_ = saved.feature_names.astype(object)
-        model._origin = {"dataset": saved.dataset, "test_split": saved.test_split, "augment": saved.augment}
+        model._origin = {
+            "dataset": saved.dataset,
+            "test_split": saved.test_split,
+            "augment": saved.augment,
+            "data_sha256": saved.data_sha256,
+        }
         return model
 
     # Data to bits -----------------------------------------------------------------------------------------------------

@@ -43,6 +43,7 @@ class Experiment:
     y_test: NDArray[np.int64]
     augment: Augment = Augment.NONE
     images: MovingImages | None = None  # replaces x_train when training images move
+    data_sha256: str | None = None  # DataSet.sha256
 
     @property
     def training_samples(self) -> NDArray[np.uint8] | MovingImages:
@@ -51,7 +52,16 @@ class Experiment:
 
     def checkpoint(self, state: State, status: Status) -> Checkpoint:
         """The checkpoint of this experiment, with the ``state`` and ``status`` of the device that ran it."""
-        return Checkpoint(self.config, state, status, self.dataset, self.thresholds, self.test_split, self.augment)
+        return Checkpoint(
+            self.config,
+            state,
+            status,
+            self.dataset,
+            self.thresholds,
+            self.test_split,
+            self.augment,
+            data_sha256=self.data_sha256,
+        )
 
 
 def prepare(
@@ -91,10 +101,11 @@ def network(
     return configure(base.config, learning, shape, tuned=True)
 
 
-def from_checkpoint(checkpoint: Checkpoint, data_dir: Path | None = None) -> Experiment:
+def from_checkpoint(checkpoint: Checkpoint, data_dir: Path | None = None, allow_other_data: bool = False) -> Experiment:
     """Load the data of a saved network again and return its experiment.
 
-    Raises :class:`ConfigError` if the network names no data set, or if the data does not fit it.
+    Raises :class:`ConfigError` if the network names no data set, if the data does not fit it, or unless
+    ``allow_other_data`` if values or classes differ from those that the network was trained on.
     """
     if checkpoint.dataset is None:
         raise ConfigError(
@@ -108,19 +119,26 @@ def from_checkpoint(checkpoint: Checkpoint, data_dir: Path | None = None) -> Exp
             f"{checkpoint.dataset}: has {bits} bits and {data.classes} classes, the saved network "
             f"{checkpoint.config.inputs} and {checkpoint.config.classes}; give the data it was trained on"
         )
-    return _experiment(data, checkpoint.thresholds, checkpoint.test_split, checkpoint.config, checkpoint.augment)
+    experiment = _experiment(data, checkpoint.thresholds, checkpoint.test_split, checkpoint.config, checkpoint.augment)
+    if not allow_other_data and checkpoint.data_sha256 not in (None, experiment.data_sha256):
+        raise ConfigError(
+            f"allow_other_data: {checkpoint.dataset} holds other samples than those the network was trained on; "
+            "restore them, or set it to use these"
+        )
+    return experiment
 
 
 def samples_for(
-    checkpoint: Checkpoint, name: str | None, data_dir: Path | None = None
+    checkpoint: Checkpoint, name: str | None, data_dir: Path | None = None, allow_other_data: bool = False
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
     """Bits ``[samples, inputs]`` for a saved network, and labels if known.
 
     ``name``: a built-in data set (its test samples), a file (all its samples), or None (the test samples of the data
-    that the network was trained on). Raises :class:`ConfigError` if the samples do not fit the network.
+    that the network was trained on). Raises :class:`ConfigError` if the samples do not fit the network, or if those of
+    None are others now (:func:`from_checkpoint`).
     """
     if name is None:
-        own = from_checkpoint(checkpoint, data_dir)
+        own = from_checkpoint(checkpoint, data_dir, allow_other_data)
         return own.x_test, own.y_test
     thresholds = checkpoint.thresholds
     features = checkpoint.config.inputs // len(thresholds)
@@ -182,6 +200,7 @@ def _experiment(
         y_test=data.test_classes,
         augment=augment,
         images=images,
+        data_sha256=data.sha256,
     )
 
 

@@ -121,8 +121,8 @@ class NpzFile:
             if view or stream.read(1):
                 raise NpzError(f"array {name} is damaged: it is cut short")
         array = np.frombuffer(content, header.dtype).reshape(header.shape, order="F" if header.fortran_order else "C")
-        if array.dtype.kind == "U":
-            _check_text(name, array)
+        if not is_unicode(array):
+            raise NpzError(f"array {name} holds text that is not Unicode")
         return array
 
     def close(self) -> None:
@@ -206,8 +206,9 @@ def _dtype(name: str, description: object) -> np.dtype:
     raise NpzError(f"array {name} is of type {shown[:40]}, expected numbers or text")
 
 
-def _check_text(name: str, array: NDArray) -> None:
-    """Raise :class:`NpzError` if a text array holds characters that are not Unicode's, which Python cannot read."""
+def is_unicode(array: NDArray) -> bool:
+    """Whether ``array`` holds no text, or text of Unicode characters only: others cannot be read or printed."""
+    if array.dtype.kind != "U":
+        return True
     codes = np.frombuffer(array.tobytes(), np.dtype("u4").newbyteorder(array.dtype.byteorder))
-    if ((codes > 0x10FFFF) | ((codes >= 0xD800) & (codes < 0xE000))).any():
-        raise NpzError(f"array {name} holds text that is not Unicode")
+    return not ((codes > 0x10FFFF) | ((codes >= 0xD800) & (codes < 0xE000))).any()

@@ -91,6 +91,13 @@ def _share(value: object) -> Number:
     return number
 
 
+def _seconds(value: object) -> Number:
+    number = _number(value)
+    if number < 0:
+        raise ConfigError(f"{number} is less than 0")
+    return number
+
+
 def _list_of(item: Callable[[object], Any]) -> Callable[[object], tuple]:
     """A parser of ``1,2,3`` or, in a file, of ``[1, 2, 3]``; empty text is the empty list."""
 
@@ -231,8 +238,16 @@ class Settings:
 
     report: Path | None = _setting(_path, OUTPUT, "F.json", "Write results as JSON.")
     plot: Path | None = _setting(_path, OUTPUT, "F.png", "Plot accuracy, updates and flips.")
-    save: Path | None = _setting(_path, OUTPUT, "F.npz", "Save the trained network for popflip infer or --resume.")
-    resume: Path | None = _setting(_path, OUTPUT, "F.npz", "Resume a saved run.")
+    save: Path | None = _setting(
+        _path, OUTPUT, "F.npz", "Save the network, for popflip infer or --resume: during the run, and at its end."
+    )
+    save_every: Number | None = _setting(
+        _seconds, OUTPUT, "SECONDS", "Time between two saves during the run (60); 0: after every batch."
+    )
+    resume: Path | None = _setting(_path, OUTPUT, "F.npz", "Resume a saved run; --save may name the same file.")
+    allow_other_data: bool | None = _setting(
+        _boolean, OUTPUT, "", "Use the data set of a saved network even if its samples are others now."
+    )
 
     def values(self, names: Iterable[str]) -> dict[str, Any]:
         """The settings ``names`` as keyword arguments, without those that are None."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 
+from popflip.data.base import DataSet
 from popflip.data.datasets import load
 from popflip.errors import DataError
 
@@ -51,3 +54,56 @@ def test_a_split_without_test_samples_is_refused(tmp_path):
     np.savez(path, x=np.zeros((2, 1)), y=np.zeros(2))
     with pytest.raises(DataError, match=r"a test split of 0\.2 leaves 0 of 2 samples for testing"):
         load(str(path))
+
+
+# The hash of the data -------------------------------------------------------------------------------------------------
+
+VALUES, CLASSES = np.arange(12.0).reshape(4, 3), np.array([0, 1, 1, 0])
+
+
+def hashed(values: np.ndarray = VALUES, classes: np.ndarray = CLASSES, name: str = "own.csv", tests: int = 1) -> str:
+    return DataSet(name, values[tests:], classes[tests:], values[:tests], classes[:tests]).sha256
+
+
+def changed(array: np.ndarray, place: tuple[int, ...], value: float) -> np.ndarray:
+    array = array.copy()
+    array[place] = value
+    return array
+
+
+def test_equal_data_has_one_hash():
+    parts = [("(3, 3)", range(3, 12)), ("(3,)", [1, 1, 0]), ("(1, 3)", range(3)), ("(1,)", [0])]
+    content = b"".join(f"{shape}
+|u1
+".encode() + bytes(values) for shape, values in parts)
+    assert hashed() == hashlib.sha256(content).hexdigest()
+    for dtype in ("u1", "i2", ">i4", "<u8", "f4", ">f8"):
+        assert hashed(VALUES.astype(dtype), CLASSES.astype("u1"), "other.npz") == hashed()
+    assert hashed(np.asfortranarray(VALUES)) == hashed()
+    large = np.array([[2**63], [1]], np.uint64)
+    assert hashed(large, CLASSES[:2]) != hashed(large - 1, CLASSES[:2])
+
+
+@pytest.mark.parametrize(
+    ("values", "classes", "tests"),
+    [
+        (changed(VALUES, (3, 2), 12), CLASSES, 1),
+        (changed(VALUES, (3, 2), 11.5), CLASSES, 1),
+        (changed(VALUES, (0, 0), -1), CLASSES, 1),
+        (VALUES, changed(CLASSES, (0,), 1), 1),
+        (VALUES, changed(CLASSES, (3,), 1), 1),
+        (VALUES[::-1], CLASSES, 1),
+        (VALUES, CLASSES, 2),
+        (VALUES[:, :2], CLASSES, 1),
+        (np.vstack([VALUES, VALUES[:1]]), np.append(CLASSES, 0), 1),
+    ],
+)
+def test_other_data_has_another_hash(values, classes, tests):
+    assert hashed(values, classes, tests=tests) != hashed()
+
+
+def test_every_sample_counts():
+    values = np.zeros((10_000, 2), np.uint8)
+    classes = np.zeros(10_000, int)
+    hashes = {hashed(changed(values, (row, 1), 1), classes) for row in (1, 4096, 4097, 8192, 9999)}
+    assert len(hashes) == 5

@@ -277,3 +277,51 @@ def test_a_file_that_does_not_fit_a_saved_network_is_refused(own, layers, messag
     with pytest.raises(ConfigError) as error:
         samples_for(saved("digits", layers, np.array([1, 2])), own, None)
     assert str(error.value).endswith(message)
+
+
+# Data that changed ----------------------------------------------------------------------------------------------------
+
+
+def rewritten(path: str, change: str) -> None:
+    """The file of ``own`` after somebody has changed it."""
+    with np.load(path) as archive:
+        x, y = archive["x"], archive["y"]
+    if change == "a sample more":
+        x, y = np.vstack([x, x[:1]]), np.append(y, y[0])
+    elif change == "another order":
+        x, y = x[::-1], y[::-1]
+    elif change == "another value":
+        x = x.astype(float)
+        x[3, 1] += 0.5
+    elif change == "other classes":
+        y = 4 - y
+    np.savez(path, x=x, y=y)
+
+
+@pytest.mark.parametrize("change", ["a sample more", "another order", "another value", "other classes"])
+def test_other_data_is_refused_unless_allowed(own, change):
+    experiment = prepare(dataset=own, layers=(12, 5))
+    checkpoint = experiment.checkpoint(initial(experiment.config), Status(flips=(0,)))
+    assert checkpoint.data_sha256 == experiment.data_sha256 is not None
+    assert np.array_equal(from_checkpoint(checkpoint).x_train, experiment.x_train)
+    rewritten(own, change)
+    message = (
+        f"allow_other_data: {own} holds other samples than those the network was trained on; "
+        "restore them, or set it to use these"
+    )
+    for use in (from_checkpoint, lambda *saved, **options: samples_for(*saved, None, **options)):
+        with pytest.raises(ConfigError) as error:
+            use(checkpoint)
+        assert str(error.value) == message
+        use(checkpoint, allow_other_data=True)
+    assert len(samples_for(checkpoint, own)[0]) == 40 + (change == "a sample more")
+    other = from_checkpoint(checkpoint, allow_other_data=True)
+    assert other.data_sha256 not in (None, experiment.data_sha256)
+    from_checkpoint(replace(checkpoint, data_sha256=None))
+
+
+def test_the_type_of_the_values_does_not_matter(own):
+    experiment = prepare(dataset=own, layers=(12, 5))
+    with np.load(own) as archive:
+        np.savez_compressed(own, x=archive["x"].astype(np.float32), y=archive["y"].astype(np.uint8))
+    from_checkpoint(experiment.checkpoint(initial(experiment.config), Status(flips=(0,))))
