@@ -307,15 +307,20 @@ def check_writable(**paths: Path | None) -> None:
 
 def check_outputs_differ(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path | str | None]) -> None:
     """Raise :class:`FileError`, which starts with the name of an output, if that is one of the ``inputs``."""
-    for input_name, source in inputs.items():
+
+    def target(path: Path | str | None) -> _Target | None:
         try:
-            read = None if source is None else _target(Path(source))
-        except (OSError, ValueError):  # reading it will say so
-            continue
+            return None if path is None else _target(Path(path))
+        except (OSError, ValueError):  # reading or writing it will say so
+            return None
+
+    for input_name, source in inputs.items():
+        read = target(source)
         if read is None or read.found is None or not read.is_file:
             continue
         for name, path in outputs.items():
-            if path is not None and _same(_checked_target(name, path), read):
+            written = target(path)
+            if written is not None and _same(written, read):
                 raise FileError(f"{name}: {path} is also the file of {input_name}, which is read; name another file")
 
 

@@ -8,7 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from popflip.devices.base import LinkSpeed, Status
+from popflip.errors import ConfigError, FileError
 from popflip.experiment import Experiment
 from popflip.files import whole_file
 from popflip.golden.config import AnyConfig, Rule
@@ -28,7 +31,8 @@ def build(
     """The report as a dictionary. ``signature`` and ``rng`` are 8 hexadecimal digits; counts start with the full run.
 
     ``history`` has one entry per step (GFT: a batch; LBE: up to 256 samples); ``verified_batches`` is how many of them
-    were compared with golden. ``link`` is the speed of a board's link; the report then has :func:`bounds`.
+    were compared with golden, ``repairs`` how often the chip was lost and got its state back. A threshold that no value
+    reaches is null. ``link`` is the speed of a board's link; the report then has :func:`bounds`.
     """
     config = experiment.config
     report = {
@@ -42,13 +46,15 @@ def build(
         "samples": status.samples,
         "wall_seconds": run.seconds,
         "verified_batches": run.verified,
+        "repairs": run.repairs,
         "device": device,
         "replayed": run.replayed,
         "dataset": {
             "name": experiment.dataset,
             "train_samples": len(experiment.y_train),
             "test_samples": len(experiment.y_test),
-            "thresholds": experiment.thresholds.tolist(),
+            "thresholds": _finite(experiment.thresholds.tolist()),
+            "sha256": experiment.data_sha256,
             "test_split": experiment.test_split,
             "augment": experiment.augment,
         },
@@ -64,9 +70,17 @@ def build(
 
 
 def write(path: Path, report: dict[str, Any]) -> None:
-    """Write the report, whole or not at all."""
+    """Write the report, whole or not at all. Bytes of a name that are not UTF-8 become JSON escapes."""
+    text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
     with whole_file(path) as file:
-        file.write(json.dumps(report, indent=1, ensure_ascii=False).encode() + b"\n")
+        file.write(text.encode(errors="backslashreplace") + b"\n")
+
+
+def _finite(values: Any) -> Any:
+    """Nested lists with None for each infinite number, which JSON does not have."""
+    if isinstance(values, list):
+        return [_finite(value) for value in values]
+    return values if np.isfinite(values) else None
 
 
 def rows(report: dict[str, Any]) -> list[tuple[str, str]]:
@@ -95,6 +109,8 @@ def rows(report: dict[str, Any]) -> list[tuple[str, str]]:
         table.append(("board", summary(board)))
     if report["replayed"]:
         table.append(("training samples", "sent once, then only their numbers"))
+    if report["repairs"]:
+        table.append(("chip lost and repaired", f"{report['repairs']} times" if report["repairs"] > 1 else "once"))
     if report["verified_batches"]:
         each = f"steps of {LBE_STEP} samples" if lbe else "batches"
         table.append(("equal to golden", f"every bit after each of {report['verified_batches']} {each}"))
@@ -143,8 +159,19 @@ def summary(bounds: Mapping[str, Any]) -> str:
     return f"{limit(sent)} {reached}{more}"
 
 
+def check_plotting() -> None:
+    """Raise :class:`ConfigError` unless matplotlib starts; its own settings may keep it from that."""
+    try:
+        import matplotlib.figure  # noqa: F401
+    except Exception as error:  # whatever a bad setting makes it raise
+        raise ConfigError(f"plot: matplotlib does not start: {error}") from None
+
+
 def plot(path: Path, history: Sequence[StepResult], config: AnyConfig, test_accuracy: float) -> None:
-    """Plot accuracy, samples that triggered an update, and weights flipped, step by step, as a PNG."""
+    """Plot accuracy, samples that triggered an update, and weights flipped, step by step, as a PNG.
+
+    Raises :class:`FileError` if the file cannot be written or matplotlib fails.
+    """
     from matplotlib.figure import Figure
 
     batches = [result.batch for result in history]
@@ -166,4 +193,9 @@ def plot(path: Path, history: Sequence[StepResult], config: AnyConfig, test_accu
     name = "-".join(map(str, config.layers))
     figure.suptitle(f"{name} {config.precision.value}, {config.rule.value}, seed {config.seed}")
     with whole_file(path) as file:
-        figure.savefig(file, format="png", dpi=120)
+        try:
+            figure.savefig(file, format="png", dpi=120)
+        except OSError:
+            raise
+        except Exception as error:  # fonts, settings: nothing that is wrong with the run
+            raise FileError(f"{path}: matplotlib cannot draw the plot: {error}") from None

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from popflip.cli.device import device_for
-from popflip.cli.display import table
+from popflip.cli.display import announce, table
 from popflip.cli.options import DEVICE, Settings, with_settings
+from popflip.cli.outputs import Outputs
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
-@with_settings(("dataset", "data_dir", *DEVICE))
+@with_settings(("dataset", "data_dir", "allow_other_data", *DEVICE))
 def infer(
     settings: Settings,
     model: Annotated[Path, typer.Option(metavar="F.npz", help="A network saved by popflip train --save.")],
@@ -27,19 +31,38 @@ def infer(
     """
     from popflip.checkpoint import load
     from popflip.experiment import samples_for
-    from popflip.files import check_writable, whole_file
-    from popflip.training import accuracy
+    from popflip.files import check_outputs_differ, check_writable
+    from popflip.training import Snapshot, accuracy
+    from popflip.training import infer as predict
 
-    check_writable(predictions=predictions, waves=settings.waves)
+    paths = {"predictions": predictions, "waves": settings.waves}
+    check_writable(**paths)
+    check_outputs_differ(paths, {"model": model, "dataset": settings.dataset})
     saved = load(model)
-    x, y = samples_for(saved, settings.dataset, settings.data_dir)
+    check_outputs_differ(paths, {"dataset": saved.dataset})
+    x, y = samples_for(saved, settings.dataset, settings.data_dir, bool(settings.allow_other_data))
+    outputs = Outputs()
     with device_for(settings, settings.device or "golden", saved.config) as device:
         device.load(saved.state, saved.status)
-        predicted = saved.labels[device.infer(x)]
-    if predictions:
-        with whole_file(predictions) as file:
-            file.writelines(f"{label}\n".encode() for label in predicted)
+        predicted = saved.labels[predict(device, x, Snapshot(saved.state, saved.status), announce)]
+        outputs.attempt(device.close)
     rows = [("samples", str(len(x)))]
     if y is not None:
         rows.append(("accuracy", f"{accuracy(predicted, y):.2%}"))
-    table(rows)
+    with outputs:
+        if predictions:
+            outputs.attempt(_write, predictions, predicted, path=predictions)
+        table(rows)
+
+
+def _write(path: Path, labels: NDArray) -> None:
+    """Write one label a line; a label with a comma, a quote or a line break is quoted."""
+    import csv
+    import io
+
+    from popflip.files import whole_file
+
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([label] for label in labels)
+    with whole_file(path) as file:
+        file.write(text.getvalue().encode())

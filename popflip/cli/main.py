@@ -1,11 +1,11 @@
 """The command line. An error is one line on stderr; no output file is ever half-written.
 
-Exit codes: 0 done · 1 a device differs from the golden model · 2 bad input · 130 interrupted.
+Exit codes: 0 done · 1 a device differs from the golden model · 2 bad input, or a result could not be written ·
+130 interrupted.
 """
 
 from __future__ import annotations
 
-import signal
 import sys
 from typing import Annotated
 
@@ -15,6 +15,8 @@ from popflip.cli import hardware, train
 from popflip.cli.infer import infer
 from popflip.cli.info import info
 from popflip.cli.options import with_flag
+from popflip.cli.screen import complain, screen
+from popflip.cli.signals import interrupt_on_stop
 from popflip.errors import Difference, Interrupted, PopflipError
 from popflip.files import reason
 
@@ -51,11 +53,14 @@ def options(
 
 def main() -> None:
     """Entry point of ``popflip``."""
-    # A shell ignores SIGINT for the jobs that a script starts in the background, so set its handler. Treat SIGTERM as
-    # Ctrl-C so that child tools stop with us.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    sys.exit(run_command())
+    interrupt_on_stop()
+    with screen() as out:
+        code = run_command()
+        out.flush()
+        if out.failure is not None:
+            complain(f"standard output: {out.failure}")
+            code = code or BAD_INPUT
+    sys.exit(code)
 
 
 def run_command(arguments: list[str] | None = None) -> int:
@@ -63,12 +68,12 @@ def run_command(arguments: list[str] | None = None) -> int:
     try:
         code = app(arguments, standalone_mode=False)
         if code == INTERRUPTED:  # newer versions of typer return it on Ctrl-C
-            return _fail("interrupted; nothing was written", INTERRUPTED)
+            return _fail("interrupted", INTERRUPTED)
         return code if isinstance(code, int) else 0
     except Interrupted as error:
-        return _fail(f"{error}; nothing was written", INTERRUPTED)
+        return _fail(error, INTERRUPTED)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted; nothing was written", INTERRUPTED)
+        return _fail("interrupted", INTERRUPTED)
     except Difference as error:
         return _fail(error, DIFFERENT)
     except PopflipError as error:
@@ -84,5 +89,5 @@ def run_command(arguments: list[str] | None = None) -> int:
 
 
 def _fail(message: object, code: int) -> int:
-    print("popflip:", " ".join(str(message).split()), file=sys.stderr)
+    complain(message)
     return code

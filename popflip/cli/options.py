@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from popflip.errors import ConfigError, FileError
-from popflip.files import reason
+from popflip.files import check_outputs_differ, reason
 
 Number = int | float
 
@@ -268,6 +268,8 @@ CHIP = ("rows", "synapses", "learn_rows", "store", "compact")
 """The parameters of a chip besides its network."""
 DEVICE = ("device", *CHIP, "baud", "waves")
 RUN = (*EXPERIMENT, "limit_batches", *DEVICE, "replay")
+WRITTEN = ("report", "plot", "save", "waves")
+"""The files that a command writes."""
 CHIP_ALONE = ("preset", "rule", "layers", "precision", "mmax", "dclip", *CHIP)
 """The settings that determine a chip and its bitstream."""
 OF_COMMANDS = ("board", "output", "model", "predictions", "auto")
@@ -343,7 +345,10 @@ def with_settings(names: Iterable[str]) -> Callable[[Callable], Callable]:
         @wraps(command)
         def run(*, config: Path | None, **values: object) -> object:
             given = {name: values.pop(name) for name in names}
-            return command(parse(given, config), **values)
+            settings = parse(given, config)
+            outputs = {**settings.values(WRITTEN), **{name: values.get(name) for name in ("output", "predictions")}}
+            check_outputs_differ(outputs, {"config": config})
+            return command(settings, **values)
 
         parameters = [*own, _config_option(), *map(_option, names)]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

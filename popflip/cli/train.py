@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from popflip.cli.device import device_for
 from popflip.cli.display import Progress, announce, table
-from popflip.cli.options import EXPERIMENT, RUN, Settings, flag, with_settings
+from popflip.cli.options import EXPERIMENT, RUN, WRITTEN, Settings, flag, with_settings
+from popflip.cli.outputs import Outputs, Saver
+from popflip.cli.signals import held
 
 if TYPE_CHECKING:
     from popflip.checkpoint import Checkpoint
@@ -17,40 +19,48 @@ if TYPE_CHECKING:
     from popflip.training import Run
 
 
-@with_settings((*RUN, "verify", "report", "plot", "save", "resume"))
+@with_settings((*RUN, "verify", "report", "plot", "save", "save_every", "resume", "allow_other_data"))
 def train(settings: Settings) -> None:
     """Train a network on the golden model, the simulated chip or a board, and test it.
 
     Without flags, it trains the digits preset on the golden model. Rules of thumb choose the parameters that you leave
     out.
     """
-    from popflip import checkpoint as checkpoints
     from popflip import report as reports
-    from popflip.files import check_writable
-    from popflip.training import accuracy
+    from popflip import training
     from popflip.verification import same_predictions
 
-    check_writable(**settings.values(("report", "plot", "save", "waves")))
     experiment, start = _experiment(settings)
+    if settings.plot:
+        reports.check_plotting()
     config, name = experiment.config, settings.device or "golden"
-    with device_for(settings, name, config) as device, _golden(bool(settings.verify), config) as golden:
-        run = _run(settings, experiment, start, device, golden)
-        status, state, link = device.status(), device.state(), device.link_speed
-        predictions = device.infer(experiment.x_test)
+    saver, outputs = Saver(settings, experiment, start, training.batch_name(config)), Outputs()
+    with (
+        saver.explained(),
+        device_for(settings, name, config) as device,
+        _golden(bool(settings.verify), config) as golden,
+    ):
+        run = _run(settings, experiment, start, device, golden, saver)
+        assert run.end is not None
+        saver.finish()
+        link = device.link_speed
+        predictions = training.infer(device, experiment.x_test, run.end, announce)
         if golden is not None:
             same_predictions(predictions, golden.infer(experiment.x_test))
-    test_accuracy = accuracy(predictions, experiment.y_test)
-    report = reports.build(experiment, name, run, status, state.sha256(), test_accuracy, link)
-    if settings.save:
-        checkpoints.save(settings.save, experiment.checkpoint(state, status))
-    if settings.report:
-        reports.write(settings.report, report)
-    if settings.plot:
-        reports.plot(settings.plot, run.history, config, test_accuracy)
-    table(reports.rows(report))
+        outputs.attempt(device.close)
+    test_accuracy = training.accuracy(predictions, experiment.y_test)
+    report = reports.build(experiment, name, run, run.end.status, run.end.state.sha256(), test_accuracy, link)
+    with outputs:
+        if saver.failure is not None:
+            outputs.fail(saver.failure)
+        if settings.report:
+            outputs.attempt(reports.write, settings.report, report, path=settings.report)
+        if settings.plot:
+            outputs.attempt(reports.plot, settings.plot, run.history, config, test_accuracy, path=settings.plot)
+        table(reports.rows(report))
 
 
-@with_settings((*RUN, "resume"))
+@with_settings((*RUN, "resume", "allow_other_data"))
 def verify(settings: Settings) -> None:
     """Train a device (by default the simulated chip) and the golden model side by side.
 
@@ -58,11 +68,9 @@ def verify(settings: Settings) -> None:
     signature and the counts must be equal. If not, the command prints the batch, layer, row, word and both values of
     the first difference, and exits with code 1.
     """
-    from popflip.files import check_writable
     from popflip.golden.config import Rule
     from popflip.training import LBE_STEP
 
-    check_writable(**settings.values(("waves",)))
     experiment, start = _experiment(settings)
     config, name = experiment.config, settings.device or "sim"
     with device_for(settings, name, config) as device, _golden(True, config) as golden:
@@ -73,18 +81,27 @@ def verify(settings: Settings) -> None:
 
 
 def _experiment(settings: Settings) -> tuple[Experiment, Checkpoint | None]:
-    """The experiment that the settings describe; with ``--resume``, the saved one and its checkpoint."""
+    """The experiment that the settings describe; with ``--resume``, the saved one and its checkpoint.
+
+    Before any data is loaded, checks that all outputs can be written and that none of them is an input.
+    """
     from popflip.checkpoint import load
     from popflip.errors import ConfigError
     from popflip.experiment import from_checkpoint, prepare
+    from popflip.files import check_outputs_differ, check_writable
 
+    outputs = settings.values(WRITTEN)
+    check_writable(**outputs)
+    check_outputs_differ(outputs, {"dataset": settings.dataset})
     if settings.resume is None:
         return prepare(**settings.values(EXPERIMENT)), None
+    check_outputs_differ(settings.values(("report", "plot", "waves")), {"resume": settings.resume})
     start = load(settings.resume)
+    check_outputs_differ(outputs, {"dataset": start.dataset})
     for name in EXPERIMENT:
         if name != "data_dir" and getattr(settings, name) is not None:
             raise ConfigError(f"--resume: the saved run fixes {flag(name)}; leave it out")
-    return from_checkpoint(start, settings.data_dir), start
+    return from_checkpoint(start, settings.data_dir, bool(settings.allow_other_data)), start
 
 
 def _golden(wanted: bool, config: AnyConfig) -> Device | nullcontext[None]:
@@ -94,16 +111,21 @@ def _golden(wanted: bool, config: AnyConfig) -> Device | nullcontext[None]:
 
 
 def _run(
-    settings: Settings, experiment: Experiment, start: Checkpoint | None, device: Device, golden: Device | None
+    settings: Settings,
+    experiment: Experiment,
+    start: Checkpoint | None,
+    device: Device,
+    golden: Device | None,
+    saver: Saver | None = None,
 ) -> Run:
-    """Train with progress on the screen."""
+    """Train with progress on the screen. Ctrl-C stops the run after the step in which it comes."""
     from popflip import training
 
     config, samples = experiment.config, len(experiment.y_train)
     first = start.status.batches if start else 0
     last = training.batches_to_run(config, samples, settings.limit_batches)
     step = config.batch * training.step_batches(config)
-    with Progress(first, last, step, training.batch_name(config)) as progress:
+    with Progress(first, last, step, training.batch_name(config)) as progress, held() as stop:
         return training.run(
             device,
             experiment.training_samples,
@@ -114,4 +136,7 @@ def _run(
             replay=settings.replay,
             announce=announce,
             on_step=progress.update,
+            save=None if saver is None or saver.path is None else saver,
+            save_every=training.SAVE_EVERY if settings.save_every is None else settings.save_every,
+            stop=stop,
         )

@@ -73,9 +73,7 @@ def changed(array: np.ndarray, place: tuple[int, ...], value: float) -> np.ndarr
 
 def test_equal_data_has_one_hash():
     parts = [("(3, 3)", range(3, 12)), ("(3,)", [1, 1, 0]), ("(1, 3)", range(3)), ("(1,)", [0])]
-    content = b"".join(f"{shape}
-|u1
-".encode() + bytes(values) for shape, values in parts)
+    content = b"".join(f"{shape}\n|u1\n".encode() + bytes(values) for shape, values in parts)
     assert hashed() == hashlib.sha256(content).hexdigest()
     for dtype in ("u1", "i2", ">i4", "<u8", "f4", ">f8"):
         assert hashed(VALUES.astype(dtype), CLASSES.astype("u1"), "other.npz") == hashed()

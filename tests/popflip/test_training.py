@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -11,9 +13,9 @@ import pytest
 from popflip.data.augment import MovingImages
 from popflip.devices.base import Status
 from popflip.devices.golden import GoldenDevice
-from popflip.errors import ConfigError, DeviceError, Difference, Interrupted
+from popflip.errors import ChipLost, ConfigError, DeviceError, Difference, Interrupted, LinkError
 from popflip.golden.config import AnyConfig, Config, LbeConfig
-from popflip.training import accuracy, run, sample_order, steps, store_training_set, train
+from popflip.training import Snapshot, accuracy, infer, run, sample_order, steps, store_training_set, train
 from popflip.verification import same_predictions
 
 CONFIG = Config((40, 9, 4), k0=(30, 9), window=(3,), margin=5, batch=16, epochs=3, seed=5)
@@ -425,3 +427,286 @@ def test_a_replayed_run_trains_the_same_samples(verified):
     assert lines == ["storing 50 training samples on the chip"]
     assert device.state().sha256() == plain.state().sha256()
     assert device.status() == plain.status()
+
+
+# The last state known -------------------------------------------------------------------------------------------------
+
+
+SHORT_LBE = replace(LBE, epochs=6)
+"""Two steps."""
+
+
+class Saved(list):
+    """What ``save`` received: number of batches, hash of the state, status."""
+
+    def __call__(self, snapshot: Snapshot) -> None:
+        self.append((snapshot.status.batches, snapshot.state.sha256(), snapshot.status))
+
+
+@cache
+def states(config: AnyConfig = CONFIG) -> dict[int, str]:
+    """Hash of the state after each step of the full run."""
+    device, found = fresh(config), {}
+    train(device, *data(), on_step=lambda result: found.update({result.batch: device.state().sha256()}))
+    return found
+
+
+@pytest.mark.parametrize("verified", [False, True])
+@pytest.mark.parametrize("config", [CONFIG, SHORT_LBE], ids=["gft", "lbe"])
+def test_the_state_is_saved_after_every_step_and_once_at_the_end(config, verified):
+    saved = Saved()
+    golden = GoldenDevice(config) if verified else None
+    done = run(GoldenDevice(config), *data(), golden=golden, save=saved, save_every=0)
+    assert {batch: state for batch, state, _ in saved} == states(config)
+    assert len(saved) == len(done.history)
+    assert all(status.batches == batch for batch, _, status in saved)
+    assert (done.end.state.sha256(), done.end.status) == saved[-1][1:]
+
+
+def test_a_short_run_is_saved_once_at_its_end():
+    saved = Saved()
+    run(GoldenDevice(CONFIG), *data(), save=saved)
+    assert [batch for batch, *_ in saved] == [9]
+    assert saved[0][1] == states()[9]
+
+
+def test_the_state_is_saved_as_often_as_asked(monkeypatch):
+    """The clock gains a second a step."""
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    saved = Saved()
+    run(GoldenDevice(CONFIG), *data(), save=saved, save_every=3, on_step=lambda _: clock.__setitem__(0, clock[0] + 1))
+    assert [batch for batch, *_ in saved] == [3, 6, 9]
+
+
+def test_a_resumed_run_saves_nothing_before_its_first_step():
+    device = fresh()
+    train(device, *data(), limit=4)
+    start, saved = (device.state(), device.status()), Saved()
+    run(GoldenDevice(CONFIG), *data(), start=start, limit=4, save=saved, save_every=0)
+    assert [batch for batch, *_ in saved] == [4]
+    with pytest.raises(Interrupted):
+        run(GoldenDevice(CONFIG), *data(), start=start, save=saved, on_step=interrupt)
+    assert [batch for batch, *_ in saved] == [4]
+
+
+def interrupt(_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("kind", [Clocked, AboutToWrap])
+@pytest.mark.parametrize("verified", [False, True])
+def test_saving_takes_no_training_cycles(kind, verified):
+    golden = GoldenDevice(CONFIG) if verified else None
+    done = run(kind(CONFIG), *data(), golden=golden, save=Saved(), save_every=0)
+    assert done.cycles == {"total": 9 * 107, "select": 0}
+
+
+def test_a_run_stops_after_the_step_in_which_it_is_asked_to():
+    saved, batches = Saved(), []
+    with pytest.raises(Interrupted, match=r"^interrupted after batch 4 of 9$"):
+        run(
+            GoldenDevice(CONFIG),
+            *data(),
+            save=saved,
+            on_step=lambda result: batches.append(result.batch),
+            stop=lambda: len(batches) == 4,
+        )
+    assert [entry[:2] for entry in saved] == [(4, states()[4])]
+
+
+def test_a_run_interrupted_within_a_step_saves_the_last_state_known():
+    def stop(result):
+        if result.batch == 4:
+            raise KeyboardInterrupt
+
+    saved = Saved()
+    with pytest.raises(Interrupted, match=r"^interrupted after batch 4 of 9$"):
+        run(GoldenDevice(CONFIG), *data(), golden=GoldenDevice(CONFIG), save=saved, on_step=stop)
+    assert [entry[:2] for entry in saved] == [(3, states()[3])]
+
+
+def test_the_last_equal_state_is_saved_before_a_difference():
+    saved = Saved()
+    with pytest.raises(Difference, match=r"^batch 3: "):
+        run(broken(add_to_counter(0, 5, 32))(CONFIG), *data(), golden=GoldenDevice(CONFIG), save=saved)
+    assert [entry[:2] for entry in saved] == [(2, states()[2])]
+
+
+def test_the_last_state_known_is_saved_when_the_device_fails():
+    class Vanishing(GoldenDevice):
+        def end_batch(self, k):
+            if self.trainer.batches == 5:
+                raise LinkError("the port: gone")
+            super().end_batch(k)
+
+    saved = Saved()
+    with pytest.raises(LinkError, match=r"^the port: gone$"):
+        run(Vanishing(CONFIG), *data(), save=saved, save_every=0)
+    assert [entry[:2] for entry in saved] == [(batch, states()[batch]) for batch in range(1, 6)]
+
+
+def test_a_run_longer_than_its_data_allows_is_refused():
+    device = fresh()
+    train(device, *data())
+    with pytest.raises(ConfigError, match=r"^the saved run trained 9 batches, but the full run over this data has 3$"):
+        run(GoldenDevice(replace(CONFIG, epochs=1)), *data(), start=(device.state(), device.status()))
+
+
+# A lost chip ----------------------------------------------------------------------------------------------------------
+
+
+class Losing(GoldenDevice):
+    """A device that loses its state in some of its calls, which it counts from 1."""
+
+    def __init__(self, config: AnyConfig, *lost_calls: int):
+        super().__init__(config)
+        self.calls, self.lost_calls = 0, lost_calls
+        self.lost = self.used = False
+        self.reopened = 0
+
+    def _call(self) -> None:
+        assert not self.lost, "a lost chip was used before it was reopened"
+        self.calls += 1
+        if self.calls in self.lost_calls:
+            self.lost = True
+            self.trainer.reset()
+            raise ChipLost("the chip: it restarted")
+
+    def reset(self):
+        self._call()
+        super().reset()
+
+    def train(self, x, y):
+        self._call()
+        super().train(x, y)
+
+    def status(self):
+        self._call()
+        return super().status()
+
+    def state(self):
+        self._call()
+        return super().state()
+
+    def load(self, state, status=None):
+        self._call()
+        super().load(state, status)
+
+    def infer(self, x):
+        self._call()
+        return super().infer(x)
+
+    def reopen(self):
+        assert self.lost
+        self.lost = False
+        self.reopened += 1
+
+
+def calls_of_a_run(config: AnyConfig, **options) -> int:
+    device = Losing(config)
+    run(device, *data(), **options)
+    return device.calls
+
+
+@pytest.mark.parametrize("verified", [False, True])
+@pytest.mark.parametrize("config", [CONFIG, SHORT_LBE], ids=["gft", "lbe"])
+def test_a_chip_lost_at_any_call_is_repaired_to_the_same_end(config, verified):
+    x, y = data()
+
+    def options() -> dict:
+        return {"golden": GoldenDevice(config) if verified else None, "save": Saved(), "save_every": 0}
+
+    whole = run(GoldenDevice(config), x, y, **options())
+    for call in range(1, calls_of_a_run(config, **options()) + 1, 5):  # every kind of call, early and late
+        device, lines = Losing(config, call), []
+        done = run(device, x, y, announce=lines.append, **options())
+        assert done.end.state.sha256() == whole.end.state.sha256() == states(config)[config.batches(50)]
+        assert done.end.status == whole.end.status
+        assert (done.history, done.samples, done.verified) == (whole.history, whole.samples, whole.verified)
+        assert (done.repairs, device.reopened) == (1, 1)
+        assert len(lines) == 1
+        assert lines[0].startswith("the chip: it restarted; going on from ")
+
+
+def test_images_that_move_do_so_again_after_a_repair():
+    x, y = data()
+    images = MovingImages(x[:, :36], (6, 6), np.array([1]))
+    config = replace(CONFIG, layers=(36, 9, 4))
+    whole = run(GoldenDevice(config), images, y)
+    done = run(Losing(config, 9, 20), images, y, save_every=0)
+    assert (done.end.state.sha256(), done.repairs) == (whole.end.state.sha256(), 2)
+
+
+def test_stored_samples_are_stored_again_after_a_repair():
+    class LosingStore(Losing):
+        store_samples = STORE
+        stores = 0
+
+        def store(self, x, y):
+            self.kept = x, y
+            self.stores += 1
+
+        def train_stored(self, numbers):
+            x, y = self.kept
+            self.train(x[numbers], y[numbers])
+
+        def reopen(self):
+            super().reopen()
+            self.kept = None
+
+    device = LosingStore(CONFIG, 10)
+    done = run(device, *data(), save_every=0)
+    assert (done.end.state.sha256(), device.stores, done.replayed) == (states()[9], 2, True)
+
+
+def test_cycles_of_lost_steps_do_not_count():
+    class LosingClocked(Clocked):
+        lost = False
+
+        def train(self, x, y):
+            if self.trainer.batches == 5 and not self.lost:
+                self.lost = True
+                raise ChipLost("the chip: it restarted")
+            super().train(x, y)
+
+    done = run(LosingClocked(CONFIG), *data())
+    assert (done.repairs, done.cycles) == (1, {"total": 9 * 107, "select": 0})
+
+
+def test_a_chip_that_is_lost_again_and_again_ends_the_run():
+    saved = Saved()
+    device = Losing(CONFIG, *range(12, 1000))
+    with pytest.raises(LinkError) as error:
+        run(device, *data(), save=saved, save_every=0)
+    place = saved[-1][0]
+    assert 0 < place < 9
+    assert str(error.value) == f"the chip: it restarted; gave up after 5 repairs, all at batch {place}"
+    assert device.reopened == 5
+    assert saved[-1][1] == states()[place]
+
+
+def test_a_chip_that_is_lost_often_but_gets_on_reaches_the_end():
+    """A reset or load, a status, a step and a state pass between two losses: one step is kept each time."""
+
+    class Often(Losing):
+        def reopen(self):
+            super().reopen()
+            self.lost_calls = (self.calls + 6,)
+
+    device = Often(CONFIG, 6)
+    done = run(device, *data())
+    assert done.end.state.sha256() == states()[9]
+    assert done.repairs == device.reopened > 5
+
+
+def test_a_lost_chip_is_repaired_to_predict():
+    x, y = data()
+    done = run(GoldenDevice(CONFIG), x, y)
+    expected = GoldenDevice(CONFIG)
+    expected.load(done.end.state, done.end.status)
+    device, lines = Losing(CONFIG, 1, 3), []
+    assert infer(device, x, done.end, lines.append).tolist() == expected.infer(x).tolist()
+    assert lines == ["the chip: it restarted; its state is written back"] * 2
+    with pytest.raises(ChipLost):
+        infer(Losing(CONFIG, *range(1, 100)), x, done.end)
