@@ -13,7 +13,7 @@ FITS := from popflip.constraints import boards; \
   print(*(f"{name}:{fit.preset}" for name, board in boards().items() for fit in board.fits))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format proof bitstream bitstreams examples faults bench clean
+.PHONY: help demo test lint format proof faults kills bitstream bitstreams examples bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -39,6 +39,9 @@ format: $(VENV)/ready-dev ## format the code
 
 proof: $(VENV)/ready-dev ## run the formal proofs
 	$(BIN)/python -m pytest -n $(JOBS) -m proof
+
+kills: $(VENV)/ready-dev ## kill and resume a run a hundred times; its end must be the same
+	$(BIN)/python -m pytest -n 0 -m kills
 
 bitstream: $(VENV)/ready-dev ## build one bitstream into build/: make bitstream BOARD=icebreaker
 	$(BIN)/popflip build --board $(BOARD)

@@ -36,7 +36,7 @@ from popflip.errors import ConfigError, DataError, PopflipError
 from popflip.experiment import find_preset
 from popflip.golden.config import AnyConfig, Rule
 from popflip.heuristics import PARAMETERS, Shape, configure
-from popflip.training import StepResult, batch_name, batches_to_run, run
+from popflip.training import Snapshot, StepResult, batch_name, batches_to_run, infer, run
 from popflip.verification import compare, same_predictions
 
 if TYPE_CHECKING:
@@ -192,7 +192,8 @@ class Classifier(ClassifierMixin, BaseEstimator):
             outcome = run(
                 device, bits, numbers, golden=golden, replay=self.replay, announce=self._announce, on_step=progress
             )
-            self.state_, self.status_ = device.state(), device.status()
+        assert outcome.end is not None
+        self.state_, self.status_ = outcome.end.state, outcome.end.status
         self.classes_, self.thresholds_, self.config_ = classes, thresholds, config
         self.history_ = outcome.history
         self._origin = {}
@@ -237,7 +238,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         bits = self._bits(X)
         with self._open(self.config_) as (device, golden):
             device.load(self.state_, self.status_)
-            numbers = device.infer(bits)
+            numbers = infer(device, bits, Snapshot(self.state_, self.status_), self._announce)
             if golden is not None:
                 golden.load(self.state_, self.status_)
                 same_predictions(numbers, golden.infer(bits))

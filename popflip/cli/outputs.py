@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 FAILED = 2
 """Exit code of a command that could not write one of its results."""
-SAME = (*(name for name in RUN if name not in EXPERIMENT), "data_dir", "allow_other_data", "verify", "report", "plot")
+SAME = (
+    *(name for name in RUN if name not in (*EXPERIMENT, "waves")),
+    *("data_dir", "save_every", "allow_other_data", "verify", "report", "plot"),
+)
 """Settings of a run that a command which resumes it repeats; the saved network has the others."""
 
 

@@ -47,6 +47,8 @@ def complain(message: object) -> None:
     shown = "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
     )
+    if sys.stderr is None:
+        return
     with suppress(OSError):
         print("popflip:", shown, file=sys.stderr, flush=True)
 

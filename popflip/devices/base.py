@@ -12,6 +12,7 @@ The same calls with the same arguments give the same weights, counters, random s
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -19,6 +20,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from popflip.errors import PopflipError
 from popflip.golden.config import AnyConfig
 from popflip.golden.memory.weights import State
 
@@ -131,4 +133,5 @@ class Device(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        with nullcontext() if error is None else suppress(PopflipError):  # the first error is the one to report
+            self.close()

@@ -7,6 +7,7 @@
 
 #include "design.cc"
 
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <deque>
@@ -25,6 +26,7 @@ class Simulation {
 public:
 	uint64_t cycles = 0;
 	uint64_t idle = 0; // cycles since a byte last moved, in either direction
+	int waves_error = 0; // errno of the first write of the waves that failed; they end there
 	std::deque<uint8_t> to_chip, from_chip;
 
 	Simulation() : settles(top.eval()) {}
@@ -95,7 +97,7 @@ private:
 	std::unique_ptr<FILE, Close> file;
 	vcd_writer writer;
 
-	bool recording() const { return bool(file); }
+	bool recording() const { return file && !waves_error; }
 
 	void sample() {
 		writer.sample(cycles * PERIOD + PERIOD / 2);
@@ -104,16 +106,18 @@ private:
 	}
 
 	void write() {
-		fwrite(writer.buffer.data(), 1, writer.buffer.size(), file.get());
+		if (fwrite(writer.buffer.data(), 1, writer.buffer.size(), file.get()) != writer.buffer.size())
+			waves_error = errno;
 		writer.buffer.clear();
 	}
 
 	// Called after every run: the file on disk is complete even if the next run is interrupted.
 	void flush() {
-		if (!file)
+		if (!recording())
 			return;
 		write();
-		fflush(file.get());
+		if (fflush(file.get()) && !waves_error)
+			waves_error = errno;
 	}
 
 public:
@@ -167,6 +171,9 @@ void popflip_read(Simulation *simulation, uint8_t *bytes, size_t count) {
 	std::copy(begin, begin + count, bytes);
 	simulation->from_chip.erase(begin, begin + count);
 }
+
+// The `errno` of the first write of the waves that failed, or 0.
+int popflip_waves_error(const Simulation *simulation) { return simulation->waves_error; }
 
 uint64_t popflip_cycles(const Simulation *simulation) { return simulation->cycles; }
 

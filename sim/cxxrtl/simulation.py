@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,6 +22,7 @@ _FUNCTIONS = {
     "run": (ctypes.c_size_t, [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint64, ctypes.c_double]),
     "read": (None, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t]),
     "cycles": (ctypes.c_uint64, [ctypes.c_void_p]),
+    "waves_error": (ctypes.c_int, [ctypes.c_void_p]),
     "idle": (ctypes.c_uint64, [ctypes.c_void_p]),
     "restart_timeout": (None, [ctypes.c_void_p]),
     "power_cycle": (None, [ctypes.c_void_p]),
@@ -40,13 +42,14 @@ class Simulation:
 
     ``waves`` names a VCD file for all signals (10 ns a cycle, memories left out), complete after every read, even an
     interrupted one. A read gives up after ``timeout_cycles`` in which no byte moves. Raises :class:`SimulatorError` if
-    the file cannot be written.
+    the file cannot be opened. If a later write fails, the simulation goes on without it, and :meth:`close` says so.
     """
 
     def __init__(
         self, library: bytes | Path | str, waves: Path | str | None = None, timeout_cycles: int = TIMEOUT_CYCLES
     ):
         self._timeout_cycles = timeout_cycles
+        self._waves = waves
         self._library = load(library if isinstance(library, bytes) else Path(library).read_bytes())
         for name, (result, arguments) in _FUNCTIONS.items():
             function = getattr(self._library, f"popflip_{name}")
@@ -101,10 +104,17 @@ class Simulation:
         """Does nothing: a simulation does not go away."""
 
     def close(self) -> None:
-        """End the simulation. A second call does nothing."""
-        if self._handle:
-            self._library.popflip_destroy(self._handle)
-            self._handle = None
+        """End the simulation. A second call does nothing.
+
+        Raises :class:`SimulatorError` if the file of waves is cut short because it could not be written.
+        """
+        if not self._handle:
+            return
+        error = self._library.popflip_waves_error(self._handle)
+        self._library.popflip_destroy(self._handle)
+        self._handle = None
+        if error:
+            raise SimulatorError(f"{self._waves}: cut short, it cannot be written: {os.strerror(error).lower()}")
 
     def _open(self) -> int:
         if not self._handle:
@@ -117,8 +127,10 @@ class Simulation:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        with nullcontext() if error is None else suppress(SimulatorError):
+            self.close()
 
     def __del__(self) -> None:
         if getattr(self, "_handle", None):
-            self.close()
+            with suppress(SimulatorError):
+                self.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from importlib import metadata
@@ -236,7 +235,8 @@ def test_help_is_quick():
 
 
 def test_every_setting_of_a_run_is_a_flag_of_train():
-    assert {*RUN, "verify", "report", "plot", "save", "resume"} == set(SETTINGS)
+    own = {"verify", "report", "plot", "save", "save_every", "resume", "allow_other_data"}
+    assert {*RUN, *own} == set(SETTINGS)
 
 
 # Bad input ------------------------------------------------------------------------------------------------------------
@@ -315,25 +315,3 @@ def test_no_memory_is_one_line(capsys, monkeypatch):
 
     monkeypatch.setattr(devices, "open_device", full)
     assert refused(capsys, "train", *SMALL) == "not enough memory for a network or data set of this size"
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize(
-    ("flags", "place", "last"),
-    [(SMALL, "batch", 1_437_000), (("--rule", "lbe", "--layers", "256,12"), "sample", 143_700_000)],
-    ids=["gft", "lbe"],
-)
-def test_ctrl_c_is_one_line_and_leaves_nothing_behind(tmp_path, flags, place, last, number):
-    command = [sys.executable, "-c", "from popflip.cli.main import main; main()"]
-    options = ["train", *flags, "--epochs", "100000", "--report", "r.json", "--save", "m.npz"]
-    with subprocess.Popen(
-        [*command, *options], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        process.stdout.readline()  # the first of few lines: training is on its way
-        process.send_signal(number)
-        _, error = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert error.startswith(f"popflip: interrupted after {place} ")
-    assert error.endswith(f" of {last}; nothing was written\n")
-    assert error.count("\n") == 1
-    assert os.listdir(tmp_path) == []

@@ -221,6 +221,24 @@ def test_unwritable_waves_file(toy, tmp_path):
         Simulation(toy["waves"], tmp_path / "nowhere" / "toy.vcd")
 
 
+def test_waves_on_a_full_disk_end_there_and_close_says_so(toy):
+    """The simulation itself goes on; another error is not hidden."""
+    turns = conversation(seed=5, rounds=200)
+    with Simulation(toy["normal"]) as simulation:
+        expected = [(simulation.write(sent), simulation.read(count), simulation.cycles)[1:] for sent, count in turns]
+    simulation = Simulation(toy["waves"], "/dev/full")
+    found = [(simulation.write(sent), simulation.read(count), simulation.cycles)[1:] for sent, count in turns]
+    assert found == expected
+    with pytest.raises(SimulatorError) as error:
+        simulation.close()
+    assert str(error.value) == "/dev/full: cut short, it cannot be written: no space left on device"
+    simulation.close()
+    with pytest.raises(KeyError), Simulation(toy["waves"], "/dev/full") as simulation:
+        simulation.write(b"\1")
+        simulation.read(1)
+        raise KeyError
+
+
 def test_interrupt_ends_a_long_read(toy, tmp_path):
     """Ctrl-C during an endless read: the waves file is complete up to that point."""
     path = tmp_path / "toy.vcd"

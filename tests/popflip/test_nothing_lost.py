@@ -1,0 +1,413 @@
+"""Whatever happens to a command, its results are in their files, and its message says which."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from popflip import report as reports
+from popflip.checkpoint import load
+from popflip.cli.main import run_command
+from popflip.devices import open as devices
+from popflip.devices.golden import GoldenDevice
+from popflip.errors import ChipLost, LinkError
+
+SMALL = ("--layers", "256,12,10", "--epochs", "2", "--batch", "100")
+"""Flags of a run of 28 batches that takes a moment."""
+LONG = ("--layers", "256,12,10", "--epochs", "100000", "--batch", "100")
+COMMAND = [sys.executable, "-c", "from popflip.cli.main import main; main()"]
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments: str) -> int:
+    return run_command([*arguments])
+
+
+def final_state() -> str:
+    """Hash of the state at the end of the run of :data:`SMALL`."""
+    assert run("train", *SMALL, "--report", "whole.json") == 0
+    state = json.loads(Path("whole.json").read_text())["state_sha256"]
+    os.unlink("whole.json")
+    return state
+
+
+def instead_of_golden(monkeypatch, kind: type[GoldenDevice]) -> None:
+    monkeypatch.setattr(devices, "open_device", lambda name, config, *rest, **options: kind(config))
+
+
+# Interrupted ----------------------------------------------------------------------------------------------------------
+
+
+def interrupted(*options: str, number: int = signal.SIGINT) -> str:
+    """The line of a run of :data:`LONG` that gets signal ``number`` while it trains."""
+    with subprocess.Popen(
+        [*COMMAND, "train", *LONG, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        process.stdout.readline()  # the first of few lines: training is on its way
+        process.send_signal(number)
+        _, error = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert error.count("\n") == 1
+    return error
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_run_saves_its_state_and_says_how_to_go_on(number):
+    error = interrupted("--report", "r.json", "--save", "my net.npz", number=number)
+    batch = load(Path("my net.npz")).status.batches
+    assert batch > 0
+    assert error == (
+        f"popflip: interrupted after batch {batch} of 1437000; my net.npz holds the state after batch {batch}; "
+        "go on with: popflip train --resume 'my net.npz' --save 'my net.npz' --report r.json\n"
+    )
+    assert os.listdir() == ["my net.npz"]
+
+
+def test_an_interrupted_run_without_save_says_so():
+    error = interrupted("--report", "r.json")
+    assert error.startswith("popflip: interrupted after batch ")
+    assert error.endswith(" of 1437000; nothing was saved (see --save)\n")
+    assert os.listdir() == []
+
+
+def test_a_run_that_ignores_sighup_goes_on():
+    """As under nohup."""
+    script = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\nfrom popflip.cli.main import main; main()"
+    with subprocess.Popen([sys.executable, "-c", script, "train", *LONG], stdout=subprocess.PIPE, text=True) as process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1)
+        process.kill()
+
+
+# Killed ---------------------------------------------------------------------------------------------------------------
+
+
+def kill_and_resume(kills: int, seed: int) -> None:
+    """A run killed ``kills`` times at random moments, and resumed each time, ends as if nothing had happened."""
+    epochs = str(2 + kills * 40)
+    flags = ("--layers", "256,12,10", "--epochs", epochs, "--batch", "100")
+    assert run("train", *flags, "--report", "whole.json") == 0
+    moments = random.Random(seed)
+    saving = ("--save", "m.npz", "--save-every", "0.02")
+    longest = 0.5
+    for _ in range(kills):
+        arguments = ("--resume", "m.npz") if Path("m.npz").exists() else flags
+        with subprocess.Popen([*COMMAND, "train", *arguments, *saving], stdout=subprocess.PIPE) as process:
+            process.stdout.readline()
+            time.sleep(moments.uniform(0, longest))
+            process.kill()
+        assert len([name for name in os.listdir() if name.startswith(".popflip-")]) <= 1
+    assert run("train", "--resume", "m.npz", "--report", "rest.json", "--save", "m.npz") == 0
+    whole, rest = (json.loads(Path(name).read_text()) for name in ("whole.json", "rest.json"))
+    for key in ("state_sha256", "signature", "rng", "flips", "errors", "batches", "test_accuracy"):
+        assert rest[key] == whole[key]
+    assert sorted(os.listdir()) == ["m.npz", "rest.json", "whole.json"]
+
+
+def test_a_killed_run_is_resumed_to_the_same_end():
+    kill_and_resume(3, seed=1)
+
+
+@pytest.mark.kills
+def test_a_run_killed_a_hundred_times_is_resumed_to_the_same_end():
+    kill_and_resume(100, seed=2)
+
+
+# A device that fails --------------------------------------------------------------------------------------------------
+
+
+def test_the_last_equal_state_is_saved_before_a_difference(capsys, monkeypatch):
+    class Broken(GoldenDevice):
+        def end_batch(self, k):
+            super().end_batch(k)
+            if self.trainer.batches == 5:
+                self.trainer.state.counters[1][4, 2] += 1
+
+    with monkeypatch.context() as patched:
+        instead_of_golden(patched, Broken)
+        assert run("train", "--device", "golden", *SMALL, "--verify", "--save", "m.npz", "--report", "r.json") == 1
+    error = capsys.readouterr().err
+    assert error.startswith("popflip: batch 5: layer 1, row 4, word 0, synapse 2: counter is ")
+    assert error.endswith(
+        "; m.npz holds the state after batch 4, which equals golden; go on with: popflip train --resume m.npz "
+        "--save m.npz --device golden --verify --report r.json\n"
+    )
+    assert os.listdir() == ["m.npz"]
+    assert run("train", "--resume", "m.npz", "--report", "r.json") == 0
+    assert json.loads(Path("r.json").read_text())["state_sha256"] == final_state()
+
+
+def test_the_last_state_known_is_saved_when_a_port_vanishes(capsys, monkeypatch):
+    class Vanishing(GoldenDevice):
+        def end_batch(self, k):
+            if self.trainer.batches == 7:
+                raise LinkError("/dev/ttyUSB1: the port does not work")
+            super().end_batch(k)
+
+    instead_of_golden(monkeypatch, Vanishing)
+    assert run("train", *SMALL, "--save", "m.npz", "--save-every", "0", "--no-replay") == 2
+    assert capsys.readouterr().err == (
+        "popflip: /dev/ttyUSB1: the port does not work; m.npz holds the state after batch 7; go on with: "
+        "popflip train --resume m.npz --save m.npz --no-replay\n"
+    )
+    assert load(Path("m.npz")).status.batches == 7
+    Path("m.npz").unlink()
+    assert run("train", *SMALL, "--save", "m.npz") == 2
+    assert capsys.readouterr().err == "popflip: /dev/ttyUSB1: the port does not work; m.npz was not written\n"
+
+
+def test_a_repair_is_told_and_reported(capsys, monkeypatch):
+    class Restarting(GoldenDevice):
+        losses = 0
+
+        def end_batch(self, k):
+            super().end_batch(k)
+            if self.trainer.batches == 7 and not self.losses:
+                self.losses = 1
+                self.trainer.reset()
+                raise ChipLost("/dev/ttyUSB1: the chip restarted")
+
+        def infer(self, x):
+            if self.losses == 1:
+                self.losses = 2
+                raise ChipLost("/dev/ttyUSB1: the chip restarted")
+            return super().infer(x)
+
+    expected = final_state()
+    instead_of_golden(monkeypatch, Restarting)
+    capsys.readouterr()
+    assert run("train", *SMALL, "--save", "m.npz", "--save-every", "0", "--report", "r.json") == 0
+    output = capsys.readouterr().out
+    assert "/dev/ttyUSB1: the chip restarted; going on from batch 6\n" in output
+    assert "/dev/ttyUSB1: the chip restarted; its state is written back\n" in output
+    assert "chip lost and repaired: once\n" in output
+    report = json.loads(Path("r.json").read_text())
+    assert (report["state_sha256"], report["repairs"]) == (expected, 1)
+
+
+def test_a_network_that_cannot_be_tested_is_saved(capsys, monkeypatch):
+    class Dumb(GoldenDevice):
+        def infer(self, x):
+            raise LinkError("/dev/ttyUSB1: gone")
+
+    instead_of_golden(monkeypatch, Dumb)
+    assert run("train", *SMALL, "--save", "m.npz", "--report", "r.json") == 2
+    assert "; m.npz holds the state after batch 28; go on with: " in capsys.readouterr().err
+    assert os.listdir() == ["m.npz"]
+
+
+# Results that cannot be written ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("failing", ["report", "plot", "save"])
+def test_a_full_disk_costs_one_result(capsys, failing):
+    names = {"report": "r.json", "plot": "p.png", "save": "m.npz"} | {failing: "/dev/full"}
+    flags = [word for name, path in names.items() for word in (f"--{name}", path)]
+    assert run("train", *SMALL, *flags) == 2
+    output = capsys.readouterr()
+    assert set(output.err.splitlines()) == {
+        "popflip: /dev/full: cannot be written: no space left on device",
+        *(
+            ["popflip: /dev/full: cannot be written: no space left on device; the run goes on"]
+            if failing == "save"
+            else []
+        ),
+    }
+    assert "state SHA-256: " in output.out
+    assert sorted(os.listdir()) == sorted(set(names.values()) - {"/dev/full"})
+
+
+@pytest.mark.parametrize("limit", [512, 8 * 1024, 60 * 1024])
+def test_a_limit_on_the_size_of_files_costs_only_the_larger_ones(limit):
+    """512 bytes: none fits; 8 KiB: report and network do; 60 KiB: all but the plot do."""
+    outputs = ["--save", "m.npz", "--report", "r.json", "--plot", "p.png"]
+    script = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit},) * 2)\n{COMMAND[2]}"
+    done = subprocess.run([sys.executable, "-c", script, "train", *SMALL, *outputs], capture_output=True, text=True)
+    assert done.returncode == 2
+    fitting = [name for name, size in {"m.npz": 1024, "r.json": 1024, "p.png": 10**6}.items() if size < limit]
+    assert sorted(os.listdir()) == sorted(fitting)
+    failed = {"m.npz", "p.png", "r.json"} - set(fitting)
+    assert {line.split(":")[1].strip() for line in done.stderr.splitlines()} == failed
+    assert all(line.startswith("popflip: ") and "file too large" in line for line in done.stderr.splitlines())
+    assert "state SHA-256: " in done.stdout
+
+
+@pytest.mark.parametrize("output", ["closed", "full", "broken"])
+def test_a_failing_standard_output_costs_nothing_else(output):
+    outputs = ["--save", "m.npz", "--report", "r.json"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    redirect = {"closed": ">&-", "full": ">/dev/full", "broken": f">&{writing}"}[output]
+    done = subprocess.run(
+        ["bash", "-c", f'"$@" {redirect}', "bash", *COMMAND, "train", *SMALL, *outputs],
+        stderr=subprocess.PIPE,
+        text=True,
+        pass_fds=[writing],
+    )
+    os.close(writing)
+    why = {"closed": "it is closed", "full": "no space left on device", "broken": "broken pipe"}[output]
+    assert (done.returncode, done.stderr) == (2, f"popflip: standard output: {why}\n")
+    assert sorted(os.listdir()) == ["m.npz", "r.json"]
+
+
+def test_a_failing_plot_costs_nothing_else(capsys, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("no font\nat all")
+
+    from matplotlib.figure import Figure
+
+    monkeypatch.setattr(Figure, "savefig", fail)
+    assert run("train", *SMALL, "--save", "m.npz", "--report", "r.json", "--plot", "p.png") == 2
+    assert capsys.readouterr().err == "popflip: p.png: matplotlib cannot draw the plot: no font at all\n"
+    assert sorted(os.listdir()) == ["m.npz", "r.json"]
+
+
+def test_matplotlib_is_tried_before_the_run(capsys, monkeypatch):
+    monkeypatch.setattr(reports, "check_plotting", lambda: (_ for _ in ()).throw(LinkError("plot: no")))
+    assert run("train", *LONG, "--plot", "p.png") == 2
+    assert capsys.readouterr().err == "popflip: --plot: no\n"
+
+
+def test_a_save_that_fails_on_the_way_is_told_once_and_made_good(capsys, monkeypatch):
+    """The disk is full for a while."""
+    from popflip import checkpoint
+    from popflip.errors import FileError
+
+    save, calls = checkpoint.save, []
+
+    def full_at_first(path, saved):
+        calls.append(saved.status.batches)
+        if len(calls) < 5:
+            raise FileError(f"{path}: cannot be written: no space left on device")
+        save(path, saved)
+
+    monkeypatch.setattr(checkpoint, "save", full_at_first)
+    assert run("train", *SMALL, "--save", "m.npz", "--save-every", "0") == 0
+    assert capsys.readouterr().err == "popflip: m.npz: cannot be written: no space left on device; the run goes on\n"
+    assert load(Path("m.npz")).status.batches == calls[-1] == 28
+
+
+def test_predictions_that_cannot_be_written_cost_nothing_else(capsys):
+    assert run("train", *SMALL, "--save", "m.npz") == 0
+    capsys.readouterr()
+    assert run("infer", "--model", "m.npz", "--predictions", "/dev/full") == 2
+    output = capsys.readouterr()
+    assert output.err == "popflip: /dev/full: cannot be written: no space left on device\n"
+    assert output.out.startswith("samples: 360\naccuracy: ")
+
+
+# Where outputs go -----------------------------------------------------------------------------------------------------
+
+
+def test_a_report_goes_to_standard_output():
+    done = subprocess.run(
+        [*COMMAND, "train", *SMALL, "--report", "/dev/stdout", "--save", "m.npz"], capture_output=True, check=True
+    )
+    before, after = done.stdout.decode().split("\n{\n", 1)
+    report, table = after.split("\n}\n", 1)
+    assert json.loads("{" + report + "}")["batches"] == 28
+    assert "batch 28 of 28: accuracy" in before
+    assert "state SHA-256: " in table
+
+
+def test_a_network_goes_through_a_pipe_once():
+    os.mkfifo("fifo")
+    with subprocess.Popen([*COMMAND, "train", *SMALL, "--save", "fifo", "--save-every", "0"], stdout=subprocess.PIPE):
+        Path("m.npz").write_bytes(Path("fifo").read_bytes())
+    assert load(Path("m.npz")).status.batches == 28
+    assert stat.S_ISFIFO(os.stat("fifo").st_mode)
+
+
+def own_data() -> None:
+    generator = np.random.default_rng(1)
+    values = generator.normal(size=(60, 4)).round(3)
+    np.savetxt("own.csv", np.column_stack([values, values[:, 0] > 0]), delimiter=",", fmt="%g")
+    Path("f.toml").write_text('dataset = "own.csv"\nepochs = 2\nbatch = 9\n')
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("train --dataset own.csv --report own.csv", "--report: own.csv is also the file of dataset"),
+        ("train --config f.toml --save ./own.csv", "--save: own.csv is also the file of dataset"),
+        ("train --config f.toml --plot f.toml", "--plot: f.toml is also the file of config"),
+        ("train --resume m.npz --report m.npz", "--report: m.npz is also the file of resume"),
+        ("train --resume m.npz --save own.csv", "--save: own.csv is also the file of dataset"),
+        ("infer --model m.npz --predictions m.npz", "--predictions: m.npz is also the file of model"),
+        ("infer --model m.npz --predictions own.csv", "--predictions: own.csv is also the file of dataset"),
+        (
+            "infer --model m.npz --dataset own.csv --predictions own.csv",
+            "--predictions: own.csv is also the file of dataset",
+        ),
+        (
+            "infer --config i.toml --model m.npz --predictions i.toml",
+            "--predictions: i.toml is also the file of config",
+        ),
+        ("verilog --config v.toml --output v.toml", "--output: v.toml is also the file of config"),
+    ],
+)
+def test_an_output_that_is_an_input_is_refused(capsys, arguments, message):
+    own_data()
+    Path("i.toml").write_text('device = "golden"\n')
+    Path("v.toml").write_text("layers = [20, 4, 3]\n")
+    assert run("train", "--config", "f.toml", "--limit-batches", "1", "--save", "m.npz") == 0
+    before = {name: Path(name).read_bytes() for name in os.listdir()}
+    capsys.readouterr()
+    assert run(*arguments.split()) == 2
+    assert capsys.readouterr().err == f"popflip: {message}, which is read; name another file\n"
+    assert {name: Path(name).read_bytes() for name in os.listdir()} == before
+
+
+def test_a_run_may_be_resumed_in_its_own_file():
+    expected = final_state()
+    assert run("train", *SMALL, "--limit-batches", "11", "--save", "m.npz") == 0
+    assert run("train", "--resume", "m.npz", "--save", "m.npz", "--report", "r.json") == 0
+    assert json.loads(Path("r.json").read_text())["state_sha256"] == expected
+    assert load(Path("m.npz")).state.sha256() == expected
+
+
+# Other data -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["train --resume m.npz", "infer --model m.npz"])
+def test_other_data_is_refused_unless_allowed(capsys, command):
+    own_data()
+    assert run("train", "--config", "f.toml", "--limit-batches", "1", "--save", "m.npz") == 0
+    assert run(*command.split()) == 0
+    with Path("own.csv").open("a") as file:
+        file.write("1,2,3,4,1\n")
+    capsys.readouterr()
+    assert run(*command.split()) == 2
+    assert capsys.readouterr().err == (
+        "popflip: --allow-other-data: own.csv holds other samples than those the network was trained on; "
+        "restore them, or set it to use these\n"
+    )
+    assert run(*command.split(), "--allow-other-data") == 0
+
+
+def test_a_report_is_json_whatever_the_data():
+    """A feature with a single value has infinite thresholds; a name may hold bytes that are not UTF-8."""
+    name = os.fsdecode(b"caf\xe9.csv")
+    rows = [f"{index},7,{index % 2}" for index in range(20)]
+    Path(name).write_text("\n".join(rows))
+    assert run("train", "--dataset", name, "--report", "r.json", "--epochs", "1", "--batch", "4") == 0
+    report = json.loads(Path("r.json").read_text(), parse_constant=lambda constant: pytest.fail(constant))
+    assert [row[1] for row in report["dataset"]["thresholds"]] == [None] * 4
+    assert report["dataset"]["name"] == name
