@@ -13,7 +13,7 @@ FITS := from popflip.constraints import boards; \
   print(*(f"{name}:{fit.preset}" for name, board in boards().items() for fit in board.fits))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format proof faults kills bitstream bitstreams examples bench clean
+.PHONY: help demo test lint format proof faults kills fuzz bitstream bitstreams examples bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -62,6 +62,9 @@ examples: $(VENV)/ready ## run every script in examples/
 
 faults: $(VENV)/ready-dev ## train over lines with faults of eight kinds, many times
 	POPFLIP_FAULT_RUNS=100 $(BIN)/python -m pytest -n $(JOBS) tests/popflip/test_faults.py
+
+fuzz: $(VENV)/ready-dev ## give each reader of files and frames 100,000 damaged inputs
+	POPFLIP_FUZZ=100000 $(BIN)/python -m pytest -n $(JOBS) tests/popflip/test_fuzz.py
 
 bench: $(VENV)/ready-dev ## run every benchmark in bench/
 	@for script in bench/*.py; do echo "$$script"; $(BIN)/python $$script || exit 1; done

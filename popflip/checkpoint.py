@@ -2,7 +2,7 @@
 
 ::
 
-    header      JSON text: format, config, status, rng, dataset, test_split, augment, data_sha256
+    header      JSON text: format, config, status, rng, dataset, test_split, augment, data_sha256, label
     thresholds, weights0, counters0, weights1, …, and for a Classifier classes, feature_names
     sha256      hash of the header and of every other array
 
@@ -69,6 +69,7 @@ class Checkpoint:
     classes: NDArray | None = None  # label of each class; None: its number
     feature_names: NDArray | None = None  # [features]
     data_sha256: str | None = None  # DataSet.sha256 of the data; None: not known
+    label: str | None = None  # class column of a CSV file
 
     @property
     def labels(self) -> NDArray:
@@ -94,6 +95,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
             "test_split": checkpoint.test_split,
             "augment": checkpoint.augment,
             "data_sha256": checkpoint.data_sha256,
+            "label": checkpoint.label,
         }
     )
     arrays: dict[str, Any] = {"thresholds": checkpoint.thresholds}
@@ -148,6 +150,7 @@ def _checkpoint(file: NpzFile) -> Checkpoint:
         member("augment", Augment, header["augment"]),
         *(arrays.get(name) for name in LABELS),
         data_sha256=header["data_sha256"],
+        label=header["label"],
     )
     check(checkpoint)
     return _with_classifiers(checkpoint)
@@ -177,8 +180,8 @@ def _header(text: str) -> dict[str, Any]:
     if not OLDEST_FORMAT <= version <= FORMAT:
         raise ConfigError(f"its format is {version}, this version reads {OLDEST_FORMAT} to {FORMAT}")
     if version == 1:  # older files lack keys that came later
-        header = {"augment": Augment.NONE, "data_sha256": None} | header
-    expected = ("format", "config", "status", "rng", "dataset", "test_split", "augment", "data_sha256")
+        header = {"augment": Augment.NONE, "data_sha256": None, "label": None} | header
+    expected = ("format", "config", "status", "rng", "dataset", "test_split", "augment", "data_sha256", "label")
     _check_keys("header", header, expected)
     return header
 
@@ -304,10 +307,13 @@ def _check_state(config: AnyConfig, state: State) -> None:
 
 
 def _check_origin(checkpoint: Checkpoint) -> None:
-    """Name, split and hash of the data."""
+    """Name, class column, split and hash of the data."""
     name, split, digest = checkpoint.dataset, checkpoint.test_split, checkpoint.data_sha256
     if name is not None and not (isinstance(name, str) and 0 < len(name) <= MAX_NAME and "\0" not in name):
         raise ConfigError("dataset: is not the name of a data set")
+    label = checkpoint.label
+    if label is not None and not (isinstance(label, str) and 0 < len(label) <= MAX_NAME and "\0" not in label):
+        raise ConfigError("label: is not the name of a column")
     if split is not None and not (isinstance(split, float) and 0 < split < 1):
         raise ConfigError(f"test_split: {split!r} is not between 0 and 1")
     if digest is not None and not (

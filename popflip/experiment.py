@@ -21,12 +21,14 @@ from popflip.data.base import DataSet
 from popflip.data.encoding import quantile_thresholds, thermometer
 from popflip.devices.base import Status
 from popflip.errors import ConfigError
-from popflip.golden.config import AnyConfig, Rule
+from popflip.golden.config import MAX_WIDTH, AnyConfig, Rule
 from popflip.golden.memory.weights import State
 from popflip.golden.presets import PRESETS, Augment, Preset
 from popflip.heuristics import SMALL_DATA_SET, Shape, configure
+from popflip.limits import check_memory
 
 DEFAULT_PRESET = "digits"
+MAX_THRESHOLD = 2**53  # real numbers hold every whole number up to here
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Experiment:
     augment: Augment = Augment.NONE
     images: MovingImages | None = None  # replaces x_train when training images move
     data_sha256: str | None = None  # DataSet.sha256
+    label: str | None = None  # class column of a CSV file
+    notes: tuple[str, ...] = ()  # what was noticed about the data, for the user
 
     @property
     def training_samples(self) -> NDArray[np.uint8] | MovingImages:
@@ -61,6 +65,7 @@ class Experiment:
             self.test_split,
             self.augment,
             data_sha256=self.data_sha256,
+            label=self.label,
         )
 
 
@@ -71,19 +76,22 @@ def prepare(
     data_dir: Path | None = None,
     thresholds: Sequence[float] | None = None,
     levels: int | None = None,
+    label: str | None = None,
     test_split: float | None = None,
     augment: str | None = None,
+    default: str = DEFAULT_PRESET,
     **learning: Any,
 ) -> Experiment:
     """Load the data, choose thresholds, and fit the configuration to both. None stands for a parameter not given.
 
-    ``dataset`` is a built-in data set or a file. Each of the ``thresholds`` turns a value into one bit. Without them,
-    ``levels`` is the number of thresholds to take from the quantiles of the training values. ``learning`` holds
-    parameters of the network and its rule (:data:`popflip.heuristics.PARAMETERS`). Raises :class:`ConfigError` if a
-    parameter is unusable or does not fit the data.
+    ``dataset`` is a built-in data set or a file, ``label`` the class column of a CSV file (by default the last),
+    ``default`` the preset to start from if no other fits. Each of the ``thresholds`` turns a value into one bit.
+    Without them, ``levels`` is the number of thresholds to take from the quantiles of the training values. ``learning``
+    holds parameters of the network and its rule (:data:`popflip.heuristics.PARAMETERS`). Raises :class:`ConfigError` if
+    a parameter is unusable or does not fit the data.
     """
-    base = find_preset(preset, dataset, learning.get("rule"))
-    data = datasets.load(dataset or base.dataset, data_dir, test_split)
+    base = find_preset(preset, dataset, learning.get("rule"), default)
+    data = datasets.load(dataset or base.dataset, data_dir, test_split, label)
     chosen = _thresholds(thresholds, levels, base, data)
     bits = data.features * len(chosen)
     _check_layers(learning.get("layers"), base, data, bits, len(chosen))
@@ -112,7 +120,7 @@ def from_checkpoint(checkpoint: Checkpoint, data_dir: Path | None = None, allow_
             "dataset: the saved network learned from arrays and names no data; give a data set to predict, or continue "
             "with popflip.Classifier"
         )
-    data = datasets.load(checkpoint.dataset, data_dir, checkpoint.test_split)
+    data = datasets.load(checkpoint.dataset, data_dir, checkpoint.test_split, checkpoint.label)
     bits = data.features * len(checkpoint.thresholds)
     if bits != checkpoint.config.inputs or data.classes > checkpoint.config.classes:
         raise ConfigError(
@@ -129,20 +137,25 @@ def from_checkpoint(checkpoint: Checkpoint, data_dir: Path | None = None, allow_
 
 
 def samples_for(
-    checkpoint: Checkpoint, name: str | None, data_dir: Path | None = None, allow_other_data: bool = False
+    checkpoint: Checkpoint,
+    name: str | None,
+    data_dir: Path | None = None,
+    allow_other_data: bool = False,
+    label: str | None = None,
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
     """Bits ``[samples, inputs]`` for a saved network, and labels if known.
 
     ``name``: a built-in data set (its test samples), a file (all its samples), or None (the test samples of the data
-    that the network was trained on). Raises :class:`ConfigError` if the samples do not fit the network, or if those of
-    None are others now (:func:`from_checkpoint`).
+    that the network was trained on). ``label``: the class column of a CSV file, by default that of the data that the
+    network was trained on. Raises :class:`ConfigError` if the samples do not fit the network, or if those of None are
+    others now (:func:`from_checkpoint`).
     """
     if name is None:
         own = from_checkpoint(checkpoint, data_dir, allow_other_data)
         return own.x_test, own.y_test
     thresholds = checkpoint.thresholds
     features = checkpoint.config.inputs // len(thresholds)
-    values, classes = datasets.load_to_predict(name, data_dir, features)
+    values, classes = datasets.load_to_predict(name, data_dir, features, label or checkpoint.label)
     if classes is not None:
         unknown = np.setdiff1d(classes, checkpoint.labels)
         if unknown.size:
@@ -182,6 +195,8 @@ def _default_preset(dataset: str | None, rule: str, default: str) -> str:
 def _experiment(
     data: DataSet, thresholds: NDArray, test_split: float | None, config: AnyConfig, augment: Augment
 ) -> Experiment:
+    samples, bits = len(data.train_classes) + len(data.test_classes), len(thresholds) * data.features
+    check_memory(f"dataset: {samples} samples of {bits} bits", 2 * samples * bits)
     images = None
     if augment == Augment.SHIFT:
         if data.image is None:
@@ -201,6 +216,8 @@ def _experiment(
         augment=augment,
         images=images,
         data_sha256=data.sha256,
+        label=data.label,
+        notes=data.notes,
     )
 
 
@@ -218,17 +235,28 @@ def _thresholds(thresholds: Sequence[float] | None, levels: int | None, preset: 
     if levels is not None and (thresholds is not None or datasets.built_in(data.name)):
         raise ConfigError("levels: only for your own data without thresholds; leave it out")
     if thresholds is not None:
-        if not len(thresholds):
-            raise ConfigError("thresholds: none given, at least one is needed")
-        return np.array(thresholds)
+        return given_thresholds(thresholds)
     if data.name == preset.dataset:
         return np.array(preset.thresholds)
     if known := datasets.built_in(data.name):
         return np.array(known.thresholds)
     levels = datasets.DEFAULT_LEVELS if levels is None else levels
-    if levels < 1:
-        raise ConfigError(f"levels: {levels} given, at least one is needed")
+    if not 1 <= levels * data.features <= MAX_WIDTH:
+        raise ConfigError(
+            f"levels: {levels} given, at least 1 and, with {data.features} values a sample, at most "
+            f"{MAX_WIDTH // data.features} are possible"
+        )
     return quantile_thresholds(data.train_values, levels)
+
+
+def given_thresholds(thresholds: Sequence[float]) -> NDArray:
+    """The thresholds that a user gives, [levels], as whole or real numbers."""
+    if not len(thresholds):
+        raise ConfigError("thresholds: none given, at least one is needed")
+    for threshold in thresholds:
+        if not -MAX_THRESHOLD <= threshold <= MAX_THRESHOLD:
+            raise ConfigError(f"thresholds: {str(threshold)[:40]} is outside −2⁵³ … 2⁵³")
+    return np.array(thresholds)
 
 
 def _check_layers(layers: Sequence[int] | None, preset: Preset, data: DataSet, bits: int, levels: int) -> None:

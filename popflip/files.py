@@ -52,8 +52,8 @@ _BINARY = getattr(os, "O_BINARY", 0)  # Windows
 
 
 def reason(error: OSError) -> str:
-    """The system's message for ``error`` in lower case, without its number or path."""
-    return (error.strerror or str(error)).lower()
+    """The system's message for ``error`` in lower case, without its number or path; any other message as it is."""
+    return error.strerror.lower() if error.strerror else str(error)
 
 
 # Reading --------------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from typing import Any
 
 from popflip.golden.config import AnyConfig, Config, LbeConfig, Precision, Rule
 from popflip.golden.errors import ConfigError
+from popflip.limits import check_network
 
 SHARED = ("rule", "layers", "precision", "mmax", "epochs", "margin", "seed")
 """Parameters of both rules."""
@@ -45,7 +46,8 @@ def configure(base: AnyConfig, given: Mapping[str, Any], shape: Shape, *, tuned:
     ``shift="none"`` clears the counters in every batch. ``layers``, ``k0``, ``window``, ``margin`` and ``group`` are
     numbers or sequences of numbers.
 
-    Raises :class:`ConfigError` for a parameter that does not exist, does not fit, or belongs to the other rule.
+    Raises :class:`ConfigError` for a parameter that does not exist, does not fit, or belongs to the other rule, and for
+    a network or a batch that this machine's memory cannot hold.
     """
     values = {name: value for name, value in given.items() if value is not None}
     for name in values:
@@ -59,8 +61,11 @@ def configure(base: AnyConfig, given: Mapping[str, Any], shape: Shape, *, tuned:
         if name in values:
             values[name] = _numbers(values[name])
     if isinstance(base, LbeConfig):
-        return _configure_lbe(base, values, shape, tuned)
-    return _configure_gft(base, values, shape, tuned)
+        config: AnyConfig = _configure_lbe(base, values, shape, tuned)
+    else:
+        config = _configure_gft(base, values, shape, tuned)
+    check_network(config)
+    return config
 
 
 def _configure_gft(base: Config, values: dict[str, Any], shape: Shape, tuned: bool) -> Config:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from popflip.devices.base import LinkSpeed, Status
 from popflip.errors import ConfigError, FileError
@@ -16,7 +18,12 @@ from popflip.experiment import Experiment
 from popflip.files import whole_file
 from popflip.golden.config import AnyConfig, Rule
 from popflip.golden.presets import Augment
+from popflip.scores import Scores, never_predicted, score
 from popflip.training import LBE_STEP, Run, StepResult, batch_name, step_batches
+
+PLOT_SUFFIXES = (".png", ".svg", ".pdf")
+"""Endings of a plot's file, which name its format."""
+NUMBERED_CLASSES = 20  # classes up to which the plotted confusion matrix shows its numbers
 
 
 def build(
@@ -27,16 +34,19 @@ def build(
     state_sha256: str,
     test_accuracy: float,
     link: LinkSpeed | None = None,
+    predictions: NDArray[np.integer] | None = None,
 ) -> dict[str, Any]:
     """The report as a dictionary. ``signature`` and ``rng`` are 8 hexadecimal digits; counts start with the full run.
 
     ``history`` has one entry per step (GFT: a batch; LBE: up to 256 samples); ``verified_batches`` is how many of them
-    were compared with golden, ``repairs`` how often the chip was lost and got its state back. A threshold that no value
-    reaches is null. ``link`` is the speed of a board's link; the report then has :func:`bounds`.
+    were compared with golden, ``repairs`` how often the chip was lost and got its state back. With ``predictions`` of
+    the test samples, the report has :func:`by_class`. ``link`` is the speed of a board's link; the report then has
+    :func:`bounds`.
     """
     config = experiment.config
     report = {
         "test_accuracy": test_accuracy,
+        **({} if predictions is None else by_class(score(predictions, experiment.y_test, config.classes))),
         "state_sha256": state_sha256,
         "signature": f"{status.signature:08x}",
         "rng": f"{status.rng:08x}",
@@ -53,7 +63,7 @@ def build(
             "name": experiment.dataset,
             "train_samples": len(experiment.y_train),
             "test_samples": len(experiment.y_test),
-            "thresholds": _finite(experiment.thresholds.tolist()),
+            "thresholds": experiment.thresholds.tolist(),
             "sha256": experiment.data_sha256,
             "test_split": experiment.test_split,
             "augment": experiment.augment,
@@ -69,18 +79,38 @@ def build(
     return report
 
 
+def by_class(scores: Scores) -> dict[str, Any]:
+    """What the report says about each class.
+
+    ``recall`` [classes], null for a class without test samples; ``confusion`` [class][predicted class], null if there
+    are too many classes.
+    """
+    return {
+        "balanced_accuracy": scores.balanced_accuracy,
+        "recall": scores.recall,
+        "never_predicted": scores.never_predicted,
+        "confusion": None if scores.confusion is None else scores.confusion.tolist(),
+    }
+
+
 def write(path: Path, report: dict[str, Any]) -> None:
-    """Write the report, whole or not at all. Bytes of a name that are not UTF-8 become JSON escapes."""
-    text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
+    """Write the report as JSON, whole or not at all.
+
+    JSON has no infinity, as thresholds of a constant value have: it is written as null. Bytes of a file name that are
+    no UTF-8 are written as escapes.
+    """
+    text = json.dumps(_finite(report), indent=1, ensure_ascii=False, allow_nan=False)
     with whole_file(path) as file:
-        file.write(text.encode(errors="backslashreplace") + b"\n")
+        file.write(text.encode("utf-8", "backslashreplace") + b"\n")
 
 
-def _finite(values: Any) -> Any:
-    """Nested lists with None for each infinite number, which JSON does not have."""
-    if isinstance(values, list):
-        return [_finite(value) for value in values]
-    return values if np.isfinite(values) else None
+def _finite(value: Any) -> Any:
+    """``value`` with None for every number that is not finite."""
+    if isinstance(value, Mapping):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def rows(report: dict[str, Any]) -> list[tuple[str, str]]:
@@ -88,6 +118,7 @@ def rows(report: dict[str, Any]) -> list[tuple[str, str]]:
     lbe = report["config"]["rule"] == Rule.LBE
     table = [
         ("test accuracy", f"{report['test_accuracy']:.2%}"),
+        *_class_rows(report),
         *([] if lbe else [("batches", f"{report['batches']} of {report['config']['batch']} samples")]),
         ("samples with an update", f"{report['errors']} of {report['samples']}"),
         ("weights flipped", " + ".join(map(str, report["flips"])) + " (per layer)"),
@@ -115,6 +146,16 @@ def rows(report: dict[str, Any]) -> list[tuple[str, str]]:
         each = f"steps of {LBE_STEP} samples" if lbe else "batches"
         table.append(("equal to golden", f"every bit after each of {report['verified_batches']} {each}"))
     return [*table, ("seconds of training", f"{report['wall_seconds']:.1f}")]
+
+
+def _class_rows(report: dict[str, Any]) -> list[tuple[str, str]]:
+    if "recall" not in report:
+        return []
+    tested = sum(share is not None for share in report["recall"])
+    table = [("balanced accuracy", f"{report['balanced_accuracy']:.2%} (mean recall of {tested} classes)")]
+    if never := report["never_predicted"]:
+        table.append(("never predicted", never_predicted(never)))
+    return table
 
 
 def busy_cycles(cycles: Mapping[str, int]) -> int:
@@ -159,24 +200,55 @@ def summary(bounds: Mapping[str, Any]) -> str:
     return f"{limit(sent)} {reached}{more}"
 
 
-def check_plotting() -> None:
-    """Raise :class:`ConfigError` unless matplotlib starts; its own settings may keep it from that."""
+# Plot -----------------------------------------------------------------------------------------------------------------
+
+
+def check_plot(path: Path | None) -> None:
+    """Raise :class:`ConfigError` unless a plot can be drawn into the file ``path`` after the run."""
+    if path is None:
+        return
+    if path.suffix.lower() not in PLOT_SUFFIXES:
+        raise ConfigError(f"plot: {path} does not end in {', '.join(PLOT_SUFFIXES)}, which say the format")
     try:
         import matplotlib.figure  # noqa: F401
-    except Exception as error:  # whatever a bad setting makes it raise
-        raise ConfigError(f"plot: matplotlib does not start: {error}") from None
+    except Exception as error:  # whatever a bad setting, in the environment or in a file, makes it raise
+        raise ConfigError(
+            f"plot: matplotlib does not start: {error}; correct its settings, such as MPLBACKEND"
+        ) from None
 
 
-def plot(path: Path, history: Sequence[StepResult], config: AnyConfig, test_accuracy: float) -> None:
-    """Plot accuracy, samples that triggered an update, and weights flipped, step by step, as a PNG.
+def plot(
+    path: Path, history: Sequence[StepResult], config: AnyConfig, test_accuracy: float, scores: Scores | None = None
+) -> None:
+    """Plot accuracy, samples that triggered an update, and weights flipped, step by step; with ``scores``, each class.
 
-    Raises :class:`FileError` if the file cannot be written or matplotlib fails.
+    The suffix of ``path`` says the format: one of :data:`PLOT_SUFFIXES`. Raises :class:`FileError` if the file cannot
+    be written or matplotlib fails.
     """
     from matplotlib.figure import Figure
 
+    check_plot(path)
+    figure = Figure(figsize=(8 if scores is None else 14, 8), layout="constrained")
+    grid = figure.add_gridspec(3, 1 if scores is None else 2)
+    _plot_steps(figure, grid, history, config, test_accuracy)
+    if scores is not None:
+        _plot_classes(figure, grid, scores)
+    name = "-".join(map(str, config.layers))
+    figure.suptitle(f"{name} {config.precision.value}, {config.rule.value}, seed {config.seed}")
+    with whole_file(path) as file:
+        try:
+            figure.savefig(file, format=path.suffix[1:].lower(), dpi=120)
+        except OSError:
+            raise
+        except Exception as error:  # fonts, settings: nothing that is wrong with the run
+            raise FileError(f"{path}: matplotlib cannot draw the plot: {error}") from None
+
+
+def _plot_steps(figure: Any, grid: Any, history: Sequence[StepResult], config: AnyConfig, test_accuracy: float) -> None:
+    """Three plots below one another, over the batches of the run."""
     batches = [result.batch for result in history]
-    figure = Figure(figsize=(8, 8), layout="constrained")
-    accuracy, errors, flips = figure.subplots(3, sharex=True)
+    accuracy = figure.add_subplot(grid[0, 0])
+    errors, flips = (figure.add_subplot(grid[row, 0], sharex=accuracy) for row in (1, 2))
     accuracy.plot(batches, [100 * result.accuracy for result in history], label="training, before learning")
     accuracy.axhline(
         100 * test_accuracy, color="tab:green", linestyle="--", label=f"test, at the end: {test_accuracy:.2%}"
@@ -190,12 +262,27 @@ def plot(path: Path, history: Sequence[StepResult], config: AnyConfig, test_accu
     flips.set_ylabel("weights flipped")
     flips.set_xlabel(batch_name(config))
     flips.legend()
-    name = "-".join(map(str, config.layers))
-    figure.suptitle(f"{name} {config.precision.value}, {config.rule.value}, seed {config.seed}")
-    with whole_file(path) as file:
-        try:
-            figure.savefig(file, format="png", dpi=120)
-        except OSError:
-            raise
-        except Exception as error:  # fonts, settings: nothing that is wrong with the run
-            raise FileError(f"{path}: matplotlib cannot draw the plot: {error}") from None
+
+
+def _plot_classes(figure: Any, grid: Any, scores: Scores) -> None:
+    """Recall of each class, and the confusion matrix if there is one."""
+    recall = figure.add_subplot(grid[0 if scores.confusion is not None else slice(None), 1])
+    recall.bar(range(len(scores.recall)), [100 * (share or 0) for share in scores.recall], color="tab:green")
+    recall.axhline(
+        100 * scores.balanced_accuracy, color="black", linestyle="--", label=f"mean: {scores.balanced_accuracy:.2%}"
+    )
+    recall.set_ylabel("recall in the test (%)")
+    recall.set_xlabel("class")
+    recall.set_ylim(0, 100)
+    recall.legend(loc="lower right")
+    if scores.confusion is None:
+        return
+    matrix = figure.add_subplot(grid[1:, 1])
+    matrix.imshow(scores.confusion, cmap="Greens", aspect="auto")
+    matrix.set_xlabel("predicted class")
+    matrix.set_ylabel("class")
+    if len(scores.confusion) <= NUMBERED_CLASSES:
+        half = scores.confusion.max() / 2
+        for (row, column), count in np.ndenumerate(scores.confusion):
+            color = "white" if count > half else "black"
+            matrix.text(column, row, str(count), ha="center", va="center", color=color, fontsize=8)

@@ -8,7 +8,6 @@ system or a stray write. They do not protect against somebody who may write to t
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
 import shutil
@@ -21,6 +20,13 @@ from typing import TypeVar
 
 import platformdirs
 
+from popflip.sim.errors import SimulatorError
+
+try:
+    import fcntl
+except ImportError:  # Windows: two processes may build the same entry, and the second finds it there
+    fcntl = None  # type: ignore[assignment]
+
 DIGESTS = "SHA256SUMS"
 """File in each entry with the digests of the others: ``cd ENTRY && sha256sum -c SHA256SUMS`` checks them by hand."""
 
@@ -32,8 +38,18 @@ class Damaged(Exception):
 
 
 def cache_directory() -> Path:
-    """Folder of the cache: ``$POPFLIP_CACHE``, or ``popflip`` in the system's folder for caches."""
-    return Path(os.environ.get("POPFLIP_CACHE") or platformdirs.user_cache_dir("popflip"))
+    """Folder of the cache: ``$POPFLIP_CACHE``, or ``popflip`` in the system's folder for caches.
+
+    Raises :class:`SimulatorError` if it lies in a home folder that is not known.
+    """
+    given = os.environ.get("POPFLIP_CACHE")
+    try:
+        folder = Path(given or platformdirs.user_cache_dir("popflip")).expanduser()
+    except (RuntimeError, KeyError):
+        folder = None
+    if folder is None or "\0" in str(folder) or str(folder).startswith("~"):
+        raise SimulatorError("the simulated chip needs a folder, and there is no home folder; set POPFLIP_CACHE")
+    return folder
 
 
 def content_hash(*parts: str | bytes) -> str:
@@ -140,5 +156,6 @@ def _remove(path: Path) -> None:
 @contextmanager
 def _lock(path: Path) -> Iterator[None]:
     with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield

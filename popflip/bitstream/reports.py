@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -135,5 +136,5 @@ def rows(report: dict[str, Any], file: Path, board: Board) -> list[tuple[str, st
         ("seconds", ", ".join(f"{tool} {seconds}" for tool, seconds in report["seconds"].items())),
         ("SHA-256", report["sha256"]),
         ("bitstream", str(file)),
-        ("load it with", board.program.format(bitstream=file)),
+        ("load it with", board.program.format(bitstream=shlex.quote(str(file)))),
     ]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from popflip.cli.display import announce
 from popflip.cli.options import CHIP, Settings
+from popflip.cli.start import interruptible
 
 if TYPE_CHECKING:
     from popflip.devices.base import Device
@@ -28,9 +29,13 @@ def chip_for(settings: Settings, config: AnyConfig) -> ChipConfig:
 
 
 def device_for(settings: Settings, name: str, config: AnyConfig) -> Device:
-    """Open the device called ``name`` for ``config``: :func:`popflip.devices.open.open_device` with the settings."""
+    """Open the device called ``name`` for ``config``: :func:`popflip.devices.open.open_device` with the settings.
+
+    The command is interruptible from here on.
+    """
     from popflip.devices.open import open_device
 
+    interruptible()
     # The golden model needs no chip, but chip parameters that do not fit are still an error.
     chip = chip_for(settings, config) if name != "golden" or settings.values(CHIP) else None
     return open_device(name, config, chip, waves=settings.waves, announce=announce, baud=settings.baud)

@@ -13,30 +13,38 @@ if TYPE_CHECKING:
 PLAIN_LINES = 10  # progress lines of a whole run if stdout is not a terminal
 
 
+def printable(text: str) -> str:
+    """``text`` with everything that a terminal might act on, such as control characters, as escapes: ``\\x1b``."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
+
+
 def announce(line: str) -> None:
     """Print a line at once."""
-    print(line, flush=True)
+    print(printable(line), flush=True)
 
 
 def table(rows: Sequence[tuple[str, str]]) -> None:
     """Print pairs of a name and a value."""
     if not sys.stdout.isatty():
-        print("\n".join(f"{name}: {value}" for name, value in rows))
+        print("\n".join(printable(f"{name}: {value}") for name, value in rows))
         return
     from rich import box
     from rich.console import Console
     from rich.table import Column, Table
+    from rich.text import Text
 
     shown = Table("", Column(overflow="fold"), box=box.SIMPLE, show_header=False)
     for row in rows:
-        shown.add_row(*row)
+        shown.add_row(*(Text(printable(cell)) for cell in row))
     Console().print(shown)
 
 
 def sections(titles: dict[str, list[str]]) -> None:
     """Print each list of lines below its title."""
     for title, lines in titles.items():
-        print(title, *(f"  {line}" for line in lines), sep="\n")
+        print(title, *(printable(f"  {line}") for line in lines), sep="\n")
 
 
 class Progress:

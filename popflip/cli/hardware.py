@@ -12,6 +12,8 @@ import typer
 from popflip.cli.device import chip_for
 from popflip.cli.display import Progress, announce, table
 from popflip.cli.options import CHIP, CHIP_ALONE, EXPERIMENT, Settings, with_settings
+from popflip.cli.start import interruptible
+from popflip.errors import ConfigError
 
 if TYPE_CHECKING:
     from popflip.constraints.base import Board, Fit
@@ -29,17 +31,16 @@ def verilog(
     ] = Path("popflip.v"),
 ) -> None:
     """Write the chip for a network as Verilog: trainer and link, with one byte stream in and one out."""
-    from amaranth.back import verilog as backend
-
     from popflip.experiment import network
     from popflip.files import check_writable, whole_file
-    from popflip.hw.top import Chip
+    from popflip.verilog import convert
 
     screen = str(output) == "-"
     if not screen:
         check_writable(output=output)
     chip = chip_for(settings, network(**settings.values(NETWORK)))
-    text = backend.convert(Chip(chip), name="popflip", emit_src=False)
+    interruptible()
+    text = convert(chip)
     if screen:
         sys.stdout.write(text)
         return
@@ -58,14 +59,18 @@ def build(
 ) -> None:
     """Build a board's bitstream: synthesis, place and route, packing, and a report. All tools come as wheels.
 
-    Without --preset or --layers: the first network that is known to fit the board.
+    Without --preset or --layers: the first network that is known to fit the board. A network that needs far more than
+    the board has is refused at once.
     """
     from popflip.bitstream import build as bitstreams
+    from popflip.estimation.resources import check_room
     from popflip.experiment import network
 
     entry, fit = _board(settings, board)
     config = network(default=fit.preset, **settings.values(NETWORK))
     chip = entry.chip(fit, config, **settings.values(CHIP))
+    check_room(entry, chip)
+    interruptible()
     table(bitstreams.build(entry, fit, chip, output, announce))
 
 
@@ -81,6 +86,9 @@ def estimate(
 
     The golden model makes the run and triggers the same updates as the chip, so the cycles of forward, learn, select
     and flip are exact. Waiting cycles, logic and memory come from a model. A list of other geometries that fit follows.
+
+    With --dataset: the network that popflip train would train on that data; your own data starts from the board's first
+    preset.
     """
     from popflip.estimation.estimate import check, rows
     from popflip.estimation.estimate import estimate as estimate_chip
@@ -90,10 +98,15 @@ def estimate(
     from popflip.training import batches_to_run
 
     entry, fit = _board(settings, board)
-    experiment = prepare(**{"preset": fit.preset} | settings.values(EXPERIMENT))
+    experiment = prepare(default=fit.preset, **settings.values(EXPERIMENT))
+    for note in experiment.notes:
+        announce(note)
     chip = entry.chip(fit, experiment.config, **settings.values(CHIP) | {"store": 0})
     check(experiment.config)
     last = batches_to_run(experiment.config, len(experiment.y_train), settings.limit_batches)
+    if last == 0:
+        raise ConfigError("limit_batches: 0 batches say nothing about speed; use 1 or more")
+    interruptible()
     with Progress(0, last, experiment.config.batch) as progress:
         work = count_work(experiment, settings.limit_batches, progress.update)
     found = better(entry, fit.clock_hz, chip, work)
@@ -108,8 +121,11 @@ def estimate(
 def _board(settings: Settings, name: str) -> tuple[Board, Fit]:
     """The board called ``name``, with the link speed of the settings, and the fit for their preset and rule."""
     from popflip import constraints
+    from popflip.hw.link.uart import divisor
 
     board = constraints.board(name)
+    fit = board.fit(settings.preset, settings.rule)
     if settings.baud is not None:
+        divisor(fit.clock_hz, settings.baud)
         board = replace(board, baud=settings.baud)
-    return board, board.fit(settings.preset, settings.rule)
+    return board, fit

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@with_settings(("dataset", "data_dir", "allow_other_data", *DEVICE))
+@with_settings(("dataset", "label", "data_dir", "allow_other_data", *DEVICE))
 def infer(
     settings: Settings,
     model: Annotated[Path, typer.Option(metavar="F.npz", help="A network saved by popflip train --save.")],
@@ -29,9 +29,12 @@ def infer(
     Without --dataset, it predicts the test samples of the network's own data set. With a file, it predicts every sample
     in it. The file may lack classes; --predictions writes the predicted ones.
     """
+    import numpy as np
+
     from popflip.checkpoint import load
     from popflip.experiment import samples_for
     from popflip.files import check_outputs_differ, check_writable
+    from popflip.scores import never_predicted, score
     from popflip.training import Snapshot, accuracy
     from popflip.training import infer as predict
 
@@ -40,15 +43,20 @@ def infer(
     check_outputs_differ(paths, {"model": model, "dataset": settings.dataset})
     saved = load(model)
     check_outputs_differ(paths, {"dataset": saved.dataset})
-    x, y = samples_for(saved, settings.dataset, settings.data_dir, bool(settings.allow_other_data))
+    x, y = samples_for(saved, settings.dataset, settings.data_dir, bool(settings.allow_other_data), settings.label)
     outputs = Outputs()
     with device_for(settings, settings.device or "golden", saved.config) as device:
         device.load(saved.state, saved.status)
-        predicted = saved.labels[predict(device, x, Snapshot(saved.state, saved.status), announce)]
+        numbers = predict(device, x, Snapshot(saved.state, saved.status), announce)
         outputs.attempt(device.close)
+    predicted = saved.labels[numbers]
     rows = [("samples", str(len(x)))]
     if y is not None:
         rows.append(("accuracy", f"{accuracy(predicted, y):.2%}"))
+        scores = score(numbers, np.searchsorted(saved.labels, y), saved.config.classes)
+        if scores.never_predicted:
+            rows.append(("balanced accuracy", f"{scores.balanced_accuracy:.2%}"))
+            rows.append(("never predicted", never_predicted(saved.labels[scores.never_predicted].tolist())))
     with outputs:
         if predictions:
             outputs.attempt(_write, predictions, predicted, path=predictions)

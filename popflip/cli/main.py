@@ -16,16 +16,15 @@ from popflip.cli.infer import infer
 from popflip.cli.info import info
 from popflip.cli.options import with_flag
 from popflip.cli.screen import complain, screen
-from popflip.cli.signals import interrupt_on_stop
+from popflip.cli.start import INTERRUPTED, ended, prepare
 from popflip.errors import Difference, Interrupted, PopflipError
 from popflip.files import reason
 
-DIFFERENT, BAD_INPUT, INTERRUPTED = 1, 2, 130
+DIFFERENT, BAD_INPUT = 1, 2
 
 app = typer.Typer(
     help="Networks of binary and ternary weights, trained on the chip with popcounts, counters and bit flips.",
     epilog="First steps: popflip train · popflip train --device sim --verify · popflip info",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -53,20 +52,22 @@ def options(
 
 def main() -> None:
     """Entry point of ``popflip``."""
-    interrupt_on_stop()
+    prepare()
     with screen() as out:
         code = run_command()
         out.flush()
         if out.failure is not None:
             complain(f"standard output: {out.failure}")
             code = code or BAD_INPUT
+    ended()
     sys.exit(code)
 
 
 def run_command(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit code. Errors for the user end here, as one line."""
+    """Run one command and return its exit code; without arguments, print the help. Errors end here, as one line."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments or ["--help"], standalone_mode=False)
         if code == INTERRUPTED:  # newer versions of typer return it on Ctrl-C
             return _fail("interrupted", INTERRUPTED)
         return code if isinstance(code, int) else 0

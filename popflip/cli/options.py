@@ -7,9 +7,10 @@ from __future__ import annotations
 import difflib
 import inspect
 import math
+import os
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from functools import wraps
 from pathlib import Path
@@ -18,9 +19,13 @@ from typing import Annotated, Any
 import typer
 
 from popflip.errors import ConfigError, FileError
-from popflip.files import check_outputs_differ, reason
+from popflip.files import check_outputs_differ, open_input, reason
 
 Number = int | float
+
+SHOWN = 60  # characters of a value that a message quotes
+MAX_BAUD = 12_000_000
+MAX_FILE = 2**20  # bytes of a settings file
 
 DATA_SET, NETWORK, LEARNING, HARDWARE, OUTPUT = "Data", "Network", "Learning", "Device", "Results"
 """Headings of the flags in the help."""
@@ -30,9 +35,15 @@ DATA_SET, NETWORK, LEARNING, HARDWARE, OUTPUT = "Data", "Network", "Learning", "
 
 
 def _text(value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise ConfigError(f"{value!r} is not a name")
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ConfigError(f"{_shown(value)} is not a name")
     return value
+
+
+def _shown(value: object) -> str:
+    """``value`` as a message quotes it, shortened."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def _path(value: object) -> Path:
@@ -41,7 +52,7 @@ def _path(value: object) -> Path:
 
 def _boolean(value: object) -> bool:
     if not isinstance(value, bool):
-        raise ConfigError(f"{value!r} is not true or false")
+        raise ConfigError(f"{_shown(value)} is not true or false")
     return value
 
 
@@ -53,20 +64,27 @@ def _integer(value: object) -> int:
             pass
     elif isinstance(value, int) and not isinstance(value, bool):
         return value
-    raise ConfigError(f"{value!r} is not a whole number")
+    raise ConfigError(f"{_shown(value)} is not a whole number")
 
 
 def _count(value: object) -> int:
     number = _integer(value)
     if number < 0:
-        raise ConfigError(f"{number} is less than 0")
+        raise ConfigError(f"{_shown(number)} is less than 0")
     return number
 
 
 def _positive(value: object) -> int:
     number = _integer(value)
     if number < 1:
-        raise ConfigError(f"{number} is less than 1")
+        raise ConfigError(f"{_shown(number)} is less than 1")
+    return number
+
+
+def _baud(value: object) -> int:
+    number = _positive(value)
+    if number > MAX_BAUD:
+        raise ConfigError(f"{_shown(number)} is more than {MAX_BAUD}, the fastest of serial adapters")
     return number
 
 
@@ -81,13 +99,13 @@ def _number(value: object) -> Number:
                 return number
         except ValueError:
             pass
-    raise ConfigError(f"{value!r} is not a number")
+    raise ConfigError(f"{_shown(value)} is not a number")
 
 
 def _share(value: object) -> Number:
     number = _number(value)
     if not 0 < number < 1:
-        raise ConfigError(f"{number} is not between 0 and 1")
+        raise ConfigError(f"{_shown(number)} is not between 0 and 1")
     return number
 
 
@@ -111,6 +129,10 @@ def _list_of(item: Callable[[object], Any]) -> Callable[[object], tuple]:
     return parse
 
 
+def _column(value: object) -> str:
+    return _text(str(value) if isinstance(value, int) and not isinstance(value, bool) else value)
+
+
 def _shift(value: object) -> int | str:
     return "none" if value == "none" else _integer(value)
 
@@ -132,7 +154,11 @@ class Settings:
         DATA_SET,
         "NAME|FILE",
         "digits, mnist, mnist-tiles, prototypes[:classes=10,bits=1000,flip=0.44,train=10000,test=2000,seed=1] "
-        "(synthetic; name the parameters that differ), or your own .csv (class in the last column) or .npz (x, y).",
+        "(synthetic; name the parameters that differ), or your own .csv (class in the last column, or --label) or "
+        ".npz (x, y).",
+    )
+    label: str | None = _setting(
+        _column, DATA_SET, "NAME|N", "Your own CSV: the class column, by name or position; −1 is the last (−1)."
     )
     data_dir: Path | None = _setting(
         _path, DATA_SET, "DIR", "Folder that holds mnist/, instead of $POPFLIP_DATA or a download."
@@ -224,7 +250,7 @@ class Settings:
     compact: bool | None = _setting(
         _boolean, HARDWARE, "", "Rule gft: put the counters into the single-port RAM of an iCE40 UP5K."
     )
-    baud: int | None = _setting(_positive, HARDWARE, "N", "Baud rate of a board's link (1000000).")
+    baud: int | None = _setting(_baud, HARDWARE, "N", "Baud rate of a board's link (1000000).")
     learn_rows: int | None = _setting(
         _integer,
         HARDWARE,
@@ -237,7 +263,9 @@ class Settings:
     )
 
     report: Path | None = _setting(_path, OUTPUT, "F.json", "Write results as JSON.")
-    plot: Path | None = _setting(_path, OUTPUT, "F.png", "Plot accuracy, updates and flips.")
+    plot: Path | None = _setting(
+        _path, OUTPUT, "F.png|svg|pdf", "Plot accuracy, updates and flips, and how well each class is predicted."
+    )
     save: Path | None = _setting(
         _path, OUTPUT, "F.npz", "Save the network, for popflip infer or --resume: during the run, and at its end."
     )
@@ -261,7 +289,7 @@ LEARN = (
     *("reinforce_p256", "window", "shift", "flip_p256", "seed"),
 )
 """The parameters of the network and of its rule."""
-DATA = ("preset", "dataset", "data_dir", "thresholds", "levels", "test_split", "augment")
+DATA = ("preset", "dataset", "label", "data_dir", "thresholds", "levels", "test_split", "augment")
 EXPERIMENT = (*DATA, *LEARN)
 """The settings that determine the result of a run: the parameters of :func:`popflip.experiment.prepare`."""
 CHIP = ("rows", "synapses", "learn_rows", "store", "compact")
@@ -272,6 +300,8 @@ WRITTEN = ("report", "plot", "save", "waves")
 """The files that a command writes."""
 CHIP_ALONE = ("preset", "rule", "layers", "precision", "mmax", "dclip", *CHIP)
 """The settings that determine a chip and its bitstream."""
+FILES = ("dataset", "data_dir", "waves", "report", "plot", "save", "resume")
+"""The settings that are, or may be, names of files."""
 OF_COMMANDS = ("board", "output", "model", "predictions", "auto")
 """Parameters of single commands, outside :class:`Settings`."""
 
@@ -295,12 +325,18 @@ def with_flag(message: str) -> str:
 # Parsing --------------------------------------------------------------------------------------------------------------
 
 
-def parse(given: Mapping[str, object], file: Path | None = None) -> Settings:
+def parse(
+    given: Mapping[str, object],
+    file: Path | None = None,
+    names: Collection[str] = tuple(SETTINGS),
+    command: str = "train",
+) -> Settings:
     """Settings from the flags ``given`` (by field name; None: not given) and a TOML ``file``. Flags win.
 
-    Raises :class:`FileError` if the file cannot be read, and :class:`ConfigError` that names a bad flag or key.
+    The file may hold the settings ``names``, those of ``command``. Raises :class:`FileError` if it cannot be read, and
+    :class:`ConfigError` that names a bad flag or key.
     """
-    values = {} if file is None else _from_file(file)
+    values = {} if file is None else _from_file(file, names, command)
     values |= {name: _parse_one(name, value, flag(name)) for name, value in given.items() if value is not None}
     return Settings(**values)
 
@@ -312,28 +348,59 @@ def _parse_one(name: str, value: object, label: str) -> object:
         raise ConfigError(f"{label}: {error}") from None
 
 
-def _from_file(path: Path) -> dict[str, Any]:
+def _from_file(path: Path, names: Collection[str], command: str) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key, value in _table(path).items():
+        name = key.replace("-", "_")
+        if name not in names:
+            raise ConfigError(f"--config {path}: {_unknown(key, name, names, command)}")
+        if name in values:
+            raise ConfigError(f"--config {path}: {flag(name)[2:]} is given twice, once as {key}; leave one out")
+        values[name] = _parse_one(name, _with_home(name, value, path), f"--config {path}: {key}")
+    return values
+
+
+def _table(path: Path) -> dict[str, Any]:
+    """The keys and values of a TOML file, which may begin with a byte order mark."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        with open_input(path) as file:
+            content = file.read(MAX_FILE + 1)
+        if len(content) > MAX_FILE:
+            raise ConfigError(f"--config {path}: has more than {MAX_FILE} bytes, too many for settings")
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except FileError as error:
+        raise FileError(f"--config {error}") from None
     except OSError as error:
         raise FileError(f"--config {path}: {reason(error)}") from None
-    except ValueError as error:
+    except RecursionError:
+        raise ConfigError(f"--config {path}: not settings: its lists are nested too deeply") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"--config {path}: not TOML: {error}") from None
-    values = {}
-    for key, value in table.items():
-        name = key.replace("-", "_")
-        if name not in SETTINGS:
-            close = difflib.get_close_matches(name, SETTINGS, 1)
-            hint = f"did you mean {flag(close[0])[2:]}?" if close else "keys are those of popflip train --help"
-            raise ConfigError(f"--config {path}: there is no key {key!r}; {hint}")
-        values[name] = _parse_one(name, value, f"--config {path}: {key}")
-    return values
+
+
+def _unknown(key: str, name: str, names: Collection[str], command: str) -> str:
+    """What is wrong with a ``key`` that is not among the settings ``names`` of ``command``."""
+    if name in SETTINGS:
+        return f"popflip {command} does not use {_shown(key)}; leave it out"
+    close = difflib.get_close_matches(name, names, 1)
+    hint = f"did you mean {flag(close[0])[2:]}?" if close else f"keys are those of popflip {command} --help"
+    return f"there is no key {_shown(key)}; {hint}"
+
+
+def _with_home(name: str, value: object, path: Path) -> object:
+    """``value`` with a leading ``~`` expanded if it names a file; on the command line, the shell does that."""
+    if name not in FILES or not isinstance(value, str) or not value.startswith("~"):
+        return value
+    try:
+        return os.path.expanduser(value)
+    except (RuntimeError, ValueError):
+        raise ConfigError(f"--config {path}: {flag(name)[2:]}: the home folder in {value!r} is not known") from None
 
 
 # Commands -------------------------------------------------------------------------------------------------------------
 
 
-def with_settings(names: Iterable[str]) -> Callable[[Callable], Callable]:
+def with_settings(names: Collection[str]) -> Callable[[Callable], Callable]:
     """Decorator for a command whose first parameter is ``settings``: add the flags of ``names``, and ``--config``."""
 
     def wrap(command: Callable) -> Callable:
@@ -345,7 +412,7 @@ def with_settings(names: Iterable[str]) -> Callable[[Callable], Callable]:
         @wraps(command)
         def run(*, config: Path | None, **values: object) -> object:
             given = {name: values.pop(name) for name in names}
-            settings = parse(given, config)
+            settings = parse(given, config, names, command.__name__)
             outputs = {**settings.values(WRITTEN), **{name: values.get(name) for name in ("output", "predictions")}}
             check_outputs_differ(outputs, {"config": config})
             return command(settings, **values)

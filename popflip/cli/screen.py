@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
+from popflip.cli.display import printable
 from popflip.files import reason
 
 
@@ -43,10 +44,7 @@ class Screen:
 
 def complain(message: object) -> None:
     """Print ``message`` as one line on standard error, if there is one."""
-    text = " ".join(str(message).split())
-    shown = "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
-    )
+    shown = printable(" ".join(str(message).split()))
     if sys.stderr is None:
         return
     with suppress(OSError):

@@ -28,11 +28,11 @@ def train(settings: Settings) -> None:
     """
     from popflip import report as reports
     from popflip import training
+    from popflip.scores import score
     from popflip.verification import same_predictions
 
     experiment, start = _experiment(settings)
-    if settings.plot:
-        reports.check_plotting()
+    reports.check_plot(settings.plot)
     config, name = experiment.config, settings.device or "golden"
     saver, outputs = Saver(settings, experiment, start, training.batch_name(config)), Outputs()
     with (
@@ -49,14 +49,17 @@ def train(settings: Settings) -> None:
             same_predictions(predictions, golden.infer(experiment.x_test))
         outputs.attempt(device.close)
     test_accuracy = training.accuracy(predictions, experiment.y_test)
-    report = reports.build(experiment, name, run, run.end.status, run.end.state.sha256(), test_accuracy, link)
+    report = reports.build(
+        experiment, name, run, run.end.status, run.end.state.sha256(), test_accuracy, link, predictions
+    )
+    scores = score(predictions, experiment.y_test, config.classes)
     with outputs:
         if saver.failure is not None:
             outputs.fail(saver.failure)
         if settings.report:
             outputs.attempt(reports.write, settings.report, report, path=settings.report)
         if settings.plot:
-            outputs.attempt(reports.plot, settings.plot, run.history, config, test_accuracy, path=settings.plot)
+            outputs.attempt(reports.plot, settings.plot, run.history, config, test_accuracy, scores, path=settings.plot)
         table(reports.rows(report))
 
 
@@ -94,7 +97,10 @@ def _experiment(settings: Settings) -> tuple[Experiment, Checkpoint | None]:
     check_writable(**outputs)
     check_outputs_differ(outputs, {"dataset": settings.dataset})
     if settings.resume is None:
-        return prepare(**settings.values(EXPERIMENT)), None
+        experiment = prepare(**settings.values(EXPERIMENT))
+        for note in experiment.notes:
+            announce(note)
+        return experiment, None
     check_outputs_differ(settings.values(("report", "plot", "waves")), {"resume": settings.resume})
     start = load(settings.resume)
     check_outputs_differ(outputs, {"dataset": start.dataset})

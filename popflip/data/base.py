@@ -22,6 +22,8 @@ class DataSet:
     test_values: NDArray
     test_classes: NDArray[np.int64]
     image: tuple[int, int] | None = None  # height and width if the features are the pixels of an image
+    label: str | None = None  # class column of a CSV file, as the user named it
+    notes: tuple[str, ...] = ()  # what was noticed in the file, a line each, for the user
 
     @property
     def features(self) -> int:

@@ -33,31 +33,40 @@ class BuiltIn:
     load: Callable[[str, Path | None], DataSet]
 
 
-def load(name: str, data_dir: Path | None = None, test_split: float | None = None) -> DataSet:
+def load(name: str, data_dir: Path | None = None, test_split: float | None = None, label: str | None = None) -> DataSet:
     """The data set called ``name``, or in the file ``name``.
 
-    ``data_dir`` holds ``mnist/``. ``test_split`` is the share of a file's samples held out for testing (0.2). Raises
-    :class:`DataError` if the data cannot be found or used.
+    ``data_dir`` holds ``mnist/``. ``test_split`` is the share of a file's samples held out for testing (0.2).
+    ``label`` is the class column of a CSV file: its name, or its position. Raises :class:`DataError` if the data
+    cannot be found or used.
     """
     if known := built_in(name):
         if test_split is not None:
             raise DataError(f"test_split: {name.partition(':')[0]} has a test set of its own; leave it out")
+        _check_no_label(label)
         return known.load(name, data_dir)
-    values, classes, image = _read(name)
-    if classes is None:
+    samples = _read(name, label=label)
+    if samples.classes is None:
         raise DataError(f"{name}: has no classes (y), and training needs them")
-    data = _split(name, values, classes, DEFAULT_TEST_SPLIT if test_split is None else test_split)
-    return replace(data, image=image)
+    if (samples.classes == samples.classes[0]).all():
+        raise DataError(
+            f"{name}: all {len(samples.classes)} samples are of class {samples.classes[0]}; training needs two classes"
+        )
+    split = DEFAULT_TEST_SPLIT if test_split is None else test_split
+    data = _split(name, samples.values, samples.classes, split)
+    return replace(data, image=samples.image, label=label, notes=samples.notes)
 
 
-def load_to_predict(name: str, data_dir: Path | None, features: int) -> tuple[NDArray, NDArray[np.int64] | None]:
+def load_to_predict(
+    name: str, data_dir: Path | None, features: int, label: str | None = None
+) -> tuple[NDArray, NDArray[np.int64] | None]:
     """Values [samples, features] to predict, and their classes if known.
 
     These are the test samples of a built-in data set, or all samples of a file. Raises :class:`DataError` if they
     cannot be read, or do not have ``features`` values each.
     """
     if built_in(name) is None:
-        samples = _read(name, features)
+        samples = _read(name, features, label if Path(name).suffix.lower() == ".csv" else None)
         return samples.values, samples.classes
     data = load(name, data_dir)
     files.check_features(name, data.features, features)
@@ -69,11 +78,18 @@ def built_in(name: str) -> BuiltIn | None:
     return BUILT_IN.get("prototypes" if name.startswith("prototypes:") else name)
 
 
-def _read(name: str, features: int | None = None) -> files.Samples:
+def _check_no_label(label: str | None) -> None:
+    if label is not None:
+        raise DataError("label: only the columns of a .csv file have names and positions; leave it out")
+
+
+def _read(name: str, features: int | None = None, label: str | None = None) -> files.Samples:
     path = Path(name)
     if path.suffix.lower() not in files.SUFFIXES:
         raise DataError(f"dataset: {name!r} is not one of {', '.join(BUILT_IN)}, nor a .csv or .npz file")
-    return files.read(path, features)
+    if path.suffix.lower() != ".csv":
+        _check_no_label(label)
+    return files.read(path, features, label)
 
 
 def _split(name: str, values: NDArray, classes: NDArray[np.int64], test_split: float) -> DataSet:

@@ -1,22 +1,27 @@
-"""Samples from a file: ``.csv`` with the class in the last column, or ``.npz`` with arrays ``x`` and ``y``."""
+"""Samples from a file: ``.csv`` with one column of classes, or ``.npz`` with arrays ``x`` and ``y``."""
 
 from __future__ import annotations
 
 import csv
-import zipfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import io
+import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from popflip.errors import DataError
-from popflip.files import reason
+from popflip.data.columns import Table, class_column, index_column, is_numbered_header
+from popflip.errors import DataError, FileError
+from popflip.files import open_input, reason
 from popflip.golden.config import MAX_WIDTH
+from popflip.limits import check_memory
+from popflip.npz import NpzError, NpzFile
 
 SUFFIXES = (".csv", ".npz")
+SHOWN = 40  # characters of a cell that a message quotes
+CSV_INFLATION = 8  # bytes of numbers for a byte of text, at least, while a CSV file is read
 
 
 class Samples(NamedTuple):
@@ -25,16 +30,20 @@ class Samples(NamedTuple):
     values: NDArray  # [samples, features]
     classes: NDArray[np.int64] | None  # [samples], if the file has them
     image: tuple[int, int] | None  # height and width, if the file has images
+    notes: tuple[str, ...] = ()  # what was noticed, a line each
 
 
-def read(path: Path, features: int | None = None) -> Samples:
+def read(path: Path, features: int | None = None, label: str | None = None) -> Samples:
     """Read a ``.csv`` or ``.npz`` file.
 
-    With ``features``, each sample must have that many values, and the classes may be missing. Raises
-    :class:`DataError` that names the first faulty place.
+    With ``features``, each sample must have that many values, and the classes may be missing. ``label`` is the class
+    column of a CSV file: a name of its header, or a position from 1, or from the end as −1; by default the last.
+    Raises :class:`DataError` that names the first faulty place.
     """
     try:
-        samples = (_read_csv if path.suffix.lower() == ".csv" else _read_npz)(path, features)
+        samples = _read_csv(path, features, label) if path.suffix.lower() == ".csv" else _read_npz(path, features)
+    except FileError as error:
+        raise DataError(str(error)) from None
     except OSError as error:
         raise DataError(f"{path}: {reason(error)}") from None
     if features is not None:
@@ -48,41 +57,64 @@ def check_features(name: object, features: int, expected: int) -> None:
         raise DataError(f"{name}: {features} values a sample, expected {expected}")
 
 
-def _read_csv(path: Path, features: int | None) -> Samples:
-    """Comma-separated numbers, a sample per line. A first line without any number is a header."""
+# CSV ------------------------------------------------------------------------------------------------------------------
+
+
+def _read_csv(path: Path, features: int | None, label: str | None) -> Samples:
+    """Comma-separated numbers, a sample per line, after a header or none."""
+    table = _table(path)
+    notes = list(table.notes)
+    kept = np.ones(table.columns, bool)
+    if (index := index_column(table, label)) is not None:
+        kept[index] = False
+        notes.append(f"{path}: column {index + 1} counts the lines, so it is left out")
+    if kept.sum() == features:
+        return Samples(table.values[:, kept], None, None, tuple(notes))
+    if kept.sum() < 2:
+        raise DataError(f"{path}: one column; expected values and, in the last column, the class")
+    column = class_column(table, label, check=features is None)
+    kept[column] = False
+    classes = _classes(
+        table.values[:, column], lambda sample: f"{path}: line {table.lines[sample]}, column {column + 1}"
+    )
+    return Samples(table.values[:, kept], classes, None, tuple(notes))
+
+
+def _table(path: Path) -> Table:
+    """The numbers of a CSV file. Raises :class:`DataError` that names the first faulty place."""
+    header: tuple[str, ...] = ()
     rows: list[NDArray[np.float64]] = []
-    lines: list[int] = []  # line number of each row
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            for cells in _without_header(reader):
-                row = _numbers(cells, f"{path}: line {reader.line_num}")
-                if rows and len(row) != len(rows[0]):
-                    raise DataError(f"{path}: line {reader.line_num}: {len(row)} columns, expected {len(rows[0])}")
-                rows.append(row)
-                lines.append(reader.line_num)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: not a text file of comma-separated values: {error}") from None
+    lines: list[int] = []
+    notes: list[str] = []
+    for number, cells in _lines(path):
+        if not rows and not header and all(_number(cell) is None for cell in cells):
+            header = tuple(cell.strip() for cell in cells)
+            continue
+        row = _numbers(cells, f"{path}: line {number}")
+        if rows and len(row) != len(rows[0]):
+            raise DataError(f"{path}: line {number}: {len(row)} columns, expected {len(rows[0])}")
+        rows.append(row)
+        lines.append(number)
+    if len(rows) > 1 and not header and is_numbered_header(rows[0]):
+        notes.append(f"{path}: line {lines[0]} counts the columns from 0, so it is taken for a header")
+        del rows[0], lines[0]
     if not rows:
         raise DataError(f"{path}: holds no samples")
-    table = np.stack(rows)
-    columns = table.shape[1]
-    if columns == features:
-        return Samples(table, None, None)
-    if columns < 2:
-        raise DataError(f"{path}: one column; expected values and, in the last column, the class")
-    classes = _classes(table[:, -1], lambda index: f"{path}: line {lines[index]}, column {columns}")
-    return Samples(table[:, :-1], classes, None)
+    return Table(path, header, lines, np.stack(rows), tuple(notes))
 
 
-def _without_header(lines: Iterable[list[str]]) -> Iterator[list[str]]:
-    """The lines that are not empty, without the header."""
-    first = True
-    for cells in lines:
-        if any(map(str.strip, cells)):
-            if not first or any(_number(cell) is not None for cell in cells):
-                yield cells
-            first = False
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Number and cells of each line that is not empty."""
+    with open_input(path) as file:
+        check_memory(f"{path}: a table of this size", CSV_INFLATION * os.fstat(file.fileno()).st_size)
+        try:
+            with io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
+                reader = csv.reader(text)
+                for cells in reader:
+                    if any(map(str.strip, cells)):
+                        yield reader.line_num, cells
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise DataError(f"{path}: not a text file of comma-separated values: {error}") from None
 
 
 def _number(cell: str) -> float | None:
@@ -104,23 +136,32 @@ def _numbers(cells: Sequence[str], where: str) -> NDArray[np.float64]:
         value = _number(cell)
         if value is None or not np.isfinite(value):
             kind = "a number" if value is None else "a finite number"
-            raise DataError(f"{where}, column {column}: {cell.strip()!r} is not {kind}")
+            raise DataError(f"{where}, column {column}: {cell.strip()[:SHOWN]!r} is not {kind}")
     raise AssertionError("a line of finite numbers was refused")
+
+
+# NPZ ------------------------------------------------------------------------------------------------------------------
 
 
 def _read_npz(path: Path, features: int | None) -> Samples:
     """``x`` [samples, …], flattened to [samples, features], and ``y`` [samples]. ``x`` of three axes holds images."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in ("x", "y") if name in archive}
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, AttributeError, TypeError):
-        raise DataError(f"{path}: not an .npz file of plain arrays (pickled objects are never loaded)") from None
-    missing = [name for name in ("x", "y") if name not in arrays and (name == "x" or features is None)]
-    if missing:
-        raise DataError(f"{path}: must hold arrays x (values) and y (classes); {missing[0]} is missing")
+        with NpzFile(path) as archive:
+            missing = [name for name in ("x", "y") if name not in archive.names and (name == "x" or features is None)]
+            if missing:
+                raise DataError(f"{path}: must hold arrays x (values) and y (classes); {missing[0]} is missing")
+            arrays = {name: _read_array(path, archive, name) for name in ("x", "y") if name in archive.names}
+    except NpzError as error:
+        raise DataError(f"{path}: not an .npz file of plain arrays: {error}") from None
     values, image = _values_of(path, arrays["x"])
     classes = _classes_of(path, arrays["y"], len(values)) if "y" in arrays else None
     return Samples(values, classes, image)
+
+
+def _read_array(path: Path, archive: NpzFile, name: str) -> NDArray:
+    size = archive.header(name).size
+    check_memory(f"{path}: array {name}", 2 * size)
+    return archive.read(name, size)
 
 
 def _values_of(path: Path, x: NDArray) -> tuple[NDArray, tuple[int, int] | None]:
@@ -147,6 +188,8 @@ def _classes_of(path: Path, y: NDArray, samples: int) -> NDArray[np.int64]:
 
 def _classes(column: NDArray, where: Callable[[int], str]) -> NDArray[np.int64]:
     """``column`` [samples] as classes. Raises :class:`DataError`, after ``where(index)``, for the first bad one."""
+    if column.dtype.kind == "f":
+        column = column.astype(np.float64)  # smaller types cannot hold the largest class
     bad = ~((column >= 0) & (column < MAX_WIDTH) & (column == np.floor(column)))
     if bad.any():
         index = int(np.flatnonzero(bad)[0])

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import math
 import os
+import struct
 import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +21,13 @@ from platformdirs import user_data_dir
 from rich.progress import Progress
 
 from popflip.data.base import DataSet
-from popflip.errors import DataError
-from popflip.files import reason, whole_file
+from popflip.errors import DataError, FileError
+from popflip.files import open_input, reason, whole_file
+from popflip.limits import check_memory
 
 TILE = 8  # pixels of a tile
+CLASSES = 10
+MAX_RANK = 3  # sizes of an IDX file: labels have 1, images 3
 
 MNIST_SHA256 = {
     "train-images-idx3-ubyte.gz": "7ff28fd295f802eefc6d40e461175dfe4b969b1842b2abc8c6dc8c20711cf79f",
@@ -39,10 +45,16 @@ DOWNLOAD_SECONDS = 30  # without a byte, before the next mirror is tried
 def mnist(data_dir: Path | None) -> DataSet:
     """60000 training and 10000 test samples of 784 pixels 0 … 255. Raises :class:`DataError` if a file is unusable."""
     folder = mnist_folder(data_dir)
-    train_images, train_labels, test_images, test_labels = (_read_idx(folder / name) for name in MNIST_SHA256)
+    train_images, train_labels, test_images, test_labels = (read_idx(folder / name) for name in MNIST_SHA256)
     for name, images, labels in (("train", train_images, train_labels), ("t10k", test_images, test_labels)):
         if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
             raise DataError(f"{folder}: {name} images of shape {images.shape} do not fit labels of {labels.shape}")
+        if labels.max() >= CLASSES:
+            sample = int(np.argmax(labels >= CLASSES))
+            raise DataError(
+                f"{folder}: {name} label {sample} is {labels[sample]}, expected a digit 0 … {CLASSES - 1}; give other "
+                "data as a .csv or .npz file"
+            )
     if train_images.shape[1:] != test_images.shape[1:]:
         raise DataError(f"{folder}: training and test images differ in size")
     return DataSet(
@@ -85,7 +97,7 @@ def tiles() -> NDArray[np.intp]:
 
 def mnist_folder(data_dir: Path | None) -> Path:
     """Folder of the four MNIST files: ``mnist/`` in ``data_dir``, in ``$POPFLIP_DATA``, or in :func:`downloads`."""
-    given = data_dir or (Path(os.environ["POPFLIP_DATA"]) if os.environ.get("POPFLIP_DATA") else None)
+    given = data_dir or (_expanded(os.environ["POPFLIP_DATA"]) if os.environ.get("POPFLIP_DATA") else None)
     folder = (given or downloads()) / "mnist"
     missing = [name for name in MNIST_SHA256 if not (folder / name).is_file()]
     if missing and given:
@@ -96,8 +108,19 @@ def mnist_folder(data_dir: Path | None) -> Path:
 
 
 def downloads() -> Path:
-    """Folder of downloaded data sets."""
-    return Path(user_data_dir("popflip"))
+    """Folder of downloaded data sets. Raises :class:`DataError` if it lies in a home folder that is not known."""
+    return _expanded(user_data_dir("popflip"))
+
+
+def _expanded(path: str) -> Path:
+    """``path`` with a leading ``~`` replaced by the home folder."""
+    try:
+        folder = Path(path).expanduser()
+    except (RuntimeError, KeyError):
+        folder = None
+    if folder is None or str(folder).startswith("~"):
+        raise DataError("mnist: there is no home folder to download to; set POPFLIP_DATA to a folder that holds mnist/")
+    return folder
 
 
 def _download(names: Sequence[str], folder: Path) -> None:
@@ -144,17 +167,36 @@ def _get(url: str, progress: Progress) -> bytes:
     return b"".join(parts)
 
 
-def _read_idx(path: Path) -> NDArray[np.uint8]:
-    """Read a gzipped IDX file of unsigned bytes: magic 0x0000_08nn, ``nn`` big-endian sizes, the bytes."""
+def read_idx(path: Path) -> NDArray[np.uint8]:
+    """Read a gzipped IDX file of unsigned bytes: magic 0x0000_08nn, ``nn`` big-endian sizes, the bytes.
+
+    The sizes are checked against this machine's memory before the bytes are unpacked. Raises :class:`DataError` if the
+    file is damaged or holds anything else.
+    """
     try:
-        content = gzip.decompress(path.read_bytes())
+        with open_input(path) as packed, gzip.open(packed) as file:
+            shape = _idx_shape(path, file.read(4), file)
+            expected = math.prod(shape)
+            check_memory(f"{path}: {' × '.join(map(str, shape))} bytes", expected)
+            content = file.read(expected)
+            more = len(file.read(1))
+    except FileError as error:
+        raise DataError(str(error)) from None
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: not a whole gzip file: {error}") from None
-    rank = content[3] if len(content) > 3 else 0
-    header = 4 + 4 * rank
-    if content[:3] != b"\x00\x00\x08" or len(content) < header:
-        raise DataError(f"{path}: not an IDX file of bytes")
-    shape = tuple(int(size) for size in np.frombuffer(content, ">u4", rank, 4))
-    if len(content) - header != np.prod(shape, dtype=np.int64):
-        raise DataError(f"{path}: {len(content) - header} bytes of data, expected {' × '.join(map(str, shape))}")
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+    if len(content) != expected or more:
+        found = "more" if more else str(len(content))
+        raise DataError(f"{path}: {found} bytes of data, expected {' × '.join(map(str, shape))}")
+    return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def _idx_shape(path: Path, magic: bytes, file: IO[bytes]) -> tuple[int, ...]:
+    """The sizes after the ``magic`` number of an IDX file."""
+    rank = magic[3] if len(magic) == 4 else 0
+    sizes = file.read(4 * rank) if 1 <= rank <= MAX_RANK else b""
+    if magic[:3] != b"\x00\x00\x08" or not sizes or len(sizes) < 4 * rank:
+        raise DataError(f"{path}: not an IDX file of bytes with 1 to {MAX_RANK} sizes")
+    shape = struct.unpack(f">{rank}I", sizes)
+    if 0 in shape:
+        raise DataError(f"{path}: holds no data: its sizes are {' × '.join(map(str, shape))}")
+    return shape

@@ -10,6 +10,7 @@ import numpy as np
 from popflip.data.base import DataSet
 from popflip.errors import DataError
 from popflip.golden.config import MAX_WIDTH
+from popflip.limits import check_memory
 
 _KINDS = {int: "whole number", float: "number"}
 _PROTOTYPE_LIMITS = {
@@ -60,7 +61,12 @@ class Prototypes:
         return "prototypes:" + ",".join(f"{name}={value}" for name, value in asdict(self).items())
 
     def make(self) -> DataSet:
-        """Generate the data set. Classes take turns; the name holds every parameter, to generate the set again."""
+        """Generate the data set. Classes take turns; the name holds every parameter, to generate the set again.
+
+        Raises :class:`ConfigError` if it does not fit this machine's memory.
+        """
+        samples = self.train + self.test
+        check_memory(f"dataset: {samples} samples of {self.bits} bits", (samples + 9 * self.classes) * self.bits)
         generator = np.random.Generator(np.random.PCG64(self.seed))
         prototypes = generator.random((self.classes, self.bits)) < 0.5
         classes = np.arange(self.train + self.test) % self.classes

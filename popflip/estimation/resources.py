@@ -23,6 +23,11 @@ from popflip.hw.lbe.score import neurons
 from popflip.hw.memory.spram import SPRAM_BITS, SPRAM_WORDS, SPRAMS
 from popflip.hw.memory.weights import WIDEST_DEPTH
 
+MEMORY_ERROR = 0.25
+"""Relative error of :func:`block_rams` beyond which a chip is refused. Measured chips are within 0.1."""
+CELLS_ERROR = 0.5
+"""Relative error of :func:`cells` beyond which a chip is refused. Measured chips of GFT are within 0.04."""
+
 
 @dataclass(frozen=True)
 class Block:
@@ -127,6 +132,32 @@ def block_rams(chip: ChipConfig, buffer_bytes: int, family: Family) -> int:
     """Block RAMs of a chip and its link, without a store."""
     ram = family.block_ram
     return sum(ram.needed(block) for block in memories(chip, buffer_bytes)) + (ram.rom and not chip.compact)
+
+
+def check_room(board: Board, chip: ChipConfig) -> None:
+    """Raise :class:`ConfigError` if ``chip`` is clearly too large for ``board``: beyond what the model may be off by.
+
+    A chip that passes may still not fit; synthesis and place and route then say so. LBE has no model of its logic, and
+    what stores training samples does not count.
+    """
+    fpga = fpga_of(board)
+    found = [
+        ("block RAMs", block_rams(chip, board.buffer, fpga.family), fpga.block_rams, MEMORY_ERROR),
+        ("single-port RAMs", single_port(chip), fpga.single_port, 0),
+    ]
+    if chip.rule == Rule.GFT:
+        found.insert(0, (fpga.cell_name, cells(chip, fpga.family), fpga.cells, CELLS_ERROR))
+    short = [
+        f"about {needed} {name}, where there are {there}"
+        for name, needed, there, error in found
+        if needed > (1 + error) * there
+    ]
+    if short:
+        layers = "-".join(map(str, chip.layers))
+        raise ConfigError(
+            f"layers: {layers} does not fit {board.summary}: it needs {' and '.join(short)}; use fewer or smaller "
+            "layers, rows or synapses"
+        )
 
 
 def single_port(chip: ChipConfig) -> int:

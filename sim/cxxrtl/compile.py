@@ -79,10 +79,13 @@ def compiler() -> tuple[str, ...]:
 
     Raises :class:`SimulatorError` if there is none.
     """
-    wanted = os.environ.get("CXX")
-    candidates = [shlex.split(wanted)] if wanted else [[name] for name in COMPILERS]
+    wanted = os.environ.get("CXX", "").strip()
+    try:
+        candidates = [shlex.split(wanted)] if wanted else [[name] for name in COMPILERS]
+    except ValueError as error:
+        raise SimulatorError(f"CXX: {wanted!r} is not a command: {str(error).lower()}; correct or unset it") from None
     for command in candidates:
-        found = shutil.which(command[0])
+        found = shutil.which(command[0]) if command else None
         if found:
             return (found, *command[1:])
     tried = wanted or ", ".join(COMPILERS)

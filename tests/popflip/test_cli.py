@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from paths import DATA
 
+from popflip.cli.display import announce, sections, table
 from popflip.cli.main import run_command
 from popflip.cli.options import EXPERIMENT, RUN, SETTINGS, flag
 from popflip.devices import open as devices
@@ -282,6 +283,10 @@ def test_every_setting_of_a_run_is_a_flag_of_train():
         (["build", "--board", "nope"], "--board: 'nope' is not one of colorlight_i5"),
         (["train", "--resume", "none.npz"], "none.npz: no such file or directory"),
         (["infer", "--model", "none.npz"], "none.npz: no such file or directory"),
+        (["train", "--plot", "p.jpg"], "--plot: p.jpg does not end in .png, .svg, .pdf, which say the format"),
+        (["train", "--label", "1"], "--label: only the columns of a .csv file have names and positions; leave it out"),
+        (["train", "--thresholds", "1" + 20 * "0"], "--thresholds: 100000000000000000000 is outside −2⁵³ … 2⁵³"),
+        (["train", "--layers", "99999999999999999999,2"], "--layers: 99999999999999999999 inputs, but digits has 64"),
         (["infer"], "Missing option '--model'"),
         (["train", "--nonsense", "1"], "No such option"),
         (["train", "extra"], "Got unexpected extra argument"),
@@ -290,6 +295,76 @@ def test_every_setting_of_a_run_is_a_flag_of_train():
 )
 def test_bad_input_is_one_line_and_exit_code_2(capsys, arguments, message):
     assert refused(capsys, *arguments).startswith(message)
+
+
+def test_data_of_one_class_is_refused(capsys):
+    Path("own.csv").write_text("0.5,3\n0.7,3\n0.1,3\n")
+    message = "own.csv: all 3 samples are of class 3; training needs two classes"
+    assert refused(capsys, "train", "--dataset", "own.csv") == message
+
+
+def test_more_bits_than_a_network_takes_are_refused(capsys):
+    Path("own.csv").write_text("0.5,3,0\n0.7,3,1\n0.1,3,1\n")
+    message = "--levels: 18446744073709551616 given, at least 1 and, with 2 values a sample, at most 32767 are possible"
+    assert refused(capsys, "train", "--dataset", "own.csv", "--levels", str(2**64)) == message
+
+
+def test_a_setting_that_matplotlib_refuses_is_said_before_the_run(tmp_path):
+    command = [sys.executable, "-m", "popflip", "train", "--plot", "p.png", "--epochs", "1000000"]
+    environment = os.environ | {"MPLBACKEND": "nope"}
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("popflip: --plot: matplotlib does not start: ")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_a_chip_s_shape_ignores_no_setting(capsys):
+    Path("f.toml").write_text('dataset = "own.csv"')
+    for command in ("build", "verilog"):
+        message = f"--config f.toml: popflip {command} does not use 'dataset'; leave it out"
+        assert (
+            refused(capsys, command, *(["--board", "icebreaker"] * (command == "build")), "--config", "f.toml")
+            == message
+        )
+
+
+def test_an_unknown_yosys_is_one_line(capsys, monkeypatch):
+    monkeypatch.setenv("AMARANTH_USE_YOSYS", "bogus")
+    message = refused(capsys, "verilog", "--layers", "20,4,3")
+    assert message.startswith("Yosys cannot write Verilog: The AMARANTH_USE_YOSYS environment variable contains an ")
+
+
+def test_what_a_terminal_might_act_on_is_escaped(capsys):
+    assert refused(capsys, "train", "--preset", "\x1b[2J\u202e\udce9").startswith("--preset: '\\x1b[2J")
+    announce("a\x1b[2Jb\x07é")
+    table([("data\r", "\x9b")])
+    sections({"t": ["\0"]})
+    assert capsys.readouterr().out == "a\\x1b[2Jb\\x07é\ndata\\r: \\x9b\nt\n  \\x00\n"
+
+
+def test_unequal_classes_are_seen(capsys):
+    generator = np.random.default_rng(1)
+    rows = [f"{generator.normal():.3f},{generator.normal():.3f},{int(sample >= 20)}" for sample in range(400)]
+    Path("own.csv").write_text("\n".join(rows))
+    assert run("train", "--dataset", "own.csv", "--report", "r.json", "--plot", "p.svg", "--save", "m.npz") == 0
+    said = dict(line.partition(": ")[::2] for line in capsys.readouterr().out.splitlines())
+    report = json.loads(Path("r.json").read_text())
+    recall = [share for share in report["recall"] if share is not None]
+    assert said["balanced accuracy"] == f"{sum(recall) / len(recall):.2%} (mean recall of {len(recall)} classes)"
+    assert np.array(report["confusion"]).sum() == 80
+
+
+def test_a_class_column_is_kept_for_saved_networks(capsys):
+    generator = np.random.default_rng(1)
+    rows = [f"{sample % 2},{generator.normal(3 * (sample % 2)):.3f},{generator.normal():.3f}" for sample in range(60)]
+    Path("own.csv").write_text("kind,a,b\n" + "\n".join(rows))
+    assert run("train", "--dataset", "own.csv", "--label", "kind", "--limit-batches", "20", "--save", "m.npz") == 0
+    assert run("train", "--resume", "m.npz", "--report", "r.json") == 0
+    capsys.readouterr()
+    assert run("infer", "--model", "m.npz") == 0
+    assert capsys.readouterr().out.startswith("samples: 12\naccuracy: ")
+    assert run("infer", "--model", "m.npz", "--dataset", "own.csv") == 0
+    assert capsys.readouterr().out.startswith("samples: 60\naccuracy: ")
 
 
 def test_a_resumed_run_keeps_its_parameters(capsys):

@@ -13,7 +13,7 @@ from popflip.errors import DataError
 def test_csv_with_and_without_a_header(tmp_path, header):
     path = tmp_path / "d.csv"
     path.write_text(header + "1,2.5,0\n\n-3,4e1,2\n", encoding="utf-8")
-    values, classes, _ = read(path)
+    values, classes, *_ = read(path)
     assert values.tolist() == [[1.0, 2.5], [-3.0, 40.0]]
     assert classes.tolist() == [0, 2]
 
@@ -21,7 +21,7 @@ def test_csv_with_and_without_a_header(tmp_path, header):
 def test_csv_may_lack_classes_if_the_features_are_known(tmp_path):
     path = tmp_path / "d.csv"
     path.write_text("1,2\n3,4\n")
-    values, classes, _ = read(path, features=2)
+    values, classes, *_ = read(path, features=2)
     assert values.tolist() == [[1, 2], [3, 4]]
     assert classes is None
     assert read(path, features=1).classes.tolist() == [2, 4]
@@ -62,7 +62,7 @@ def test_csv_must_be_text(tmp_path):
 
 def test_npz_flattens_samples(tmp_path):
     np.savez(tmp_path / "d.npz", x=np.arange(12).reshape(3, 2, 2), y=np.array([0, 1, 0], np.uint8))
-    values, classes, _ = read(tmp_path / "d.npz")
+    values, classes, *_ = read(tmp_path / "d.npz")
     assert values.tolist() == np.arange(12).reshape(3, 4).tolist()
     assert classes.tolist() == [0, 1, 0]
 
@@ -82,7 +82,7 @@ def test_npz_flattens_samples(tmp_path):
         ({"x": np.zeros((2, 2)), "y": [0, np.nan]}, "y[1]: nan is not a class (a whole number from 0 to 65534)"),
         (
             {"x": np.array([[None, {}]]), "y": [0]},
-            "not an .npz file of plain arrays (pickled objects are never loaded)",
+            "not an .npz file of plain arrays: array x is of type |O, expected plain numbers or text",
         ),
     ],
 )

@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
 from popflip import constraints
 from popflip.cli.main import run_command
 from popflip.estimation.cycles import cycles_of
 from popflip.estimation.estimate import estimate, shortage, uses
+from popflip.estimation.resources import check_room
 from popflip.estimation.search import better
 from popflip.estimation.workload import count_work
-from popflip.experiment import prepare
+from popflip.experiment import find_preset, prepare
+from popflip.golden.presets import PRESETS
 
 BATCHES = 4
 
@@ -73,6 +76,53 @@ def test_auto_with_nothing_that_fits_is_one_line(capsys):
     assert capsys.readouterr().err == (
         "popflip: --layers: no geometry of this network fits iCEBreaker (iCE40 UP5K); use fewer or smaller layers\n"
     )
+
+
+def test_own_data_gets_its_own_network(capsys, tmp_path):
+    path = tmp_path / "own.csv"
+    generator = np.random.default_rng(1)
+    classes = np.arange(120) % 3
+    np.savetxt(path, np.column_stack([generator.normal(classes, 1, (4, 120)).T, classes]), delimiter=",")
+    said = table(capsys, "--board", "icebreaker", "--dataset", str(path))
+    assert said["network"] == "16-32-3 ternary"
+    assert said["samples with an update"].endswith(f" of {BATCHES * 96}")
+    assert said["block RAMs"] == "14 of 30"
+    said = table(capsys, "--board", "icebreaker", "--dataset", str(path), "--layers", "16,8,3", "--precision", "binary")
+    assert said["network"] == "16-8-3 binary"
+
+
+def test_a_built_in_data_set_gets_the_network_of_train():
+    board = constraints.board("icebreaker")
+    named = find_preset(dataset="mnist", default=board.fit().preset)
+    assert named is find_preset(dataset="mnist") is PRESETS["mnist"]
+    assert find_preset(dataset="own.csv", default=board.fit().preset) is PRESETS["digits-small"]
+
+
+def test_no_batches_are_one_line(capsys):
+    assert run_command(["estimate", "--board", "icebreaker", "--limit-batches", "0"]) == 2
+    message = "popflip: --limit-batches: 0 batches say nothing about speed; use 1 or more\n"
+    assert capsys.readouterr().err == message
+
+
+@pytest.mark.parametrize(
+    ("name", "fit"), [(name, fit) for name, board in constraints.boards().items() for fit in board.fits]
+)
+def test_every_network_that_fits_a_board_is_let_through(name, fit):
+    board = constraints.board(name)
+    check_room(board, board.chip(fit))
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--layers", "784,4096,10"], "--layers: 784-4096-10 does not fit iCEBreaker (iCE40 UP5K): it needs about "),
+        (["--baud", "9999999"], "--baud: 9999999 is too fast for a clock of 12000000 Hz; at most 3000000 works"),
+    ],
+)
+def test_a_hopeless_build_is_refused_before_any_tool_runs(capsys, monkeypatch, flags, message):
+    monkeypatch.setattr("popflip.bitstream.build.build", pytest.fail)
+    assert run_command(["build", "--board", "icebreaker", *flags]) == 2
+    assert capsys.readouterr().err.startswith(f"popflip: {message}")
 
 
 def test_lbe_is_refused_in_a_line(capsys):

@@ -5,17 +5,19 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import struct
 import urllib.request
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from popflip import limits
 from popflip.data import mnist
 from popflip.data.base import DataSet
 from popflip.data.datasets import load
 from popflip.data.mnist import tiled, tiles
-from popflip.errors import DataError
+from popflip.errors import ConfigError, DataError
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -96,6 +98,48 @@ def test_damaged_mnist_is_refused(mnist_like, content, message):
     with pytest.raises(DataError) as error:
         load("mnist", mnist_like)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("label", [10, 250])
+def test_labels_are_digits(mnist_like, label):
+    folder = mnist_like / "mnist"
+    (folder / "t10k-labels-idx1-ubyte.gz").write_bytes(idx(np.array([0, label, 2])))
+    with pytest.raises(DataError) as error:
+        load("mnist", mnist_like)
+    assert str(error.value) == (
+        f"{folder}: t10k label 1 is {label}, expected a digit 0 … 9; give other data as a .csv or .npz file"
+    )
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (">HBBI", "holds no data: its sizes are 0"),
+        (">HBB3I", "holds no data: its sizes are 0 × 28 × 28"),
+        (">HBB4I", "not an IDX file of bytes with 1 to 3 sizes"),
+        (">HBB", "not an IDX file of bytes with 1 to 3 sizes"),
+    ],
+)
+def test_idx_files_hold_something(tmp_path, header, message):
+    sizes = [0, 28, 28, 28][: struct.calcsize(header) // 4 - 1]
+    path = tmp_path / "f.gz"
+    path.write_bytes(gzip.compress(struct.pack(header, 0, 8, len(sizes), *sizes)))
+    with pytest.raises(DataError) as error:
+        mnist.read_idx(path)
+    assert str(error.value) == f"{path}: {message}"
+
+
+def test_sizes_of_idx_files_are_checked_before_memory_is_taken(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "machine_memory", lambda: 1000)
+    path = tmp_path / "f.gz"
+    path.write_bytes(gzip.compress(b"\0\0\x08\x01\0\0\x01\xf4" + bytes(500)))
+    assert mnist.read_idx(path).shape == (500,)
+    path.write_bytes(gzip.compress(b"\0\0\x08\x01\0\0\x01\xf4" + bytes(10**6)))
+    with pytest.raises(DataError, match=r"more bytes of data, expected 500$"):
+        mnist.read_idx(path)
+    path.write_bytes(gzip.compress(b"\0\0\x08\x03" + bytes([255] * 12)))
+    with pytest.raises(ConfigError, match=r"f\.gz: 4294967295 × 4294967295 × 4294967295 bytes would take 7\.9e\+19 GB"):
+        mnist.read_idx(path)
 
 
 def test_missing_mnist_names_the_file(tmp_path):

@@ -280,7 +280,7 @@ def test_a_failing_plot_costs_nothing_else(capsys, monkeypatch):
 
 
 def test_matplotlib_is_tried_before_the_run(capsys, monkeypatch):
-    monkeypatch.setattr(reports, "check_plotting", lambda: (_ for _ in ()).throw(LinkError("plot: no")))
+    monkeypatch.setattr(reports, "check_plot", lambda path: (_ for _ in ()).throw(LinkError("plot: no")))
     assert run("train", *LONG, "--plot", "p.png") == 2
     assert capsys.readouterr().err == "popflip: --plot: no\n"
 

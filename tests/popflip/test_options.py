@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,9 @@ def test_a_file_has_the_flags_names_as_keys_and_flags_win(tmp_path):
         ("group", "all", "--group: 'all' is not a whole number"),
         ("limit_batches", "-1", "--limit-batches: -1 is less than 0"),
         ("baud", "0", "--baud: 0 is less than 1"),
+        ("baud", "2147483648", "--baud: 2147483648 is more than 12000000, the fastest of serial adapters"),
+        ("device", "a\0", "--device: 'a\\x00' is not a name"),
+        ("batch", "x" * 99, f"--batch: 'x{'x' * 58}… is not a whole number"),
         ("test_split", "1", "--test-split: 1 is not between 0 and 1"),
         ("device", "", "--device: '' is not a name"),
     ],
@@ -117,6 +121,62 @@ def test_a_file_that_is_not_toml_is_refused(tmp_path, content):
     with pytest.raises(PopflipError) as error:
         parse({}, path)
     assert str(error.value).startswith(f"--config {path}: not TOML: ")
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
+    path = tmp_path / "f.toml"
+    path.write_bytes("batch = 9".encode("utf-8-sig"))
+    assert parse({}, path) == Settings(batch=9)
+
+
+def test_a_file_s_paths_may_begin_with_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    path = tmp_path / "f.toml"
+    path.write_text('dataset = "~/own.csv"\nsave = "~/m.npz"\nrule = "~"')
+    assert parse({}, path) == Settings(dataset="/home/me/own.csv", save=Path("/home/me/m.npz"), rule="~")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("flip-p256 = 1\nflip_p256 = 2", "flip-p256 is given twice, once as flip_p256; leave one out"),
+        ('save = "m.npz"', "popflip verify does not use 'save'; leave it out"),
+        ("test-split = 0.5", "popflip verify does not use 'test-split'; leave it out"),
+        ("layrs = 1", "there is no key 'layrs'; did you mean layers?"),
+        ("zzz = 1", "there is no key 'zzz'; keys are those of popflip verify --help"),
+        ("layers = " + "[" * 5000, "not settings: its lists are nested too deeply"),
+        ('layers = "a\\u0000b"', "layers: 'a\\x00b' is not a whole number"),
+        ("layers = " + "9" * 4000, None),
+        ("layers = " + "9" * 5000, "not TOML: Exceeds the limit"),
+        ("x = " + "1" * 2**20, "has more than 1048576 bytes, too many for settings"),
+    ],
+)
+def test_a_file_holds_keys_that_the_command_uses_each_once(tmp_path, text, message):
+    path = tmp_path / "f.toml"
+    path.write_text(text)
+    names = ("layers", "flip_p256")
+    if message is None:
+        assert parse({}, path, names, "verify").layers == (int("9" * 4000),)
+        return
+    with pytest.raises(PopflipError) as error:
+        parse({}, path, names, "verify")
+    assert str(error.value).startswith(f"--config {path}: {message}")
+
+
+@pytest.mark.parametrize("key", ["save", "dataset", "device"])
+def test_names_hold_no_zero_byte(tmp_path, key):
+    path = tmp_path / "f.toml"
+    path.write_text(f'{key} = "a\\u0000b"')
+    with pytest.raises(ConfigError) as error:
+        parse({}, path)
+    assert str(error.value) == f"--config {path}: {key}: 'a\\x00b' is not a name"
+
+
+def test_a_pipe_is_no_settings_file(tmp_path):
+    os.mkfifo(tmp_path / "f.toml")
+    with pytest.raises(PopflipError) as error:
+        parse({}, tmp_path / "f.toml")
+    assert str(error.value) == f"--config {tmp_path / 'f.toml'}: is a pipe, expected a file"
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from popflip import report as reports
 from popflip.devices.base import LinkSpeed, Status
+from popflip.errors import ConfigError
 from popflip.experiment import Experiment
 from popflip.golden.presets import PRESETS
 from popflip.report import bounds, busy_cycles, summary
+from popflip.scores import score
 from popflip.training import Run, StepResult
 
 CYCLES = {
@@ -93,6 +96,43 @@ def test_table_shows_results_and_shares_of_cycles():
     assert rows["  forward busy"] == "40000 (78.1%)"
     assert rows["equal to golden"] == "every bit after each of 2 batches"
     assert "equal to golden" not in dict(reports.rows(report(replace(RUN, verified=0))))
+
+
+def test_the_report_has_figures_of_each_class():
+    experiment = replace(EXPERIMENT, y_test=np.repeat([0, 1], [20, 380]))
+    figures = reports.build(experiment, "sim", RUN, STATUS, "ab" * 32, 0.95, predictions=np.ones(400, np.int64))
+    assert figures["balanced_accuracy"] == 0.5
+    assert figures["recall"] == [0.0, 1.0, *[None] * 8]
+    assert figures["never_predicted"] == [0]
+    assert figures["confusion"][:2] == [[0, 20, *[0] * 8], [0, 380, *[0] * 8]]
+    rows = dict(reports.rows(figures))
+    assert rows["balanced accuracy"] == "50.00% (mean recall of 2 classes)"
+    assert rows["never predicted"] == "class 0"
+    assert "never predicted" not in dict(reports.rows(report()))
+
+
+def test_the_report_is_json_whatever_is_in_it(tmp_path):
+    reports.write(tmp_path / "r.json", {"thresholds": [[np.inf, 1.5], [-np.inf]], "name": "caf\udce9.csv", "é": 1})
+    text = (tmp_path / "r.json").read_bytes().decode()
+    assert "caf\\udce9.csv" in text and "é" in text
+    read = json.loads(text, parse_constant=pytest.fail)
+    assert read == {"thresholds": [[None, 1.5], [None]], "name": "caf\udce9.csv", "é": 1}
+
+
+@pytest.mark.parametrize(("suffix", "start"), [(".PNG", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")])
+@pytest.mark.parametrize("classes", [2, 300])
+def test_the_suffix_of_a_plot_is_its_format(tmp_path, suffix, start, classes):
+    scores = score(np.array([0, 1, 1]), np.array([0, 1, 0]), classes)
+    path = tmp_path / f"p{suffix}"
+    reports.plot(path, RUN.history, EXPERIMENT.config, 0.875, scores)
+    assert path.read_bytes().startswith(start)
+
+
+@pytest.mark.parametrize("name", ["p", "p.jpg", "p.csv"])
+def test_other_plots_are_refused(name):
+    with pytest.raises(ConfigError) as error:
+        reports.check_plot(Path(name))
+    assert str(error.value) == f"plot: {name} does not end in .png, .svg, .pdf, which say the format"
 
 
 @pytest.mark.parametrize("history", [RUN.history, ()])

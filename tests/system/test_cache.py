@@ -2,10 +2,13 @@
 
 import subprocess
 import threading
+from pathlib import Path
 
 import pytest
 
-from popflip.sim.cache import DIGESTS, built, built_file, content_hash
+from popflip.sim import cache
+from popflip.sim.cache import DIGESTS, built, built_file, cache_directory, content_hash
+from popflip.sim.errors import SimulatorError
 
 CONTENTS = {"program": b"\x7fELF", "part/data": b""}
 """Files of the entries that the tests build."""
@@ -39,6 +42,33 @@ def test_a_failed_build_leaves_nothing(monkeypatch, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         built("kind", "key", fail)
     assert [path.name for path in (tmp_path / "kind").iterdir()] == ["key.lock"]
+
+
+def test_the_folder_may_begin_with_the_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("POPFLIP_CACHE", "~/c")
+    assert cache_directory() == Path("/home/me/c")
+
+
+def test_without_a_home_folder_the_environment_says_the_folder(monkeypatch, tmp_path):
+    def unknown(user):
+        raise KeyError(user)
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("POPFLIP_CACHE", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    with pytest.raises(SimulatorError) as error:
+        cache_directory()
+    assert str(error.value) == "the simulated chip needs a folder, and there is no home folder; set POPFLIP_CACHE"
+    monkeypatch.setenv("POPFLIP_CACHE", str(tmp_path))
+    assert cache_directory() == tmp_path
+
+
+def test_a_system_without_locks_builds_all_the_same(monkeypatch, tmp_path):
+    monkeypatch.setenv("POPFLIP_CACHE", str(tmp_path))
+    monkeypatch.setattr(cache, "fcntl", None)
+    assert built("kind", "key", lambda folder: None) == tmp_path / "kind" / "key"
 
 
 def test_the_content_hash_depends_on_where_parts_end():

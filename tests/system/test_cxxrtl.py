@@ -2,9 +2,11 @@
 
 import pytest
 
+from popflip.sim.cxxrtl.compile import compiler
 from popflip.sim.cxxrtl.expressions import simplify
 from popflip.sim.cxxrtl.parse import Statement
 from popflip.sim.cxxrtl.schedule import schedule
+from popflip.sim.errors import SimulatorError
 
 
 def chain(*pieces: str) -> str:
@@ -60,3 +62,27 @@ def test_large_parts_are_cut_and_share_signals():
     assert [len(part) for part in result.parts] == [2, 2]
     assert result.shared == {"s1"}
     assert result.readers["s1"] == {1}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ("'", 'CXX: "\'" is not a command: no closing quotation; correct or unset it'),
+        ("''", "no C++ compiler for the simulated chip (tried ''): install g++, or set CXX"),
+        ("no-such-compiler -O1", "no C++ compiler for the simulated chip (tried no-such-compiler -O1): install g++, or "
+         "set CXX"),
+    ],
+)  # fmt: skip
+def test_a_compiler_that_is_none_is_one_line(monkeypatch, wanted, message):
+    monkeypatch.setenv("CXX", wanted)
+    with pytest.raises(SimulatorError) as error:
+        compiler.__wrapped__()
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize("wanted", ["", " "])
+def test_an_empty_compiler_is_the_system_s(monkeypatch, wanted):
+    monkeypatch.setenv("CXX", wanted)
+    found = compiler.__wrapped__()
+    monkeypatch.delenv("CXX")
+    assert found == compiler.__wrapped__()

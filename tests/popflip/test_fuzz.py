@@ -1,0 +1,178 @@
+"""Fuzzers: whatever a file, a port or a settings file holds, the program has an answer of one line, or a result.
+
+The suite runs few inputs of each kind; ``make fuzz`` runs 10⁵. Each fuzzer damages valid inputs, or makes up its own.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import struct
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from popflip.cli.options import parse
+from popflip.data.files import read
+from popflip.data.mnist import read_idx
+from popflip.devices.link import FrameReader
+from popflip.errors import PopflipError
+from popflip.hw.link.codec import SYNC, decode
+
+INPUTS = int(os.environ.get("POPFLIP_FUZZ", "60"))
+fuzz = settings(
+    max_examples=INPUTS, deadline=None, database=None, derandomize=INPUTS < 1000, suppress_health_check=[*HealthCheck]
+)
+
+
+def damaged(valid: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+    """Valid content with bytes replaced, inserted or removed."""
+    change = st.tuples(st.integers(0, 2**16), st.integers(0, 3), st.binary(max_size=4))
+    return st.tuples(valid, st.lists(change, max_size=4)).map(lambda drawn: _damage(*drawn))
+
+
+def _damage(content: bytes, changes: list[tuple[int, int, bytes]]) -> bytes:
+    for place, removed, inserted in changes:
+        place %= len(content) + 1
+        content = content[:place] + inserted + content[place + removed :]
+    return content
+
+
+@pytest.fixture(scope="module")
+def answers() -> Callable[..., None]:
+    """Checks that a function takes a file of some content, or refuses it in one line that names the file."""
+    with tempfile.TemporaryDirectory() as folder:
+
+        def check(use: Callable[[Path], object], suffix: str, content: bytes) -> None:
+            path = Path(folder, f"f{suffix}")
+            path.write_bytes(content)
+            try:
+                use(path)
+            except PopflipError as error:
+                assert str(path) in str(error)
+
+        yield check
+
+
+# Files of samples -----------------------------------------------------------------------------------------------------
+
+CELLS = st.sampled_from(["0", "1", "2", "0.5", "-3", "1e3", "nan", "inf", "1e999", "", "a", '"', "\0", "٣", "9" * 20])
+CSV = st.one_of(
+    st.lists(st.lists(CELLS, max_size=6).map(",".join), max_size=12).map(lambda lines: "\n".join(lines).encode()),
+    st.lists(st.lists(st.integers(0, 9).map(str), min_size=3, max_size=3).map(",".join), min_size=1, max_size=12).map(
+        lambda lines: "\r\n".join(lines).encode("utf-8-sig")
+    ),
+    st.binary(max_size=60),
+)
+
+
+@fuzz
+@given(content=damaged(CSV), features=st.none() | st.integers(0, 4), label=st.sampled_from([None, "1", "-1", "a", "9"]))
+@example(content=b"\xef\xbb\xbf", features=None, label=None)
+@example(content=b'"' + b"9" * 140_000, features=2, label=None)
+def test_csv(answers, content, features, label):
+    answers(lambda path: _label_or_file(path, features, label), ".csv", content)
+
+
+def _label_or_file(path: Path, features: int | None, label: str | None) -> None:
+    samples = read(path, features, label)
+    assert np.isfinite(samples.values).all()
+    assert samples.classes is None or len(samples.classes) == len(samples.values)
+
+
+def npz(arrays: dict) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+TYPES = st.sampled_from(["u1", "i8", ">f4", "f2", "?", "U3", "c8", "M8[s]"])
+NPZ = st.tuples(st.lists(st.integers(0, 3), max_size=3), TYPES, TYPES).map(
+    lambda drawn: npz({"x": np.zeros(drawn[0], drawn[1]), "y": np.zeros(drawn[0][:1], drawn[2])})
+)
+
+
+@fuzz
+@given(content=damaged(NPZ), features=st.none() | st.integers(1, 9))
+def test_npz(answers, content, features):
+    answers(lambda path: read(path, features), ".npz", content)
+
+
+SIZES = st.lists(st.sampled_from([0, 1, 2, 5, 2**16, 2**31, 2**32 - 1]), max_size=4)
+IDX = st.tuples(SIZES, st.binary(max_size=12), st.sampled_from([8, 0, 9])).map(
+    lambda drawn: struct.pack(f">HBB{len(drawn[0])}I", 0, drawn[2], len(drawn[0]), *drawn[0]) + drawn[1]
+)
+
+
+@fuzz
+@given(content=st.one_of(damaged(IDX).map(lambda raw: gzip.compress(raw, 1, mtime=0)), damaged(IDX.map(gzip.compress))))
+def test_idx(answers, content):
+    answers(read_idx, ".gz", content)
+
+
+# Settings -------------------------------------------------------------------------------------------------------------
+
+KEYS = st.sampled_from(["layers", "batch", "flip-p256", "flip_p256", "save", "label", "verify", "shift", "zzz", "a.b"])
+TOML_VALUES = st.sampled_from(
+    [
+        "1",
+        "-1",
+        "[1, 2]",
+        "[[1]]",
+        "true",
+        '"x"',
+        '"a\\u0000"',
+        "nan",
+        "1e400",
+        "9" * 5000,
+        "1979-05-27",
+        "{a = 1}",
+        '"~x"',
+    ]
+)
+TOML = st.one_of(
+    st.lists(st.tuples(KEYS, TOML_VALUES).map(" = ".join), max_size=4).map(lambda lines: "\n".join(lines).encode()),
+    st.binary(max_size=40),
+    st.text(max_size=40).map(lambda text: f"\ufeff{text}".encode("utf-8", "surrogatepass")),
+)
+
+
+@fuzz
+@given(content=damaged(TOML))
+@example(content=b"layers = " + b"[" * 5000)
+@example(content=b"\0")
+def test_toml(answers, content):
+    answers(lambda path: parse({}, path), ".toml", content)
+
+
+# The link -------------------------------------------------------------------------------------------------------------
+
+
+class Line:
+    """A transport that holds some bytes and no more."""
+
+    def __init__(self, content: bytes):
+        self.content = content
+
+    def read(self, count: int) -> bytes:
+        if len(self.content) < count:
+            raise TimeoutError
+        taken, self.content = self.content[:count], self.content[count:]
+        return taken
+
+
+FRAMES = st.lists(st.binary(max_size=20).map(lambda body: bytes([SYNC]) + body), max_size=4).map(b"".join)
+
+
+@fuzz
+@given(content=st.one_of(FRAMES, st.binary(max_size=80)))
+def test_frames(content):
+    assert decode(content) is None
+    with pytest.raises(TimeoutError):
+        FrameReader(Line(content)).read()  # type: ignore[arg-type]

@@ -1,0 +1,87 @@
+"""What does not fit the machine's memory is refused before any of it is taken."""
+
+from __future__ import annotations
+
+import pytest
+
+from popflip import limits
+from popflip.cli.main import run_command
+from popflip.errors import ConfigError
+from popflip.golden.config import Config
+from popflip.golden.presets import PRESETS
+
+GIGABYTE = 10**9
+
+
+@pytest.fixture(autouse=True)
+def small_machine(monkeypatch):
+    """A machine of 8 GB."""
+    monkeypatch.setattr(limits, "machine_memory", lambda: 8 * GIGABYTE)
+
+
+def test_half_of_the_memory_may_be_taken():
+    limits.check_memory("levels: 3", 4 * GIGABYTE)
+    with pytest.raises(ConfigError) as error:
+        limits.check_memory("levels: 3", 4 * GIGABYTE + 1)
+    assert str(error.value) == (
+        "levels: 3 would take 4.0 GB of memory, more than 50% of this machine's 8.0 GB; make it smaller"
+    )
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_fits_half_a_gigabyte(name):
+    config = PRESETS[name].config
+    assert limits.network_bytes(config) + limits.batch_bytes(config) < GIGABYTE / 2
+
+
+def test_a_network_s_bytes_are_those_of_its_state_and_its_largest_layer():
+    config = Config(layers=(9, 20, 10), k0=(1, 1), window=(3,), batch=100)
+    assert limits.network_bytes(config) == 3 * (200 + 210) + 8 * 210 + 4 * 100 * 20
+    assert limits.batch_bytes(config) == 100 * (9 + 24)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--layers", "256,65535,65535,10"], "--layers: a network 256-65535-65535-10 would take 47.4 GB"),
+        (["verilog", "--layers", "256,65535,65535,10"], "--layers: a network 256-65535-65535-10 would take 47.4 GB"),
+        (["verilog", "--layers", "256,8192,784,10"], "--layers: the Verilog of 256-8192-784-10 would take 5.5 GB"),
+        (
+            ["train", "--rule", "lbe", "--layers", "256,65535,65535"],
+            "--layers: a network 256-65535-65535 would take 47.3 GB",
+        ),
+        (
+            ["train", "--batch", "2147483647", "--epochs", "2147483647"],
+            "--batch: 2147483647 samples of 256 bits would take 601.3 GB",
+        ),
+        (
+            ["train", "--dataset", "prototypes:bits=60000,train=200000"],
+            "--dataset: 202000 samples of 60000 bits would take 12.1 GB",
+        ),
+    ],
+)
+def test_huge_flags_are_one_line(capsys, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert run_command(arguments) == 2
+    assert capsys.readouterr().err == (
+        f"popflip: {message} of memory, more than 50% of this machine's 8.0 GB; make it smaller\n"
+    )
+
+
+def test_a_large_file_is_refused_before_it_is_read(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with open("own.csv", "wb") as file:
+        file.truncate(GIGABYTE)
+    assert run_command(["train", "--dataset", "own.csv"]) == 2
+    assert capsys.readouterr().err.startswith("popflip: own.csv: a table of this size would take 8.0 GB of memory, ")
+
+
+def test_the_least_of_all_limits_counts(tmp_path, monkeypatch):
+    monkeypatch.undo()
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr(limits, "CGROUPS", (limit, tmp_path / "none"))
+    for text, expected in (("max\n", None), ("1000000\n", 1_000_000)):
+        limit.write_text(text)
+        limits.machine_memory.cache_clear()
+        assert limits.machine_memory() == expected or (expected is None and limits.machine_memory() > GIGABYTE / 2)
+    limits.machine_memory.cache_clear()
