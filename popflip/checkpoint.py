@@ -258,6 +258,12 @@ def check(checkpoint: Checkpoint) -> None:
     _check_state(config, checkpoint.state)
     if checkpoint.status.rng != checkpoint.state.rng:
         raise ConfigError(f"rng: {checkpoint.state.rng} in the state, but {checkpoint.status.rng} in the counts")
+    check_data(checkpoint)
+
+
+def check_data(checkpoint: Checkpoint) -> None:
+    """The part of :func:`check` that holds before a run: what the data is, its thresholds, labels and names."""
+    config = checkpoint.config
     _check_origin(checkpoint)
     _check_thresholds(checkpoint.thresholds, config.inputs)
     features = config.inputs // len(checkpoint.thresholds)

@@ -84,11 +84,17 @@ class Saver:
     """
 
     def __init__(self, settings: Settings, experiment: Experiment, start: Checkpoint | None, unit: str):
+        from popflip.checkpoint import check_data
+        from popflip.devices.base import Status
+        from popflip.golden.memory.weights import State
+
         self.path = settings.save
         self.failure: PopflipError | None = None
         self._settings, self._experiment, self._unit = settings, experiment, unit
         self._once = self.path is not None and self.path.exists() and not self.path.is_file()
         self._waiting: Snapshot | None = None
+        if self.path is not None:  # a network that could not be saved is refused before it is trained
+            check_data(experiment.checkpoint(State([], [], 1), Status()))
         in_place = start is not None and self.path is not None and _is_file(self.path, settings.resume)
         self._batches = start.status.batches if start is not None and in_place else None
 

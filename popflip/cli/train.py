@@ -11,7 +11,12 @@ from popflip.cli.options import EXPERIMENT, RUN, WRITTEN, Settings, flag, with_s
 from popflip.cli.outputs import Outputs, Saver
 from popflip.cli.signals import held
 
+PROBED = 8
+"""Samples from which the size of a file of waves is estimated."""
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from popflip.checkpoint import Checkpoint
     from popflip.devices.base import Device
     from popflip.experiment import Experiment
@@ -131,6 +136,8 @@ def _run(
     first = start.status.batches if start else 0
     last = training.batches_to_run(config, samples, settings.limit_batches)
     step = config.batch * training.step_batches(config)
+    if settings.waves:
+        announce(_size_of_waves(settings.waves, device, experiment, max(0, last - first) * config.batch))
     with Progress(first, last, step, training.batch_name(config)) as progress, held() as stop:
         return training.run(
             device,
@@ -146,3 +153,20 @@ def _run(
             save_every=training.SAVE_EVERY if settings.save_every is None else settings.save_every,
             stop=stop,
         )
+
+
+def _size_of_waves(path: Path, device: Device, experiment: Experiment, samples: int) -> str:
+    """A line about the size that the file of waves reaches, from what a few samples write.
+
+    Inference changes nothing that the run does not reset or load.
+    """
+    few = experiment.x_test[:PROBED]
+    device.reset()
+    device.status()
+    before = path.stat().st_size
+    device.infer(few)
+    per_sample = (path.stat().st_size - before) / len(few)
+    samples += len(experiment.x_test)
+    size = per_sample * samples
+    shown = f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+    return f"{path} will have about {shown}, for {samples} samples to train and test; --limit-batches makes it smaller"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -17,7 +19,10 @@ import pytest
 
 from popflip import report as reports
 from popflip.checkpoint import load
+from popflip.cli import signals
 from popflip.cli.main import run_command
+from popflip.cli.screen import Screen, complain
+from popflip.cli.signals import STOP, held, interrupt_on_stop
 from popflip.devices import open as devices
 from popflip.devices.golden import GoldenDevice
 from popflip.errors import ChipLost, LinkError
@@ -53,47 +58,123 @@ def instead_of_golden(monkeypatch, kind: type[GoldenDevice]) -> None:
 # Interrupted ----------------------------------------------------------------------------------------------------------
 
 
-def interrupted(*options: str, number: int = signal.SIGINT) -> str:
-    """The line of a run of :data:`LONG` that gets signal ``number`` while it trains."""
-    with subprocess.Popen(
-        [*COMMAND, "train", *LONG, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        process.stdout.readline()  # the first of few lines: training is on its way
-        process.send_signal(number)
-        _, error = process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert error.count("\n") == 1
-    return error
+class Signalling(GoldenDevice):
+    """A device during whose batch 5 this program gets a signal."""
+
+    number = signal.SIGINT
+
+    def end_batch(self, k):
+        super().end_batch(k)
+        if self.trainer.batches == 5:
+            os.kill(os.getpid(), self.number)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_an_interrupted_run_saves_its_state_and_says_how_to_go_on(number):
-    error = interrupted("--report", "r.json", "--save", "my net.npz", number=number)
-    batch = load(Path("my net.npz")).status.batches
-    assert batch > 0
-    assert error == (
-        f"popflip: interrupted after batch {batch} of 1437000; my net.npz holds the state after batch {batch}; "
-        "go on with: popflip train --resume 'my net.npz' --save 'my net.npz' --report r.json\n"
+@pytest.fixture
+def as_in_main(monkeypatch):
+    """The signal handlers of the program, which end with the test, on a machine that may be slow."""
+    monkeypatch.setattr(signals, "GRACE", 600.0)
+    before = {number: signal.getsignal(number) for number in STOP}
+    interrupt_on_stop()
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", STOP)
+@pytest.mark.parametrize("verified", [False, True])
+def test_an_interrupted_run_saves_its_state_and_says_how_to_go_on(capsys, monkeypatch, as_in_main, number, verified):
+    with monkeypatch.context() as patched:
+        patched.setattr(Signalling, "number", number)
+        instead_of_golden(patched, Signalling)
+        flags = ("--verify",) if verified else ()
+        assert run("train", *SMALL, "--report", "r.json", "--save", "my net.npz", *flags) == 130
+    assert capsys.readouterr().err == (
+        "popflip: interrupted after batch 5 of 28; my net.npz holds the state after batch 5; go on with: "
+        f"popflip train --resume 'my net.npz' --save 'my net.npz' {'--verify ' * verified}--report r.json\n"
     )
     assert os.listdir() == ["my net.npz"]
+    assert run("train", "--resume", "my net.npz", "--save", "my net.npz", "--report", "r.json") == 0
+    assert json.loads(Path("r.json").read_text())["state_sha256"] == final_state()
 
 
-def test_an_interrupted_run_without_save_says_so():
-    error = interrupted("--report", "r.json")
-    assert error.startswith("popflip: interrupted after batch ")
-    assert error.endswith(" of 1437000; nothing was saved (see --save)\n")
+def test_an_interrupted_run_without_save_says_so(capsys, monkeypatch, as_in_main):
+    instead_of_golden(monkeypatch, Signalling)
+    assert run("train", *SMALL, "--report", "r.json") == 130
+    assert capsys.readouterr().err == "popflip: interrupted after batch 5 of 28; nothing was saved (see --save)\n"
     assert os.listdir() == []
+    assert run("verify", "--device", "golden", *SMALL) == 130
+    assert capsys.readouterr().err == "popflip: interrupted after batch 5 of 28\n"
 
 
-def test_a_run_that_ignores_sighup_goes_on():
-    """As under nohup."""
-    script = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\nfrom popflip.cli.main import main; main()"
-    with subprocess.Popen([sys.executable, "-c", script, "train", *LONG], stdout=subprocess.PIPE, text=True) as process:
-        process.stdout.readline()
-        process.send_signal(signal.SIGHUP)
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(1)
-        process.kill()
+def test_a_second_signal_does_not_wait_for_the_end_of_the_batch(capsys, monkeypatch, as_in_main):
+    class Twice(Signalling):
+        def end_batch(self, k):
+            super().end_batch(k)
+            if self.trainer.batches == 5:
+                os.kill(os.getpid(), signal.SIGTERM)
+                raise AssertionError("the second signal was held back")
+
+    instead_of_golden(monkeypatch, Twice)
+    assert run("train", *SMALL, "--save", "m.npz", "--save-every", "0") == 130
+    assert capsys.readouterr().err.startswith(
+        "popflip: interrupted after batch 4 of 28; m.npz holds the state after batch 4; go on with: "
+    )
+    assert load(Path("m.npz")).status.batches == 4
+
+
+def test_a_signal_that_is_held_back_for_too_long_interrupts(monkeypatch, as_in_main):
+    monkeypatch.setattr(signals, "GRACE", 0.05)
+    with pytest.raises(KeyboardInterrupt), held() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop()
+        time.sleep(60)
+        raise AssertionError("never interrupted")
+
+
+def test_a_signal_during_the_results_waits_until_they_are_written(capsys, monkeypatch, as_in_main):
+    write = reports.write
+
+    def interrupted(*arguments):
+        os.kill(os.getpid(), signal.SIGINT)
+        write(*arguments)
+
+    monkeypatch.setattr(reports, "write", interrupted)
+    assert run("train", *SMALL, "--save", "m.npz", "--report", "r.json", "--plot", "p.png") == 130
+    output = capsys.readouterr()
+    assert output.err == "popflip: interrupted; r.json and p.png were written\n"
+    assert "state SHA-256: " in output.out
+    assert sorted(os.listdir()) == ["m.npz", "p.png", "r.json"]
+
+
+def test_sighup_stays_ignored_under_nohup():
+    before = {number: signal.getsignal(number) for number in STOP}
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        interrupt_on_stop()
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        with held() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop()
+        assert signal.getsignal(signal.SIGTERM) == signal.default_int_handler
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_the_program_itself_ends_so_too():
+    """From a shell, in another process."""
+    with subprocess.Popen(
+        [*COMMAND, "train", *LONG, "--save", "m.npz"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        process.stdout.readline()  # the first of few lines: training is on its way
+        process.send_signal(signal.SIGTERM)
+        _, error = process.communicate(timeout=120)
+    batch = load(Path("m.npz")).status.batches
+    assert process.returncode == 130
+    assert error == (
+        f"popflip: interrupted after batch {batch} of 1437000; m.npz holds the state after batch {batch}; "
+        "go on with: popflip train --resume m.npz --save m.npz\n"
+    )
 
 
 # Killed ---------------------------------------------------------------------------------------------------------------
@@ -101,12 +182,12 @@ def test_a_run_that_ignores_sighup_goes_on():
 
 def kill_and_resume(kills: int, seed: int) -> None:
     """A run killed ``kills`` times at random moments, and resumed each time, ends as if nothing had happened."""
-    epochs = str(2 + kills * 40)
+    epochs = str(10 + 20 * kills)
     flags = ("--layers", "256,12,10", "--epochs", epochs, "--batch", "100")
     assert run("train", *flags, "--report", "whole.json") == 0
     moments = random.Random(seed)
     saving = ("--save", "m.npz", "--save-every", "0.02")
-    longest = 0.5
+    longest = 0.3  # seconds
     for _ in range(kills):
         arguments = ("--resume", "m.npz") if Path("m.npz").exists() else flags
         with subprocess.Popen([*COMMAND, "train", *arguments, *saving], stdout=subprocess.PIPE) as process:
@@ -122,7 +203,7 @@ def kill_and_resume(kills: int, seed: int) -> None:
 
 
 def test_a_killed_run_is_resumed_to_the_same_end():
-    kill_and_resume(3, seed=1)
+    kill_and_resume(2, seed=1)
 
 
 @pytest.mark.kills
@@ -202,6 +283,15 @@ def test_a_repair_is_told_and_reported(capsys, monkeypatch):
     assert (report["state_sha256"], report["repairs"]) == (expected, 1)
 
 
+def test_a_network_that_could_not_be_saved_is_not_trained(capsys, monkeypatch):
+    def never(*_, **__):
+        raise AssertionError("the run began")
+
+    monkeypatch.setattr(devices, "open_device", never)
+    assert run("train", "--thresholds", "1,100000000000000000000", "--layers", "128,9,10", "--save", "m.npz") == 2
+    assert capsys.readouterr().err == "popflip: --thresholds: of type object, expected numbers of at most 64 bits\n"
+
+
 def test_a_network_that_cannot_be_tested_is_saved(capsys, monkeypatch):
     class Dumb(GoldenDevice):
         def infer(self, x):
@@ -235,26 +325,29 @@ def test_a_full_disk_costs_one_result(capsys, failing):
 
 
 @pytest.mark.parametrize("limit", [512, 8 * 1024, 60 * 1024])
-def test_a_limit_on_the_size_of_files_costs_only_the_larger_ones(limit):
+def test_a_limit_on_the_size_of_files_costs_only_the_larger_ones(capsys, limit):
     """512 bytes: none fits; 8 KiB: report and network do; 60 KiB: all but the plot do."""
-    outputs = ["--save", "m.npz", "--report", "r.json", "--plot", "p.png"]
-    script = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit},) * 2)\n{COMMAND[2]}"
-    done = subprocess.run([sys.executable, "-c", script, "train", *SMALL, *outputs], capture_output=True, text=True)
-    assert done.returncode == 2
-    fitting = [name for name, size in {"m.npz": 1024, "r.json": 1024, "p.png": 10**6}.items() if size < limit]
-    assert sorted(os.listdir()) == sorted(fitting)
-    failed = {"m.npz", "p.png", "r.json"} - set(fitting)
-    assert {line.split(":")[1].strip() for line in done.stderr.splitlines()} == failed
-    assert all(line.startswith("popflip: ") and "file too large" in line for line in done.stderr.splitlines())
-    assert "state SHA-256: " in done.stdout
+    outputs = ("--save", "m.npz", "--report", "r.json", "--plot", "p.png")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        assert run("train", *SMALL, *outputs) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    fitting = {name for name, size in {"m.npz": 6000, "r.json": 4000, "p.png": 90_000}.items() if size < limit}
+    output = capsys.readouterr()
+    assert set(os.listdir()) == fitting
+    assert {line.split(":")[1].strip() for line in output.err.splitlines()} == {"m.npz", "p.png", "r.json"} - fitting
+    assert all(line.startswith("popflip: ") and "file too large" in line for line in output.err.splitlines())
+    assert "state SHA-256: " in output.out
 
 
-@pytest.mark.parametrize("output", ["closed", "full", "broken"])
+@pytest.mark.parametrize("output", ["closed", "broken"])
 def test_a_failing_standard_output_costs_nothing_else(output):
     outputs = ["--save", "m.npz", "--report", "r.json"]
     reading, writing = os.pipe()
     os.close(reading)
-    redirect = {"closed": ">&-", "full": ">/dev/full", "broken": f">&{writing}"}[output]
+    redirect = {"closed": ">&-", "broken": f">&{writing}"}[output]
     done = subprocess.run(
         ["bash", "-c", f'"$@" {redirect}', "bash", *COMMAND, "train", *SMALL, *outputs],
         stderr=subprocess.PIPE,
@@ -262,9 +355,27 @@ def test_a_failing_standard_output_costs_nothing_else(output):
         pass_fds=[writing],
     )
     os.close(writing)
-    why = {"closed": "it is closed", "full": "no space left on device", "broken": "broken pipe"}[output]
+    why = {"closed": "it is closed", "broken": "broken pipe"}[output]
     assert (done.returncode, done.stderr) == (2, f"popflip: standard output: {why}\n")
     assert sorted(os.listdir()) == ["m.npz", "r.json"]
+
+
+def test_a_screen_drops_what_follows_its_first_failure():
+    with open("/dev/full", "w") as full:
+        screen = Screen(full)
+        assert screen.write("text\n") == 5
+        assert screen.failure is None
+        screen.flush()
+        assert screen.failure == "no space left on device"
+        assert screen.write("more\n") == 5
+        screen.flush()
+        assert screen.failure == "no space left on device"
+        assert not screen.isatty()
+
+
+def test_complaints_are_one_line_without_control_characters(capsys):
+    complain("a\n b: \x1b[31mred\udce9")
+    assert capsys.readouterr().err == "popflip: a b: \\x1b[31mred\\udce9\n"
 
 
 def test_a_failing_plot_costs_nothing_else(capsys, monkeypatch):
@@ -316,21 +427,14 @@ def test_predictions_that_cannot_be_written_cost_nothing_else(capsys):
 # Where outputs go -----------------------------------------------------------------------------------------------------
 
 
-def test_a_report_goes_to_standard_output():
-    done = subprocess.run(
-        [*COMMAND, "train", *SMALL, "--report", "/dev/stdout", "--save", "m.npz"], capture_output=True, check=True
-    )
-    before, after = done.stdout.decode().split("\n{\n", 1)
-    report, table = after.split("\n}\n", 1)
-    assert json.loads("{" + report + "}")["batches"] == 28
-    assert "batch 28 of 28: accuracy" in before
-    assert "state SHA-256: " in table
-
-
 def test_a_network_goes_through_a_pipe_once():
     os.mkfifo("fifo")
-    with subprocess.Popen([*COMMAND, "train", *SMALL, "--save", "fifo", "--save-every", "0"], stdout=subprocess.PIPE):
-        Path("m.npz").write_bytes(Path("fifo").read_bytes())
+    received: list[bytes] = []
+    reader = threading.Thread(target=lambda: received.append(Path("fifo").read_bytes()))
+    reader.start()
+    assert run("train", *SMALL, "--save", "fifo", "--save-every", "0") == 0
+    reader.join(30)
+    Path("m.npz").write_bytes(received[0])
     assert load(Path("m.npz")).status.batches == 28
     assert stat.S_ISFIFO(os.stat("fifo").st_mode)
 
@@ -411,3 +515,22 @@ def test_a_report_is_json_whatever_the_data():
     report = json.loads(Path("r.json").read_text(), parse_constant=lambda constant: pytest.fail(constant))
     assert [row[1] for row in report["dataset"]["thresholds"]] == [None] * 4
     assert report["dataset"]["name"] == name
+
+
+def test_the_size_of_waves_is_told_before(capsys, monkeypatch):
+    class Recording(GoldenDevice):
+        """Writes 1,000 bytes a sample."""
+
+        def infer(self, x):
+            with Path("w.vcd").open("ab") as file:
+                file.write(bytes(1000 * len(x)))
+            return super().infer(x)
+
+    def opened(name, config, *rest, waves, **options):
+        waves.write_bytes(b"header")
+        return Recording(config)
+
+    monkeypatch.setattr(devices, "open_device", opened)
+    assert run("train", *SMALL, "--device", "sim", "--waves", "w.vcd", "--limit-batches", "3") == 0
+    line = "w.vcd will have about 0.7 MB, for 660 samples to train and test; --limit-batches makes it smaller"
+    assert capsys.readouterr().out.splitlines()[0] == line
