@@ -15,9 +15,9 @@ from popflip.files import reason
 class Screen:
     """Standard output that notes its first failure and drops what follows, so that no result is lost with it."""
 
-    def __init__(self, stream: TextIO, failure: str | None = None):
+    def __init__(self, stream: TextIO):
         self._stream = stream
-        self.failure = failure
+        self.failure: str | None = None
 
     def write(self, text: str) -> int:
         """Write ``text``, or drop it if an earlier write failed."""
@@ -55,8 +55,8 @@ def complain(message: object) -> None:
 def screen() -> Iterator[Screen]:
     """Replace standard output by a :class:`Screen` within the block.
 
-    Characters that the encoding lacks appear as escapes. A closed descriptor is taken, so that no file that is opened
-    later becomes the standard output.
+    Characters that the encoding lacks appear as escapes. Nothing is printed where the user closed the stream; its
+    descriptor is taken, so that no file that is opened later becomes the standard output.
     """
     closed = sys.stdout is None
     for descriptor in (0, 1, 2):
@@ -71,7 +71,7 @@ def screen() -> Iterator[Screen]:
     for each in (stream, sys.stderr):
         if hasattr(each, "reconfigure"):
             each.reconfigure(errors="backslashreplace")
-    sys.stdout = out = Screen(stream, "it is closed" if closed else None)  # type: ignore[assignment]
+    sys.stdout = out = Screen(stream)  # type: ignore[assignment]
     try:
         yield out
     finally:
