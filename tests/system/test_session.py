@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+from itertools import islice
 
 import pytest
 from model_chip import ModelChip
@@ -212,18 +213,21 @@ def test_no_frame_inside_a_sample_is_executed(command, session):
 
 def test_a_frame_inside_a_sample_would_be_executed_if_its_author_knew_the_session():
     """So that the test above can fail."""
-    assert executions(encode(1, Command.RESET, SEED, OWN)) > 1000
+    assert executions(encode(1, Command.RESET, SEED, OWN), step=32) > 30
 
 
 OWN = 0x0102_0304
 
 
-def executions(inner: bytes) -> int:
-    """How many wrong values of bytes in its header let a TRAIN request with ``inner`` in a sample change the chip."""
+def executions(inner: bytes, step: int = 1) -> int:
+    """How many wrong values of bytes in its header let a TRAIN request with ``inner`` in a sample change the chip.
+
+    Tries every ``step``-th one.
+    """
     transport = ModelChip(WIDE, buffer=64)
     frame = with_a_frame_inside(inner, OWN)
     changes = 0
-    for damaged in damaged_headers(frame):
+    for damaged in islice(damaged_headers(frame), 0, None, step):
         model = transport.model
         if model.expected != 1:  # at the beginning, and after a change
             transport.restart()
