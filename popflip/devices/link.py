@@ -34,6 +34,8 @@ IN_FLIGHT = 64
 """Most unanswered requests: few of the 256 sequence numbers, so that a probe's number differs from all of theirs."""
 PROBE_AHEAD = 128
 """Largest distance of a probe's sequence number from the next request's."""
+PROBES_APART = 32
+"""Probes between two of the same number: a late answer to an old one is not taken for that to a new one."""
 GUARD = 16
 """Zeros ahead of a probe, which end a frame that lost a few bytes."""
 TOO_LONG = 1024
@@ -65,7 +67,7 @@ class Link:
         self._reader = FrameReader(transport)
         self._unsent: deque[Request] = deque()
         self._unanswered: deque[Request] = deque()
-        self._probes = 0
+        self._recent_probes: deque[int] = deque(maxlen=PROBES_APART)
         self.identity, self._next = open_session(transport, self._reader, name)
         self.chip = self.identity.chip()
         self._formats = Formats(self.chip)
@@ -274,8 +276,7 @@ class Link:
             if self._pace.exhausted:
                 self._drop()
                 raise LinkError(f"{self.name}: {why}; gave up after {RETRIES} attempts; check the cable and power")
-            self._probes = (self._probes + 1) % (PROBE_AHEAD - IN_FLIGHT)
-            number = (self._next + PROBE_AHEAD - self._probes) % 256
+            number = self._probe_number()
             probes.add(number)
             try:
                 self._transport.write(bytes(zeros) + self._frame(number, Command.SIGNATURE))
@@ -284,6 +285,13 @@ class Link:
                 zeros = min(2 * max(zeros, LEAST_FLUSH), self.identity.buffer_bytes)
             except PortLost:
                 self._transport.restore()
+
+    def _probe_number(self) -> int:
+        """A sequence number that neither the chip expects nor a request or a recent probe has."""
+        numbers = ((self._next + ahead) % 256 for ahead in range(IN_FLIGHT + 1, PROBE_AHEAD))
+        number = next(number for number in numbers if number not in self._recent_probes)
+        self._recent_probes.append(number)
+        return number
 
     def _expected(self, probes: set[int]) -> int:
         """The expected number in the refusal of one of ``probes``. Takes late answers on the way."""

@@ -279,6 +279,16 @@ def test_an_older_chip_is_one_line():
     assert str(error.value) == "the chip: it speaks an older version of the protocol; rebuild its bitstream"
 
 
+def test_numbers_of_probes_differ_from_recent_ones_and_from_those_of_requests():
+    link = Link(ModelChip(CONFIG))
+    numbers = []
+    for step in range(300):
+        link._next = (link._next + step % 3) % 256
+        numbers.append(link._probe_number())
+        assert 64 < (numbers[-1] - link._next) % 256 < 128
+    assert all(len(set(numbers[first : first + 33])) == 33 for first in range(300 - 33))
+
+
 # Ends -----------------------------------------------------------------------------------------------------------------
 
 
