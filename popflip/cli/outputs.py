@@ -14,7 +14,7 @@ import typer
 from popflip.cli.options import EXPERIMENT, RUN, SETTINGS, Settings, flag, with_flag
 from popflip.cli.screen import complain
 from popflip.cli.signals import held
-from popflip.errors import DeviceError, Difference, Interrupted, PopflipError
+from popflip.errors import ConfigError, DeviceError, Difference, Interrupted, PopflipError
 
 if TYPE_CHECKING:
     from popflip.checkpoint import Checkpoint
@@ -134,9 +134,9 @@ class Saver:
             raise Interrupted(f"interrupted; {self.outcome()}") from None
         except PopflipError as error:
             self.finish()
-            if isinstance(error, Interrupted | Difference | DeviceError) and (
-                self.path is not None or isinstance(error, Interrupted)
-            ):
+            saved = self._batches is not None and not isinstance(error, ConfigError)
+            lost = self.path is not None and isinstance(error, Difference | DeviceError)
+            if saved or lost or isinstance(error, Interrupted):
                 raise type(error)(f"{error}; {self.outcome(isinstance(error, Difference))}") from None
             raise
         except Exception:
