@@ -365,16 +365,21 @@ def _table(path: Path) -> dict[str, Any]:
     try:
         with open_input(path) as file:
             content = file.read(MAX_FILE + 1)
-        if len(content) > MAX_FILE:
-            raise ConfigError(f"--config {path}: has more than {MAX_FILE} bytes, too many for settings")
-        return tomllib.loads(content.decode("utf-8-sig"))
+        return _toml(path, content)
     except FileError as error:
         raise FileError(f"--config {error}") from None
     except OSError as error:
         raise FileError(f"--config {path}: {reason(error)}") from None
+
+
+def _toml(path: Path, content: bytes) -> dict[str, Any]:
+    if len(content) > MAX_FILE:
+        raise ConfigError(f"--config {path}: has more than {MAX_FILE} bytes, too many for settings")
+    try:
+        return tomllib.loads(content.decode("utf-8-sig"))
     except RecursionError:
         raise ConfigError(f"--config {path}: not settings: its lists are nested too deeply") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except ValueError as error:  # of the encoding, of TOML, or of a number with thousands of digits
         raise ConfigError(f"--config {path}: not TOML: {error}") from None
 
 

@@ -82,7 +82,7 @@ def test_npz_flattens_samples(tmp_path):
         ({"x": np.zeros((2, 2)), "y": [0, np.nan]}, "y[1]: nan is not a class (a whole number from 0 to 65534)"),
         (
             {"x": np.array([[None, {}]]), "y": [0]},
-            "not an .npz file of plain arrays: array x is of type |O, expected plain numbers or text",
+            "not an .npz file of plain arrays: array x is of type |O, expected numbers or text",
         ),
     ],
 )

@@ -51,7 +51,7 @@ def test_the_split_is_seeded_and_covers_every_sample(tmp_path):
 
 def test_a_split_without_test_samples_is_refused(tmp_path):
     path = tmp_path / "d.npz"
-    np.savez(path, x=np.zeros((2, 1)), y=np.zeros(2))
+    np.savez(path, x=np.zeros((2, 1)), y=np.arange(2))
     with pytest.raises(DataError, match=r"a test split of 0\.2 leaves 0 of 2 samples for testing"):
         load(str(path))
 

@@ -208,4 +208,4 @@ def test_values_leaves_out_unset_ones():
 
 def test_the_library_knows_every_setting():
     assert {*LEARN} == {*PARAMETERS}
-    assert {*EXPERIMENT} == {*inspect.signature(prepare).parameters} - {"learning"} | {*LEARN}
+    assert {*EXPERIMENT} == {*inspect.signature(prepare).parameters} - {"learning", "default"} | {*LEARN}
