@@ -207,14 +207,22 @@ def check_plot(path: Path | None) -> None:
     """Raise :class:`ConfigError` unless a plot can be drawn into the file ``path`` after the run."""
     if path is None:
         return
-    if path.suffix.lower() not in PLOT_SUFFIXES:
-        raise ConfigError(f"plot: {path} does not end in {', '.join(PLOT_SUFFIXES)}, which say the format")
+    _plot_format(path)
     try:
         import matplotlib.figure  # noqa: F401
     except Exception as error:  # whatever a bad setting, in the environment or in a file, makes it raise
         raise ConfigError(
             f"plot: matplotlib does not start: {error}; correct its settings, such as MPLBACKEND"
         ) from None
+
+
+def _plot_format(path: Path) -> str:
+    """The format that the suffix of ``path`` names; PNG for a device or a pipe, which has no suffix."""
+    if path.suffix.lower() in PLOT_SUFFIXES:
+        return path.suffix[1:].lower()
+    if path.exists() and not path.is_file():
+        return "png"
+    raise ConfigError(f"plot: {path} does not end in {', '.join(PLOT_SUFFIXES)}, which say the format")
 
 
 def plot(
@@ -237,7 +245,7 @@ def plot(
     figure.suptitle(f"{name} {config.precision.value}, {config.rule.value}, seed {config.seed}")
     with whole_file(path) as file:
         try:
-            figure.savefig(file, format=path.suffix[1:].lower(), dpi=120)
+            figure.savefig(file, format=_plot_format(path), dpi=120)
         except OSError:
             raise
         except Exception as error:  # fonts, settings: nothing that is wrong with the run

@@ -13,7 +13,6 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -190,7 +189,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 
-def _idx_shape(path: Path, magic: bytes, file: IO[bytes]) -> tuple[int, ...]:
+def _idx_shape(path: Path, magic: bytes, file: gzip.GzipFile) -> tuple[int, ...]:
     """The sizes after the ``magic`` number of an IDX file."""
     rank = magic[3] if len(magic) == 4 else 0
     sizes = file.read(4 * rank) if 1 <= rank <= MAX_RANK else b""
