@@ -148,7 +148,8 @@ def _checkpoint(file: NpzFile) -> Checkpoint:
         arrays["thresholds"],
         header["test_split"],
         member("augment", Augment, header["augment"]),
-        *(arrays.get(name) for name in LABELS),
+        classes=arrays.get("classes"),
+        feature_names=arrays.get("feature_names"),
         data_sha256=header["data_sha256"],
         label=header["label"],
     )
