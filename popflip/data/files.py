@@ -21,7 +21,7 @@ from popflip.npz import NpzError, NpzFile
 
 SUFFIXES = (".csv", ".npz")
 SHOWN = 40  # characters of a cell that a message quotes
-CSV_INFLATION = 8  # bytes of numbers for a byte of text, at least, while a CSV file is read
+CHECKED_ROWS = 1024  # rows of a CSV file after which the memory that they take is checked
 
 
 class Samples(NamedTuple):
@@ -95,6 +95,8 @@ def _table(path: Path) -> Table:
             raise DataError(f"{path}: line {number}: {len(row)} columns, expected {len(rows[0])}")
         rows.append(row)
         lines.append(number)
+        if len(rows) % CHECKED_ROWS == 0:  # the rows, and later the table
+            check_memory(f"{path}: {len(rows)} lines of {len(row)} numbers", 2 * len(rows) * row.nbytes)
     if len(rows) > 1 and not header and is_numbered_header(rows[0]):
         notes.append(f"{path}: line {lines[0]} counts the columns from 0, so it is taken for a header")
         del rows[0], lines[0]
@@ -106,7 +108,7 @@ def _table(path: Path) -> Table:
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Number and cells of each line that is not empty."""
     with open_input(path) as file:
-        check_memory(f"{path}: a table of this size", CSV_INFLATION * os.fstat(file.fileno()).st_size)
+        check_memory(f"{path}: text of this size", os.fstat(file.fileno()).st_size)  # it may be a single line
         try:
             with io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
                 reader = csv.reader(text)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from popflip import limits
@@ -71,9 +73,17 @@ def test_huge_flags_are_one_line(capsys, tmp_path, monkeypatch, arguments, messa
 def test_a_large_file_is_refused_before_it_is_read(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with open("own.csv", "wb") as file:
-        file.truncate(GIGABYTE)
+        file.truncate(5 * GIGABYTE)
     assert run_command(["train", "--dataset", "own.csv"]) == 2
-    assert capsys.readouterr().err.startswith("popflip: own.csv: a table of this size would take 8.0 GB of memory, ")
+    assert capsys.readouterr().err.startswith("popflip: own.csv: text of this size would take 5.0 GB of memory, ")
+
+
+def test_lines_are_counted_while_they_are_read(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(limits, "machine_memory", lambda: 100_000)
+    Path("own.csv").write_text("0.5,1,0\n0.7,2,1\n" * 1500)
+    assert run_command(["train", "--dataset", "own.csv"]) == 2
+    assert capsys.readouterr().err.startswith("popflip: own.csv: 2048 lines of 3 numbers would take ")
 
 
 def test_the_least_of_all_limits_counts(tmp_path, monkeypatch):
