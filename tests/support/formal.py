@@ -4,6 +4,9 @@
 
     assumptions, component, assertions ─▶ RTLIL ─▶ yowasp-sby ─▶ base case:  no counterexample within ``depth`` cycles
                                                                └▶ induction: ``depth`` good cycles are followed by one
+
+:func:`prove` needs both. :func:`search` does the base case alone: a bounded proof, for components with states that no
+run reaches and that assertions about the ports cannot exclude.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ SECONDS = 300  # a tool compiles itself at its first use, which takes longer tha
 
 TASK = """\
 [options]
-mode prove
+mode {mode}
 depth {depth}
 
 [engines]
@@ -44,13 +47,16 @@ top.il
 
 
 class Verdict(StrEnum):
-    """``proven``: the assertions hold in every cycle of every run. ``disproved``: there is a run in which one fails."""
+    """``proven``: the assertions hold in every cycle of every run. ``holds``: in the first cycles of every run.
+    ``disproved``: there is a run in which one fails.
+    """
 
     PROVEN = "proven"
+    HOLDS = "holds"
     DISPROVED = "disproved"
 
 
-VERDICTS = {0: Verdict.PROVEN, 2: Verdict.DISPROVED}  # exit codes of sby; any other is an error or undecided
+PASSED, FAILED = 0, 2  # exit codes of sby; any other is an error or undecided
 
 
 class ProofError(Exception):
@@ -72,9 +78,19 @@ def prove(top: Module, inputs: list[Value], depth: int, folder: Path) -> Verdict
 
     Registers start at their initial values, and a reset may come in any cycle.
     """
+    return {PASSED: Verdict.PROVEN, FAILED: Verdict.DISPROVED}[_solve("prove", top, inputs, depth, folder)]
+
+
+def search(top: Module, inputs: list[Value], depth: int, folder: Path) -> Verdict:
+    """Search the first ``depth`` cycles of every run for one in which an assertion of ``top`` fails."""
+    return {PASSED: Verdict.HOLDS, FAILED: Verdict.DISPROVED}[_solve("bmc", top, inputs, depth, folder)]
+
+
+def _solve(mode: str, top: Module, inputs: list[Value], depth: int, folder: Path) -> int:
+    """Exit code of sby: :data:`PASSED` or :data:`FAILED`. Raises :class:`ProofError` for any other."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "top.il").write_text(rtlil.convert(top, ports=inputs, emit_src=False))
-    (folder / "proof.sby").write_text(TASK.format(depth=depth))
+    (folder / "proof.sby").write_text(TASK.format(mode=mode, depth=depth))
     sby, yosys, smtbmc, witness, _ = TOOLS
     ran = subprocess.run(
         [sby, "-f", "--yosys", yosys, "--smtbmc", smtbmc, "--witness", witness, "proof.sby"],
@@ -84,9 +100,9 @@ def prove(top: Module, inputs: list[Value], depth: int, folder: Path) -> Verdict
         text=True,
         timeout=SECONDS,
     )
-    if ran.returncode not in VERDICTS:
+    if ran.returncode not in (PASSED, FAILED):
         raise ProofError("\n".join((ran.stdout + ran.stderr).splitlines()[-20:]))
-    return VERDICTS[ran.returncode]
+    return ran.returncode
 
 
 def opened(top: Module, dut: wiring.Component) -> dict[str, Signal]:
