@@ -13,7 +13,7 @@ FITS := from popflip.constraints import boards; \
   print(*(f"{name}:{fit.preset}" for name, board in boards().items() for fit in board.fits))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format proof faults kills fuzz bitstream bitstreams examples bench clean
+.PHONY: help demo test lint format proof mutate faults kills fuzz bitstream bitstreams examples bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -42,6 +42,9 @@ proof: $(VENV)/ready-dev ## run the formal proofs
 
 kills: $(VENV)/ready-dev ## kill and resume a run a hundred times; its end must be the same
 	$(BIN)/python -m pytest -n 0 -m kills
+
+mutate: $(VENV)/ready-dev ## plant faults in the sources and see which ones the tests catch
+	$(BIN)/python tests/mutants/mutate.py
 
 bitstream: $(VENV)/ready-dev ## build one bitstream into build/: make bitstream BOARD=icebreaker
 	$(BIN)/popflip build --board $(BOARD)

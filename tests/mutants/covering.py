@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import re
 from collections import deque
-from functools import cache
 from pathlib import Path
 
 FOLDERS = ("golden", "hw", "sim", "constraints")
@@ -26,14 +25,20 @@ LEFT_OUT = ("tests/mutants", "tests/proofs")
 """Folders whose tests ``make test`` does not run, or that test these tools."""
 
 
-class Tests:
+class CoveringTests:
     """The tests of the tree at ``root``."""
 
     def __init__(self, root: Path):
+        sources = [path for folder in FOLDERS for path in sorted((root / folder).rglob("*.py"))]
+        tests = sorted((root / "tests").rglob("*.py"))
+        names = {_name(root, path): path for path in sources if path.stem != "__init__"}
+        names |= {path.stem: path for path in tests if path.parent.name == "support"}
         self._root = root
-        self._files = {path.relative_to(root).as_posix(): path for path in sorted((root / "tests").rglob("*.py"))}
-        self._names = {_name(root, path): path for path in _sources(root)}
-        self._names |= {path.stem: path for path in sorted((root / "tests" / "support").glob("*.py"))}
+        self._importers: dict[Path, list[Path]] = {path: [] for path in (*sources, *tests)}
+        for path in self._importers:
+            for name in _imports(path):
+                if name in names:
+                    self._importers[names[name]].append(path)
 
     def of(self, source: str) -> list[str]:
         """Test files for ``source``, a path from the root: those of its name and the nearest, then whole batches."""
@@ -50,40 +55,31 @@ class Tests:
 
     def _near(self, source: Path) -> dict[str, int]:
         """Test files that reach ``source``, and the number of imports on the way."""
-        found = {}
-        for name, path in self._files.items():
-            if path.name.startswith("test_") and not name.startswith(LEFT_OUT):
-                distance = self._distance(path, source)
-                if distance is not None:
-                    found[name] = distance
-        return found
-
-    def _distance(self, start: Path, goal: Path) -> int | None:
-        distances, pending = {start: 0}, deque([start])
+        distances, pending = {source: 0}, deque([source])
         while pending:
             path = pending.popleft()
-            if path == goal:
-                return distances[path]
-            for other in self._imports(path):
-                if other not in distances:
-                    distances[other] = distances[path] + 1
-                    pending.append(other)
-        return None
-
-    @cache  # noqa: B019  one object lives as long as the program
-    def _imports(self, path: Path) -> list[Path]:
-        text = path.read_text(encoding="utf-8")
-        names = [f"popflip.sim.{name}" for name in TESTBENCH.findall(text)]
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.Import):
-                names += [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        return [self._names[name] for name in names if name in self._names]
+            for importer in self._importers[path]:
+                if importer not in distances:
+                    distances[importer] = distances[path] + 1
+                    pending.append(importer)
+        names = {path.relative_to(self._root).as_posix(): distance for path, distance in distances.items()}
+        return {
+            name: distance
+            for name, distance in names.items()
+            if name.startswith("tests/") and "/test_" in name and not name.startswith(LEFT_OUT)
+        }
 
 
-def _sources(root: Path) -> list[Path]:
-    return [path for folder in FOLDERS for path in sorted((root / folder).rglob("*.py")) if path.stem != "__init__"]
+def _imports(path: Path) -> list[str]:
+    """Names of the modules that a file imports, and of the testbenches that it names."""
+    text = path.read_text(encoding="utf-8")
+    names = [f"popflip.sim.{name}" for name in TESTBENCH.findall(text)]
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return names
 
 
 def _name(root: Path, path: Path) -> str:

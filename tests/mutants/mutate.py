@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
@@ -24,7 +25,7 @@ from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
 
-from covering import Tests
+from covering import CoveringTests
 from mutations import Mutation, mutations, sample
 from tree import Tree
 
@@ -89,7 +90,7 @@ def equivalent() -> list[dict[str, str]]:
 
 def run_all(chosen: Iterator[Mutation], count: int, jobs: int, done: dict[tuple[str, ...], Result]) -> Iterator[Result]:
     """Results of mutants out of ``chosen`` until ``count`` of them could be imported. ``done`` has known results."""
-    tests = Tests(ROOT)
+    tests = CoveringTests(ROOT)
     free: SimpleQueue[Tree] = SimpleQueue()
 
     def one(mutation: Mutation) -> Result:
@@ -98,7 +99,10 @@ def run_all(chosen: Iterator[Mutation], count: int, jobs: int, done: dict[tuple[
             return known
         tree, start = free.get(), time.monotonic()
         try:
-            run = tree.run(tests.of(mutation.path), mutation)
+            nearest, *others = tests.of(mutation.path)
+            run = tree.run([nearest], mutation)  # alone, since most mutants need no other file to be read
+            if run.verdict == "passed":
+                run = tree.run(others, mutation)
         finally:
             free.put(tree)
         return Result(
@@ -146,8 +150,8 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--count", type=int, default=COUNT, help=f"mutants that can be imported (default {COUNT})")
     parser.add_argument("--seed", type=int, default=1, help="chooses the mutants (default 1)")
-    parser.add_argument("--jobs", type=int, default=1, help="mutants tested at once (default 1)")
-    parser.add_argument("--only", default="", help="only files whose path begins with this")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="mutants tested at once (default: cores)")
+    parser.add_argument("--only", default="", help="of the same mutants, only those in files whose path begins so")
     parser.add_argument("--list", action="store_true", help="print the mutants and test none")
     parser.add_argument(
         "--equivalent", action="store_true", help="test the mutants of equivalent.toml: all must survive"
@@ -162,7 +166,7 @@ def choose(arguments: argparse.Namespace) -> Iterator[Mutation]:
     left = without_equivalent(found, equivalent())
     if arguments.equivalent:
         left = {name: [m for m in some if m not in left[name]] for name, some in found.items()}
-    return sample({name: some for name, some in left.items() if name.startswith(arguments.only)}, arguments.seed)
+    return (mutation for mutation in sample(left, arguments.seed) if mutation.path.startswith(arguments.only))
 
 
 def main() -> int:

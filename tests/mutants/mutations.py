@@ -79,7 +79,9 @@ class Mutation:
 
 def mutations(path: str, source: bytes) -> list[Mutation]:
     """All mutations of a source, in the order of their places."""
-    found = {(m.start, m.end, m.new): m for m in _Finder(path, source).run()}  # one place may be of two kinds
+    found: dict[tuple[int, int, str], Mutation] = {}
+    for mutation in _Finder(path, source).run():
+        found.setdefault((mutation.start, mutation.end, mutation.new), mutation)  # a place may be of two kinds
     return sorted(found.values(), key=lambda m: (m.start, m.end, m.new))
 
 

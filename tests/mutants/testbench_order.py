@@ -7,6 +7,19 @@ fault in the golden model: they come last, after those of all files that need no
 from __future__ import annotations
 
 import os
+from pathlib import Path
+
+import pytest
+
+import popflip.golden
+import popflip.hw
+
+
+def pytest_configure(config):
+    """Stop unless the tests import the sources of the tree that they lie in: others have no fault."""
+    for package in (popflip.golden, popflip.hw):
+        if not Path(package.__file__).resolve().is_relative_to(config.rootpath):
+            raise pytest.UsageError(f"{package.__name__} comes from {package.__file__}, not from {config.rootpath}")
 
 
 def pytest_collection_modifyitems(items):

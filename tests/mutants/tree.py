@@ -86,7 +86,7 @@ class Tree:
         process = self._process = subprocess.Popen(
             [sys.executable, "-m", "pytest", *options, *tests],
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": path, **environment},
+            env={**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1", **environment},  # not the current folder
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
