@@ -25,7 +25,7 @@ from popflip.devices.frames import FrameReader
 from popflip.devices.pace import RETRIES, Pace
 from popflip.devices.requests import Formats, Request
 from popflip.devices.session import open_session
-from popflip.devices.transport import PortLost, Transport
+from popflip.devices.transport import PortLost, PortStuck, Transport
 from popflip.errors import ChipLost, DeviceError, LinkError
 from popflip.hw.link.codec import OPEN, OVERHEAD, Frame, encode
 from popflip.hw.link.commands import REFUSAL_BYTES, RESULTS, Command, Refusal, Result
@@ -154,7 +154,7 @@ class Link:
         self._unanswered.append(request)
         try:
             self._transport.write(self._frame(request.sequence, request.command, request.payload))
-        except TimeoutError:
+        except PortStuck:
             self._recover("the port takes no bytes")
         except PortLost:
             self._transport.restore()

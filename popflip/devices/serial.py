@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 import serial
 
 from popflip.devices.base import BITS_PER_BYTE
-from popflip.devices.transport import PortLost
+from popflip.devices.transport import PortLost, PortStuck
 from popflip.errors import DeviceError, LinkError
 from popflip.hw.link.uart import BAUD
 
@@ -80,7 +80,7 @@ class SerialTransport:
         return line_free + work + expected * self._byte_seconds + patience * self._allowance
 
     def write(self, data: bytes) -> None:
-        """Send ``data``. Raises :class:`TimeoutError` if the port takes no bytes, :class:`PortLost` if it is gone."""
+        """Send ``data``. Raises :class:`PortStuck` if the port takes no bytes, :class:`PortLost` if it is gone."""
         self._line_free = max(self.now, self._line_free) + len(data) * self._byte_seconds
         with self._failures():
             for first in range(0, len(data), _CHUNK):
@@ -145,11 +145,11 @@ class SerialTransport:
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
-        """Errors of pyserial as :class:`TimeoutError` or :class:`PortLost`."""
+        """Errors of pyserial as :class:`PortStuck` or :class:`PortLost`."""
         try:
             yield
         except serial.SerialTimeoutException:
-            raise TimeoutError(f"{self.name}: the port takes no bytes") from None
+            raise PortStuck(f"{self.name}: the port takes no bytes") from None
         except Exception as error:  # OSError, termios.error; TypeError of a port closed meanwhile
             raise PortLost(f"{self.name}: {_remedy(error)}") from None
 

@@ -6,7 +6,7 @@ import secrets
 import struct
 
 from popflip.devices.frames import FrameReader
-from popflip.devices.transport import PortLost, Transport
+from popflip.devices.transport import PortLost, PortStuck, Transport
 from popflip.errors import LinkError
 from popflip.hw.link.codec import OPEN, OVERHEAD, Frame, encode
 from popflip.hw.link.commands import PROTOCOL_VERSION, SESSION_BYTES, Command, Refusal, Result
@@ -44,6 +44,8 @@ def open_session(transport: Transport, reader: FrameReader, name: str) -> tuple[
             transport.write(bytes(zeros) + encode(number, Command.IDENTIFY, payload, reader.session))
             deadline = transport.deadline(OVERHEAD + LONGEST_ANSWER, 0, 0, patience)
             answer = _answer(transport, reader, deadline, number, ours, name)
+        except PortStuck:
+            raise LinkError(f"{name}: the port takes no bytes; unplug it and plug it in again") from None
         except TimeoutError:
             silent += 1
         except PortLost:

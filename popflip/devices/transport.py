@@ -11,6 +11,10 @@ class PortLost(LinkError):
     """The port went away while it was in use. :meth:`Transport.restore` takes it up again."""
 
 
+class PortStuck(TimeoutError):
+    """The port does not take the bytes that are written to it."""
+
+
 class Transport(Protocol):
     """Bytes to and from a chip.
 
@@ -31,7 +35,7 @@ class Transport(Protocol):
         """
 
     def write(self, data: bytes, /) -> object:
-        """Send all of ``data``. Raises :class:`TimeoutError` if the other end does not take it, :class:`PortLost`."""
+        """Send all of ``data``. Raises :class:`PortStuck` or :class:`PortLost`."""
 
     def read(self, count: int, deadline: float, /) -> bytes:
         """Exactly the next ``count`` bytes.

@@ -10,6 +10,7 @@ from model_chip import CONFIG, SPARSE, ModelChip
 
 from popflip.devices.frames import FrameReader
 from popflip.devices.link import Link
+from popflip.devices.transport import PortStuck
 from popflip.errors import ChipLost, DeviceError, LinkError
 from popflip.hw.link.codec import Frame, encode
 from popflip.hw.link.commands import Command
@@ -299,6 +300,23 @@ def test_a_chip_that_stops_answering_is_one_line():
     with pytest.raises(LinkError) as error:
         link.call(Command.STATUS)
     assert str(error.value) == "the chip: it does not answer; gave up after 12 attempts; check the cable and power"
+
+
+def test_a_port_that_takes_no_bytes_is_one_line():
+    def stuck(data: bytes) -> None:
+        raise PortStuck
+
+    transport = ModelChip(CONFIG)
+    link = Link(transport, "/dev/ttyUSB1")
+    transport.write = stuck
+    with pytest.raises(LinkError) as error:
+        link.call(Command.STATUS)
+    assert str(error.value) == (
+        "/dev/ttyUSB1: the port takes no bytes; gave up after 12 attempts; check the cable and power"
+    )
+    with pytest.raises(LinkError) as error:
+        link.reopen()
+    assert str(error.value) == "/dev/ttyUSB1: the port takes no bytes; unplug it and plug it in again"
 
 
 def test_a_port_without_a_chip_is_one_line():

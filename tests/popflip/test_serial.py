@@ -19,7 +19,7 @@ from popflip.devices.chip import ChipDevice
 from popflip.devices.golden import GoldenDevice
 from popflip.devices.open import open_device
 from popflip.devices.serial import SerialTransport
-from popflip.devices.transport import PortLost
+from popflip.devices.transport import PortLost, PortStuck
 from popflip.errors import ChipLost, DeviceError, LinkError
 
 
@@ -167,6 +167,13 @@ class TestPseudoTerminal:
         with pytest.raises(LinkError) as error:
             ChipDevice(transport, CONFIG, name)
         assert str(error.value) == f"{name}: no answer; check that its bitstream is Popflip's, and the baud rate"
+
+    def test_a_port_that_takes_no_bytes_is_one_class(self, ends, monkeypatch):
+        monkeypatch.setattr("popflip.devices.serial.STALL", 0.05)
+        transport = SerialTransport(ends[1])
+        with pytest.raises(PortStuck):
+            transport.write(bytes(10**6))  # nobody reads at the other end
+        transport.close()
 
     def test_a_port_that_prints_lines_is_one_line(self, ends):
         ours, name = ends
