@@ -9,11 +9,12 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 DEMO := build/demo
 PACKAGES := golden hw sim constraints # subpackages of popflip that lie beside its folder
+SILICON := icebreaker ice40_hx8k_b_evn
 FITS := from popflip.constraints import boards; \
   print(*(f"{name}:{fit.preset}" for name, board in boards().items() for fit in board.fits))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format proof mutate faults kills fuzz bitstream bitstreams examples bench clean
+.PHONY: help demo test lint format proof silicon mutate faults kills fuzz bitstream bitstreams examples bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -45,6 +46,12 @@ kills: $(VENV)/ready-dev ## kill and resume a run a hundred times; its end must 
 
 mutate: $(VENV)/ready-dev ## plant faults in the sources and see which ones the tests catch
 	$(BIN)/python tests/mutants/mutate.py
+
+silicon: $(VENV)/ready-dev ## build an iCE40 UP5K's and an HX8K's bitstream, unpack them, and see that they learn
+	@for board in $(SILICON); do \
+	  test -f build/silicon/$$board.bin || $(BIN)/popflip build --board $$board --output build/silicon || exit 1; \
+	  $(BIN)/popflip verify --bitstream build/silicon/$$board.bin || exit 1; \
+	done
 
 bitstream: $(VENV)/ready-dev ## build one bitstream into build/: make bitstream BOARD=icebreaker
 	$(BIN)/popflip build --board $(BOARD)

@@ -126,16 +126,20 @@ class Board:
             raise ConfigError(f"store: counters lie in the single-port RAM of {self.summary}; leave it out")
         return replace(chip, store_samples=self.store_samples(chip) if store is None else store)
 
-    def top(self, chip: ChipConfig, platform: Platform, clock_hz: float) -> BoardTop:
-        """The design for ``platform``, an instance of :attr:`platform`, at about ``clock_hz``.
+    def clock(self, platform: Platform, clock_hz: float) -> tuple[Ice40Pll | Ecp5Pll | None, float]:
+        """The PLL for a clock of about ``clock_hz``, if one is needed, and the exact frequency.
 
         An iCE40's clock always comes from a PLL (:mod:`popflip.hw.lib.pll`), an ECP5's only if the board's differs.
         """
         reference = platform.default_clk_frequency
         ice40 = isinstance(platform, LatticeICE40Platform)
-        pll, hz = None, reference
-        if ice40 or clock_hz != reference:
-            kind = self.pll or (Ice40Pll if ice40 else Ecp5Pll)
-            pll = find_pll(kind, reference, clock_hz * kind.CLOCK_DIVIDER)
-            hz = pll.hz / kind.CLOCK_DIVIDER
+        if not ice40 and clock_hz == reference:
+            return None, reference
+        kind = self.pll or (Ice40Pll if ice40 else Ecp5Pll)
+        pll = find_pll(kind, reference, clock_hz * kind.CLOCK_DIVIDER)
+        return pll, pll.hz / kind.CLOCK_DIVIDER
+
+    def top(self, chip: ChipConfig, platform: Platform, clock_hz: float) -> BoardTop:
+        """The design for ``platform``, an instance of :attr:`platform`, at about ``clock_hz``."""
+        pll, hz = self.clock(platform, clock_hz)
         return BoardTop(chip, hz, pll, self.buffer, self.baud, self.store_memory, self.tied_high)

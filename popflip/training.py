@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 
 from popflip.data.augment import Moves, MovingImages
 from popflip.devices.base import Device, Status
-from popflip.errors import ChipLost, ConfigError, DeviceError, Interrupted, LinkError
+from popflip.errors import ChipLost, ConfigError, DeviceError, Difference, Interrupted, LinkError
 from popflip.golden.config import AnyConfig, Rule
 from popflip.golden.memory.weights import State
-from popflip.verification import compare
+from popflip.verification import compare, same_predictions
 
 COUNT_WRAP = 2**32  # cycle counters have 32 bits
 
@@ -215,6 +215,19 @@ def infer(device: Device, x: NDArray[np.uint8], end: Snapshot, announce: Announc
             device.reopen()
             device.load(end.state, end.status)
     return device.infer(x)
+
+
+def check_run(run: Run, expected: Run, device: Device, golden: Device, x_test: NDArray[np.uint8]) -> None:
+    """Raise :class:`Difference` unless ``device`` made ``run`` as ``golden`` made ``expected``.
+
+    Each step must have the same accuracy, updates and flips; at the end, status, state and the predictions for
+    ``x_test`` ``[samples, inputs]`` must be equal. The state is read once, because a slow link takes long for it.
+    """
+    for mine, theirs in zip(run.history, expected.history, strict=True):
+        if mine != theirs:
+            raise Difference(f"batch {theirs.batch}: {mine}, golden has {theirs}")
+    compare(device, golden, device.status())
+    same_predictions(device.infer(x_test), golden.infer(x_test))
 
 
 def accuracy(predictions: NDArray[np.integer], classes: NDArray[np.integer]) -> float:

@@ -20,6 +20,7 @@ from amaranth.build.run import BuildPlan
 
 from popflip.bitstream import clock_sources, reports
 from popflip.bitstream.families import family_of
+from popflip.bitstream.margin import icetime_mhz, jitter_seconds, required_mhz
 from popflip.bitstream.router_watch import is_stuck
 from popflip.bitstream.toolchain import RouterStuck, Toolchain
 from popflip.constraints.base import Board, Fit
@@ -61,12 +62,16 @@ def build(board: Board, fit: Fit, chip: ChipConfig, output: Path, announce: Anno
         plan = prepare(board, platform, chip, fit)
         plan.extract(temporary)
         seed, seconds = _run_steps(tools, commands(plan), folder, board, fit, announce)
+        pll, hz = board.clock(platform, fit.clock_hz)
+        jitter = jitter_seconds(pll)
         bitstream = (folder / f"{DESIGN}.{family.suffix}").read_bytes()
         log, cells, timing = (_text(folder / name) for name in (f"{DESIGN}.tim", "cells.json", "timing.json"))
         report = {
             **reports.chip_report(board, fit, chip),
             "seed": seed,
-            **reports.result_report(family, log, cells, timing, fit.ripup),
+            **reports.result_report(family, log, cells, timing, _factor(board, platform, fit), hz / 1e6),
+            "jitter_ns": round(jitter * 1e9, 3),
+            "icetime_mhz": icetime_mhz(platform.device, platform.package, folder / f"{DESIGN}.asc", announce),
             "seconds": seconds,
             "tools": tools.versions(),
             "sha256": hashlib.sha256(bitstream).hexdigest(),
@@ -102,16 +107,25 @@ def prepare(board: Board, platform: Platform, chip: ChipConfig, fit: Fit) -> Bui
         # reports.check_clocks has a one-line message for clocks that are not met.
         nextpnr_opts=f"--seed {fit.seed} {router} {family.placer} --report timing.json --timing-allow-fail",
     )
-    if fit.ripup and (pins := f"{DESIGN}.lpf") in plan.files:
-        plan.files[pins] = over_constrained(plan.files[pins])
+    (pins,) = (file for file in plan.files if file.endswith((".pcf", ".lpf")))
+    plan.files[pins] = over_constrained(plan.files[pins], _factor(board, platform, fit))
     return plan
 
 
-def over_constrained(pins: str) -> str:
-    """An ECP5 pin file that requests :data:`.reports.MARGIN` times the clocks that the chip generates."""
+def over_constrained(pins: str, factor: float) -> str:
+    """The pin file ``pins`` with ``factor`` times the clock that the chip generates."""
     return re.sub(
-        r"(?<=^FREQUENCY NET )(\S+) (\S+)", lambda m: f"{m[1]} {float(m[2]) * reports.MARGIN}", pins, flags=re.MULTILINE
+        r'^(FREQUENCY NET "clock\.clock"|set_frequency clock\.clock) (\S+)',
+        lambda found: f"{found[1]} {float(found[2]) * factor:.6f}",
+        pins,
+        flags=re.MULTILINE,
     )
+
+
+def _factor(board: Board, platform: Platform, fit: Fit) -> float:
+    """How many times its clock is requested of nextpnr: with its margin, and a little more where it finishes below."""
+    pll, hz = board.clock(platform, fit.clock_hz)
+    return required_mhz(hz / 1e6, jitter_seconds(pll)) / (hz / 1e6) * (reports.MARGIN if fit.ripup else 1)
 
 
 def synthesis(board: Board, chip: ChipConfig, fit: Fit) -> dict[str, int]:

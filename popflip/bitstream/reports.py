@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from popflip.bitstream.families import Family
+from popflip.bitstream.margin import required_mhz
 from popflip.constraints.base import Board, Fit
 from popflip.errors import BuildError
 from popflip.hw.config import ChipConfig
@@ -43,15 +44,18 @@ def chip_report(board: Board, fit: Fit, chip: ChipConfig) -> dict[str, Any]:
     }
 
 
-def result_report(family: Family, log: str, cells: str, timing: str, ripup: bool) -> dict[str, Any]:
+def result_report(
+    family: Family, log: str, cells: str, timing: str, factor: float = 1, chip_mhz: float = 0
+) -> dict[str, Any]:
     """The part of the report that describes the result: resources, clocks and the slowest path.
 
-    ``log`` is place and route's, ``timing`` its timing report, ``cells`` the statistics of synthesis.
+    ``log`` is place and route's, ``timing`` its timing report, ``cells`` the statistics of synthesis. ``factor`` and
+    ``chip_mhz``: see :func:`clocks`.
     """
     paths = json.loads(timing)
     return {
         "uses": uses(family, utilisation(log), json.loads(cells)),
-        "clocks": clocks(paths, MARGIN if ripup else 1),
+        "clocks": clocks(paths, factor, chip_mhz),
         "critical_path": critical_path(paths),
     }
 
@@ -79,26 +83,39 @@ def uses(family: Family, used: dict[str, tuple[int, int]], statistics: dict[str,
     return {name: {"used": table[name][0], "available": table[name][1]} for name in LABELS if name in table}
 
 
-def clocks(timing: dict[str, Any], margin: float = 1) -> dict[str, dict[str, float]]:
-    """MHz that routing reaches and that the chip needs, by clock. The fastest one was requested ``margin`` times."""
-    chip = max(hz["constraint"] for hz in timing["fmax"].values())
+def clocks(timing: dict[str, Any], factor: float = 1, chip_mhz: float = 0) -> dict[str, dict[str, float]]:
+    """MHz that routing reaches and that the chip needs, by clock.
+
+    ``chip_mhz`` is the chip's clock. Of nextpnr, ``factor`` times that was requested.
+    """
     return {
         net: {
             "fmax_mhz": round(hz["achieved"], 2),
-            "needed_mhz": round(hz["constraint"] / (margin if hz["constraint"] == chip else 1), 2),
+            "needed_mhz": round(hz["constraint"] / (factor if _is(hz["constraint"], factor * chip_mhz) else 1), 2),
         }
         for net, hz in sorted(timing["fmax"].items())
     }
 
 
+def _is(mhz: float, requested: float) -> bool:
+    """Whether a clock is the requested one, but for the rounding of its constraint."""
+    return abs(mhz - requested) < 0.002 * requested
+
+
 def check_clocks(report: dict[str, Any], board: Board) -> None:
-    """Raise :class:`BuildError` if routing does not meet every clock."""
-    for net, clock in report["clocks"].items():
-        if clock["fmax_mhz"] < clock["needed_mhz"]:
-            path = report["critical_path"]
+    """Raise :class:`BuildError` if a clock is not met with the margin of :mod:`popflip.bitstream.margin`."""
+    path = report["critical_path"]
+    slowest = f" (slowest from {path['source']} to {path['sink']})"
+    jitter, chip = report["jitter_ns"] * 1e-9, min(clock["needed_mhz"] for clock in report["clocks"].values())
+    reached = [(f"clock {net}", clock["needed_mhz"], clock["fmax_mhz"]) for net, clock in report["clocks"].items()]
+    if report.get("icetime_mhz") is not None:
+        reached.append(("by icetime, the clock", chip, report["icetime_mhz"]))
+    for name, needed, fmax in reached:
+        required = required_mhz(needed, jitter)
+        if fmax < required:
             raise BuildError(
-                f"{board.summary}: clock {net} needs {clock['needed_mhz']} MHz, routing reaches {clock['fmax_mhz']} "
-                f"MHz (slowest from {path['source']} to {path['sink']}); use fewer rows or synapses"
+                f"{board.summary}: {name} needs {needed} MHz, {required:.2f} with its margin; routing reaches {fmax} "
+                f"MHz{slowest}; use fewer rows or synapses"
             )
 
 
@@ -132,6 +149,7 @@ def rows(report: dict[str, Any], file: Path, board: Board) -> list[tuple[str, st
             (f"clock {net}", f"{clock['needed_mhz']} MHz used, {clock['fmax_mhz']} MHz reached")
             for net, clock in report["clocks"].items()
         ),
+        *([("by icetime", f"{report['icetime_mhz']} MHz reached")] if report.get("icetime_mhz") is not None else []),
         ("slowest path", f"{path['nanoseconds']} ns, {path['source']} to {path['sink']}"),
         ("seconds", ", ".join(f"{tool} {seconds}" for tool, seconds in report["seconds"].items())),
         ("SHA-256", report["sha256"]),

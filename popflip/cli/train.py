@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from popflip.cli.device import device_for
 from popflip.cli.display import Progress, announce, table
@@ -22,6 +26,11 @@ if TYPE_CHECKING:
     from popflip.experiment import Experiment
     from popflip.golden.config import AnyConfig
     from popflip.training import Run
+
+BITSTREAM_STEPS = 2
+"""Steps (batches, or under LBE groups of them) that ``verify --bitstream`` trains without ``--limit-batches``."""
+TEST_SAMPLES = 256
+"""Test samples that a simulated bitstream predicts: its link is simulated bit by bit."""
 
 
 @with_settings((*RUN, "verify", "report", "plot", "save", "save_every", "resume", "allow_other_data"))
@@ -69,13 +78,26 @@ def train(settings: Settings) -> None:
 
 
 @with_settings((*RUN, "resume", "allow_other_data"))
-def verify(settings: Settings) -> None:
+def verify(
+    settings: Settings,
+    bitstream: Annotated[
+        Path | None,
+        typer.Option(
+            "--bitstream",
+            metavar="F.bin",
+            help="Verify an iCE40's bitstream: unpack it to a netlist and simulate that, over the pins of its link.",
+        ),
+    ] = None,
+) -> None:
     """Train a device (by default the simulated chip) and the golden model side by side.
 
     After every batch (rule lbe: after every 256 samples, and at the end) all weights, counters, the random state, the
     signature and the counts must be equal. If not, the command prints the batch, layer, row, word and both values of
     the first difference, and exits with code 1.
     """
+    if bitstream is not None:
+        _verify_bitstream(settings, bitstream)
+        return
     from popflip.golden.config import Rule
     from popflip.training import LBE_STEP
 
@@ -86,6 +108,38 @@ def verify(settings: Settings) -> None:
         signature = device.status().signature
     compared = f"{run.verified} steps of {LBE_STEP} samples" if config.rule == Rule.LBE else f"{run.verified} batches"
     print(f"{name} equals golden in every bit after each of {compared} (signature {signature:08x})")
+
+
+def _verify_bitstream(settings: Settings, file: Path) -> None:
+    """Train the chip in the bitstream ``file``, by default for two steps, and compare it with the golden model."""
+    from popflip.devices.chip import ChipDevice
+    from popflip.devices.golden import GoldenDevice
+    from popflip.errors import ConfigError
+    from popflip.experiment import prepare
+    from popflip.silicon.simulation import Bitstream, BitstreamChip
+    from popflip.training import check_run, step_batches
+
+    taken = (*EXPERIMENT, "limit_batches", "replay")
+    for name in RUN:
+        if name not in taken and getattr(settings, name) is not None:
+            raise ConfigError(f"{flag(name)}: the bitstream decides it; leave it out")
+    bitstream = Bitstream.load(file)
+    experiment = prepare(**{"preset": bitstream.preset} | settings.values(EXPERIMENT))
+    config = experiment.config
+    limit = settings.limit_batches or BITSTREAM_STEPS * step_batches(config)
+    with (
+        ChipDevice(BitstreamChip(bitstream, announce), config, str(file)) as device,
+        GoldenDevice(config) as golden,
+    ):
+        limited = replace(settings, limit_batches=limit)
+        run = _run(limited, experiment, None, device, None)
+        expected = _run(replace(limited, replay=None), experiment, None, golden, None)  # it has no store
+        check_run(run, expected, device, golden, experiment.x_test[:TEST_SAMPLES])
+        status = golden.status()
+    print(
+        f"{file} equals golden after {status.batches} batches, in every weight, counter and count, in the signature "
+        f"{status.signature:08x} and in {min(TEST_SAMPLES, len(experiment.x_test))} predictions"
+    )
 
 
 def _experiment(settings: Settings) -> tuple[Experiment, Checkpoint | None]:

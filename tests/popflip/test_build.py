@@ -42,8 +42,10 @@ def recorded(name: str) -> str:
 
 
 def test_only_clocks_the_chip_generates_are_over_constrained():
-    pins = 'LOCATE COMP "a" SITE "B1";\nFREQUENCY NET "clock" 60000000.0 HZ;\nFREQUENCY PORT "clk25" 25000000.0 HZ;\n'
-    assert builds.over_constrained(pins) == pins.replace("60000000.0", str(60e6 * reports.MARGIN))
+    pins = 'FREQUENCY NET "clock.clock" 60000000.0 HZ;\nFREQUENCY PORT "clk25" 25000000.0 HZ;\n'
+    assert builds.over_constrained(pins, 1.1) == pins.replace("60000000.0", "66000000.000000")
+    pins = "set_io clk12_0__io 35\nset_frequency clock.clock 12.0\nset_frequency clk12_0__io 12.0\n"
+    assert builds.over_constrained(pins, 1.1) == pins.replace("clock.clock 12.0", "clock.clock 13.200000")
 
 
 # Commands of the tools ------------------------------------------------------------------------------------------------
@@ -60,8 +62,10 @@ def test_plan(name, family):
     assert "--tmg-ripup" not in place
     again = builds.prepare(board, board.platform(), TINY, replace(board.fits[0], ripup=True))
     assert [option for option in builds.commands(again)[1] if option not in place] == ["--tmg-ripup"]
-    if family == "ecp5":
-        assert again.files["popflip.lpf"] == builds.over_constrained(plan.files["popflip.lpf"])
+    name = {"ice40": "popflip.pcf", "ecp5": "popflip.lpf"}[family]
+    requested = {"ice40": "set_frequency clock.clock 12.923077", "ecp5": 'FREQUENCY NET "clock.clock" 26250000.000000'}
+    assert requested[family] in plan.files[name]  # 5 % and the PLL's jitter above the clock
+    assert again.files[name] == builds.over_constrained(plan.files[name], reports.MARGIN)
     script = plan.files["popflip.ys"].split("\n")
     read = script.index("read_rtlil popflip.il")
     assert tuple(script[read + 1 : read + 3]) == builds.UNDEFINED_COLLISIONS
@@ -265,13 +269,26 @@ def test_too_large(tools, capsys, monkeypatch):
 
 
 def test_a_clock_that_is_not_met(tools, capsys, monkeypatch):
-    slow = {"clk": {"fmax_mhz": 11.5, "needed_mhz": 12.0}}
+    slow = {"clk": {"fmax_mhz": 12.8, "needed_mhz": 12.0}}
     monkeypatch.setattr(reports, "clocks", lambda *_: slow)
     assert run_command(COMMAND) == 2
     assert one_line(capsys) == (
-        "popflip: iCEBreaker (iCE40 UP5K): clock clk needs 12.0 MHz, routing reaches 11.5 MHz (slowest from c to b.o); "
-        "use fewer rows or synapses\n"
+        "popflip: iCEBreaker (iCE40 UP5K): clock clk needs 12.0 MHz, 12.92 with its margin; routing reaches 12.8 MHz "
+        "(slowest from c to b.o); use fewer rows or synapses\n"
     )
+
+
+def test_a_clock_that_icetime_finds_too_slow(tools, capsys, monkeypatch):
+    monkeypatch.setattr(builds, "icetime_mhz", lambda *_: 12.9)
+    assert run_command(COMMAND) == 2
+    assert one_line(capsys) == (
+        "popflip: iCEBreaker (iCE40 UP5K): by icetime, the clock needs 12.0 MHz, 12.92 with its margin; "
+        "routing reaches 12.9 MHz (slowest from c to b.o); use fewer rows or synapses\n"
+    )
+    monkeypatch.setattr(builds, "icetime_mhz", lambda *_: 24.2)
+    assert run_command(COMMAND) == 0
+    assert json.loads(Path("out/icebreaker.json").read_text())["icetime_mhz"] == 24.2
+    assert "by icetime: 24.2 MHz reached" in capsys.readouterr().out
 
 
 def test_missing_tools(capsys, monkeypatch, tmp_path):

