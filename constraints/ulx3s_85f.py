@@ -26,7 +26,7 @@ BOARD = Board(
     fits=(
         Fit("digits", rows=8, synapses=32, clock_hz=25e6),
         Fit("digits-lbe", rows=8, synapses=32, clock_hz=25e6),
-        Fit("mnist-tiles", rows=64, synapses=16, clock_hz=67e6, slots=8, learn_rows=8, seed=3, ripup=True),
+        Fit("mnist-tiles", rows=64, synapses=16, clock_hz=62.5e6, slots=8, learn_rows=8, seed=3, ripup=True),
     ),
     buffer=2048,
     program="openFPGALoader --board ulx3s {bitstream}",
