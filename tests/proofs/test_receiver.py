@@ -27,12 +27,14 @@ LONGEST = 2
 POLYNOMIAL = 0xEDB88320
 
 
-def crc_of(remainder: Value, byte: Value) -> Value:
+def crc_of(m: Module, remainder: Value, byte: Value) -> Value:
     """The remainder of CRC-32 after ``byte``, by its definition: bit by bit."""
-    remainder = (remainder ^ byte)[:32]
+    state = (remainder ^ byte)[:32]
     for _ in range(8):
-        remainder = Mux(remainder[0], POLYNOMIAL, 0) ^ (remainder >> 1)
-    return remainder[:32]
+        after = Signal(32)
+        m.d.comb += after.eq(Mux(state[0], POLYNOMIAL, 0) ^ (state >> 1))
+        state = after
+    return state
 
 
 def trailer_proof() -> tuple[Module, list[Value]]:
@@ -41,7 +43,7 @@ def trailer_proof() -> tuple[Module, list[Value]]:
     remainder, trailer = Signal(32), Signal(32)
     after: Value = remainder
     for place in range(0, 32, 8):
-        after = crc_of(after, trailer[place : place + 8])
+        after = crc_of(m, after, trailer[place : place + 8])
     m.d.comb += Assert((after == crc.RESIDUE) == (trailer == (~remainder)[:32]))
     return m, [remainder, trailer]
 
@@ -61,6 +63,7 @@ class Observer:
         self.remainder = Signal(32)
         self.bad_check, self.too_long, self.epoch, self.ended = Signal(), Signal(), Signal(), Signal()
         self.written = Signal(5)
+        after = crc_of(m, self.remainder, byte)
         self.last = HEADER_BYTES + self.length[:2] + TRAILER_BYTES - 1
         m.d.sync += self.written.eq(Mux(dut.buffer.commit, 0, self.written + dut.buffer.write))
         with m.If(dut.buffer.commit):
@@ -68,7 +71,7 @@ class Observer:
         with m.Elif(self.taken & (self.place == 0)), m.If(byte == SYNC):
             m.d.sync += [self.place.eq(1), self.remainder.eq(~dut.session), self.epoch.eq(dut.epoch)]
         with m.Elif(self.taken):
-            m.d.sync += [self.place.eq(self.place + 1), self.remainder.eq(crc_of(self.remainder, byte))]
+            m.d.sync += [self.place.eq(self.place + 1), self.remainder.eq(after)]
             with m.If(self.place <= CHECKED_BYTES):
                 m.d.sync += self.length.eq(Cat(self.length[8:], byte))
             with m.If(self.place == HEADER_BYTES - 1):
