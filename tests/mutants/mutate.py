@@ -5,8 +5,8 @@ none of them sees survives: either a test is missing, or no test could see it. T
 ``equivalent.toml``, each with the reason, and are left out. An entry of that list that fits no fault of the present
 sources is an error.
 
-The same seed gives the same mutants of the same sources. At the end, every test that caught a mutant runs on the
-sources as they are, where it must pass.
+The same seed gives the same mutants of the same sources. Every test that catches a mutant also runs on the sources as
+they are, where it must pass.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from queue import SimpleQueue
 
 from covering import CoveringTests
 from mutations import Mutation, mutations, sample
-from tree import Tree
+from tree import Run, Tree
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ("golden", "hw")
@@ -55,7 +55,11 @@ class Result:
     @property
     def row(self) -> str:
         """A row of the table."""
-        caught = {"passed": "SURVIVED", "import": "(cannot be imported)"}.get(self.verdict, self.by)
+        caught = {
+            "passed": "SURVIVED",
+            "import": "(cannot be imported)",
+            "control": f"FAILS WITHOUT A FAULT, TOO: {self.by}",
+        }.get(self.verdict, self.by)
         return f"{self.path}:{self.line}  {self.text}\n    {caught}  [{self.seconds:.0f} s]"
 
 
@@ -88,55 +92,61 @@ def equivalent() -> list[dict[str, str]]:
     return tomllib.loads(EQUIVALENT.read_text(encoding="utf-8")).get("mutant", [])
 
 
-def run_all(chosen: Iterator[Mutation], count: int, jobs: int, done: dict[tuple[str, ...], Result]) -> Iterator[Result]:
-    """Results of mutants out of ``chosen`` until ``count`` of them could be imported. ``done`` has known results."""
-    tests = CoveringTests(ROOT)
-    free: SimpleQueue[Tree] = SimpleQueue()
+class Session:
+    """Copies of the tree for ``jobs`` mutants at a time, and the results ``done`` before."""
 
-    def one(mutation: Mutation) -> Result:
-        known = done.get((mutation.path, mutation.code, mutation.text))
+    def __init__(self, folder: Path, jobs: int, done: dict[tuple[str, ...], Result]):
+        self._done = done
+        self._tests = CoveringTests(ROOT)
+        self._trees = [Tree(ROOT, folder / str(job)) for job in range(jobs)]
+        self._free: SimpleQueue[Tree] = SimpleQueue()
+        for tree in self._trees:
+            self._free.put(tree)
+        self._passes: dict[str, bool] = {}  # whether a test passes without a fault
+
+    def result(self, mutation: Mutation) -> Result:
+        """What becomes of ``mutation``."""
+        known = self._done.get((mutation.path, mutation.code, mutation.text))
         if known:
             return known
-        tree, start = free.get(), time.monotonic()
+        tree, start = self._free.get(), time.monotonic()
         try:
-            nearest, *others = tests.of(mutation.path)
-            run = tree.run([nearest], mutation)  # alone, since most mutants need no other file to be read
-            if run.verdict == "passed":
-                run = tree.run(others, mutation)
+            run = self._run(tree, mutation)
+            seconds = time.monotonic() - start
+            valid = run.verdict != "failed" or "::" not in run.by or self._passes_without(tree, run.by)
         finally:
-            free.put(tree)
-        return Result(
-            mutation.path, mutation.line, mutation.text, mutation.code, run.verdict, run.by, time.monotonic() - start
-        )
+            self._free.put(tree)
+        verdict = run.verdict if valid else "control"
+        return Result(mutation.path, mutation.line, mutation.text, mutation.code, verdict, run.by, round(seconds, 1))
 
-    caught_by: dict[str, None] = {}
+    def _run(self, tree: Tree, mutation: Mutation) -> Run:
+        nearest, *others = self._tests.of(mutation.path)
+        run = tree.run([nearest], mutation)  # alone, since most mutants need no other file to be read
+        return tree.run(others, mutation) if run.verdict == "passed" else run
+
+    def _passes_without(self, tree: Tree, test: str) -> bool:
+        """Whether ``test`` passes on the sources as they are: one that does not has caught nothing."""
+        if test not in self._passes:
+            self._passes[test] = tree.run([test]).verdict == "passed"
+        return self._passes[test]
+
+    def stop(self) -> None:
+        """End what runs."""
+        for tree in self._trees:
+            tree.stop()
+
+
+def run_all(chosen: Iterator[Mutation], count: int, jobs: int, done: dict[tuple[str, ...], Result]) -> Iterator[Result]:
+    """Results of mutants out of ``chosen`` until ``count`` of them could be imported. ``done`` has known results."""
     with tempfile.TemporaryDirectory(prefix="popflip-mutants-") as folder, ThreadPoolExecutor(jobs) as pool:
-        trees = [Tree(ROOT, Path(folder) / str(job)) for job in range(jobs)]
-        for tree in trees:
-            free.put(tree)
+        session = Session(Path(folder), jobs, done)
         try:
             while count > 0 and (some := list(islice(chosen, min(jobs, count)))):
-                for result in pool.map(one, some):
+                for result in pool.map(session.result, some):
                     count -= result.verdict != "import"
-                    if "::" in result.by:
-                        caught_by[result.by] = None
                     yield result
-            yield from control(trees[0], list(caught_by))
         finally:
-            for tree in trees:
-                tree.stop()
-
-
-def control(tree: Tree, tests: list[str]) -> Iterator[Result]:
-    """A result for each of ``tests`` that does not pass on the sources as they are: it has caught nothing."""
-    while tests:
-        run = tree.run(tests)
-        if run.verdict == "passed":
-            return
-        if run.by not in tests:
-            raise RuntimeError(f"the tests do not run on the sources as they are:\n{run.output[-3000:]}")
-        yield Result(run.by, 0, "no fault", "", "control", "fails without a fault, too", 0)
-        tests = tests[tests.index(run.by) + 1 :]
+            session.stop()
 
 
 def known_results(path: Path) -> dict[tuple[str, ...], Result]:
@@ -198,7 +208,7 @@ def summary(results: list[Result], expect_survivors: bool) -> int:
     caught, tested = counts["failed"] + counts["time"], counts["failed"] + counts["time"] + counts["passed"]
     print(
         f"\n{tested} mutants, {caught} caught ({counts['time']} by the time limit), {counts['passed']} survived; "
-        f"{counts['import']} more cannot be imported; {wrong} tests fail without a fault"
+        f"{counts['import']} more cannot be imported; {wrong} by tests that fail without a fault, too"
     )
     return int(wrong > 0 or (caught if expect_survivors else counts["passed"]) > 0)
 
