@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 from amaranth.hdl import Assert, Assume, Cat, Module, Signal, Value
 from amaranth.lib import stream, wiring
@@ -48,12 +49,16 @@ def streams_of(dut: wiring.Component) -> list[Stream]:
     return found
 
 
-def stream_rules(dut: wiring.Component, kept: tuple[str, ...] = ()) -> tuple[Module, list[Value]]:
+Contract = Callable[[Module, wiring.Component], None]
+"""Adds what a component requires of its environment, as assumptions, to a proof's module."""
+
+
+def stream_rules(dut: wiring.Component, contract: Contract | None = None) -> tuple[Module, list[Value], list[Signal]]:
     """The rules: ``valid`` is never withdrawn, and the payload is stable until it is taken.
 
     Assumes them of the streams that ``dut`` receives and asserts them of those that it sends, whatever ``ready`` is.
-    The inputs named in ``kept`` are assumed not to change while a stream that it sends waits; a name stands for all
-    members below it.
+    Returns the module, the inputs that the solver chooses, and for each sent stream whether it waited in the cycle
+    before.
     """
     m = Module()
     m.submodules.dut = dut
@@ -63,30 +68,28 @@ def stream_rules(dut: wiring.Component, kept: tuple[str, ...] = ()) -> tuple[Mod
         m.d.sync += [waiting.eq(each.valid & ~each.ready), before.eq(each.payload)]
         rule = Assert if each.sends else Assume
         with m.If(waiting):
-            m.d.comb += rule(each.valid)
-            if len(each.payload):
-                m.d.comb += rule(each.payload == before)
+            m.d.comb += rule(each.valid & (each.payload == before))
         if each.sends:
             waits.append(waiting)
-    inputs = [
-        Value.cast(port)
-        for path, member, port in dut.signature.flatten(dut)
-        if member.flow is wiring.In and f"{'.'.join(map(str, path))}.".startswith(tuple(f"{name}." for name in kept))
-    ]
-    if any(len(value) for value in inputs):
-        now = Cat(*inputs)
-        before = Signal(len(now), name="kept_before")
-        m.d.sync += before.eq(now)
-        with m.If(Cat(waits).any()):
-            m.d.comb += Assume(now == before)
-    return m, list(inputs_of(dut))
+    if contract is not None:
+        contract(m, dut)
+    return m, list(inputs_of(dut)), waits
 
 
-def other_inputs(dut: wiring.Component) -> tuple[str, ...]:
-    """Names of the inputs of ``dut`` that belong to no stream."""
-    streams = tuple(f"{each.name}." for each in streams_of(dut))
-    return tuple(
-        name
-        for path, member, _ in dut.signature.flatten(dut)
-        if member.flow is wiring.In and not (name := ".".join(map(str, path))).startswith(streams)
-    )
+def kept_while(m: Module, condition: Value, *values: Value) -> None:
+    """Assume that ``values`` do not change in a cycle that follows one with ``condition``."""
+    now = Cat(*values)
+    before, last = Signal(len(now), name="kept_before"), Signal(name="kept_last")
+    m.d.sync += [before.eq(now), last.eq(condition)]
+    with m.If(last):
+        m.d.comb += Assume(now == before)
+
+
+def only_after(m: Module, request: Any, answers: Any, last: Value) -> None:
+    """Assume that stream ``answers`` begins after an item of ``request`` was taken, and pauses after its ``last``."""
+    asked = Signal(name="asked")
+    with m.If(request.valid & request.ready):
+        m.d.sync += asked.eq(1)
+    with m.Elif(answers.valid & answers.ready & last):
+        m.d.sync += asked.eq(0)
+    m.d.comb += Assume(~answers.valid | asked)
