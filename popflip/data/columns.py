@@ -15,7 +15,7 @@ CLASS_NAMES = frozenset({"class", "classes", "label", "labels", "target"})
 """Names that say in a header which column holds the classes, in lower case."""
 INDEX_NAMES = frozenset({"", "id", "index", "row", "unnamed: 0"})
 """Names of a column that counts lines, in lower case; the empty one and the last are those of pandas."""
-COUNTED = 8  # lines from which a column that counts them is an index, whatever its name
+COUNTED = 8  # lines from which a column that counts them is worth a note, whatever its name
 NUMBERED = 4  # columns from which a line 0,1,2,… is a header
 MOST_CLASSES = 256  # a column of more different numbers is not taken for classes
 
@@ -45,15 +45,22 @@ def is_numbered_header(row: NDArray[np.float64]) -> bool:
     return len(row) >= NUMBERED and np.array_equal(row, np.arange(len(row)))
 
 
-def index_column(table: Table, label: str | None) -> int | None:
-    """The first column if it counts the lines from 0 or 1, as pandas writes it, and does not hold the classes."""
+def has_index(table: Table, label: str | None) -> bool:
+    """Whether the first column counts the lines, as pandas writes it, and has the name of an index or none."""
+    return bool(table.header) and table.name(0) in INDEX_NAMES and _counts(table, label)
+
+
+def seems_index(table: Table, label: str | None) -> bool:
+    """Whether the first column counts many lines but has no name, or one that says nothing of an index."""
+    return len(table.values) >= COUNTED and not has_index(table, label) and _counts(table, label)
+
+
+def _counts(table: Table, label: str | None) -> bool:
+    """Whether the first column counts the lines from 0 or 1, and is neither the classes nor the only value."""
     if table.columns < 3 or (label is not None and _position(table, label) == 0):
-        return None
-    counts = table.values[:, 0] - table.values[0, 0]
-    if table.values[0, 0] not in (0, 1) or not np.array_equal(counts, np.arange(len(counts))):
-        return None
-    named = bool(table.header) and table.name(0) in INDEX_NAMES
-    return 0 if named or len(counts) >= COUNTED else None
+        return False
+    first = table.values[0, 0]
+    return first in (0, 1) and np.array_equal(table.values[:, 0], first + np.arange(len(table.values)))
 
 
 def class_column(table: Table, label: str | None, check: bool) -> int:

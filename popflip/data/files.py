@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from popflip.data.columns import Table, class_column, index_column, is_numbered_header
+from popflip.data.columns import Table, class_column, has_index, is_numbered_header, seems_index
 from popflip.errors import DataError, FileError
 from popflip.files import open_input, reason
 from popflip.golden.config import MAX_WIDTH
@@ -65,9 +65,11 @@ def _read_csv(path: Path, features: int | None, label: str | None) -> Samples:
     table = _table(path)
     notes = list(table.notes)
     kept = np.ones(table.columns, bool)
-    if (index := index_column(table, label)) is not None:
-        kept[index] = False
-        notes.append(f"{path}: column {index + 1} counts the lines, so it is left out")
+    if has_index(table, label):
+        kept[0] = False
+        notes.append(f"{path}: column 1 is an index that counts the lines, so it is left out")
+    elif seems_index(table, label):
+        notes.append(f"{path}: column 1 counts the lines, and is learned all the same; if it is an index, remove it")
     if kept.sum() == features:
         return Samples(table.values[:, kept], None, None, tuple(notes))
     if kept.sum() < 2:

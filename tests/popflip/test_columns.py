@@ -64,21 +64,31 @@ def test_a_doubtful_class_column_is_refused(tmp_path, columns, order, header, la
 
 
 @pytest.mark.parametrize("start", [0, 1])
-@pytest.mark.parametrize(("header", "rows"), [((), 8), (("", "a", "b", "class"), 5), (("id", "a", "b", "y"), 8)])
+@pytest.mark.parametrize(("header", "rows"), [(("", "a", "b", "class"), 5), (("id", "a", "b", "y"), 8)])
 def test_an_index_column_is_left_out(tmp_path, columns, start, header, rows):
     counted = [*range(start, start + 8)]
     path = write(tmp_path / "d.csv", [column[:rows] for column in (counted, *columns)], header)
     samples = read(path)
     assert samples.values.tolist() == VALUES[:rows]
-    assert samples.notes == (f"{path}: column 1 counts the lines, so it is left out",)
+    assert samples.notes == (f"{path}: column 1 is an index that counts the lines, so it is left out",)
     assert read(path, features=2).values.tolist() == VALUES[:rows]
 
 
-def test_a_short_count_without_a_name_and_other_starts_stay(tmp_path, columns):
-    few = write(tmp_path / "few.csv", [column[:7] for column in ([*range(8)], *columns)])
-    other = write(tmp_path / "other.csv", [[*range(2, 10)], *columns])
-    assert read(few).values.shape == (7, 3)
-    assert read(other).values.shape == (8, 3)
+@pytest.mark.parametrize("header", [(), ("time", "a", "b", "class")])
+def test_a_count_that_has_no_index_s_name_stays_with_a_note(tmp_path, columns, header):
+    path = write(tmp_path / "d.csv", [[*range(8)], *columns], header)
+    samples = read(path)
+    assert samples.values[:, 0].tolist() == [*range(8)]
+    assert samples.notes == (
+        f"{path}: column 1 counts the lines, and is learned all the same; if it is an index, remove it",
+    )
+
+
+def test_a_short_count_without_a_name_and_other_starts_are_values(tmp_path, columns):
+    few = read(write(tmp_path / "few.csv", [column[:7] for column in ([*range(8)], *columns)]))
+    other = read(write(tmp_path / "other.csv", [[*range(2, 10)], *columns]))
+    assert (few.values.shape, few.notes) == ((7, 3), ())
+    assert (other.values.shape, other.notes) == ((8, 3), ())
 
 
 def test_a_line_that_numbers_the_columns_is_a_header(tmp_path, columns):
