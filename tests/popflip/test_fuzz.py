@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from popflip.cli.options import parse
 from popflip.data.files import read
 from popflip.data.mnist import read_idx
-from popflip.devices.link import FrameReader
+from popflip.devices.frames import FrameReader
 from popflip.errors import PopflipError
-from popflip.hw.link.codec import SYNC, decode
+from popflip.hw.link.codec import OPEN, SYNC, decode, encode
 
 INPUTS = int(os.environ.get("POPFLIP_FUZZ", "60"))
 fuzz = settings(
@@ -157,22 +157,35 @@ def test_toml(answers, content):
 class Line:
     """A transport that holds some bytes and no more."""
 
+    now = 0.0
+
     def __init__(self, content: bytes):
         self.content = content
 
-    def read(self, count: int) -> bytes:
+    def read(self, count: int, deadline: float) -> bytes:
         if len(self.content) < count:
             raise TimeoutError
         taken, self.content = self.content[:count], self.content[count:]
         return taken
 
 
-FRAMES = st.lists(st.binary(max_size=20).map(lambda body: bytes([SYNC]) + body), max_size=4).map(b"".join)
+SESSION, LONGEST = 77, 16
+FRAMES = st.tuples(
+    st.integers(0, 255), st.integers(0, 255), st.binary(max_size=20), st.sampled_from([OPEN, SESSION, 9])
+)
+VALID = st.lists(FRAMES.map(lambda drawn: encode(*drawn)), max_size=4).map(b"".join)
+STARTED = st.lists(st.binary(max_size=20).map(lambda body: bytes([SYNC]) + body), max_size=4).map(b"".join)
 
 
 @fuzz
-@given(content=st.one_of(FRAMES, st.binary(max_size=80)))
-def test_frames(content):
-    assert decode(content) is None
-    with pytest.raises(TimeoutError):
-        FrameReader(Line(content)).read()  # type: ignore[arg-type]
+@given(content=st.one_of(damaged(VALID), STARTED, st.binary(max_size=80)), late=st.booleans())
+def test_frames(content, late):
+    decoded = decode(content, SESSION)
+    assert decoded is None or encode(*decoded) == content
+    reader = FrameReader(Line(content), SESSION)  # type: ignore[arg-type]
+    try:
+        frame = reader.read(-1.0 if late else 1.0, LONGEST)
+    except TimeoutError:
+        return
+    assert frame.session in (OPEN, SESSION) and len(frame.payload) <= LONGEST
+    assert encode(*frame) in content
