@@ -102,7 +102,8 @@ def _position(table: Table, label: str) -> int | None:
 
 def _choices(table: Table) -> str:
     positions = f"positions are 1 to {table.columns}, or −1 from the end"
-    return f"its header has {', '.join(table.header)[:200]}; {positions}" if table.header else f"its {positions}"
+    names = " ".join(", ".join(table.header).split())[:200]  # a quoted name may have line breaks
+    return f"its header has {names}; {positions}" if table.header else f"its {positions}"
 
 
 def _holds_classes(column: NDArray[np.float64]) -> bool:

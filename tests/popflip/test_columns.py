@@ -52,6 +52,8 @@ def test_the_class_column_has_a_name_or_a_position(tmp_path, columns, order, hea
         ((2, 0, 1), (), None, "column 1 of {} looks like classes and the last one does not; give label 1 or 3"),
         ((0, 1, 2), ("a", "b", "c"), "d", "{} has no column 'd'; its header has a, b, c; positions are 1 to 3, or −1 "
          "from the end"),
+        ((0, 1, 2), ('"a\nb"', "c", "d"), "e", "{} has no column 'e'; its header has a b, c, d; positions are 1 to 3, "
+         "or −1 from the end"),
         ((0, 1, 2), (), "4", "{} has no column '4'; its positions are 1 to 3, or −1 from the end"),
         ((0, 1, 2), (), "0", "{} has no column '0'; its positions are 1 to 3, or −1 from the end"),
     ],
