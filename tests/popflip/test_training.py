@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import random
 import re
 import time
 from dataclasses import replace
 from functools import cache
 
+import model_chip
 import numpy as np
 import pytest
 
 from popflip.data.augment import MovingImages
 from popflip.devices.base import Status
+from popflip.devices.chip import ChipDevice
 from popflip.devices.golden import GoldenDevice
 from popflip.errors import ChipLost, ConfigError, DeviceError, Difference, Interrupted, LinkError
 from popflip.golden.config import AnyConfig, Config, LbeConfig
@@ -710,3 +713,29 @@ def test_a_lost_chip_is_repaired_to_predict():
     assert lines == ["the chip: it restarted; its state is written back"] * 2
     with pytest.raises(ChipLost):
         infer(Losing(CONFIG, *range(1, 100)), x, done.end)
+
+
+@pytest.mark.parametrize(
+    ("config", "share", "seed"), [(model_chip.CONFIG, 0.02, 4), (model_chip.LBE, 0.06, 3)], ids=["gft", "lbe"]
+)
+def test_a_chip_that_restarts_at_any_moment_ends_in_the_same_state(config, share, seed):
+    """The link's model in front of the golden trainer restarts at random before bytes reach it."""
+    generator = np.random.default_rng(3)
+    x, y = generator.integers(0, 2, (40, config.inputs), np.uint8), generator.integers(0, config.classes, 40)
+    config = replace(config, epochs=8)
+    whole = run(GoldenDevice(config), x, y)
+    moments = random.Random(seed)
+
+    class Restarting(model_chip.ModelChip):
+        restarts = 0
+
+        def write(self, data):
+            if moments.random() < share:
+                self.restart()
+                self.restarts += 1
+            super().write(data)
+
+    transport = Restarting(config)
+    done = run(ChipDevice(transport, config), x, y, golden=GoldenDevice(config))
+    assert (done.end.state.sha256(), done.history) == (whole.end.state.sha256(), whole.history)
+    assert transport.restarts >= done.repairs > 1
