@@ -12,7 +12,8 @@ BOARD = Board(
     summary="iCEBreaker (iCE40 UP5K)",
     platform=ICEBreakerPlatform,
     fits=(
-        Fit("digits-small", rows=2, synapses=8, slots=2, clock_hz=12e6),  # with 4 rows, or more slots, cells run out
+        # With 4 rows, or more slots, cells run out.
+        Fit("digits-small", rows=2, synapses=8, slots=2, clock_hz=12e6, seed=2),
         Fit("digits-lbe-small", rows=4, synapses=8, slots=2, clock_hz=12e6, seed=3, router="router1"),
         Fit("mnist-small", rows=4, synapses=8, slots=2, clock_hz=22.125e6, compact=True),
     ),

@@ -118,6 +118,7 @@ class _Verilator(Simulator):
     make_variables = (
         "CFG_CXXFLAGS_PCH_I=-include",
         "CFG_LDLIBS_THREADS=-pthread",
+        "VM_PARALLEL_BUILDS=0",  # large designs too are one file: a second compiled header would exclude the first
     )
 
     def __init__(self) -> None:

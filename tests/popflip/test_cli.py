@@ -98,7 +98,12 @@ def test_lbe_is_saved_resumed_verified_and_predicts(capsys):
     assert rest["history"][1:] == whole["history"][2:]
     capsys.readouterr()
     assert run("infer", "--model", "end.npz") == 0
-    assert capsys.readouterr().out == f"samples: 360\naccuracy: {whole['test_accuracy']:.2%}\n"
+    never = ", ".join(map(str, whole["never_predicted"]))
+    assert never
+    assert capsys.readouterr().out == (
+        f"samples: 360\naccuracy: {whole['test_accuracy']:.2%}\nbalanced accuracy: {whole['balanced_accuracy']:.2%}\n"
+        f"never predicted: classes {never}\n"
+    )
     assert run("verify", "--device", "golden", *flags, "--limit-batches", "300") == 0
     assert "golden equals golden in every bit after each of 2 steps of 256 samples" in capsys.readouterr().out
 
