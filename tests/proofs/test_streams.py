@@ -89,6 +89,10 @@ def _schedule(m: Module, dut: Any) -> None:
     kept_while(m, dut.o.valid & ~dut.o.ready, dut.winner.as_value(), dut.rows)
 
 
+def _sender(m: Module, dut: Any) -> None:
+    kept_while(m, dut.tx.valid, dut.session)
+
+
 def _write_back(m: Module, dut: Any) -> None:
     only_after(m, dut.mask_start, dut.i, dut.i.payload.position.last)
 
@@ -100,6 +104,7 @@ def _initialise(m: Module, dut: Any) -> None:
 TERMS = {
     "Backward": Terms(_backward, "the last row of a word may come only while free"),
     "Flip": Terms(_write_back, "words come between the request for their masks and the last one"),
+    "FrameSender": Terms(_sender, "the session changes only between frames"),
     "GftInitialise": Terms(_initialise, "words come after they are requested, up to the last one"),
     "Prng": Terms(_prng, "a new state is loaded while nobody draws"),
     "ReinforceRow": Terms(_write_back, "words come between the request for their masks and the last one"),
