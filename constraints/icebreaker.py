@@ -15,7 +15,7 @@ BOARD = Board(
         # With 4 rows, or more slots, cells run out.
         Fit("digits-small", rows=2, synapses=8, slots=2, clock_hz=12e6, seed=2),
         Fit("digits-lbe-small", rows=4, synapses=8, slots=2, clock_hz=12e6, seed=3, router="router1"),
-        Fit("mnist-small", rows=4, synapses=8, slots=2, clock_hz=22.125e6, compact=True),
+        Fit("mnist-small", rows=4, synapses=8, slots=2, clock_hz=22.125e6, seed=2, compact=True),
     ),
     buffer=512,
     store_bytes=SPRAMS * SPRAM_BYTES,
