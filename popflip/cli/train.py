@@ -84,8 +84,8 @@ def verify(
         Path | None,
         typer.Option(
             "--bitstream",
-            metavar="F.bin",
-            help="Verify an iCE40's bitstream: unpack it to a netlist and simulate that, over the pins of its link.",
+            metavar="FILE",
+            help="Verify a packed bitstream: unpack it to a netlist and simulate that, over the pins of its link.",
         ),
     ] = None,
 ) -> None:
@@ -124,7 +124,10 @@ def _verify_bitstream(settings: Settings, file: Path) -> None:
         if name not in taken and getattr(settings, name) is not None:
             raise ConfigError(f"{flag(name)}: the bitstream decides it; leave it out")
     bitstream = Bitstream.load(file)
-    experiment = prepare(**{"preset": bitstream.preset} | settings.values(EXPERIMENT))
+    given = settings.values(EXPERIMENT)
+    if "preset" not in given and "layers" not in given:
+        given["preset"] = bitstream.preset
+    experiment = prepare(**given)
     config = experiment.config
     limit = settings.limit_batches or BITSTREAM_STEPS * step_batches(config)
     with (

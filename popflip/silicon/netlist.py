@@ -1,4 +1,4 @@
-"""A netlist of an iCE40's cells, as Verilog for simulation.
+"""A netlist of an FPGA's cells, as Verilog for simulation.
 
 A net is a Verilog name, or ``1'b0`` or ``1'b1``. Bit 0 of a vector comes first. What a data sheet leaves undefined, the
 Verilog fills with random bits: a memory word read in the cycle of its write, and an output of single-port RAM in the
@@ -12,6 +12,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import permutations
+
+from popflip.silicon import dual_port
+from popflip.silicon.dual_port import DualPortRam
 
 ZERO, ONE = "1'b0", "1'b1"
 
@@ -35,7 +38,10 @@ class Carry:
 
 @dataclass(frozen=True)
 class FlipFlop:
-    """``output`` takes ``data`` at an edge of ``clock`` if ``enable`` is 1; if ``reset`` is 1, ``value``."""
+    """``output`` takes ``data`` at an edge of ``clock`` if ``enable`` is 1; if ``reset`` is 1, ``value``.
+
+    It starts as ``initial``. With ``reset_first`` a reset needs no enable.
+    """
 
     output: str
     data: str
@@ -45,6 +51,31 @@ class FlipFlop:
     reset: str
     value: int
     asynchronous: bool
+    initial: int = 0
+    reset_first: bool = False
+
+
+@dataclass(frozen=True)
+class ClockGate:
+    """``output`` is ``clock`` while ``enable`` is 1. It opens and closes while ``clock`` is 0."""
+
+    output: str
+    clock: str
+    enable: str
+
+
+@dataclass(frozen=True)
+class LutRam:
+    """``output = table[inputs]``. At an edge of ``clock``, if ``enable`` is 1, ``table[address]`` takes ``data``."""
+
+    output: str
+    table: int
+    inputs: tuple[str, ...]
+    address: tuple[str, ...]
+    data: str
+    clock: str
+    falling: bool
+    enable: str
 
 
 @dataclass(frozen=True)
@@ -82,6 +113,9 @@ class Netlist:
     flip_flops: list[FlipFlop] = field(default_factory=list)
     block_rams: list[BlockRam] = field(default_factory=list)
     single_port_rams: list[SinglePortRam] = field(default_factory=list)
+    dual_port_rams: list[DualPortRam] = field(default_factory=list)
+    lut_rams: list[LutRam] = field(default_factory=list)
+    gates: list[ClockGate] = field(default_factory=list)
 
     @property
     def clocks(self) -> set[str]:
@@ -90,29 +124,33 @@ class Netlist:
             net for ram in self.block_rams for port in ("RCLK", "WCLK") for net in ram.ports[port] if net != ZERO
         )
         single = (net for ram in self.single_port_rams for net in ram.ports["CLOCK"])
-        return {*(cell.clock for cell in self.flip_flops), *memories, *single}
+        dual = (net for ram in self.dual_port_rams for net in ram.clocks)
+        cells = (*self.flip_flops, *self.lut_rams, *self.gates)
+        return {*(cell.clock for cell in cells), *memories, *single, *dual}
 
     def clock_of_a_lut(self) -> str | None:
         """A clock that can have glitches, as the output of a LUT with inputs; None if there is none."""
         constant = {lut.output for lut in self.luts if lut.table in (0, 0xFFFF)}
-        sound = {self.source, ZERO, ONE} | constant | {cell.output for cell in self.flip_flops}
+        sound = {self.source, ZERO, ONE} | constant | {cell.output for cell in (*self.flip_flops, *self.gates)}
         return min(self.clocks - sound, default=None)
 
     def verilog(self) -> str:
         """The module ``dut`` with ports ``source``, ``locked``, ``rx`` and ``tx``."""
-        return "\n".join((_MODELS, *self._module())) + "\n"
+        return "\n".join((_MODELS, dual_port.MODEL, *self._module())) + "\n"
 
     def _module(self) -> Iterator[str]:
         yield "module dut(input source, input locked, input rx, output tx);"
-        registers = {cell.output for cell in self.flip_flops}
+        registers = {cell.output: cell.initial for cell in self.flip_flops}
         combinational = {lut.output for lut in self.luts} | {carry.output for carry in self.carries}
         read = {net for ram in self.block_rams for net in ram.ports["RDATA"]}
         read |= {net for ram in self.single_port_rams for net in ram.ports["DATAOUT"]}
+        read |= {net for ram in self.dual_port_rams for net in ram.outputs}
+        combinational |= {cell.output for cell in (*self.lut_rams, *self.gates)}
         inputs = {self.source, self.locked, self.rx}
-        for net in sorted((combinational | read | inputs) - registers - {ZERO, ONE}):
+        for net in sorted((combinational | read | inputs) - registers.keys() - {ZERO, ONE}):
             yield f"wire {net};"
-        for net in sorted(registers):
-            yield f"reg {net} = 1'b0;"
+        for net, initial in sorted(registers.items()):
+            yield f"reg {net} = 1'b{initial};"
         for net, port in ((self.source, "source"), (self.locked, "locked"), (self.rx, "rx")):
             if net not in (ZERO, ONE):
                 yield f"assign {net} = {port};"
@@ -125,6 +163,9 @@ class Netlist:
         yield from map(_flip_flop, self.flip_flops)
         yield from map(_block_ram, self.block_rams)
         yield from map(_single_port_ram, self.single_port_rams)
+        yield from (ram.verilog() for ram in self.dual_port_rams)
+        yield from map(_lut_ram, self.lut_rams)
+        yield from map(_clock_gate, self.gates)
         yield "endmodule"
 
 
@@ -171,9 +212,31 @@ def _flip_flop(cell: FlipFlop) -> str:
     reset = f"{cell.output} <= 1'b{cell.value};"
     if cell.asynchronous and cell.reset != ZERO:
         return f"always @({edge}, posedge {cell.reset}) if ({cell.reset}) {reset} else if ({cell.enable}) {take}"
+    if cell.reset_first and cell.reset != ZERO:
+        return f"always @({edge}) if ({cell.reset}) {reset} else if ({cell.enable}) {take}"
     if cell.reset != ZERO:
         take = f"{cell.output} <= {cell.reset} ? 1'b{cell.value} : {cell.data};"
     return f"always @({edge}) " + (take if cell.enable == ONE else f"if ({cell.enable}) {take}")
+
+
+def _lut_ram(cell: LutRam) -> str:
+    memory = f"{cell.output}_memory"
+    edge = "neg" if cell.falling else "pos"
+    return (
+        f"reg [15:0] {memory} = 16'h{cell.table:04x};\n"
+        f"assign {cell.output} = {memory}[{_vector(cell.inputs)}];\n"
+        f"always @({edge}edge {cell.clock}) if ({cell.enable}) {memory}[{_vector(cell.address)}] <= {cell.data};"
+    )
+
+
+def _clock_gate(gate: ClockGate) -> str:
+    if gate.enable == ONE:
+        return f"assign {gate.output} = {gate.clock};"
+    open_ = f"{gate.output}_open"
+    return (
+        f"reg {open_} = 1'b0;\nalways @(negedge {gate.clock}) {open_} <= {gate.enable};\n"
+        f"assign {gate.output} = {gate.clock} & {open_};"
+    )
 
 
 def _vector(nets: Iterable[str]) -> str:

