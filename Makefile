@@ -9,9 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 DEMO := build/demo
 PACKAGES := golden hw sim constraints # subpackages of popflip that lie beside its folder
-SILICON := icebreaker.bin ice40_hx8k_b_evn.bin colorlight_i5.bit
-BUILD_colorlight_i5 := --preset digits-small --rows 2 --synapses 8
-VERIFY_colorlight_i5 := --preset digits-small
+SILICON := icebreaker.bin ice40_hx8k_b_evn.bin ulx3s_85f.bit
 FITS := from popflip.constraints import boards; \
   print(*(f"{name}:{fit.preset}" for name, board in boards().items() for fit in board.fits))
 
@@ -50,9 +48,10 @@ mutate: $(VENV)/ready-dev ## plant faults in the sources and see which ones the 
 	$(BIN)/python tests/mutants/mutate.py
 
 silicon: $(VENV)/ready-dev ## build a bitstream for each FPGA, unpack them, and see that they learn
-	@$(foreach file,$(SILICON),(test -f build/silicon/$(file) || $(BIN)/popflip build --output build/silicon \
-	  --board $(basename $(file)) $(BUILD_$(basename $(file)))) && \
-	  $(BIN)/popflip verify --bitstream build/silicon/$(file) $(VERIFY_$(basename $(file))) &&) true
+	@for file in $(SILICON); do \
+	  test -f build/silicon/$$file || $(BIN)/popflip build --board $${file%.*} --output build/silicon || exit 1; \
+	  $(BIN)/popflip verify --bitstream build/silicon/$$file || exit 1; \
+	done
 
 bitstream: $(VENV)/ready-dev ## build one bitstream into build/: make bitstream BOARD=icebreaker
 	$(BIN)/popflip build --board $(BOARD)

@@ -67,6 +67,7 @@ class _Decoder:
             (re.compile(r"J(CLKOP|CLKOS)_PLL"), self._pll_output),
             (re.compile(r"JLOCK_PLL"), self._pin),
         ]
+        self.pll: Wire | None = None
         self.pending: list[Wire] = []
         self.made: set[str] = set()
 
@@ -77,7 +78,7 @@ class _Decoder:
         self._check_pin(received, "INPUT_", rx)
         source = (clocked[0], clocked[1], f"JPADDI{clocked[2]}_PIO")
         self.result = Netlist(_net((received[0], received[1], f"JPADDI{received[2]}_PIO")), "", "", ONE, clock_hz)
-        self.clock_pin, self.pll = source, None
+        self.clock_pin = source
         self.result.source = _net(source)
         self.result.tx = self.net((sent[0], sent[1], f"PADDO{sent[2]}_PIO"))
         while self.pending:

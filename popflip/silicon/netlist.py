@@ -125,13 +125,14 @@ class Netlist:
         )
         single = (net for ram in self.single_port_rams for net in ram.ports["CLOCK"])
         dual = (net for ram in self.dual_port_rams for net in ram.clocks)
-        cells = (*self.flip_flops, *self.lut_rams, *self.gates)
-        return {*(cell.clock for cell in cells), *memories, *single, *dual}
+        gates, lut_rams = (gate.clock for gate in self.gates), (ram.clock for ram in self.lut_rams)
+        return {*(cell.clock for cell in self.flip_flops), *memories, *single, *dual, *gates, *lut_rams}
 
     def clock_of_a_lut(self) -> str | None:
         """A clock that can have glitches, as the output of a LUT with inputs; None if there is none."""
         constant = {lut.output for lut in self.luts if lut.table in (0, 0xFFFF)}
-        sound = {self.source, ZERO, ONE} | constant | {cell.output for cell in (*self.flip_flops, *self.gates)}
+        sound = {self.source, ZERO, ONE} | constant | {cell.output for cell in self.flip_flops}
+        sound |= {gate.output for gate in self.gates}
         return min(self.clocks - sound, default=None)
 
     def verilog(self) -> str:
@@ -145,7 +146,7 @@ class Netlist:
         read = {net for ram in self.block_rams for net in ram.ports["RDATA"]}
         read |= {net for ram in self.single_port_rams for net in ram.ports["DATAOUT"]}
         read |= {net for ram in self.dual_port_rams for net in ram.outputs}
-        combinational |= {cell.output for cell in (*self.lut_rams, *self.gates)}
+        combinational |= {ram.output for ram in self.lut_rams} | {gate.output for gate in self.gates}
         inputs = {self.source, self.locked, self.rx}
         for net in sorted((combinational | read | inputs) - registers.keys() - {ZERO, ONE}):
             yield f"wire {net};"

@@ -63,7 +63,10 @@ class Config:
 
 def parse(text: str) -> Config:
     """The tiles and memory contents in ``text``. Raises :class:`BuildError` if it has none."""
-    device, tiles, memories, words = "", [], {}, None
+    device = ""
+    tiles: list[Tile] = []
+    memories: dict[int, list[int]] = {}
+    words: list[int] | None = None
     for line in text.splitlines():
         match line.split():
             case [".device", device]:

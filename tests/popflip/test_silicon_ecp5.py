@@ -1,10 +1,9 @@
-"""Bitstreams of ECP5 back to netlists. ``tests/data/silicon`` holds a small chip's, packed: 16-8-3 for a Colorlight i5."""
+"""Bitstreams of ECP5 back to netlists. ``tests/data/silicon`` holds a small chip's: 16-8-3 for a Colorlight i5."""
 
 from __future__ import annotations
 
 import gzip
 import json
-import re
 
 import pytest
 from paths import DATA
@@ -12,7 +11,7 @@ from paths import DATA
 from popflip.errors import BuildError
 from popflip.silicon.ecp5 import unpack
 from popflip.silicon.netlist import ONE, ZERO, ClockGate, FlipFlop, Lut, LutRam, Netlist
-from popflip.silicon.simulation import Bitstream, compile_netlist
+from popflip.silicon.simulation import Bitstream
 from popflip.silicon.trellis import Fabric, parse
 
 REPORT = {"board": "colorlight_i5", "rule": "gft", "layers": [16, 8, 3], "clock_hz": 72e6, "baud": 1_000_000}
