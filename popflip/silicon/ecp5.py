@@ -12,7 +12,7 @@ from collections.abc import Callable
 from popflip.errors import BuildError
 from popflip.silicon.dual_port import DualPortRam
 from popflip.silicon.netlist import ONE, ZERO, ClockGate, FlipFlop, Lut, LutRam, Netlist
-from popflip.silicon.trellis import Config, Fabric, Tile, TileType, Wire, parse
+from popflip.silicon.trellis import Config, Fabric, Tile, TileType, Wire, fabric_of, parse
 
 XOR, MUX = 0x6666, 0xCACA
 """LUTs of two inputs and of three: input 2 chooses input 1 over input 0."""
@@ -39,7 +39,7 @@ def unpack(text: str, package: str, rx: str, tx: str, clock: str, clock_hz: floa
     ``clock_hz``. Raises :class:`BuildError` if the bitstream uses something that no Popflip chip has.
     """
     config = parse(text)
-    return _Decoder(Fabric(config.device), config).netlist(package, rx, tx, clock, clock_hz)
+    return _Decoder(fabric_of(config.device), config).netlist(package, rx, tx, clock, clock_hz)
 
 
 class _Decoder:

@@ -97,6 +97,12 @@ def database_folder() -> Path:
     return Path(spec.origin).with_name("share").joinpath("trellis", "database", "ECP5")
 
 
+@cache
+def fabric_of(device: str) -> Fabric:
+    """The :class:`Fabric` of ``device``, read once."""
+    return Fabric(device)
+
+
 class Fabric:
     """The wires of ``device`` (``LFE5U-25F``) and what drives each of them without a switch."""
 

@@ -1,20 +1,17 @@
-"""Bitstreams of ECP5 back to netlists. ``tests/data/silicon`` holds a small chip's: 16-8-3 for a Colorlight i5."""
+"""Bitstreams of ECP5 back to netlists: the database's wires, and cells from small configurations written here.
+
+A configuration may name any wire as the source of another, however far: the decoder follows what is set.
+"""
 
 from __future__ import annotations
 
-import gzip
-import json
-
 import pytest
-from paths import DATA
 
 from popflip.errors import BuildError
 from popflip.silicon.ecp5 import unpack
 from popflip.silicon.netlist import ONE, ZERO, ClockGate, FlipFlop, Lut, LutRam, Netlist
-from popflip.silicon.simulation import Bitstream
-from popflip.silicon.trellis import Fabric, parse
+from popflip.silicon.trellis import Fabric, fabric_of, parse
 
-REPORT = {"board": "colorlight_i5", "rule": "gft", "layers": [16, 8, 3], "clock_hz": 72e6, "baud": 1_000_000}
 TEXT = """\
 .device LFE5U-25F
 
@@ -33,16 +30,8 @@ unknown: F2B0
 
 
 @pytest.fixture(scope="module")
-def netlist(tmp_path_factory) -> Netlist:
-    file = tmp_path_factory.mktemp("silicon") / "colorlight_i5.bit"
-    file.write_bytes(gzip.decompress((DATA / "silicon" / "colorlight_i5.bit.gz").read_bytes()))
-    file.with_suffix(".json").write_text(json.dumps(REPORT))
-    return Bitstream.load(file).netlist()
-
-
-@pytest.fixture(scope="module")
 def fabric() -> Fabric:
-    return Fabric("LFE5U-25F")
+    return fabric_of("LFE5U-25F")
 
 
 def test_tiles_connections_settings_and_memories():
@@ -125,3 +114,171 @@ def test_cells_as_verilog():
     netlist.luts.append(Lut("other", 0x8888, ("source", "e", ZERO, ZERO)))
     netlist.gates.append(ClockGate("late", "other", "e"))
     assert netlist.clock_of_a_lut() == "other"
+
+
+# Cells of small configurations ----------------------------------------------------------------------------------------
+
+PINS = ("CABGA381", "H18", "J17", "P3", 25e6)  # package, rx, tx, clock
+FRAME = """\
+.device LFE5U-25F
+
+.tile MIB_R11C72:PICR0
+enum: PIOA.BASE_TYPE INPUT_LVCMOS33
+enum: PIOC.BASE_TYPE OUTPUT_LVCMOS33
+arc: PADDOC_PIO N1W52_{output}
+
+"""
+"""The link's pins. What the chip sends comes from wire ``output`` of tile 10, 20."""
+REGISTER = """\
+.tile R10C{column}:PLC2
+arc: MUXCLK0 CLK0
+arc: CLK0 S37W{to_clock}_JPADDIC_PIO
+arc: M0 S1E{to_rx}_JPADDIA_PIO
+enum: SLICEA.REG0.SD 0
+enum: SLICEA.REG0.REGSET RESET
+enum: SLICEA.CEMUX 1
+
+"""
+CLOCK, RX = "r47_c0_JPADDIC_PIO", "r11_c72_JPADDIA_PIO"
+
+
+def register(column: int) -> str:
+    """A flip-flop Q0 in tile 10, ``column`` that takes rx at each edge of the clock."""
+    return REGISTER.format(column=column, to_clock=column, to_rx=72 - column)
+
+
+def value(netlist: Netlist, net: str, known: dict[str, int]) -> int:
+    """The value of ``net``, by the netlist's LUTs, where the nets ``known`` have values."""
+    if net in (ZERO, ONE) or net in known:
+        return int(net == ONE) if net in (ZERO, ONE) else known[net]
+    (lut,) = (lut for lut in netlist.luts if lut.output == net)
+    return lut.table >> sum(value(netlist, each, known) << bit for bit, each in enumerate(lut.inputs)) & 1
+
+
+ADDER = """\
+.tile R10C20:PLC2
+arc: A0 E1_Q0
+arc: A2 E2_Q0
+arc: B2 E3_Q0
+arc: A3 E4_Q0
+arc: B3 E5_Q0
+arc: F2 F5B_SLICE
+enum: SLICEA.MODE CCU2
+enum: SLICEA.CCU2.INJECT1_0 NO
+word: SLICEA.K0.INIT 0000000000001010
+enum: SLICEB.MODE CCU2
+enum: SLICEB.CCU2.INJECT1_0 NO
+enum: SLICEB.CCU2.INJECT1_1 NO
+word: SLICEB.K0.INIT 0110101010101010
+word: SLICEB.K1.INIT 0110101010101010
+enum: SLICEC.MODE CCU2
+enum: SLICEC.CCU2.INJECT1_0 NO
+word: SLICEC.K0.INIT 0000000000000000
+
+"""
+"""Slice A feeds a carry in, slice B adds two bits, slice C lets the carry out."""
+
+
+@pytest.mark.parametrize(("output", "place"), [("F2", 0), ("F3", 1), ("F4", 2)])
+def test_an_adder_adds(output, place):
+    netlist = unpack(FRAME.format(output=output) + ADDER + "".join(map(register, range(21, 26))), *PINS)
+    for case in range(32):
+        carry, a0, b0, a1, b1 = (case >> bit & 1 for bit in range(5))
+        known = {f"r10_c{21 + bit}_Q0_SLICE": case >> bit & 1 for bit in range(5)}
+        total = a0 + 2 * a1 + b0 + 2 * b1 + carry
+        assert value(netlist, netlist.tx, known) == total >> place & 1, case
+
+
+def test_a_flip_flop_has_its_settings():
+    text = (
+        FRAME.format(output="Q1")
+        + register(21)
+        + register(22)
+        + register(23)
+        + """\
+.tile R10C20:PLC2
+arc: MUXCLK0 CLK1
+arc: CLK1 S37W20_JPADDIC_PIO
+arc: MUXLSR0 LSR0
+arc: LSR0 E1_Q0
+arc: CE0 E2_Q0
+arc: C1 E3_Q0
+enum: CLK1.CLKMUX INV
+enum: SLICEA.CEMUX INV
+enum: SLICEA.A1MUX 1
+enum: SLICEA.B1MUX 1
+enum: SLICEA.D1MUX 1
+word: SLICEA.K1.INIT 1111000011110000
+
+"""
+    )
+    netlist = unpack(text, *PINS)
+    assert netlist.rx == RX
+    assert netlist.source == CLOCK
+    assert netlist.source_hz == 25e6
+    assert netlist.tx == "r10_c20_Q1_SLICE"
+    (mine,) = (cell for cell in netlist.flip_flops if cell.output == netlist.tx)
+    inverse = "r10_c22_Q0_SLICE_inverse"
+    data, reset = "r10_c20_F1_SLICE", "r10_c21_Q0_SLICE"
+    assert mine == FlipFlop(netlist.tx, data, CLOCK, True, inverse, reset, 1, False, initial=1, reset_first=True)
+    assert Lut(inverse, 0x5555, ("r10_c22_Q0_SLICE", ZERO, ZERO, ZERO)) in netlist.luts
+    assert Lut(data, 0xF0F0, (ONE, ONE, "r10_c23_Q0_SLICE", ONE)) in netlist.luts
+    plain = FlipFlop("r10_c23_Q0_SLICE", RX, CLOCK, False, ONE, ZERO, 0, False, initial=0, reset_first=True)
+    assert plain in netlist.flip_flops
+
+
+def test_slices_as_memory():
+    """Slice C's inputs are the address and the data of a write; LUT 2 is bit 2, whose data is input D of LUT 5."""
+    text = (
+        FRAME.format(output="F2")
+        + "".join(map(register, range(21, 26)))
+        + """\
+.tile R10C20:PLC2
+arc: A2 E1_Q0
+arc: C4 E2_Q0
+arc: D5 E3_Q0
+arc: LSR1 E4_Q0
+arc: CLK1 S37W20_JPADDIC_PIO
+enum: SLICEB.MODE DPRAM
+enum: SLICEC.MODE RAMW
+word: SLICEB.K0.INIT 1011111011101111
+
+"""
+    )
+    (memory,) = unpack(text, *PINS).lut_rams
+    read, address = ("r10_c21_Q0_SLICE", ONE, ONE, ONE), (ONE, ONE, "r10_c22_Q0_SLICE", ONE)
+    data, enable = "r10_c23_Q0_SLICE", "r10_c24_Q0_SLICE"
+    assert memory == LutRam("r10_c20_F2_SLICE", 0xBEEF, read, address, data, CLOCK, False, enable)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("arc: F0 F5A_SLICE", "nothing drives wire F5A_SLICE of tile 10, 20"),
+        ("enum: SLICEA.MODE RAMW", "tile 10, 20: slice in mode RAMW"),
+        ("arc: F0 S9_M0", "nothing drives wire M0 of tile 19, 20"),
+        ("arc: F0 F0", "wire F0 of tile 10, 20 drives itself"),
+        ("arc: F0 E2_JPADDIB_PIO", "the chip reads JPADDIB_PIO of tile 10, 22, which is no pin of its link"),
+    ],
+)
+def test_what_no_chip_has_is_refused(line, message):
+    with pytest.raises(BuildError) as raised:
+        unpack(FRAME.format(output="F0") + f".tile R10C20:PLC2\n{line}\n", *PINS)
+    assert str(raised.value) == message
+
+
+def test_a_gated_clock():
+    """An undriven input of the blocks beside the routing reads 1."""
+    text = (
+        FRAME.format(output="Q0")
+        + register(20).replace("S37W20_JPADDIC_PIO", "G_CLKO_LDCC1")
+        + """\
+.tile MIB_R25C3:LMID_0
+arc: G_LDCC1CLKI S22W3_JPADDIC_PIO
+enum: DCC_L1.MODE DCCA
+
+"""
+    )
+    netlist = unpack(text, *PINS)
+    assert netlist.gates == [ClockGate("G_CLKO_LDCC1", CLOCK, ONE)]
+    assert netlist.clocks == {"G_CLKO_LDCC1", CLOCK}
