@@ -65,7 +65,7 @@ class _Decoder:
             (re.compile(r"G_CLKO_([LRTB])DCC(\d+)"), self._clock_gate),
             (re.compile(r"JPADDI[ABCD]_PIO"), self._pin),
             (re.compile(r"J(CLKOP|CLKOS)_PLL"), self._pll_output),
-            (re.compile(r"JLOCK_PLL"), self._pin),
+            (re.compile(r"JLOCK_PLL"), self._pll_lock),
         ]
         self.pll: Wire | None = None
         self.pending: list[Wire] = []
@@ -83,6 +83,8 @@ class _Decoder:
         self.result.tx = self.net((sent[0], sent[1], f"PADDO{sent[2]}_PIO"))
         while self.pending:
             self._make(self.pending.pop())
+        if self.pll is not None and _net(source) in self.made:
+            raise BuildError("the chip uses the board's clock beside its PLL")
         return self.result
 
     # Wires ------------------------------------------------------------------------------------------------------------
@@ -320,8 +322,8 @@ class _Decoder:
         self.result.gates.append(ClockGate(_net(wire), clock, enable))
 
     def _pin(self, wire: Wire, found: re.Match[str]) -> None:
-        """The pins of clock and link, and the PLL's lock, are inputs of the netlist; other pins are not read."""
-        if _net(wire) not in (self.result.source, self.result.rx, self.result.locked) and wire != self.clock_pin:
+        """The pins of clock and link are inputs of the netlist; other pins are not read."""
+        if _net(wire) != self.result.rx and wire != self.clock_pin:
             raise BuildError(f"the chip reads {wire[2]} of tile {wire[0]}, {wire[1]}, which is no pin of its link")
 
     def _pll_output(self, wire: Wire, found: re.Match[str]) -> None:
@@ -341,8 +343,11 @@ class _Decoder:
             raise BuildError("the reference of a PLL is not the board's clock")
         if self.end((row, column, "CLKFB_PLL")) != (row, column, "JCLKOP_PLL"):
             raise BuildError("the feedback of a PLL is not its output CLKOP")
-        self.result.source, self.result.locked = _net(wire), _net((row, column, "JLOCK_PLL"))
+        self.result.source = _net(wire)
         self.result.source_hz *= dividers["CLKFB"] / dividers["CLKI"] * dividers["CLKOP"] / dividers[found[1]]
+
+    def _pll_lock(self, wire: Wire, found: re.Match[str]) -> None:
+        self.result.locked = _net(wire)
 
     # Block RAM --------------------------------------------------------------------------------------------------------
 

@@ -282,3 +282,117 @@ enum: DCC_L1.MODE DCCA
     netlist = unpack(text, *PINS)
     assert netlist.gates == [ClockGate("G_CLKO_LDCC1", CLOCK, ONE)]
     assert netlist.clocks == {"G_CLKO_LDCC1", CLOCK}
+
+
+PLL = """\
+.tile MIB_R50C70:PLL0_LR
+arc: N1_REFCLK0 N3W70_JPADDIC_PIO
+arc: N1_PLLCSOUT_PLLREFCS N1_CLK0_PLLREFCS
+arc: N1_CLKFB {feedback}
+enum: MODE EHXPLLL
+word: CLKI_DIV 0000100
+word: CLKFB_DIV 0000111
+
+.tile MIB_R50C69:PLL1_LR
+enum: CLKOP_ENABLE ENABLED
+enum: CLKOS_ENABLE ENABLED
+word: CLKOP_DIV 0001110
+word: CLKOS_DIV 0000101
+
+"""
+"""25 MHz / 5 · 8 = 40 MHz at CLKOP; the oscillator runs at 15 times that, and CLKOS at a sixth of the oscillator."""
+
+
+@pytest.mark.parametrize(("output", "hz"), [("CLKOP", 40e6), ("CLKOS", 100e6)])
+def test_a_pll_s_dividers_make_its_clock(output, hz):
+    clocked = register(20).replace("S37W20_JPADDIC_PIO", f"G_JLRCPLL0{output}")
+    clocked = clocked.replace("S1E52_JPADDIA_PIO", "S39E50_JLOCK_PLL")
+    netlist = unpack(FRAME.format(output="Q0") + clocked + PLL.format(feedback="N1_JCLKOP_PLL"), *PINS)
+    assert netlist.source == f"r49_c70_J{output}_PLL"
+    assert netlist.locked == "r49_c70_JLOCK_PLL"
+    assert netlist.source_hz == hz
+
+
+def test_a_clock_beside_the_pll_is_refused():
+    clocked = register(20).replace("S37W20_JPADDIC_PIO", "G_JLRCPLL0CLKOP").replace("S1E52_JPADDIA_PIO", "E1_Q0")
+    text = FRAME.format(output="Q0") + clocked + register(21) + PLL.format(feedback="N1_JCLKOP_PLL")
+    with pytest.raises(BuildError, match=r"^the chip uses the board's clock beside its PLL$"):
+        unpack(text, *PINS)
+
+
+def test_a_pll_with_another_feedback_is_refused():
+    clocked = register(20).replace("S37W20_JPADDIC_PIO", "G_JLRCPLL0CLKOP")
+    with pytest.raises(BuildError, match=r"^the feedback of a PLL is not its output CLKOP$"):
+        unpack(FRAME.format(output="Q0") + clocked + PLL.format(feedback="N1_JCLKOS_PLL"), *PINS)
+
+
+SIMPLE_RAM = """\
+.tile R10C20:PLC2
+arc: M7 S27W5_JDOB0_EBR
+
+.tile MIB_R37C15:MIB_EBR2
+enum: EBR1.MODE PDPW16KD
+enum: EBR1.OCEAMUX INV
+enum: EBR1.PDPW16KD.DATA_WIDTH_R 36
+enum: EBR1.WEAMUX INV
+
+.tile MIB_R37C16:MIB_EBR3
+word: EBR1.WID 110000000
+enum: EBR1.MODE PDPW16KD
+enum: EBR1.RSTAMUX INV
+enum: EBR1.RSTBMUX INV
+
+.tile CIB_R37C15:CIB_EBR
+arc: JCLK0 S10W15_JPADDIC_PIO
+arc: E1_JCLK0 S10W15_JPADDIC_PIO
+arc: JD2 N26E57_JPADDIA_PIO
+enum: CIB.JD4MUX 0
+
+.bram_init 3
+1ff 002
+
+"""
+DUAL_RAM = """\
+.tile R10C20:PLC2
+arc: M7 S27W7_JDOA3_EBR
+
+.tile MIB_R37C13:MIB_EBR0
+enum: EBR0.DP16KD.WRITEMODE_A READBEFOREWRITE
+enum: EBR0.DP16KD.WRITEMODE_B READBEFOREWRITE
+enum: EBR0.MODE DP16KD
+enum: EBR0.WEBMUX INV
+
+.tile MIB_R37C14:MIB_EBR1
+word: EBR0.WID 100010000
+enum: EBR0.MODE PDPW16KD
+enum: EBR0.RSTAMUX INV
+enum: EBR0.RSTBMUX INV
+
+"""
+
+
+def test_a_block_ram_with_a_port_that_writes_36_bits():
+    (ram,) = unpack(FRAME.format(output="M7") + SIMPLE_RAM, *PINS).dual_port_rams
+    assert (ram.simple, ram.widths, ram.words) == (True, (36, 36), (0x1FF, 2))
+    assert ram.ports["CLKA"] == ram.ports["CLKB"] == (CLOCK,)
+    assert ram.ports["DIA"] == (RX, ONE, ZERO, *(ONE,) * 15)  # tile inputs that nothing drives read 1
+
+
+def test_a_block_ram_with_two_ports():
+    """MODE has bits in two tiles; of each tile's, more than one value may have the same."""
+    (ram,) = unpack(FRAME.format(output="M7") + DUAL_RAM, *PINS).dual_port_rams
+    assert (ram.simple, ram.widths, ram.modes, ram.words) == (False, (18, 18), (1, 1), None)
+    assert (ram.ports["WEA"], ram.ports["WEB"]) == ((ONE,), (ZERO,))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("enum: EBR0.WEBMUX INV", "tile 37, 13: block RAM that both ports write"),
+        ("enum: EBR0.RSTAMUX INV", "tile 37, 13: block RAM whose port A has a reset"),
+    ],
+)
+def test_a_block_ram_that_no_chip_has_is_refused(line, message):
+    with pytest.raises(BuildError) as raised:
+        unpack(FRAME.format(output="M7") + DUAL_RAM.replace(f"{line}\n", ""), *PINS)
+    assert str(raised.value) == message
