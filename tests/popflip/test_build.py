@@ -139,6 +139,8 @@ class Tools:
 
 
 COMMAND = ["build", "--board", "icebreaker", "--layers", "9,3", "--rows", "1", "--synapses", "4", "--output", "out"]
+SEED = constraints.board("icebreaker").fits[0].seed
+"""Seed of the board's first network, which is where the seeds of any other begin."""
 
 
 @pytest.fixture
@@ -169,18 +171,18 @@ def test_bitstream_and_report(tools, capsys):
 
 def test_a_stuck_router_tries_the_next_seed(tools, capsys, monkeypatch):
     assert run_command(COMMAND) == 0
-    assert json.loads(Path("out/icebreaker.json").read_text())["seed"] == 1
-    monkeypatch.setattr(tools, "stuck_seeds", ("1", "2"))
+    assert json.loads(Path("out/icebreaker.json").read_text())["seed"] == SEED
+    monkeypatch.setattr(tools, "stuck_seeds", (str(SEED), str(SEED + 1)))
     assert run_command(COMMAND) == 0
-    assert json.loads(Path("out/icebreaker.json").read_text())["seed"] == 3
-    assert "the router is stuck with seed 2" in "".join(capsys.readouterr())
+    assert json.loads(Path("out/icebreaker.json").read_text())["seed"] == SEED + 2
+    assert f"the router is stuck with seed {SEED + 1}" in "".join(capsys.readouterr())
 
 
 def test_a_router_stuck_with_every_seed_is_one_line(tools, capsys, monkeypatch):
-    monkeypatch.setattr(tools, "stuck_seeds", ("1", "2", "3", "4"))
+    monkeypatch.setattr(tools, "stuck_seeds", tuple(str(SEED + more) for more in range(4)))
     assert run_command(COMMAND) == 2
     assert capsys.readouterr().err.splitlines()[-1] == (
-        "popflip: nextpnr-ice40: the router is stuck with seeds 1 to 4; use fewer rows or synapses"
+        f"popflip: nextpnr-ice40: the router is stuck with seeds {SEED} to {SEED + 3}; use fewer rows or synapses"
     )
     assert not Path("out").exists()
 
