@@ -15,18 +15,15 @@ from popflip.cli.options import EXPERIMENT, RUN, WRITTEN, Settings, flag, with_s
 from popflip.cli.outputs import Outputs, Saver
 from popflip.cli.signals import held
 
-PROBED = 8
-"""Samples from which the size of a file of waves is estimated."""
-
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from popflip.checkpoint import Checkpoint
     from popflip.devices.base import Device
     from popflip.experiment import Experiment
     from popflip.golden.config import AnyConfig
     from popflip.training import Run
 
+PROBED = 8
+"""Samples from which the size of a file of waves is estimated."""
 BITSTREAM_STEPS = 2
 """Steps (batches, or under LBE groups of them) that ``verify --bitstream`` trains without ``--limit-batches``."""
 TEST_SAMPLES = 256

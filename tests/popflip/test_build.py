@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from paths import DATA, ROOT
+from router_log import log
 
 from popflip import constraints
 from popflip.bitstream import build as builds
@@ -185,18 +186,6 @@ def test_a_router_stuck_with_every_seed_is_one_line(tools, capsys, monkeypatch):
         f"popflip: nextpnr-ice40: the router is stuck with seeds {SEED} to {SEED + 3}; use fewer rows or synapses"
     )
     assert not Path("out").exists()
-
-
-def log(*left: int, router: int = 2) -> str:
-    """The log of a router; ``left`` are the wires left in its reports."""
-    if router == 2:
-        return "".join(
-            f"Info:     iter={n} wires=61359 overused={each} overuse=1 archfail=NA\n" for n, each in enumerate(left)
-        )
-    return "".join(
-        f"Info:    {1000 * n:7} |  1666692       8282 | 1000     0 |{each:10}|       0.30     633.39|\n"
-        for n, each in enumerate(left)
-    )
 
 
 @pytest.mark.parametrize("ends", [False, True])
