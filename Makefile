@@ -74,8 +74,7 @@ faults: $(VENV)/ready-dev ## train over lines with faults of eight kinds, many t
 	POPFLIP_FAULT_RUNS=100 $(BIN)/python -m pytest -n $(JOBS) tests/popflip/test_faults.py
 
 fuzz: $(VENV)/ready-dev ## give each reader of files and frames 100,000 damaged inputs
-	POPFLIP_FUZZ=100000 $(BIN)/python -m pytest -n $(JOBS) tests/popflip/test_fuzz.py
-	$(BIN)/python -m pytest -n $(JOBS) -m fuzz tests/popflip
+	POPFLIP_FUZZ=100000 $(BIN)/python -m pytest -n $(JOBS) -m fuzz tests/popflip
 
 bench: $(VENV)/ready-dev ## run every benchmark in bench/
 	@for script in bench/*.py; do echo "$$script"; $(BIN)/python $$script || exit 1; done

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from fuzz import fuzz
+from hypothesis import given
 from hypothesis import strategies as st
 
 from popflip.checkpoint import Checkpoint, _digest, load, save
@@ -426,27 +427,13 @@ def saved(tmp_path_factory) -> tuple[Path, bytes]:
     return path, path.read_bytes()
 
 
-@pytest.mark.fuzz
-@settings(max_examples=100_000, deadline=None)
-@given(st.data())
-def test_very_many_damaged_files_are_refused_or_load_equal(saved, data):
-    check_damaged_bytes(saved, data)
-
-
-@settings(max_examples=40, deadline=None, derandomize=True)
+@fuzz
 @given(st.data())
 def test_damaged_files_are_refused_or_load_equal(saved, data):
     check_damaged_bytes(saved, data)
 
 
-@pytest.mark.fuzz
-@settings(max_examples=100_000, deadline=None)
-@given(st.data())
-def test_very_many_forged_files_are_refused_or_load_as_they_say(saved, data):
-    check_forged_values(saved, data)
-
-
-@settings(max_examples=25, deadline=None, derandomize=True)
+@fuzz
 @given(st.data())
 def test_forged_files_are_refused_or_load_as_they_say(saved, data):
     check_forged_values(saved, data)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
 import struct
 import tempfile
 from collections.abc import Callable
@@ -15,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from fuzz import fuzz
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from popflip.cli.options import parse
@@ -24,11 +24,6 @@ from popflip.data.mnist import read_idx
 from popflip.devices.frames import FrameReader
 from popflip.errors import PopflipError
 from popflip.hw.link.codec import OPEN, SYNC, decode, encode
-
-INPUTS = int(os.environ.get("POPFLIP_FUZZ", "60"))
-fuzz = settings(
-    max_examples=INPUTS, deadline=None, database=None, derandomize=INPUTS < 1000, suppress_health_check=[*HealthCheck]
-)
 
 
 def damaged(valid: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:

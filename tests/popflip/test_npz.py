@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from fuzz import fuzz
+from hypothesis import given
 from hypothesis import strategies as st
 
 from popflip.errors import FileError
@@ -195,14 +196,7 @@ def original(tmp_path_factory) -> tuple[Path, bytes]:
     return tmp_path_factory.mktemp("npz") / "a.npz", buffer.getvalue()
 
 
-@pytest.mark.fuzz
-@settings(max_examples=100_000, deadline=None)
-@given(st.data())
-def test_many_damaged_archives_are_read_or_refused(original, data):
-    check_damaged(original, data)
-
-
-@settings(max_examples=100, deadline=None, derandomize=True)
+@fuzz
 @given(st.data())
 def test_damaged_archives_are_read_or_refused(original, data):
     check_damaged(original, data)
