@@ -32,7 +32,7 @@ SOURCES = {
     "SB_IO": ("D_IN_0",),
     "TRELLIS_FF": ("Q",),
     "EHXPLLL": ("CLKOP", "CLKOS"),
-    "IB": ("O",),
+    "TRELLIS_IO": ("O",),
 }
 """Outputs without glitches, by cell type as in :data:`CLOCK_PINS`."""
 

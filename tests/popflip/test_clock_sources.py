@@ -47,6 +47,11 @@ def test_a_clock_from_a_pin_is_sound():
     check(netlist(memory=cell("SB_RAM40_4KNW", RCLK=PIN, WCLKN=PIN)))
 
 
+@pytest.mark.parametrize("buffer", [cell("SB_IO", "D_IN_0", D_IN_0=CLOCK), cell("TRELLIS_IO", "O", O=CLOCK)])
+def test_a_clock_from_the_buffer_of_a_pin_is_sound(buffer):
+    check(netlist(buffer=buffer, clocked=cell("TRELLIS_FF", CLK=CLOCK)))
+
+
 @pytest.mark.parametrize(
     ("kind", "port"), [("SB_RAM40_4K", "WCLK"), ("SB_SPRAM256KA", "CLOCK"), ("SB_DFFNE", "C"), ("SB_IO", "INPUT_CLK")]
 )
