@@ -36,7 +36,7 @@ from popflip.errors import ConfigError, DataError, PopflipError
 from popflip.experiment import find_preset
 from popflip.golden.config import AnyConfig, Rule
 from popflip.heuristics import PARAMETERS, Shape, configure
-from popflip.training import Snapshot, StepResult, batch_name, batches_to_run, infer, run
+from popflip.training import Snapshot, StepResult, batch_name, batches_to_run, infer, run, with_repairs
 from popflip.verification import compare, same_predictions
 
 if TYPE_CHECKING:
@@ -104,6 +104,10 @@ class Classifier(ClassifierMixin, BaseEstimator):
         state_: weights, counters and random state. ``state_sha256_`` is its hash.
         status_: counts of samples, batches, errors and flips, the signature of the flips, and cycles of a chip.
         history_: the steps of the last ``fit``.
+
+    A chip that is lost during a call, because it restarted or another program used it, gets its state back and the
+    call begins again, ``fit`` from the last state known: the result is the same. If that fails too often, the call ends
+    with :class:`LinkError`. A call that fails leaves the classifier as it was.
 
     Every error is a :class:`popflip.PopflipError`. :class:`ConfigError` and :class:`DataError`, for unusable parameters
     and data, are also a ``ValueError``; :class:`NotFitted` is also scikit-learn's ``NotFittedError``;
@@ -183,15 +187,16 @@ class Classifier(ClassifierMixin, BaseEstimator):
         The run equals ``popflip train`` with the same parameters and training samples: ``epochs`` passes in an order
         drawn from the seed, cut into batches.
         """
-        X, y = self._training_samples(X, y, first=True)
-        classes, numbers = np.unique(y, return_inverse=True)
-        thresholds, config = self._configure(X, classes)
-        bits = thermometer(X, thresholds)
-        progress = _Progress(config, len(X)) if self.verbose else _ignore
-        with self._open(config) as (device, golden):
-            outcome = run(
-                device, bits, numbers, golden=golden, replay=self.replay, announce=self._announce, on_step=progress
-            )
+        with self._kept_on_failure():
+            X, y = self._training_samples(X, y, first=True)
+            classes, numbers = np.unique(y, return_inverse=True)
+            thresholds, config = self._configure(X, classes)
+            bits = thermometer(X, thresholds)
+            progress = _Progress(config, len(X)) if self.verbose else _ignore
+            with self._open(config) as (device, golden):
+                outcome = run(
+                    device, bits, numbers, golden=golden, replay=self.replay, announce=self._announce, on_step=progress
+                )
         assert outcome.end is not None
         self.state_, self.status_ = outcome.end.state, outcome.end.status
         self.classes_, self.thresholds_, self.config_ = classes, thresholds, config
@@ -211,22 +216,26 @@ class Classifier(ClassifierMixin, BaseEstimator):
         thresholds and parameters from its samples.
         """
         first = not self._fitted
-        X, y = self._training_samples(X, y, first)
-        known = self._known_classes(classes)
-        thresholds, config = self._configure(X, known) if first else (self.thresholds_, self.config_)
-        numbers = _numbers(y, known)
-        bits = thermometer(X, thresholds)
-        with self._open(config) as (device, golden):
-            for each in filter(None, (device, golden)):
-                if first:
-                    each.reset()
-                else:
-                    each.load(self.state_, self.status_)
-                _learn_stream(each, bits, numbers, 0 if first else self._pending)
-            status = device.status()
-            if golden is not None:
-                compare(device, golden, status, batch_name(config))
-            self.state_, self.status_ = device.state(), status
+        with self._kept_on_failure():
+            X, y = self._training_samples(X, y, first)
+            known = self._known_classes(classes)
+            thresholds, config = self._configure(X, known) if first else (self.thresholds_, self.config_)
+            numbers = _numbers(y, known)
+            bits = thermometer(X, thresholds)
+            start = None if first else Snapshot(self.state_, self.status_)
+            pending = 0 if first else self._pending
+            with self._open(config) as (device, golden):
+
+                def learn() -> Snapshot:
+                    for each in filter(None, (device, golden)):
+                        _learn_stream(each, bits, numbers, pending)
+                    status = device.status()
+                    if golden is not None:
+                        compare(device, golden, status, batch_name(config))
+                    return Snapshot(device.state(), status)
+
+                end = with_repairs(learn, device, start, golden=golden, announce=self._announce)
+        self.state_, self.status_ = end.state, end.status
         self.classes_, self.thresholds_, self.config_ = known, thresholds, config
         self._origin = {}
         return self
@@ -237,8 +246,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         """Labels ``[samples]``, predicted by the device. The lowest class wins a tie."""
         bits = self._bits(X)
         with self._open(self.config_) as (device, golden):
-            device.load(self.state_, self.status_)
-            numbers = infer(device, bits, Snapshot(self.state_, self.status_), self._announce)
+            numbers = infer(device, bits, Snapshot(self.state_, self.status_), self._announce, loaded=False)
             if golden is not None:
                 golden.load(self.state_, self.status_)
                 same_predictions(numbers, golden.infer(bits))
@@ -400,6 +408,17 @@ class Classifier(ClassifierMixin, BaseEstimator):
         return _print if self.verbose else _ignore
 
     # State ------------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _kept_on_failure(self) -> Iterator[None]:
+        """If the block fails, take back every attribute that it set, such as the number of features."""
+        before = dict(vars(self))
+        try:
+            yield
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
 
     @property
     def _fitted(self) -> bool:

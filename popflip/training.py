@@ -19,6 +19,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +80,7 @@ class Run:
     end: Snapshot | None = None  # None from :func:`train`, which does not read the state
 
 
+Result = TypeVar("Result")
 OnStep = Callable[[StepResult], object]
 OnSnapshot = Callable[[Snapshot], object]
 Announce = Callable[[str], object]
@@ -202,19 +204,53 @@ def train(
     return course.result(stored)
 
 
-def infer(device: Device, x: NDArray[np.uint8], end: Snapshot, announce: Announce = _ignore) -> NDArray[np.integer]:
-    """Classes ``[samples]`` that ``device``, in the state of ``end``, predicts for ``x`` ``[samples, inputs]``.
+def infer(
+    device: Device, x: NDArray[np.uint8], end: Snapshot, announce: Announce = _ignore, *, loaded: bool = True
+) -> NDArray[np.integer]:
+    """Classes ``[samples]`` that ``device`` predicts for ``x`` ``[samples, inputs]`` in the state of ``end``.
 
-    A lost chip gets its state back, at most :data:`REPAIRS` times. Raises the errors of :meth:`Device.infer`.
+    ``loaded``: the device is in that state already. A lost chip is repaired as by :func:`with_repairs`, whose errors
+    this raises.
     """
-    for _ in range(REPAIRS):
+    return with_repairs(lambda: device.infer(x), device, end, announce=announce, ready=loaded)
+
+
+def with_repairs(
+    work: Callable[[], Result],
+    device: Device,
+    start: Snapshot | None,
+    *,
+    golden: Device | None = None,
+    announce: Announce = _ignore,
+    ready: bool = False,
+) -> Result:
+    """What ``work`` returns, which uses ``device`` and ``golden`` in the state of ``start``.
+
+    Loads that state first, or resets both if ``start`` is None; if they are ``ready``, only after a loss. A lost chip
+    gets the state back and ``work`` begins again, at most :data:`REPAIRS` times. Raises the errors of ``work`` and of
+    :meth:`Device.load`, and :class:`LinkError` if the chip is lost once more.
+    """
+    lost: ChipLost | None = None
+    for _ in range(REPAIRS + 1):
         try:
-            return device.infer(x)
+            if lost is not None:
+                announce(f"{lost}; its state is written back")
+                device.reopen()
+            if lost is not None or not ready:
+                for each in (device,) if golden is None else (device, golden):
+                    _restore(each, start)
+            return work()
         except ChipLost as error:
-            announce(f"{error}; its state is written back")
-            device.reopen()
-            device.load(end.state, end.status)
-    return device.infer(x)
+            lost = error
+    raise LinkError(f"{lost}; gave up after {REPAIRS} repairs")
+
+
+def _restore(device: Device, snapshot: Snapshot | None) -> None:
+    """Bring ``device`` into the state of ``snapshot``; None: the initial state of its seed."""
+    if snapshot is None:
+        device.reset()
+    else:
+        device.load(snapshot.state, snapshot.status)
 
 
 def check_run(run: Run, expected: Run, device: Device, golden: Device, x_test: NDArray[np.uint8]) -> None:
@@ -333,10 +369,7 @@ class Keeper:
 
     def restore(self, device: Device) -> None:
         """Bring ``device`` into the last state known."""
-        if self.last is None:
-            device.reset()
-        else:
-            device.load(self.last.state, self.last.status)
+        _restore(device, self.last)
 
     def place(self, unit: str) -> str:
         """Where the last state known is, in words; ``unit`` is the name of a batch."""

@@ -46,8 +46,7 @@ def infer(
     x, y = samples_for(saved, settings.dataset, settings.data_dir, bool(settings.allow_other_data), settings.label)
     outputs = Outputs()
     with device_for(settings, settings.device or "golden", saved.config) as device:
-        device.load(saved.state, saved.status)
-        numbers = predict(device, x, Snapshot(saved.state, saved.status), announce)
+        numbers = predict(device, x, Snapshot(saved.state, saved.status), announce, loaded=False)
         outputs.attempt(device.close)
     predicted = saved.labels[numbers]
     rows = [("samples", str(len(x)))]

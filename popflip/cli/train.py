@@ -102,7 +102,8 @@ def verify(
     config, name = experiment.config, settings.device or "sim"
     with device_for(settings, name, config) as device, _golden(True, config) as golden:
         run = _run(settings, experiment, start, device, golden)
-        signature = device.status().signature
+        assert run.end is not None
+        signature = run.end.status.signature
     compared = f"{run.verified} steps of {LBE_STEP} samples" if config.rule == Rule.LBE else f"{run.verified} batches"
     print(f"{name} equals golden in every bit after each of {compared} (signature {signature:08x})")
 

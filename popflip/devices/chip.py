@@ -12,6 +12,7 @@ from popflip.devices.base import Device, LinkSpeed, Status
 from popflip.devices.counts import Counts
 from popflip.devices.link import Link
 from popflip.devices.sample_codec import NUMBER_BYTES, Payload, SampleCodec
+from popflip.devices.session import opening_deadline
 from popflip.devices.state_codec import (
     decode_counters,
     decode_weights,
@@ -19,7 +20,7 @@ from popflip.devices.state_codec import (
     encode_weights,
 )
 from popflip.devices.transport import Transport
-from popflip.errors import DeviceError
+from popflip.errors import ChipLost, DeviceError, LinkError
 from popflip.golden.common.prng import first_state
 from popflip.golden.config import AnyConfig, LbeConfig, Rule
 from popflip.golden.lbe.initialise import LbeState
@@ -33,6 +34,8 @@ from popflip.hw.registers import CYCLE_COUNTERS, register_values, registers
 
 ANSWER_BYTES = 1024
 """Approximate payload of an answer when memories are read: small, so that little is sent again after a damaged byte."""
+OPENINGS = 5
+"""Attempts to open a chip that restarts meanwhile."""
 
 
 class ChipDevice(Device):
@@ -40,12 +43,13 @@ class ChipDevice(Device):
 
     Training runs asynchronously: the host sends samples and batches as fast as the chip takes them, and a call that
     reads waits until all of them are done. Raises :class:`DeviceError` if the chip was built for another network,
-    :class:`LinkError` if the link fails, and :class:`ChipLost` if the chip does not hold what was sent to it.
+    :class:`LinkError` if the link fails, and :class:`ChipLost` if the chip does not hold what was sent to it. A chip
+    that restarts while it is opened is opened again, at most :data:`OPENINGS` times.
     """
 
     def __init__(self, transport: Transport, config: AnyConfig, name: str = "the chip", baud: int | None = None):
         super().__init__(config)
-        self._baud = baud
+        self._baud, self._transport = baud, transport
         try:
             self.link = Link(transport, name)
             self.chip = _compatible(self.link.chip, config, name)
@@ -154,9 +158,20 @@ class ChipDevice(Device):
     # ------------------------------------------------------------------------------------------------------------------
 
     def _prepare(self) -> None:
-        """Make a chip whose history is unknown learn as the configuration says."""
-        self._configure(register_values(self.chip, self.config))
-        self._counts.begin(self.link.call(Command.STATUS))
+        """Make a chip whose history is unknown learn as the configuration says.
+
+        Begins again with a chip that restarts meanwhile. Raises :class:`LinkError` if it does so again and again.
+        """
+        latest = opening_deadline(self._transport)
+        for attempt in range(1, OPENINGS + 1):
+            try:
+                self._configure(register_values(self.chip, self.config))
+                self._counts.begin(self.link.call(Command.STATUS))
+                return
+            except ChipLost as error:
+                if attempt == OPENINGS or self._transport.now >= latest:
+                    raise LinkError(f"{error}; gave up after {attempt} attempts to open it; check its power") from None
+                self.link.reopen()
 
     def _train(self, payload: Payload) -> None:
         self.link.post(payload.command, payload.data)

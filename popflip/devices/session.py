@@ -18,8 +18,13 @@ OPENING = ((0, 1), (2048, 1), (2048, 2), (4096, 2), (8192, 4), (256, 4))
 before this one left unfinished: short ones soon, the longest that a chip takes with the last but one."""
 MOST_ATTEMPTS = 24
 """Attempts once a refusal has shown that a chip is there."""
+OPENING_PATIENCE = 240
+"""Allowances of a wait that opening a chip may take in all: two minutes on a serial line. A port that goes away may be
+absent for one of them."""
 LONGEST_ANSWER = SESSION_BYTES + struct.calcsize(Identity.FORMAT) + 2 * 255
 """Most bytes of an answer to IDENTIFY."""
+MOST_BYTES = sum(zeros for zeros, _ in OPENING) + MOST_ATTEMPTS * (OVERHEAD + LONGEST_ANSWER)
+"""More bytes than are sent and received until a session has begun."""
 OURS = 2**NONCE_BITS - 1
 """Bits of a session's number that the host alone draws."""
 
@@ -27,14 +32,15 @@ OURS = 2**NONCE_BITS - 1
 def open_session(transport: Transport, reader: FrameReader, name: str) -> tuple[Identity, int]:
     """The identity of the chip called ``name``, and the sequence number that it expects next.
 
-    ``reader`` then reads frames of the new session. Raises :class:`LinkError` if no chip answers, or one of another
-    version of the protocol.
+    ``reader`` then reads frames of the new session. Raises :class:`LinkError` if no chip answers in time
+    (:func:`opening_deadline`), or one of another version of the protocol.
     """
+    latest = opening_deadline(transport)
     reader.session = OPEN  # until a refusal tells another one
     ours: set[int] = set()  # lower halves of the numbers sent
     silent, heard = 0, False
     for number in range(MOST_ATTEMPTS):
-        if silent >= len(OPENING) and not heard:
+        if (silent >= len(OPENING) and not heard) or transport.now >= latest:
             break
         zeros, patience = OPENING[min(silent, len(OPENING) - 1)]
         session = _number(reader.session)
@@ -56,6 +62,11 @@ def open_session(transport: Transport, reader: FrameReader, name: str) -> tuple[
                 return _known(answer.payload[SESSION_BYTES:], name), (answer.sequence + 1) % 256
             heard = True
     raise LinkError(f"{name}: no answer; check that its bitstream is Popflip's, and the baud rate")
+
+
+def opening_deadline(transport: Transport) -> float:
+    """The latest time, on the clock of ``transport``, at which another attempt to open a chip begins."""
+    return transport.deadline(MOST_BYTES, 0, 0, OPENING_PATIENCE)
 
 
 def _number(ends: int) -> int:

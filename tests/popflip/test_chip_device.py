@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
 from faulty_line import FaultyLine
-from model_chip import BINARY, CONFIG, LBE, SPARSE, ModelChip
+from model_chip import BINARY, CONFIG, LBE, SPARSE, ModelChip, RestartingChip
 
 from popflip.devices.base import LinkSpeed, Status
 from popflip.devices.chip import ChipDevice
 from popflip.devices.golden import GoldenDevice
+from popflip.devices.session import OPENING_PATIENCE
+from popflip.devices.transport import PortLost
 from popflip.errors import ChipLost, DeviceError, LinkError
 from popflip.golden.common.packing import pack
 from popflip.golden.config import AnyConfig, Config, Precision, Rule
@@ -232,6 +235,81 @@ def test_a_restarted_chip_is_repaired_from_a_saved_state(config):
         learn(each, config, 3)
     assert device.state().sha256() == golden.state().sha256()
     assert Status(**{**vars(device.status()), "cycles": None}) == golden.status()
+
+
+def opening_writes(config: AnyConfig) -> int:
+    """Writes until a chip is open."""
+    transport = RestartingChip(config, lambda _: False)
+    ChipDevice(transport, config)
+    return transport.writes
+
+
+@RULES
+def test_a_chip_that_restarts_while_it_is_opened_is_opened_again(config):
+    golden = GoldenDevice(config)
+    learn(golden, config, 2)
+    writes = opening_writes(config)
+    for first, second in product(range(1, writes), range(2 * writes)):  # the second while it is opened again, too
+        transport = RestartingChip(config, (first, second).__contains__)
+        device = ChipDevice(transport, config)
+        assert transport.writes > writes
+        device.reset()
+        learn(device, config, 2)
+        assert device.state().sha256() == golden.state().sha256()
+
+
+def test_a_chip_that_restarts_while_it_is_reopened_is_opened_again():
+    transport, golden = RestartingChip(CONFIG, lambda _: False), GoldenDevice(CONFIG)
+    device = ChipDevice(transport, CONFIG)
+    learn(golden, CONFIG, 2)
+    for moment in range(opening_writes(CONFIG)):
+        transport.restarts = (transport.writes + moment).__eq__
+        device.reopen()
+        device.load(golden.state(), golden.status())
+        assert device.state().sha256() == golden.state().sha256()
+
+
+def test_a_chip_that_restarts_whenever_it_is_opened_is_one_line():
+    transport = RestartingChip(CONFIG, lambda _: True)
+    with pytest.raises(LinkError) as error:
+        ChipDevice(transport, CONFIG, "/dev/ttyUSB1")
+    assert str(error.value) == (
+        "/dev/ttyUSB1: it was restarted; its state is not that of this run; gave up after 5 attempts to open it; "
+        "check its power"
+    )
+    assert transport.closed
+
+
+def test_a_chip_that_restarts_slowly_is_given_up_at_the_deadline():
+    """It restarts before every write, three times in an attempt."""
+
+    class Slow(RestartingChip):
+        def restart(self) -> None:
+            self.now += OPENING_PATIENCE / 4
+            super().restart()
+
+    transport = Slow(CONFIG, lambda _: True)
+    with pytest.raises(LinkError, match=r"; gave up after 2 attempts to open it; check its power$"):
+        ChipDevice(transport, CONFIG)
+    assert transport.closed
+
+
+def test_a_port_that_comes_and_goes_is_given_up_at_the_deadline():
+    class Flapping(ModelChip):
+        restored = 0
+
+        def write(self, data: bytes) -> None:
+            raise PortLost("gone")
+
+        def restore(self) -> None:
+            self.restored += 1
+            self.now += OPENING_PATIENCE / 5
+
+    transport = Flapping(CONFIG)
+    with pytest.raises(LinkError, match=r"^the chip: no answer; "):
+        ChipDevice(transport, CONFIG)
+    assert transport.restored == 5
+    assert transport.closed
 
 
 def test_another_chip_is_not_taken_up():

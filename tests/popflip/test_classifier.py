@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from digits import TRAIN, digits
+from model_chip import RestartingChip
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
@@ -18,8 +20,9 @@ import popflip
 from popflip import Classifier, PopflipError
 from popflip import classifier as classifiers
 from popflip.cli.main import run_command
+from popflip.devices.chip import ChipDevice
 from popflip.devices.golden import GoldenDevice
-from popflip.errors import ConfigError, DataError, Difference, FileError
+from popflip.errors import ConfigError, DataError, Difference, FileError, LinkError
 from popflip.golden.memory.weights import first_difference
 from popflip.golden.trainer import Trainer
 from popflip.sim.cxxrtl.compile import compiler
@@ -161,6 +164,100 @@ def test_verify_finds_what_differs(monkeypatch):
     with pytest.raises(Difference, match=r"^batch 16: "):
         model.partial_fit(x[:8], y[:8])
     assert model.state_sha256_ == before
+
+
+# A chip that restarts -------------------------------------------------------------------------------------------------
+
+
+class Board:
+    """A new model chip for each call of a classifier. It restarts before the writes that ``restarts`` says."""
+
+    restarts: Callable[[int], bool] = staticmethod(lambda _: False)
+
+    def open(self, name: str, config, *_, **__) -> ChipDevice:
+        self.chip = RestartingChip(config, self.restarts, buffer=1024)
+        return ChipDevice(self.chip, config, name)
+
+
+@pytest.fixture
+def board(monkeypatch) -> Board:
+    """The chip behind every device that is not golden."""
+    board = Board()
+    opened = classifiers.open_device
+
+    def open_device(name, *arguments, **options):
+        return opened(name, *arguments, **options) if name == "golden" else board.open(name, *arguments, **options)
+
+    monkeypatch.setattr(classifiers, "open_device", open_device)
+    return board
+
+
+TALKS = {
+    "fit": lambda model, x, y: model.fit(x, y),
+    "partial_fit": lambda model, x, y: model.partial_fit(x[:21], y[:21]),
+    "partial_fit first": lambda model, x, y: clone(model).partial_fit(x[:21], y[:21], classes=[0, 1, 2]),
+    "predict": lambda model, x, y: model.predict(x[:30]).tolist(),
+    "score": lambda model, x, y: model.score(x[:30], y[:30]),
+}
+"""Every call that talks to the device, and what it leads to."""
+TALK = pytest.mark.parametrize("talk", TALKS.values(), ids=list(TALKS))
+
+
+def same(one: object, other: object) -> bool:
+    return equal(one, other) if isinstance(one, Classifier) else one == other
+
+
+@TALK
+@pytest.mark.parametrize(
+    ("parameters", "verify"), [(GFT, False), (GFT, True), (LBE, False)], ids=["gft", "gft verified", "lbe"]
+)
+def test_a_chip_that_restarts_at_any_moment_of_a_call_changes_nothing(board, parameters, talk, verify):
+    x, y = blobs(40)
+    model = Classifier(**{**parameters, "epochs": 1}).fit(x, y)
+    expected = talk(pickle.loads(pickle.dumps(model)), x, y)
+    model.set_params(device="/dev/board", verify=verify)
+
+    def called() -> object:
+        return talk(pickle.loads(pickle.dumps(model)), x, y)
+
+    assert same(called(), expected)
+    writes = board.chip.writes
+    for moment in range(1, writes, max(1, writes // 4)):
+        board.restarts = moment.__eq__
+        assert same(called(), expected), moment
+        assert board.chip.writes > writes
+
+
+@SMALL
+@TALK
+def test_a_chip_that_always_restarts_ends_a_call_in_one_line_and_nothing_is_lost(board, parameters, talk):
+    x, y = blobs(40)
+    model = Classifier(**{**parameters, "epochs": 1}).fit(x, y)
+    expected = talk(pickle.loads(pickle.dumps(model)), x, y)
+    before = dict(vars(model.set_params(device="/dev/board")))
+    board.restarts = lambda write: write % 7 == 6  # less than it takes to open and load it, and to do the least
+    with pytest.raises(LinkError) as error:
+        talk(model, x, y)
+    assert "\n" not in str(error.value)
+    assert "gave up after 5 " in str(error.value)
+    assert board.chip.closed
+    assert vars(model) == before
+    board.restarts = lambda _: False
+    assert same(talk(model, x, y), expected)
+
+
+def test_a_call_that_fails_takes_nothing_back_but_its_own(board):
+    """``fit`` on other features: those of the network that the classifier still has are kept."""
+    x, y = blobs(40)
+    model = Classifier(**GFT).fit(x, y)
+    expected = model.predict(x)
+    model.set_params(device="/dev/board", layers=None, k0=None, window=None)
+    board.restarts = lambda _: True
+    with pytest.raises(LinkError, match=r"; gave up after 5 attempts to open it; check its power$"):
+        model.fit(x[:, :3], y)
+    assert model.n_features_in_ == 5
+    model.set_params(device="golden")
+    assert np.array_equal(model.predict(x), expected)
 
 
 # Streams --------------------------------------------------------------------------------------------------------------

@@ -711,8 +711,23 @@ def test_a_lost_chip_is_repaired_to_predict():
     device, lines = Losing(CONFIG, 1, 3), []
     assert infer(device, x, done.end, lines.append).tolist() == expected.infer(x).tolist()
     assert lines == ["the chip: it restarted; its state is written back"] * 2
-    with pytest.raises(ChipLost):
-        infer(Losing(CONFIG, *range(1, 100)), x, done.end)
+    device = Losing(CONFIG, *range(1, 100))
+    with pytest.raises(LinkError) as error:
+        infer(device, x, done.end)
+    assert str(error.value) == "the chip: it restarted; gave up after 5 repairs"
+    assert device.reopened == 5
+
+
+@pytest.mark.parametrize("lost_calls", [(1,), (1, 2), (2,), (2, 3, 4, 6)])
+def test_a_chip_lost_while_it_is_loaded_or_repaired_predicts(lost_calls):
+    """Calls are loads and predictions in turn."""
+    x, y = data()
+    done = run(GoldenDevice(CONFIG), x, y)
+    expected = GoldenDevice(CONFIG)
+    expected.load(done.end.state, done.end.status)
+    device = Losing(CONFIG, *lost_calls)
+    assert infer(device, x, done.end, loaded=False).tolist() == expected.infer(x).tolist()
+    assert device.reopened == len(lost_calls)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import numpy as np
 
@@ -154,3 +155,17 @@ class ModelChip:
 
     def close(self) -> None:
         self.closed = True
+
+
+class RestartingChip(ModelChip):
+    """Restarts before each write whose number, from 0, ``restarts`` says."""
+
+    def __init__(self, config: AnyConfig, restarts: Callable[[int], bool], **shape: int):
+        super().__init__(config, **shape)
+        self.restarts, self.writes = restarts, 0
+
+    def write(self, data: bytes) -> None:
+        if self.restarts(self.writes):
+            self.restart()
+        self.writes += 1
+        super().write(data)
