@@ -10,6 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 DEMO := build/demo
 PACKAGES := golden hw sim constraints # subpackages of popflip that lie beside its folder
 SILICON := icebreaker.bin ice40_hx8k_b_evn.bin ulx3s_85f.bit
+LEVELS := synthesis route bitstream
 FITS := from popflip.constraints import boards; \
   print(*(f"{name}:{fit.preset}" for name, board in boards().items() for fit in board.fits))
 
@@ -47,10 +48,13 @@ kills: $(VENV)/ready-dev ## kill and resume a run a hundred times; its end must 
 mutate: $(VENV)/ready-dev ## plant faults in the sources and see which ones the tests catch
 	$(BIN)/python tests/mutants/mutate.py
 
-silicon: $(VENV)/ready-dev ## build a bitstream for each FPGA, unpack them, and see that they learn
+silicon: $(VENV)/ready-dev ## build a bitstream for each FPGA; see that it and the netlists before it learn
 	@for file in $(SILICON); do \
-	  test -f build/silicon/$$file || $(BIN)/popflip build --board $${file%.*} --output build/silicon || exit 1; \
-	  $(BIN)/popflip verify --bitstream build/silicon/$$file || exit 1; \
+	  test -d build/silicon/$${file%.*}-netlists || \
+	    $(BIN)/popflip build --board $${file%.*} --output build/silicon --keep || exit 1; \
+	  for level in $(LEVELS); do \
+	    $(BIN)/popflip verify --bitstream build/silicon/$$file --level $$level || exit 1; \
+	  done; \
 	done
 
 bitstream: $(VENV)/ready-dev ## build one bitstream into build/: make bitstream BOARD=icebreaker

@@ -18,7 +18,7 @@ from pathlib import Path
 from amaranth.build import Platform
 from amaranth.build.run import BuildPlan
 
-from popflip.bitstream import clock_sources, reports
+from popflip.bitstream import clock_sources, netlists, reports
 from popflip.bitstream.families import family_of
 from popflip.bitstream.margin import icetime_mhz, jitter_seconds, required_mhz
 from popflip.bitstream.router_watch import is_stuck
@@ -44,13 +44,19 @@ returns the old word. ROMs and asynchronous reads have no such cycle."""
 ATTEMPTS = 4
 """Seeds to try if the router gets stuck."""
 
+NETLISTS = {"synthesis": f"{DESIGN}.json", "route": "routed.json"}
+"""The files of the netlists, by the step that writes them (:data:`popflip.bitstream.netlists.LEVELS`)."""
 
-def build(board: Board, fit: Fit, chip: ChipConfig, output: Path, announce: Announce) -> list[tuple[str, str]]:
+
+def build(
+    board: Board, fit: Fit, chip: ChipConfig, output: Path, announce: Announce, keep: bool = False
+) -> list[tuple[str, str]]:
     """Build the bitstream of ``chip`` for ``board`` with the settings of ``fit``.
 
-    Writes the bitstream and its report, named after the board, into the folder ``output``. Calls ``announce`` with a
-    line of text before each step. Returns the rows of a table about both. Raises :class:`BuildError` if a step fails,
-    the chip does not fit, or a clock is not met.
+    Writes the bitstream and its report, named after the board, into the folder ``output``; with ``keep``, also the
+    netlists (:mod:`popflip.bitstream.netlists`), which changes no bit of the bitstream. Calls ``announce`` with a line
+    of text before each step. Returns the rows of a table about all. Raises :class:`BuildError` if a step fails, the
+    chip does not fit, or a clock is not met.
     """
     platform = board.platform()
     family = family_of(platform)
@@ -61,10 +67,11 @@ def build(board: Board, fit: Fit, chip: ChipConfig, output: Path, announce: Anno
         announce(f"{board.summary}: {describe(chip)}; takes minutes, one more for each tool used first")
         plan = prepare(board, platform, chip, fit)
         plan.extract(temporary)
-        seed, seconds = _run_steps(tools, commands(plan), folder, board, fit, announce)
+        seed, seconds = _run_steps(tools, commands(plan, keep), folder, board, fit, announce)
         pll, hz = board.clock(platform, fit.clock_hz)
         jitter = jitter_seconds(pll)
         bitstream = (folder / f"{DESIGN}.{family.suffix}").read_bytes()
+        kept = {level: (folder / name).read_bytes() for level, name in NETLISTS.items()} if keep else {}
         log, cells, timing = (_text(folder / name) for name in (f"{DESIGN}.tim", "cells.json", "timing.json"))
         report = {
             **reports.chip_report(board, fit, chip),
@@ -75,12 +82,15 @@ def build(board: Board, fit: Fit, chip: ChipConfig, output: Path, announce: Anno
             "seconds": seconds,
             "tools": tools.versions(),
             "sha256": hashlib.sha256(bitstream).hexdigest(),
+            **({"netlists": netlists.digests(kept)} if keep else {}),
         }
     reports.check_clocks(report, board)
     _make(output)
     file = output / f"{board.name}.{family.suffix}"
     with whole_file(file) as target:
         target.write(bitstream)
+    if keep:
+        netlists.keep(kept, file)
     write(output / f"{board.name}.json", report)
     return reports.rows(report, file, board)
 
@@ -138,9 +148,13 @@ def synthesis(board: Board, chip: ChipConfig, fit: Fit) -> dict[str, int]:
         return json.loads(_text(Path(folder, "cells.json")))["design"]["num_cells_by_type"]
 
 
-def commands(plan: BuildPlan) -> list[list[str]]:
-    """The commands to run, in order: a tool and its arguments."""
-    return json.loads(plan.files[f"build_{DESIGN}.json"])["commands"]
+def commands(plan: BuildPlan, keep: bool = False) -> list[list[str]]:
+    """The commands to run, in order: a tool and its arguments. With ``keep``, nextpnr also writes its netlist."""
+    steps = json.loads(plan.files[f"build_{DESIGN}.json"])["commands"]
+    if keep:
+        place = next(step for step in steps if "--seed" in step)
+        place += ["--write", NETLISTS["route"]]
+    return steps
 
 
 def place_and_route(tools: Toolchain, command: list[str], folder: Path, announce: Announce) -> int:

@@ -28,9 +28,13 @@ ICETIME_DEVICES = {"iCE40UP5K": "up5k", "iCE40HX8K": "hx8k"}
 def jitter_seconds(pll: Ice40Pll | Ecp5Pll | None) -> float:
     """How much shorter than the average one a period of the chip's clock may be.
 
-    Peak to peak, a period of an iCE40's PLL varies by at most 450 ps or 5 % of it (Lattice FPGA-DS-02008, -02029), an
-    ECP5's by 100 ps or 2.5 % (FPGA-DS-02012). Each figure is for one range of frequencies; this takes the larger one. A
-    period is short by half of it at most. A period of an iCE40's chip is two of its PLL's.
+    Peak to peak, a period of an iCE40's PLL varies by at most 450 ps or 5 % of it: "Output Clock Period Jitter" in
+    table 4.22, sysCLOCK PLL Timing, of Lattice FPGA-DS-02008-1.9 (UP5K), and in the table of that name of DS1040 3.4,
+    page 3-16, now FPGA-DS-02029 (HX8K). An ECP5's varies by 100 ps or 2.5 %: FPGA-DS-02012, sysCLOCK PLL Timing; these
+    two figures have not been compared with the document. Each figure is for one range of frequencies, and the two data
+    sheets of the iCE40 disagree which; this takes the larger one. The figures are for a quiet chip and a clean
+    reference: they grow with the load of the fabric, which :data:`CLOCK_MARGIN` covers. A period is short by half of
+    it at most. A period of an iCE40's chip is two of its PLL's.
     """
     if pll is None:
         return 0.0  # an oscillator's: tens of picoseconds

@@ -10,6 +10,7 @@ from typing import Any
 
 from popflip.bitstream.families import Family
 from popflip.bitstream.margin import required_mhz
+from popflip.bitstream.netlists import folder_of
 from popflip.constraints.base import Board, Fit
 from popflip.errors import BuildError
 from popflip.hw.config import ChipConfig
@@ -154,5 +155,6 @@ def rows(report: dict[str, Any], file: Path, board: Board) -> list[tuple[str, st
         ("seconds", ", ".join(f"{tool} {seconds}" for tool, seconds in report["seconds"].items())),
         ("SHA-256", report["sha256"]),
         ("bitstream", str(file)),
+        *([("netlists", str(folder_of(file)))] if "netlists" in report else []),
         ("load it with", board.program.format(bitstream=shlex.quote(str(file)))),
     ]

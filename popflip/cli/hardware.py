@@ -56,6 +56,10 @@ def build(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the bitstream and its report.")
     ] = Path("build"),
+    keep: Annotated[
+        bool,
+        typer.Option("--keep", help="Also keep the netlists of synthesis and routing, for popflip verify --level."),
+    ] = False,
 ) -> None:
     """Build a board's bitstream: synthesis, place and route, packing, and a report. All tools come as wheels.
 
@@ -71,7 +75,7 @@ def build(
     chip = entry.chip(fit, config, **settings.values(CHIP))
     check_room(entry, chip)
     interruptible()
-    table(bitstreams.build(entry, fit, chip, output, announce))
+    table(bitstreams.build(entry, fit, chip, output, announce, keep))
 
 
 @with_settings((*EXPERIMENT, "limit_batches", *(name for name in CHIP if name != "store"), "baud"))

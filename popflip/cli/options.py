@@ -302,7 +302,7 @@ CHIP_ALONE = ("preset", "rule", "layers", "precision", "mmax", "dclip", *CHIP)
 """The settings that determine a chip and its bitstream."""
 FILES = ("dataset", "data_dir", "waves", "report", "plot", "save", "resume")
 """The settings that are, or may be, names of files."""
-OF_COMMANDS = ("board", "output", "model", "predictions", "auto", "bitstream")
+OF_COMMANDS = ("board", "output", "model", "predictions", "auto", "bitstream", "level", "keep")
 """Parameters of single commands, outside :class:`Settings`."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
     from popflip.experiment import Experiment
     from popflip.golden.config import AnyConfig
     from popflip.training import Run
+
+
+class Level(StrEnum):
+    """What ``verify --bitstream`` simulates: :data:`popflip.silicon.simulation.LEVELS`, without importing it."""
+
+    bitstream = "bitstream"
+    route = "route"
+    synthesis = "synthesis"
+
 
 PROBED = 8
 """Samples from which the size of a file of waves is estimated."""
@@ -85,6 +95,15 @@ def verify(
             help="Verify a packed bitstream: unpack it to a netlist and simulate that, over the pins of its link.",
         ),
     ] = None,
+    level: Annotated[
+        Level | None,
+        typer.Option(
+            "--level",
+            help="With --bitstream: simulate the bitstream itself, or a netlist that popflip build --keep left beside "
+            "it, from after routing or after synthesis.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Train a device (by default the simulated chip) and the golden model side by side.
 
@@ -93,11 +112,14 @@ def verify(
     the first difference, and exits with code 1.
     """
     if bitstream is not None:
-        _verify_bitstream(settings, bitstream)
+        _verify_bitstream(settings, bitstream, level or Level.bitstream)
         return
+    from popflip.errors import ConfigError
     from popflip.golden.config import Rule
     from popflip.training import LBE_STEP
 
+    if level is not None:
+        raise ConfigError("level: is for a bitstream; name it with --bitstream")
     experiment, start = _experiment(settings)
     config, name = experiment.config, settings.device or "sim"
     with device_for(settings, name, config) as device, _golden(True, config) as golden:
@@ -108,8 +130,11 @@ def verify(
     print(f"{name} equals golden in every bit after each of {compared} (signature {signature:08x})")
 
 
-def _verify_bitstream(settings: Settings, file: Path) -> None:
-    """Train the chip in the bitstream ``file``, by default for two steps, and compare it with the golden model."""
+def _verify_bitstream(settings: Settings, file: Path, level: Level) -> None:
+    """Train the chip in the bitstream ``file``, or in a netlist of its build, and compare it with the golden model.
+
+    It trains two steps by default.
+    """
     from popflip.devices.chip import ChipDevice
     from popflip.devices.golden import GoldenDevice
     from popflip.errors import ConfigError
@@ -129,7 +154,7 @@ def _verify_bitstream(settings: Settings, file: Path) -> None:
     config = experiment.config
     limit = settings.limit_batches or BITSTREAM_STEPS * step_batches(config)
     with (
-        ChipDevice(BitstreamChip(bitstream, announce), config, str(file)) as device,
+        ChipDevice(BitstreamChip(bitstream, announce, level), config, str(file)) as device,
         GoldenDevice(config) as golden,
     ):
         limited = replace(settings, limit_batches=limit)
@@ -137,8 +162,9 @@ def _verify_bitstream(settings: Settings, file: Path) -> None:
         expected = _run(replace(limited, replay=None), experiment, None, golden, None)  # it has no store
         check_run(run, expected, device, golden, experiment.x_test[:TEST_SAMPLES])
         status = golden.status()
+    shown = file if level == Level.bitstream else f"{file}'s netlist after {level}"
     print(
-        f"{file} equals golden after {status.batches} batches, in every weight, counter and count, in the signature "
+        f"{shown} equals golden after {status.batches} batches, in every weight, counter and count, in the signature "
         f"{status.signature:08x} and in {min(TEST_SAMPLES, len(experiment.x_test))} predictions"
     )
 

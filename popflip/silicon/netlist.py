@@ -8,6 +8,7 @@ bits too (``+verilator+rand+reset+2``). A chip that works in simulation therefor
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -17,6 +18,7 @@ from popflip.silicon import dual_port
 from popflip.silicon.dual_port import DualPortRam
 
 ZERO, ONE = "1'b0", "1'b1"
+MEMORY_OUTPUTS = frozenset(("RDATA", "DATAOUT", "DOA", "DOB"))
 
 
 @dataclass(frozen=True)
@@ -99,9 +101,27 @@ class SinglePortRam:
     ports: dict[str, tuple[str, ...]]
 
 
+@dataclass(frozen=True)
+class Instance:
+    """A cell of type ``kind``, whose model is Verilog of another source.
+
+    ``parameters`` are Verilog literals. ``outputs`` are the ports that it drives.
+    """
+
+    name: str
+    kind: str
+    parameters: dict[str, str]
+    ports: dict[str, tuple[str, ...]]
+    outputs: frozenset[str]
+
+
 @dataclass
 class Netlist:
-    """The cells of a bitstream. ``rx`` and ``tx`` are the nets at the link's pins, ``source`` the PLL's output."""
+    """The cells of a bitstream, or of a step of its build.
+
+    ``rx`` and ``tx`` are the nets at the link's pins, ``source`` the PLL's output. ``models`` are Verilog, of the types
+    of ``instances``.
+    """
 
     rx: str
     tx: str
@@ -116,6 +136,8 @@ class Netlist:
     dual_port_rams: list[DualPortRam] = field(default_factory=list)
     lut_rams: list[LutRam] = field(default_factory=list)
     gates: list[ClockGate] = field(default_factory=list)
+    instances: list[Instance] = field(default_factory=list)
+    models: list[str] = field(default_factory=list)
 
     @property
     def clocks(self) -> set[str]:
@@ -135,9 +157,21 @@ class Netlist:
         sound |= {gate.output for gate in self.gates}
         return min(self.clocks - sound, default=None)
 
+    def undriven(self) -> set[str]:
+        """The nets that a cell or pin ``tx`` reads and nothing drives."""
+        driven = {self.source, self.locked, self.rx, ZERO, ONE}
+        driven |= {cell.output for cell in (*self.luts, *self.carries, *self.flip_flops, *self.lut_rams, *self.gates)}
+        read = {net for cell in (*self.luts, *self.carries, *self.lut_rams) for net in cell.inputs} | self.clocks
+        read |= {net for cell in self.flip_flops for net in (cell.data, cell.enable, cell.reset)}
+        read |= {gate.enable for gate in self.gates} | set(re.findall(r"\w+(?:'b\d)?", self.tx))
+        for cell in (*self.block_rams, *self.single_port_rams, *self.dual_port_rams, *self.instances):
+            for port, nets in cell.ports.items():
+                (driven if port in _outputs(cell) else read).update(nets)
+        return read - driven
+
     def verilog(self) -> str:
         """The module ``dut`` with ports ``source``, ``locked``, ``rx`` and ``tx``."""
-        return "\n".join((_MODELS, dual_port.MODEL, *self._module())) + "\n"
+        return "\n".join((*self.models, _MODELS, dual_port.MODEL, *self._module())) + "\n"
 
     def _module(self) -> Iterator[str]:
         yield "module dut(input source, input locked, input rx, output tx);"
@@ -147,6 +181,7 @@ class Netlist:
         read |= {net for ram in self.single_port_rams for net in ram.ports["DATAOUT"]}
         read |= {net for ram in self.dual_port_rams for net in ram.outputs}
         combinational |= {ram.output for ram in self.lut_rams} | {gate.output for gate in self.gates}
+        combinational |= {net for cell in self.instances for port in cell.outputs for net in cell.ports[port]}
         inputs = {self.source, self.locked, self.rx}
         for net in sorted((combinational | read | inputs) - registers.keys() - {ZERO, ONE}):
             yield f"wire {net};"
@@ -167,7 +202,12 @@ class Netlist:
         yield from (ram.verilog() for ram in self.dual_port_rams)
         yield from map(_lut_ram, self.lut_rams)
         yield from map(_clock_gate, self.gates)
+        yield from map(_instance, self.instances)
         yield "endmodule"
+
+
+def _outputs(cell: BlockRam | SinglePortRam | DualPortRam | Instance) -> frozenset[str]:
+    return cell.outputs if isinstance(cell, Instance) else MEMORY_OUTPUTS
 
 
 @cache
@@ -238,6 +278,12 @@ def _clock_gate(gate: ClockGate) -> str:
         f"reg {open_} = 1'b0;\nalways @(negedge {gate.clock}) {open_} <= {gate.enable};\n"
         f"assign {gate.output} = {gate.clock} & {open_};"
     )
+
+
+def _instance(cell: Instance) -> str:
+    parameters = ", ".join(f".{name}({value})" for name, value in cell.parameters.items())
+    ports = ", ".join(f".{port}({_vector(nets)})" for port, nets in cell.ports.items())
+    return f"{cell.kind} #({parameters}) {cell.name} ({ports});"
 
 
 def _vector(nets: Iterable[str]) -> str:

