@@ -56,6 +56,7 @@ silicon: $(VENV)/ready-dev ## build a bitstream for each FPGA; see that it and t
 	    $(BIN)/popflip verify --bitstream build/silicon/$$file --level $$level || exit 1; \
 	  done; \
 	done
+	$(BIN)/python -m pytest -n 0 -m silicon tests/popflip/test_silicon_faults.py
 
 bitstream: $(VENV)/ready-dev ## build one bitstream into build/: make bitstream BOARD=icebreaker
 	$(BIN)/popflip build --board $(BOARD)

@@ -40,6 +40,7 @@ UNCONNECTED_ONE = {
     "ICESTORM_RAM": ("RCLKE", "WCLKE"),
     "TRELLIS_COMB": ("A", "B", "C", "D"),
     "TRELLIS_RAMW": ("A0", "B0", "C0", "D0", "A1", "B1", "C1", "D1"),
+    "DP16KD": ("CEA", "CEB"),
     "DCCA": ("CE",),
 }
 """Inputs that read 1 if nothing is connected, by type of cell. All others read 0."""
@@ -47,9 +48,9 @@ NO_HARDWARE = ("$scopeinfo",)
 """Types of cells that only say where others come from."""
 IGNORED = {
     "TRELLIS_FF": {"SD"},
-    "TRELLIS_COMB": {"F", "Z"},
+    "TRELLIS_COMB": {"AMUX", "BMUX", "CMUX", "DMUX"},
 }
-"""Parameters that nextpnr writes and the models lack, where :class:`_Translator` takes care of them."""
+"""Parameters that nextpnr writes and the models lack; :class:`_Translator` and :class:`Cell` take care of them."""
 BUFFER = 0xAAAA
 """A LUT that passes on its input 0."""
 MODES = {"NORMAL": 0, "READBEFOREWRITE": 1, "WRITETHROUGH": 2}
@@ -81,14 +82,23 @@ class Cell:
 
     def vector(self, port: str, count: int) -> tuple[str, ...]:
         """The nets of a port of ``count`` bits, which Yosys names ``PORT`` and nextpnr ``PORT_0`` or ``PORT0``, …"""
-        absent = ONE if port in UNCONNECTED_ONE.get(self.kind, ()) else ZERO
         if port in self.ports:
-            nets: Iterable[str] = self.ports[port]
+            nets = {f"{port}{bit if count > 1 else ''}": net for bit, net in enumerate(self.ports[port])}
         else:
             names = [f"{port}_{bit}" if f"{port}_{bit}" in self.ports else f"{port}{bit}" for bit in range(count)]
-            nets = [net for name in names for net in self.ports.get(name, ("",))]
-        nets = [net or absent for net in nets]
-        return (*nets, *(absent,) * (count - len(nets)))
+            nets = {name: net for name in names for net in self.ports.get(name, ("",))}
+        connected = tuple(net or self._unconnected(name) for name, net in nets.items())
+        return (*connected, *(self._unconnected(port),) * (count - len(connected)))
+
+    def _unconnected(self, port: str) -> str:
+        """What an input reads to which no net leads. For constants, nextpnr cuts the net and sets ``PORTMUX``."""
+        multiplexer = self.parameters.get(f"{port}MUX", "").strip()
+        if multiplexer in ("0", "1", "INV", port):
+            if port == "LSR":  # no reset
+                return ONE if multiplexer == "INV" else ZERO
+            return ONE if multiplexer in ("1", port) else ZERO
+        return ONE if port in UNCONNECTED_ONE.get(self.kind, ()) else ZERO
+
 
 
 def netlist(text: bytes, rx: str, tx: str, clock: str, clock_hz: float) -> Netlist:
@@ -105,9 +115,11 @@ def read(text: bytes) -> tuple[list[Cell], dict[str, str]]:
     """The cells of the chip in ``text``, and the net at each of its ports. Raises :class:`BuildError` as above."""
     try:
         modules = json.loads(text)["modules"].values()
-        (top,) = (module for module in modules if int(str(module.get("attributes", {}).get("top", 0)), 2))
+        tops = [module for module in modules if int(str(module["attributes"].get("top", 0)), 2)]
+        (top,) = tops or modules
         cells = [_cell(f"cell_{index}", cell) for index, cell in enumerate(top["cells"].values())]
-        ports = {name: _net(port["bits"][0]) for name, port in top["ports"].items()}
+        nets = top.get("netnames", {})  # nextpnr's numbers of ports are not those of nets
+        ports = {name: _net(nets.get(name, port)["bits"][0]) for name, port in top["ports"].items()}
     except (ValueError, KeyError, AttributeError, TypeError, IndexError):
         raise BuildError("the netlist is not one of Yosys or nextpnr") from None
     return cells, ports
@@ -177,6 +189,8 @@ class _Translator:
         known = set(PARAMETER.findall(model))
         if strange := cell.parameters.keys() - known - IGNORED.get(cell.kind, set()):
             raise BuildError(f"the netlist has a {cell.kind} with {min(strange)}, which no Popflip chip has")
+        if cell.parameters.get("MODE") == "DPRAM":
+            self._check_lut_ram(cell)
         ports = {port: cell.vector(port, 1) for port in inputs_of(cell.kind)}
         for port, nets in cell.ports.items():
             if port in cell.outputs:
@@ -187,6 +201,11 @@ class _Translator:
             ports["DI"] = cell.vector("M", 1)
         parameters = {name: _literal(value) for name, value in cell.parameters.items() if name in known}
         self.result.instances.append(Instance(cell.name, cell.kind, parameters, ports, cell.outputs))
+
+    def _check_lut_ram(self, cell: Cell) -> None:
+        """Check that LUTs as memory are what Yosys's model covers: no contents, and no inverted enable."""
+        if cell.number("INITVAL") or cell.parameters.get("WREMUX", "WRE") != "WRE":
+            raise BuildError("the netlist has LUTs as memory with contents, which no Popflip chip has")
 
     def _driven(self, cell: Cell, port: str) -> tuple[str, ...]:
         """The nets of an output; new ones where nothing is connected."""
@@ -223,20 +242,23 @@ class _Translator:
         self.result.source_hz *= ratio
 
     def _ice40_pll(self, cell: Cell) -> None:
-        if cell.parameters.get("FEEDBACK_PATH", "SIMPLE") not in ("SIMPLE", "001"):
+        path = cell.parameters.get("FEEDBACK_PATH", "SIMPLE")
+        if path != "SIMPLE" and not (BITS.fullmatch(path) and int(path, 2) == 1):
             raise BuildError("the feedback of a PLL is not the simple one")
         names = ("PLLOUTGLOBAL", "PLLOUTCORE", "PLLOUT_A", "PLLOUT_A_GLOBAL")
-        (output,) = (net for name in names if (net := cell.ports.get(name, ("",))[0]))
+        outputs = [net for name in names if (net := cell.ports.get(name, ("",))[0])]
+        if len(outputs) != 1:
+            raise BuildError("the netlist uses two outputs of PLLs, which no Popflip chip does")
         ratio = (cell.number("DIVF") + 1) / (cell.number("DIVR") + 1) / 2 ** cell.number("DIVQ")
-        self._pll(output, cell.ports["LOCK"][0], ratio)
+        self._pll(outputs[0], cell.ports.get("LOCK", ("",))[0], ratio)
 
     def _ecp5_pll(self, cell: Cell) -> None:
-        if cell.ports["CLKFB"] != cell.ports["CLKOP"] or cell.parameters.get("FEEDBK_PATH") != "CLKOP":
+        if cell.ports.get("CLKFB") != cell.ports.get("CLKOP") or cell.parameters.get("FEEDBK_PATH") != "CLKOP":
             raise BuildError("the feedback of a PLL is not its output CLKOP")
         used = "CLKOS" if cell.ports.get("CLKOS", ("",)) != ("",) else "CLKOP"
         dividers = {name: cell.number(f"{name}_DIV", 1) for name in ("CLKI", "CLKFB", "CLKOP", "CLKOS")}
         ratio = dividers["CLKFB"] / dividers["CLKI"] * dividers["CLKOP"] / dividers[used]
-        self._pll(cell.ports[used][0], cell.ports["LOCK"][0], ratio)
+        self._pll(cell.ports[used][0], cell.ports.get("LOCK", ("",))[0], ratio)
 
     def _clock_gate(self, cell: Cell) -> None:
         self.result.gates.append(ClockGate(cell.ports["CLKO"][0], cell.bit("CLKI"), cell.bit("CE")))
@@ -276,6 +298,9 @@ class _Translator:
                 ports[f"{signal}{port}"] = cell.vector(f"{signal}{port}", count)
             ports[f"DO{port}"] = self._driven_vector(cell, f"DO{port}", 18)
             self._check_plain(cell, port)
+        inverted = [name for name, value in cell.parameters.items() if name.endswith("MUX") and value == "INV"]
+        if any(cell.ports.get(name.removesuffix("MUX"), ("",)) != ("",) for name in inverted):
+            raise BuildError("the netlist has a block RAM with an inverted input, which no Popflip chip has")
         if widths == (36, 36):
             self._swap_halves(ports)
         self.result.dual_port_rams.append(
