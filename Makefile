@@ -25,8 +25,9 @@ demo: $(VENV)/ready ## train digits on the simulated chip; the golden model chec
 	$(BIN)/popflip train --preset digits --device sim --verify \
 	  --report $(DEMO)/report.json --plot $(DEMO)/plot.png --save $(DEMO)/digits.npz
 
+# Tests of a file share builds: each worker gets whole files until one is idle and takes tests of another.
 test: $(VENV)/ready-dev ## run all tests but the proofs
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 lint: $(VENV)/ready-dev ## check style and types
 	$(BIN)/ruff check .

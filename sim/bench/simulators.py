@@ -20,6 +20,7 @@ from popflip.sim.cache import built, content_hash, versions
 TOP = "dut"
 LOG = "simulation.log"
 EMPTY = f"module {TOP}; endmodule\n"
+TESTBENCHES = "tb_*.py"  # only their assertions show their values: to rewrite all modules takes seconds a run
 LOG_LINES = 60  # of a failed run's log, shown with the failure
 
 
@@ -89,7 +90,7 @@ class Simulator:
                 test_dir=folder,
                 results_xml=str(results),
                 log_file=log,
-                extra_env={"NO_COLOR": "1"},
+                extra_env={"NO_COLOR": "1", "COCOTB_REWRITE_ASSERTION_FILES": TESTBENCHES},
             )
         verdict = _verdict(results)
         if verdict:

@@ -16,7 +16,7 @@ from popflip.hw.layouts import counter_word, weight_word
 from popflip.sim.bench.memories import ClassifierPort
 from popflip.sim.bench.networks import config_of, random_layer
 from popflip.sim.bench.parts import EachCycle, Part
-from popflip.sim.bench.streams import PATIENCE, pack
+from popflip.sim.bench.streams import PATIENCE, packer
 from popflip.sim.bench.words import classifier_columns, fields, layer_words
 
 CRC = 0x12345678  # before a command
@@ -28,14 +28,12 @@ Image = dict[tuple[str, int, int], int]
 def image(chip: ChipConfig, state: State) -> Image:
     """The words of a state in memory, pads included."""
     words: Image = {}
+    pack_weights, pack_counters = packer(weight_word(chip)), packer(counter_word(chip))
     for layer, (w, m) in enumerate(zip(state.weights, state.counters, strict=True)):
         for word in layer_words(chip, layer, w, m):
             position = word["position"]
-            place = "weights", position["weight_bank"], position["weight_address"]
-            words[place] = pack(weight_word(chip), word["weights"])
-            words["counters", position["counter_bank"], position["counter_address"]] = pack(
-                counter_word(chip), word["counters"]
-            )
+            words["weights", position["weight_bank"], position["weight_address"]] = pack_weights(word["weights"])
+            words["counters", position["counter_bank"], position["counter_address"]] = pack_counters(word["counters"])
     return words
 
 

@@ -11,32 +11,18 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from operator import index
 from typing import Any
 
-import cocotb
 from amaranth.hdl import Const, Shape, ShapeCastable
 from amaranth.lib import data
-from cocotb.clock import Clock
-from cocotb.triggers import FallingEdge, ReadOnly, RisingEdge, Timer
-from cocotb.utils import get_sim_time
+from cocotb.triggers import Event, FallingEdge
 
-PERIOD = 10  # ns
+from popflip.sim.bench.clock import Agent, cycle
+from popflip.sim.bench.ports import port
+
 PATIENCE = 10_000  # cycles without a transfer until a wait fails
-PROBES = 0.25  # share of the cycles in which a sink tests whether valid depends on ready
-
-
-async def start(dut: Any) -> None:
-    """Start the clock and reset ``dut`` for two cycles. Returns at a falling edge with reset low."""
-    dut.rst.value = 1
-    Clock(dut.clk, PERIOD, unit="ns").start()
-    for _ in range(3):
-        await FallingEdge(dut.clk)
-    dut.rst.value = 0
-
-
-def cycle() -> int:
-    """Number of the current clock cycle. It changes at falling edges, as inputs do."""
-    return int(get_sim_time("ns") + PERIOD // 2) // PERIOD
 
 
 def pack(shape: Any, value: Any) -> int:
@@ -44,90 +30,108 @@ def pack(shape: Any, value: Any) -> int:
 
     ``value`` is a number, an enum member, or, for a layout, a list or dict of those.
     """
-    constant = Const.cast(shape.const(value)) if isinstance(shape, ShapeCastable) else Const(value, shape)
-    return constant.value & ((1 << len(constant)) - 1)
+    return packer(shape)(value)
+
+
+def packer(shape: Any) -> Callable[[Any], int]:
+    """:func:`pack` for values of ``shape``, to be called many times."""
+    if isinstance(shape, data.StructLayout | data.ArrayLayout):
+        fields = {key: (field.offset, packer(field.shape)) for key, field in shape}
+
+        def of_fields(value: Mapping[str, Any] | Sequence[Any]) -> int:
+            bits = 0
+            for key, member in value.items() if isinstance(value, Mapping) else enumerate(value):
+                offset, convert = fields[key]
+                bits |= convert(member) << offset
+            return bits
+
+        return of_fields
+    mask = (1 << Shape.cast(shape).width) - 1
+    if isinstance(shape, ShapeCastable):
+        return lambda value: Const.cast(shape.const(value)).value & mask
+    return lambda value: index(value) & mask
 
 
 def unpack(shape: Any, bits: int) -> Any:
     """Inverse of :func:`pack`. Layouts become dicts and lists."""
-    if isinstance(shape, data.StructLayout):
-        return {name: unpack(field.shape, _slice(field, bits)) for name, field in shape}
-    if isinstance(shape, data.ArrayLayout):
-        return [unpack(field.shape, _slice(field, bits)) for _, field in shape]
+    return unpacker(shape)(bits)
+
+
+def unpacker(shape: Any) -> Callable[[int], Any]:
+    """:func:`unpack` for values of ``shape``, to be called many times."""
+    if isinstance(shape, data.StructLayout | data.ArrayLayout):
+        fields = [(key, field.offset, (1 << field.width) - 1, unpacker(field.shape)) for key, field in shape]
+        if isinstance(shape, data.ArrayLayout):
+            return lambda bits: [convert(bits >> offset & mask) for _, offset, mask, convert in fields]
+        return lambda bits: {key: convert(bits >> offset & mask) for key, offset, mask, convert in fields}
     if isinstance(shape, ShapeCastable):
-        return shape.from_bits(bits)
-    return Const(bits, Shape.cast(shape)).value
+        return shape.from_bits
+    number = Shape.cast(shape)
+    sign = 1 << number.width - 1 if number.signed else 0
+    return lambda bits: (bits ^ sign) - sign
 
 
-def _slice(field: data.Field, bits: int) -> int:
-    return bits >> field.offset & ((1 << field.width) - 1)
-
-
-class _Stream:
-    """The ports of stream ``name`` of ``dut``. A missing ``valid`` or ``ready`` counts as always high."""
-
-    def __init__(self, dut: Any, name: str, shape: Any):
-        self.dut, self.name, self.shape = dut, name, shape
-        self.valid = getattr(dut, f"{name}__valid", None)
-        self.ready = getattr(dut, f"{name}__ready", None)
-        self.payload = getattr(dut, f"{name}__payload")
-
-    @property
-    def offered(self) -> bool:
-        return self.valid is None or bool(self.valid.value)
-
-    @property
-    def taken(self) -> bool:
-        return self.offered and (self.ready is None or bool(self.ready.value))
-
-    async def settled(self) -> None:
-        """Wait until all signals of the next cycle out of reset are stable."""
-        while True:
-            await FallingEdge(self.dut.clk)
-            await ReadOnly()
-            if not self.dut.rst.value:
-                return
-
-
-class StreamMonitor:
+class StreamMonitor(Agent):
     """Records the transfers of a stream, and asserts that an offered payload stays, unchanged, until it is taken.
 
-    ``items`` are the payloads taken so far, ``cycles`` the cycles (:func:`cycle`) in which they were taken.
+    ``items`` are the payloads taken so far, ``cycles`` the cycles (:func:`popflip.sim.bench.clock.cycle`) in which
+    they were taken. ``taken`` : the payload of the current cycle is taken. A missing ``valid`` or ``ready`` counts as
+    always high.
     """
 
     def __init__(self, dut: Any, name: str, shape: Any):
         self.items: list[Any] = []
         self.cycles: list[int] = []
-        self._stream = _Stream(dut, name, shape)
-        cocotb.start_soon(self._watch())
+        self.taken = False
+        self._dut, self._name, self._unpack = dut, name, unpacker(shape)
+        self._valid, self._ready = port(dut, f"{name}__valid", missing=1), port(dut, f"{name}__ready", missing=1)
+        self._payload = port(dut, f"{name}__payload")
+        self._waiting: int | None = None  # the payload that was offered in the previous cycle and not taken
+        self._goals: list[tuple[int, Event]] = []
+        self._idle = 0  # cycles without a transfer, while somebody waits for one
+        super().__init__()
 
-    async def _watch(self) -> None:
-        stream, waiting = self._stream, None
-        while True:
-            await stream.settled()
-            if waiting is not None:
-                assert stream.offered, f"stream {stream.name}: valid dropped before the payload was taken"
-                payload = int(stream.payload.value)
-                assert payload == waiting, (
-                    f"stream {stream.name}: the payload changed before it was taken, from {waiting:#x} to {payload:#x}"
-                )
-            waiting = int(stream.payload.value) if stream.offered else None
-            if stream.taken:
-                self.items.append(unpack(stream.shape, waiting))
-                self.cycles.append(cycle())
-                waiting = None
+    def offer(self) -> int | None:
+        """The payload that is offered now, or None."""
+        return self._payload.get() if self._valid.get() else None
+
+    def look(self) -> None:
+        offered, waiting = self.offer(), self._waiting
+        if waiting is not None:
+            assert offered is not None, f"stream {self._name}: valid dropped before the payload was taken"
+            assert offered == waiting, (
+                f"stream {self._name}: the payload changed before it was taken, from {waiting:#x} to {offered:#x}"
+            )
+        self.taken = offered is not None and bool(self._ready.get())
+        self._waiting = None if self.taken else offered
+        if self.taken:
+            self.items.append(self._unpack(offered))
+            self.cycles.append(cycle())
+        if self._goals:
+            self._wake()
+
+    def _wake(self) -> None:
+        """Wake those whose goal is reached, or, after :data:`PATIENCE` idle cycles, all."""
+        self._idle = 0 if self.taken else self._idle + 1
+        for goal in list(self._goals):
+            count, reached = goal
+            if len(self.items) >= count or self._idle >= PATIENCE:
+                self._goals.remove(goal)
+                reached.set()
 
     async def wait(self, count: int) -> None:
         """Wait until ``count`` payloads have been taken in total. Fails after :data:`PATIENCE` cycles without one."""
-        idle = seen = 0
-        while len(self.items) < count:
-            await FallingEdge(self._stream.dut.clk)
-            idle = idle + 1 if len(self.items) == seen else 0
-            seen = len(self.items)
-            assert idle < PATIENCE, f"stream {self._stream.name}: stuck after {seen} of {count} payloads"
+        if len(self.items) >= count:
+            return
+        reached, self._idle = Event(), 0
+        self._goals.append((count, reached))
+        await reached.wait()
+        await FallingEdge(self._dut.clk)
+        seen = len(self.items)
+        assert seen >= count, f"stream {self._name}: stuck after {seen} of {count} payloads"
 
 
-class StreamSource:
+class StreamSource(Agent):
     """Drives input stream ``name``. It stalls with probability ``stall`` in each cycle ahead of a payload.
 
     The payload is random while ``valid`` is low.
@@ -135,49 +139,48 @@ class StreamSource:
 
     def __init__(self, dut: Any, name: str, shape: Any, *, stall: float = 0.3, seed: int = 1):
         self.monitor = StreamMonitor(dut, name, shape)
-        self._stream = _Stream(dut, name, shape)
+        self._pack = packer(shape)
+        self._valid, self._payload = port(dut, f"{name}__valid"), port(dut, f"{name}__payload")
         self._random, self._stall = random.Random(f"{seed} {name}"), stall
         self._queue: deque[int] = deque()
         self._sent = 0
-        self._stream.valid.value = 0
-        cocotb.start_soon(self._drive())
+        self._offering = False
+        self._valid.set(0)
+        super().__init__()
 
     def send(self, *values: Any) -> None:
         """Queue ``values`` to be offered in order."""
-        self._queue.extend(pack(self._stream.shape, value) for value in values)
+        self._queue.extend(map(self._pack, values))
         self._sent += len(values)
 
     async def drain(self) -> None:
         """Wait until all queued payloads have been taken."""
         await self.monitor.wait(self._sent)
 
-    async def _drive(self) -> None:
-        stream, offering = self._stream, False
-        while True:
-            await FallingEdge(stream.dut.clk)
-            if stream.dut.rst.value:
-                continue
-            if not offering:
-                offering = bool(self._queue) and self._random.random() >= self._stall
-                bits = self._queue.popleft() if offering else self._random.getrandbits(len(stream.payload))
-                stream.valid.value, stream.payload.value = offering, bits
-            await ReadOnly()
-            offering = offering and not stream.taken
+    def drive(self) -> None:
+        if self._offering and not self.monitor.taken:
+            return
+        self._offering = bool(self._queue) and self._random.random() >= self._stall
+        self._valid.set(self._offering)
+        self._payload.set(self._queue.popleft() if self._offering else self._random.getrandbits(self._payload.width))
 
 
-class StreamSink:
+class StreamSink(Agent):
     """Takes the payloads of output stream ``name``, except for each cycle with probability ``stall``.
 
     Also asserts that ``valid`` and the payload do not depend on ``ready``.
     """
 
+    probed = True
+
     def __init__(self, dut: Any, name: str, shape: Any, *, stall: float = 0.3, seed: int = 1):
         self.monitor = StreamMonitor(dut, name, shape)
-        self._stream = _Stream(dut, name, shape)
+        self._name, self._ready = name, port(dut, f"{name}__ready")
         self._random, self._stall = random.Random(f"{seed} {name}"), stall
         self._received = 0
-        self._stream.ready.value = 0
-        cocotb.start_soon(self._drive())
+        self._unready: int | None = None  # what is offered while ready is low
+        self._ready.set(0)
+        super().__init__()
 
     async def receive(self, count: int) -> list[Any]:
         """The next ``count`` payloads."""
@@ -186,18 +189,14 @@ class StreamSink:
         await self.monitor.wait(self._received)
         return self.monitor.items[start : self._received]
 
-    async def _drive(self) -> None:
-        stream = self._stream
-        while True:
-            await FallingEdge(stream.dut.clk)
-            stream.ready.value = self._random.random() >= self._stall
-            await RisingEdge(stream.dut.clk)
-            if self._random.random() < PROBES and not stream.dut.rst.value:
-                offers = [await self._offer(ready) for ready in (0, 1)]
-                assert offers[0] == offers[1], f"stream {stream.name}: valid or the payload waits for ready"
+    def drive(self) -> None:
+        self._ready.set(self._random.random() >= self._stall)
 
-    async def _offer(self, ready: int) -> tuple[bool, int | None]:
-        self._stream.ready.value = ready
-        await Timer(1, unit="ns")
-        offered = self._stream.offered
-        return offered, int(self._stream.payload.value) if offered else None
+    def set_ready(self, ready: int) -> None:
+        self._ready.set(ready)
+
+    def compare(self, ready: int) -> None:
+        offered = self.monitor.offer()
+        if ready:
+            assert offered == self._unready, f"stream {self._name}: valid or the payload waits for ready"
+        self._unready = offered

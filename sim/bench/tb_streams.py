@@ -6,8 +6,9 @@ import cocotb
 from amaranth.hdl import signed
 from amaranth.lib import data
 
+from popflip.sim.bench.clock import start
 from popflip.sim.bench.runner import parameters
-from popflip.sim.bench.streams import StreamSink, StreamSource, start
+from popflip.sim.bench.streams import StreamSink, StreamSource
 
 PAYLOAD = data.StructLayout({"number": signed(5), "list": data.ArrayLayout(3, 2), "flag": 1})
 

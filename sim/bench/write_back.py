@@ -15,7 +15,7 @@ from popflip.hw.layouts import counter_word, weight_word
 from popflip.sim.bench.memories import WritePort
 from popflip.sim.bench.parts import EachCycle, Part
 from popflip.sim.bench.runner import parameters
-from popflip.sim.bench.streams import unpack
+from popflip.sim.bench.streams import unpacker
 from popflip.sim.bench.words import Word, difference
 
 ADDRESSES = ("weight_address", "weight_bank", "counter_address", "counter_bank")
@@ -71,11 +71,11 @@ async def check_passes(
     masks = part.source("mask", lanes_of_mask, stall=stall, seed=4)
     records = part.sink("records", record_layout(config), stall=stall, seed=5)
     written: list[Word] = []
+    weights_of, counters_of = unpacker(weight_word(config)), unpacker(counter_word(config))
 
     def write(*values: int) -> None:
         position = dict(zip(ADDRESSES, values, strict=False))
-        weights, counters = unpack(weight_word(config), values[-2]), unpack(counter_word(config), values[-1])
-        written.append({"position": position, "weights": weights, "counters": counters})
+        written.append({"position": position, "weights": weights_of(values[-2]), "counters": counters_of(values[-1])})
 
     ports = [f"write__{name}" for name in (*ADDRESSES, "weights", "counters")]
     WritePort(part, "write__write", ports, write)

@@ -12,11 +12,11 @@ from popflip.golden.common.integers import pack as pack_bits
 from popflip.golden.config import Rule
 from popflip.hw.config import ChipConfig
 from popflip.hw.layouts import result_layout, sample_layout, weight_word
+from popflip.sim.bench.clock import cycle
 from popflip.sim.bench.memories import ReadPort, SampleMemory, WritePort
 from popflip.sim.bench.networks import chip_of, random_inputs, random_weights, within_window
 from popflip.sim.bench.parts import Activity, EachCycle, Part, each_part
 from popflip.sim.bench.runner import parameters
-from popflip.sim.bench.streams import cycle
 from popflip.sim.bench.words import fields, input_list, weight_banks, weight_bits
 
 

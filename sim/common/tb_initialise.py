@@ -14,7 +14,7 @@ from popflip.sim.bench.memories import ClassifierPort, WritePort
 from popflip.sim.bench.networks import chip_of, config_of
 from popflip.sim.bench.parts import EachCycle, Part, each_part
 from popflip.sim.bench.runner import parameters
-from popflip.sim.bench.streams import unpack
+from popflip.sim.bench.streams import unpacker
 from popflip.sim.bench.words import Word, classifier_columns, difference, layer_words, positions
 
 ADDRESSES = ("weight_address", "weight_bank", "counter_address", "counter_bank")
@@ -51,11 +51,11 @@ async def check(part: Part, chip: dict, stall: float) -> None:
     scans = part.sink("scan", range(config.depth), stall=stall, seed=2)
     source = part.source("i", position_layout(config), stall=stall, seed=3)
     written: list[Word] = []
+    weights_of, counters_of = unpacker(weight_word(config)), unpacker(counter_word(config))
 
     def write(*values: int) -> None:
         position = dict(zip(ADDRESSES, values, strict=False))
-        weights, counters = unpack(weight_word(config), values[-2]), unpack(counter_word(config), values[-1])
-        written.append({"position": position, "weights": weights, "counters": counters})
+        written.append({"position": position, "weights": weights_of(values[-2]), "counters": counters_of(values[-1])})
 
     WritePort(part, "write__write", [f"write__{name}" for name in (*ADDRESSES, "weights", "counters")], write)
     words = Words(part, stall)

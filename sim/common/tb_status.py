@@ -10,7 +10,7 @@ from popflip.hw.registers import CYCLE_COUNTERS, registers, status_words
 from popflip.sim.bench.networks import chip_of
 from popflip.sim.bench.parts import Part, each_part
 from popflip.sim.bench.runner import parameters
-from popflip.sim.bench.streams import unpack
+from popflip.sim.bench.streams import unpacker
 
 CYCLES = 600
 LONG = 4000  # enough for flips that come in most cycles to fill a lower half
@@ -28,7 +28,7 @@ async def check_registers(part: Part, config, draw: random.Random) -> None:
     wrong = parameters().get("wrong", {}).get(part.name)
     if wrong:
         values[wrong] += 1
-    shape = RegisterFile(config).values.shape()
+    unpack = unpacker(RegisterFile(config).values.shape())
     for cycle in range(CYCLES):
         number = draw.randrange(len(listed))
         register = listed[number]
@@ -38,7 +38,7 @@ async def check_registers(part: Part, config, draw: random.Random) -> None:
         part.set("index", number)
         part.set("value", value & 0xFFFFFFFF)
         await part.settled()
-        got = unpack(shape, part.get("values"))
+        got = unpack(part.get("values"))
         assert got == values, f"cycle {cycle}: {got}, expected {values}"
         for name in HELD_ELSEWHERE:
             assert part.get(f"write_{name}") == (write and register.name == name), f"cycle {cycle}: {name}"

@@ -16,9 +16,10 @@ from popflip.hw.config import ChipConfig
 from popflip.hw.layouts import counter_word, weight_word
 from popflip.hw.registers import register_values, registers, status_words
 from popflip.hw.trainer_port import TrainerCommand
+from popflip.sim.bench.clock import start
 from popflip.sim.bench.networks import chip_of
 from popflip.sim.bench.runner import parameters
-from popflip.sim.bench.streams import StreamSink, StreamSource, start, unpack
+from popflip.sim.bench.streams import StreamSink, StreamSource, unpacker
 
 PATIENCE = 100_000  # cycles
 _BESIDE = ("samples__label", "samples__infer", "samples__packed", "samples__last")
@@ -31,6 +32,7 @@ class Driver:
     def __init__(self, dut, chip: ChipConfig, stall: float, seed: int):
         self.dut, self.chip = dut, chip
         self._random = random.Random(f"{seed} packed")
+        self._unpack = {"weights": unpacker(weight_word(chip)), "counters": unpacker(counter_word(chip))}
         self.numbers = {register.name: number for number, register in enumerate(registers(chip))}
         self.samples = StreamSource(dut, "port__samples__stream", 8, stall=stall, seed=seed)
         self.commands = StreamSource(dut, "port__command", 1, stall=stall, seed=seed)
@@ -93,7 +95,7 @@ class Driver:
             values[word.name] = int(self.dut.port__status__value.value)
         return values
 
-    async def read(self, memory: str, shape, address: int, bank: int = 0) -> list[int]:
+    async def read(self, memory: str, address: int, bank: int = 0) -> list[int]:
         """A word of weights or counters, as numbers."""
         self.port(f"state__{memory}__read").value = 1
         self.port(f"state__{memory}__read_address").value = address
@@ -104,7 +106,7 @@ class Driver:
         for _ in range(1, self.chip.read_latency):
             await FallingEdge(self.dut.clk)
         await ReadOnly()
-        values = unpack(shape, int(self.port(f"state__{memory}__read_data").value))
+        values = self._unpack[memory](int(self.port(f"state__{memory}__read_data").value))
         await FallingEdge(self.dut.clk)
         return values
 
@@ -120,9 +122,9 @@ class Driver:
                 for word in range(words):
                     place = slice(word * lanes, (word + 1) * lanes)
                     bank, address = chip.weight_map.bank(row), chip.weight_map.address(layer, row, word)
-                    weights[row, place] = await self.read("weights", weight_word(chip), address, bank)
+                    weights[row, place] = await self.read("weights", address, bank)
                     bank, address = chip.counter_map.bank(row), chip.counter_map.address(layer, row, word)
-                    counters[row, place] = await self.read("counters", counter_word(chip), address, bank)
+                    counters[row, place] = await self.read("counters", address, bank)
             assert not weights[:, synapses:].any() and not counters[:, synapses:].any(), "a pad is not zero"
             # Weights of one bit: 1 is +1. Of two bits: two's complement.
             weights = 2 * weights - 1 if chip.weight_bits == 1 else (weights & 1) - (weights & 2)

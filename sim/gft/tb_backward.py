@@ -9,10 +9,10 @@ import numpy as np
 from popflip.golden.gft.backward import backward
 from popflip.hw.gft.backward import Backward
 from popflip.hw.layouts import row_layout
+from popflip.sim.bench.clock import cycle
 from popflip.sim.bench.networks import chip_of, random_weights, within_window
 from popflip.sim.bench.parts import Part, each_part
 from popflip.sim.bench.runner import parameters
-from popflip.sim.bench.streams import cycle
 from popflip.sim.bench.words import fields, weight_bits
 
 

@@ -11,10 +11,11 @@ from popflip.golden.lbe.winner import winners
 from popflip.hw.config import ChipConfig
 from popflip.hw.layouts import sum_shape
 from popflip.hw.lbe.winner import Winner, winner_layout
+from popflip.sim.bench.clock import cycle
 from popflip.sim.bench.networks import chip_of
 from popflip.sim.bench.parts import EachCycle, Part, each_part
 from popflip.sim.bench.runner import parameters
-from popflip.sim.bench.streams import PATIENCE, cycle, unpack
+from popflip.sim.bench.streams import PATIENCE, unpack
 
 LISTS = 2
 
