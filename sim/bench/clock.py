@@ -67,6 +67,13 @@ def cycle() -> int:
     return int(get_sim_time("ns") + PERIOD // 2) // PERIOD
 
 
+async def wait(dut: Any, cycles: int) -> None:
+    """Wait for the falling edge ``cycles`` cycles from this one, and wake only then."""
+    if cycles > 0:
+        await Timer(cycles * PERIOD - PERIOD // 2, unit="ns")
+        await FallingEdge(dut.clk)
+
+
 async def _run(dut: Any) -> None:
     """All cycles. To wait for the rising edge puts this task behind the others that wait for the falling edge."""
     draw = random.Random("probes")

@@ -4,17 +4,12 @@ import random
 from itertools import pairwise
 
 import cocotb
-from cocotb.triggers import FallingEdge
 
+from popflip.sim.bench import clock
 from popflip.sim.bench.parts import Part, each_part
 from popflip.sim.bench.runner import parameters
 
 BITS = 10  # of a byte on the line
-
-
-async def wait(part: Part, cycles: int) -> None:
-    for _ in range(cycles):
-        await FallingEdge(part.dut.clk)
 
 
 async def send(part: Part, byte: int, bit_cycles: float, stop: int = 1) -> None:
@@ -22,7 +17,7 @@ async def send(part: Part, byte: int, bit_cycles: float, stop: int = 1) -> None:
     bits = [0, *(byte >> place & 1 for place in range(8)), stop]
     for index, bit in enumerate(bits):
         part.set("rx_pin", bit)
-        await wait(part, round((index + 1) * bit_cycles) - round(index * bit_cycles))
+        await clock.wait(part.dut, round((index + 1) * bit_cycles) - round(index * bit_cycles))
 
 
 async def receives(part: Part, divisor: int) -> None:
@@ -39,23 +34,23 @@ async def receives(part: Part, divisor: int) -> None:
         if fault == "stop":
             await send(part, byte, divisor, stop=0)
             part.set("rx_pin", 1)
-            await wait(part, divisor)
+            await clock.wait(part.dut, divisor)
         elif fault == "glitch":
             part.set("rx_pin", 0)
-            await wait(part, max(1, divisor // 2 - 2))
+            await clock.wait(part.dut, max(1, divisor // 2 - 2))
             part.set("rx_pin", 1)
-            await wait(part, divisor)
+            await clock.wait(part.dut, divisor)
         elif fault == "break":
             part.set("rx_pin", 0)
-            await wait(part, divisor * draw.randrange(11, 40))
+            await clock.wait(part.dut, divisor * draw.randrange(11, 40))
             part.set("rx_pin", 1)
-            await wait(part, divisor)
+            await clock.wait(part.dut, divisor)
         else:
             await send(part, byte, divisor * off)
             expected.append(byte)
-            await wait(part, draw.choice([0, 0, 1, draw.randrange(3 * divisor)]))
+            await clock.wait(part.dut, draw.choice([0, 0, 1, draw.randrange(3 * divisor)]))
         assert number < 100 or expected
-    await wait(part, 4 * divisor)
+    await clock.wait(part.dut, 4 * divisor)
     assert sink.monitor.items == expected
 
 
@@ -65,9 +60,9 @@ async def drops_what_is_not_taken(part: Part, divisor: int) -> None:
     part.set("rx__ready", 0)
     for byte in (1, 2, 3):
         await send(part, byte, divisor)
-    await wait(part, 4 * divisor)
+    await clock.wait(part.dut, 4 * divisor)
     sink = part.sink("rx", 8, stall=0)
-    await wait(part, 4)
+    await clock.wait(part.dut, 4)
     await send(part, 4, divisor)
     assert await sink.receive(2) == [1, 4]
 

@@ -21,7 +21,7 @@ from popflip.training import train
 
 BATCHES = 3
 CHIPS = [
-    pytest.param({}, {"rows": 2, "synapses": 32}, id="as wide as a mask"),
+    pytest.param({}, {"rows": 4, "synapses": 32}, id="as wide as a mask"),  # built for other tests too
     pytest.param({}, {"rows": 2, "synapses": 8}, id="small"),
     pytest.param({"flip_p256": 100}, {"rows": 2, "synapses": 8}, id="small, masks of several draws"),
     pytest.param({"flip_p256": 36}, {"rows": 2, "synapses": 64, "learn_rows": 2}, id="words of several masks"),
