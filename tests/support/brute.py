@@ -265,3 +265,23 @@ def brute_sha256(state: State) -> str:
         data += b"".join(struct.pack("b", value) for row in w for value in row)
         data += b"".join(struct.pack("<h", value) for row in m for value in row)
     return hashlib.sha256(data).hexdigest()
+
+
+def brute_order(key: tuple[int, ...], count: int, place: int) -> int:
+    """The sample at ``place`` of the chip's order, bit by bit."""
+    width = max(2, len(f"{count - 1:b}"))
+    number = place
+    while True:
+        bits = [number // 2**b % 2 for b in range(width)]
+        for turn, part in enumerate(key):
+            changed, half = (bits[1::2], bits[0::2]) if turn % 2 == 0 else (bits[0::2], bits[1::2])
+            x = sum(bit * 2**b for b, bit in enumerate(half)) ^ part
+            x = x * 129 % 2**16
+            x = x ^ x // 64
+            x = x * 9 % 2**16
+            x = x ^ x // 256
+            after = [bit ^ x // 2**b % 2 for b, bit in enumerate(changed)]
+            bits[1 - turn % 2 :: 2] = after
+        number = sum(bit * 2**b for b, bit in enumerate(bits))
+        if number < count:
+            return number
