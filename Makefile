@@ -15,7 +15,7 @@ FITS := from popflip.constraints import boards; \
   print(*(f"{name}:{fit.preset}" for name, board in boards().items() for fit in board.fits))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format proof silicon mutate faults kills fuzz bitstream bitstreams examples bench clean
+.PHONY: help demo test lint format proof silicon mutate faults kills fuzz bitstream bitstreams examples bench sdram clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -81,6 +81,9 @@ faults: $(VENV)/ready-dev ## train over lines with faults of eight kinds, many t
 
 fuzz: $(VENV)/ready-dev ## give each reader of files and frames 100,000 damaged inputs
 	POPFLIP_FUZZ=100000 $(BIN)/python -m pytest -n $(JOBS) -m fuzz tests/popflip
+
+sdram: $(VENV)/ready-dev ## ten million random requests to the SDRAM controllers of all boards
+	POPFLIP_SDRAM_REQUESTS=10000000 $(BIN)/python -m pytest -n $(JOBS) tests/memory/test_sdram.py
 
 bench: $(VENV)/ready-dev ## run every benchmark in bench/
 	@for script in bench/*.py; do echo "$$script"; $(BIN)/python $$script || exit 1; done

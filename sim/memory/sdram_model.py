@@ -68,7 +68,7 @@ class SdramModel:
         self.now += 1
         now = self.now
         self._masks = [mask, *self._masks[:MASK_LATENCY]]
-        if command:
+        if command and command is not Command.NOP:
             self._obey(Command(command), bank, address)
         if data is not None and self._writing is None:
             self._refuse("data", f"the controller drives {data:#x} without a WRITE")

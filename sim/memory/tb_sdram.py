@@ -10,8 +10,8 @@ from popflip.sim.bench.parts import Part, each_part
 from popflip.sim.memory.sdram_board import inputs_layout, outputs_layout
 from popflip.sim.memory.sdram_model import SdramError, SdramModel
 
-PATIENCE = 3000
-"""Cycles without a word until a run fails. A refresh takes far fewer."""
+PATIENCE = 1000
+"""Cycles without a word, after power-up, until a run fails. A refresh takes far fewer."""
 QUIET = 200
 """Cycles between requests, now and then, so that the chip idles."""
 
@@ -114,13 +114,14 @@ class Run:
         self._writes = False  # a word to write is offered
         self._pauses = False  # the reader takes nothing for a while
         self._wrong: int | None = None
+        self._patience = PATIENCE + round(geometry.power_up_ns * hz * 1e-9)
 
     async def go(self, requests: int, wrong: int | None) -> None:
         """Until ``requests`` have been answered. ``wrong``: number of a word to take for a wrong one."""
         self._left, self._wrong = requests, wrong
         while self._left or self._request or self.traffic.reads or self.traffic.writes:
             self._cycle()
-            assert self._still < PATIENCE, f"stuck after {self.words} words read"
+            assert self._still < self._patience, f"stuck after {self.words} words read"
             await self.part.next_cycle()
         await self.idle(QUIET)
         assert not self.pins.read()["busy"], "busy after the last word"

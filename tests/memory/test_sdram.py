@@ -93,7 +93,7 @@ def test_a_command_before_the_end_of_power_up_is_refused():
 
 def test_too_few_first_refreshes_are_refused():
     with pytest.raises(SdramError, match="ACTIVATE of bank .: the chip is not initialised$"):
-        run_python(hard(first_refreshes=1), HZ, 5)
+        run_python(hard(first_refreshes=4), HZ, 5)
 
 
 def test_refreshes_that_are_a_cycle_too_rare_are_refused():

@@ -6,7 +6,7 @@ component is proven with no word here if its constructor takes a chip, its envir
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ from stream_rules import Contract, components, kept_while, only_after, stream_ru
 
 import popflip.hw
 from popflip.hw.lib import stream
+from popflip.hw.memory.sdram_part import COLORLIGHT_I5
 
 pytestmark = [
     pytest.mark.proof,
@@ -38,6 +39,7 @@ WITHOUT = {
     "WriteBack": "a base class; Flip and ReinforceRow are proven",
     "Chip": "receives and sends through Link; too large for a solver",
     "Controller": "depends on what PacketBuffer promises; sim/link/tb_controller.py checks its streams in every run",
+    "SdramPads": "registers in pads, which send no stream",
     "Link": "FrameReceiver, Controller and FrameSender, each on its own; too large for a solver",
     "Trainer": "its parts are proven; too large for a solver",
     "GftEngine": "sends what its parts send; too large for a solver",
@@ -50,11 +52,13 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "Crc32": (),
     "FrameReceiver": (20,),
     "FrameSender": (),
+    "Order": (37,),
     "PacketBuffer": (16,),
     "Popcount": (4,),
     "Prng": (2,),
     "Queue": (3, 3),
     "RegisteredQueue": (3, 3),
+    "Sdram": (replace(COLORLIGHT_I5, rows=2, columns=4, data_bits=1), COLORLIGHT_I5.cycles(72e6)),
     "Spram": (),
     "SpramBytes": (16,),
     "Uart": (8,),

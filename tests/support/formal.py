@@ -132,16 +132,18 @@ def inputs_of(dut: wiring.Component) -> Iterator[Value]:
             yield Value.cast(port)
 
 
-def mutant(module: ModuleType, old: str, new: str) -> ModuleType:
-    """A copy of ``module`` with ``old``, a text that occurs once, replaced by ``new``."""
+def mutant(module: ModuleType, *texts: str) -> ModuleType:
+    """A copy of ``module`` with texts replaced: ``texts`` are pairs of an old one, which occurs once, and a new one."""
     source = inspect.getsource(module)
-    if source.count(old) != 1:
-        raise ValueError(
-            f"{module.__name__}: {old!r} is there {source.count(old)} times, not once; choose another mutant"
-        )
+    for old, new in zip(texts[::2], texts[1::2], strict=True):
+        if source.count(old) != 1:
+            raise ValueError(
+                f"{module.__name__}: {old!r} is there {source.count(old)} times, not once; choose another mutant"
+            )
+        source = source.replace(old, new)
     spec = importlib.util.spec_from_loader(module.__name__, loader=None)
     assert spec is not None
     copy = importlib.util.module_from_spec(spec)
     copy.__package__ = module.__package__
-    exec(compile(source.replace(old, new), f"<mutant of {module.__name__}>", "exec"), copy.__dict__)
+    exec(compile(source, f"<mutant of {module.__name__}>", "exec"), copy.__dict__)
     return copy

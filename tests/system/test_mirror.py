@@ -63,6 +63,9 @@ WITHOUT = {
         "golden testbench test",
         "a vendor part and its model; in sim/memory/tb_counters.py, tested by tests/link/test_store.py",
     ),
+    "memory/sdram": ("golden", "a memory; golden has arrays"),
+    "memory/sdram_part": ("golden testbench", "times of data sheets; sim/memory/sdram_model.py checks them"),
+    "memory/sdram_pads": ("golden testbench test", "registers in pads; in sim/memory/sdram_board.py"),
     "lib/lookup": (
         "golden testbench test",
         "a lookup and a constant factor; in sim/common/tb_scan.py for every layer, row and word",
