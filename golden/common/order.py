@@ -1,9 +1,9 @@
 """The chip's order of a stored set: a permutation of ``0 … count − 1`` that the chip makes number by number from a key.
 
 A Feistel network permutes the numbers of ``w`` bits, where ``w`` is the least width, at least 2, that holds
-``count − 1``. Its halves are the even and the odd bits of a number, so they need no shifts by ``w``. A number that leaves
-the set is permuted again until it is back (cycle walking: Black and Rogaway, "Ciphers with Arbitrary Finite Domains",
-2002). That takes fewer than two steps on average where ``count > 2``.
+``count − 1``. Its halves are the even and the odd bits of a number, so they need no shifts by ``w``. A number that
+leaves the set is permuted again until it is back (cycle walking: Black and Rogaway, "Ciphers with Arbitrary Finite
+Domains", 2002). That takes fewer than two passes on average where ``count > 2``.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def width(count: int) -> int:
 
 
 def scramble(half: NDArray[np.int64], key: int) -> NDArray[np.int64]:
-    """The round function of ``half``: ``x ← half ^ key; x += x << 7; x ^= x >> 6; x += x << 3; x ^= x >> 8``, mod 2¹⁶."""
+    """The round function: ``x ← half ^ key; x += x << 7; x ^= x >> 6; x += x << 3; x ^= x >> 8``, modulo 2¹⁶."""
     x = half ^ key
     x = x + (x << 7) & 0xFFFF
     x ^= x >> 6

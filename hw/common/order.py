@@ -10,8 +10,8 @@ from popflip.golden.common.order import KEY_WORDS, MOST, ROUNDS, width
 
 
 def start_layout(most: int) -> data.StructLayout:
-    """A run through an order. ``highest``: the set's last sample, count − 1. ``first`` and ``last``: places in the order,
-    ``first`` ≤ ``last`` ≤ ``highest``. ``fresh``: with a new key."""
+    """A run through an order. ``highest``: the set's last sample, count − 1. ``first`` and ``last``: places in the
+    order, ``first`` ≤ ``last`` ≤ ``highest``. ``fresh``: with a new key."""
     number = range(most)
     return data.StructLayout({"fresh": 1, "highest": number, "first": number, "last": number})
 
@@ -42,8 +42,8 @@ class Order(wiring.Component):
     ``o`` : Out(stream of ``number`` and ``last``)
         The samples at places ``first`` to ``last``.
 
-    A pass through the network takes :attr:`pass_cycles`; a number takes fewer than two passes on average, if the set has
-    more than two samples. The next number is made while one waits.
+    A pass through the network takes :attr:`pass_cycles`; a number takes fewer than two passes on average, if the set
+    has more than two samples. The next number is made while one waits.
     """
 
     pass_cycles = ROUNDS + 1  # and one cycle that compares with the highest number

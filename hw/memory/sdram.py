@@ -15,8 +15,8 @@ on in another bank after the end of a row, so a long burst has no gap. Its two c
 The chip's burst length is 1, and every word has its own READ or WRITE. So a burst has any start and length, a refresh
 interrupts it after any word, and boards that do not wire DQM lose nothing.
 
-For each bank and rule a timer holds the cycles in which a command must not come yet. It is a row of ones that moves out,
-so two rules on the same command are the OR of their rows, and the test for zero is a single bit.
+For each bank and rule a timer holds the cycles in which a command must not come yet. It is a row of ones that moves
+out, so two rules on the same command are the OR of their rows, and the test for zero is a single bit.
 """
 
 from __future__ import annotations
@@ -144,17 +144,23 @@ class Sdram(wiring.Component):
     def _signals(self) -> None:
         """State and events that several parts share. An event is 1 in the cycle that decides on the command."""
         cycles, place = self.cycles, self._place
-        self._running, self._initialised = Signal(), Signal()
+        self._running = Signal()
+        self._initialised = Signal()
         self._current, self._next = Signal(self._segment, name="current"), Signal(self._segment, name="next")
         self._current_valid, self._next_valid = Signal(name="current_valid"), Signal(name="next_valid")
         self._current_open, self._next_open = Signal(name="current_open"), Signal(name="next_open")
-        self._finishes, self._opened = Signal(), Signal()  # the current segment's last word; the opener's row is open
+        self._finishes = Signal()  # the current segment's last word
+        self._opened = Signal()  # the opener's row is open
         self._rows = Array(Signal(place.members["row"], name=f"row{bank}") for bank in range(BANKS))
         self._open_banks = Signal(BANKS)
         self._target = Signal(place, name="target")  # the row that the opener opens
-        self._activate, self._close, self._close_all = Signal(), Signal(), Signal()
-        self._refresh, self._set_mode = Signal(), Signal()
-        self._reads_word, self._writes_word = Signal(), Signal()
+        self._activate = Signal()
+        self._close = Signal()
+        self._close_all = Signal()
+        self._refresh = Signal()
+        self._set_mode = Signal()
+        self._reads_word = Signal()
+        self._writes_word = Signal()
         longest = max(cycles.rp, cycles.rc, cycles.rrd, cycles.rfc, cycles.mrd)
         self._may_activate = [Timer(f"may_activate{bank}", longest) for bank in range(BANKS)]
         self._may_close = [Timer(f"may_close{bank}", max(cycles.ras, cycles.wr)) for bank in range(BANKS)]
@@ -176,7 +182,7 @@ class Sdram(wiring.Component):
                 m.d.sync += wait.eq(wait - 1)
                 with m.If(wait == 0):
                     m.next = "CLOSE"
-            with m.State("CLOSE"), m.If(all_may_close):
+            with m.State("CLOSE"), m.If(all_may_close & all_may_activate):  # nothing may follow REFRESH or MODE at once
                 m.d.comb += self._close_all.eq(1)
                 m.next = "REFRESH"
             with m.State("REFRESH"), m.If(all_may_activate):
@@ -214,7 +220,8 @@ class Sdram(wiring.Component):
         place, columns = self._place, self.part.columns
         rest, more = Signal(place, name="rest"), Signal(range(self.longest), name="rest_more")
         write, valid = Signal(name="rest_write"), Signal(name="rest_valid")
-        self._rest_valid, self._passes = valid, Signal()  # passes: a segment goes to ``next``
+        self._rest_valid = valid
+        self._passes = Signal()  # a segment goes to ``next``
         request = self.requests.payload
         to_end = ~rest.column  # words of the row after this one
         ends = more <= to_end
@@ -267,7 +274,8 @@ class Sdram(wiring.Component):
         """
         of_current = self._current_valid & ~self._current_open
         bank = self._target.bank
-        hit, is_open = Signal(), Signal()
+        hit = Signal()
+        is_open = Signal()
         in_use = self._current_valid & self._current_open & (self._current.place.bank == bank)
         may_close = Array(timer.ready for timer in self._may_close)[bank]
         may_activate = Array(timer.ready for timer in self._may_activate)[bank]
@@ -327,7 +335,8 @@ class Sdram(wiring.Component):
 
     def _return(self, m: Module) -> None:
         """Put the words that arrive into the read queue. There is a place for each: READ waited for it."""
-        arrives, last = Signal(self.arrival), Signal(self.arrival)  # bit 0: a READ decided in the cycle before
+        arrives = Signal(self.arrival)  # bit 0: a READ decided in the cycle before
+        last = Signal(self.arrival)
         m.d.sync += [
             arrives.eq(Cat(self._reads_word, arrives)),
             last.eq(Cat(self._current.ends & self._current.left[-1], last)),
@@ -355,7 +364,9 @@ class Sdram(wiring.Component):
             may_activate.hold(self._set_mode, cycles.mrd)
             may_close.hold(activates, cycles.ras)
             may_close.hold(self._writes_word & (place.bank == bank), cycles.wr)
-        self._may_access.hold(self._activate, cycles.rcd - 1)  # one cycle passes before the segment's row counts as open
+        self._may_access.hold(
+            self._activate, cycles.rcd - 1
+        )  # one cycle passes before the segment's row counts as open
         self._may_write.hold(self._reads_word, cycles.cas + 2)  # the data pins rest for a cycle before they turn round
         for timer in (*self._may_activate, *self._may_close, self._may_access, self._may_write):
             timer.add_to(m)

@@ -1,6 +1,6 @@
 """The SDRAM controller on simulated pads: what a board has between the streams and the pins of its SDRAM.
 
-All outputs are one port, and all inputs another: a testbench spends more time on each port than the simulator on a cycle.
+All outputs are one port, and all inputs another: a testbench spends more time on a port than the simulator on a cycle.
 """
 
 from __future__ import annotations

@@ -247,7 +247,8 @@ class SdramModel:
         if cycles < time.cycles or cycles * self.period < time.ns - 1e-6:
             least = f"{time.ns:g} ns and {time.cycles} cycles" if time.ns else f"{time.cycles} cycles"
             self._refuse(
-                name, f"{rule} is at least {least}; it comes {cycles * self.period:.1f} ns, {cycles} cycles, after {event}"
+                name,
+                f"{rule} is at least {least}; it comes {cycles * self.period:.1f} ns, {cycles} cycles, after {event}",
             )
 
     def _refuse(self, name: str, rule: str) -> NoReturn:

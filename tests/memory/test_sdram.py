@@ -87,12 +87,12 @@ def test_a_time_that_is_a_cycle_too_short_is_refused(name):
 
 def test_a_command_before_the_end_of_power_up_is_refused():
     """The first command comes two cycles after the wait, through its register and the pad's."""
-    with pytest.raises(SdramError, match="PRECHARGE: power-up takes 0.295 µs$"):
+    with pytest.raises(SdramError, match=r"PRECHARGE: power-up takes 0\.295 µs$"):
         run_python(hard(power_up=5), HZ, 1)
 
 
 def test_too_few_first_refreshes_are_refused():
-    with pytest.raises(SdramError, match="ACTIVATE of bank .: the chip is not initialised$"):
+    with pytest.raises(SdramError, match=r"ACTIVATE of bank .: the chip is not initialised$"):
         run_python(hard(first_refreshes=4), HZ, 5)
 
 
@@ -100,7 +100,7 @@ def test_refreshes_that_are_a_cycle_too_rare_are_refused():
     """Eight in 1,200 cycles: the chip refuses an interval of 151 cycles, and not one of 150."""
     spare = HARD.cycles(HZ).refresh - 150
     run_python(hard(refresh=spare), HZ, 0, idle=3000)
-    with pytest.raises(SdramError, match="refresh: not 8 REFRESH in 0.012 ms$"):
+    with pytest.raises(SdramError, match=r"refresh: not 8 REFRESH in 0\.012 ms$"):
         run_python(hard(refresh=spare - 1), HZ, 0, idle=3000)
 
 

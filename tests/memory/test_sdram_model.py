@@ -30,7 +30,7 @@ class Chip(SdramModel):
 
     def at(self, cycle: int, command: Command, bank: int = 0, address: int = 0, **pins: int) -> list[int | None]:
         """``command`` in ``cycle``. Returns what the chip has driven in each cycle since the last command."""
-        shown = [self.clock(NOP, 3, 0x7FF, 3) for _ in range(self.start + cycle - self.now - 1)]
+        shown = [self.clock(NOP, 3, 0x7FF) for _ in range(self.start + cycle - self.now - 1)]
         return [*shown, self.clock(command, bank, address, **pins)]
 
     def rest(self, cycles: int) -> list[int | None]:
@@ -81,12 +81,11 @@ def test_a_command_comes_no_cycle_too_early(before, limit, command, message):
             chip.at(*other)
         if cycle == limit:
             chip.at(cycle, *command, **pins)
-        else:
-            since = cycle - max(when for when, *_ in before if "tRC " not in message)
-            since = cycle if " tRC " in message else since
-            event = before[0][1].name if " tRC " in message else before[-1][1].name
-            event += " of another bank" if "tRRD" in message else ""
-            refuse(chip, f"{message}; it comes {since * 10}.0 ns, {since} cycles, after {event}", cycle, *command, **pins)
+            continue
+        when, event, *_ = before[0 if "tRC " in message else -1]
+        name = f"{event.name} of another bank" if "tRRD" in message else event.name
+        since = cycle - when
+        refuse(chip, f"{message}; it comes {since * 10}.0 ns, {since} cycles, after {name}", cycle, *command, **pins)
 
 
 def test_write_recovery_counts_from_the_last_word():
@@ -162,7 +161,9 @@ def test_a_row_stays_open_for_a_limited_time():
 
 
 @pytest.mark.parametrize("latency", [2, 3])
-@pytest.mark.parametrize(("burst", "columns"), [(0, [5]), (1, [5, 4]), (2, [5, 6, 7, 4]), (3, [5, 6, 7, 0, 1, 2, 3, 4])])
+@pytest.mark.parametrize(
+    ("burst", "columns"), [(0, [5]), (1, [5, 4]), (2, [5, 6, 7, 4]), (3, [5, 6, 7, 0, 1, 2, 3, 4])]
+)
 def test_a_burst_is_read_after_the_latency(latency, burst, columns):
     chip = Chip(burst, latency)
     chip.at(0, ACTIVATE, 2, 3)

@@ -62,7 +62,9 @@ def test_the_latency_follows_from_the_clock(hz, latency):
 def test_a_clock_that_the_chip_cannot_have_is_refused():
     with pytest.raises(ConfigError, match=r"^clock: 150 MHz is too fast for the AS4C16M16SA-7; at most 142\.857 MHz$"):
         AS4C16M16SA_7.cycles(150e6)
-    with pytest.raises(ConfigError, match=r"^clock: 10 MHz is too slow to refresh the AS4C16M16SA-7; take a faster one$"):
+    with pytest.raises(
+        ConfigError, match=r"^clock: 10 MHz is too slow to refresh the AS4C16M16SA-7; take a faster one$"
+    ):
         AS4C16M16SA_7.cycles(10e6)
 
 

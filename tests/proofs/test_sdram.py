@@ -103,6 +103,7 @@ class Chip:
             self.close.append(Hold(m, f"chip_close{bank}", (activates, cycles.ras), (writes, cycles.wr)))
             self.access.append(Hold(m, f"chip_access{bank}", (activates, cycles.rcd)))
         self.write = Hold(m, "chip_write", (every[Command.READ], cycles.cas + 2))
+        self.all = Hold(m, "chip_all", (every[Command.REFRESH], cycles.rfc), (every[Command.MODE], cycles.mrd))
         all_closed = ~self.open.any() & ~Cat(hold.left for hold in self.activate).any()
         for bank in range(BANKS):
             access = of(Command.READ, bank) | of(Command.WRITE, bank)
@@ -114,6 +115,7 @@ class Chip:
             ]
         m.d.comb += [
             Assert(~(every[Command.REFRESH] | every[Command.MODE]) | all_closed),
+            Assert(~every[Command.PRECHARGE] | ~self.all.left[0]),
             Assert(~every[Command.WRITE] | ~self.write.left[0]),
             Assert(pins.drive == every[Command.WRITE]),
             Assert(~every[Command.BURST_STOP]),
@@ -145,7 +147,9 @@ def commands_proof(module: ModuleType) -> tuple[Module, list[Value]]:
             Assert(within(chip.activate[bank].left, before(m, dut._may_activate[bank].left))),
             Assert(within(chip.close[bank].left, before(m, dut._may_close[bank].left))),
         ]
+        m.d.comb += Assert(within(chip.all.left, before(m, dut._may_activate[bank].left)))
     m.d.comb += Assert(within(chip.write.left, before(m, dut._may_write.left)))
+    m.d.comb += Assert(~chip.open.any() | (chip.all.left == 0))
     access_rules(m, dut, chip, registers)
     row_rules(m, dut, registers)
     return m, list(inputs_of(dut))
@@ -185,7 +189,9 @@ def row_rules(m: Module, dut: Any, registers: dict[str, Signal]) -> None:
     bank_open = dut._open_banks.bit_select(target.bank, 1)
     of_current = dut._current_valid & ~dut._current_open
     of_next = ~of_current & dut._next_valid & ~dut._next_open
-    same = Mux(of_current, current.as_value() == target.as_value(), of_next & (following.as_value() == target.as_value()))
+    same = Mux(
+        of_current, current.as_value() == target.as_value(), of_next & (following.as_value() == target.as_value())
+    )
     m.d.comb += [
         Assert(sequence <= MODE),
         Assert(opener <= WAIT),
@@ -215,8 +221,8 @@ def test_no_command_breaks_a_rule(tmp_path):
 WARM = (
     'm.FSM(name="sequence")',
     'm.FSM(init="RUN", name="sequence")',
-    "self._running, self._initialised = Signal(), Signal()",
-    "self._running, self._initialised = Signal(), Signal(init=1)",
+    "self._initialised = Signal()",
+    "self._initialised = Signal(init=1)",
 )
 """Starts initialised, which brings faults nearer."""
 
@@ -240,8 +246,9 @@ def test_the_proof_finds_a_time_that_is_a_cycle_too_short(tmp_path, name):
 
 
 def most_late(cycles: SdramCycles) -> int:
-    """Cycles from the end of an interval to its REFRESH, at most: the rows close, and tRP and the others pass."""
-    return max(cycles.ras, cycles.wr) + max(cycles.rp, cycles.rc, cycles.rrd, cycles.rfc, cycles.mrd) + 2
+    """Cycles from the end of an interval to its REFRESH, at most: all times pass, the rows close, and tRP passes."""
+    activate = max(cycles.rp, cycles.rc, cycles.rrd, cycles.rfc, cycles.mrd)
+    return max(cycles.ras, cycles.wr, activate) + activate + 2
 
 
 def refresh_proof(module: ModuleType) -> tuple[Module, list[Value]]:
@@ -259,15 +266,17 @@ def refresh_proof(module: ModuleType) -> tuple[Module, list[Value]]:
         m.d.sync += late.eq(0)
     close_left = [timer.left for timer in dut._may_close]
     activate_left = [timer.left for timer in dut._may_activate]
-    longest_close, longest_activate = len(close_left[0]), len(activate_left[0])
+    longest_activate = len(activate_left[0])
+    longest = max(len(close_left[0]), longest_activate)
     for hold in (*close_left, *activate_left):
         m.d.comb += Assert((hold & (hold + 1)[: len(hold)]) == 0)
     # Of a timer that is a row of ones, bit n is 0 when at most n cycles are left.
-    for number in range(longest_close):
-        running_out = (sequence == CLOSE) & (late > longest_close - number)
-        m.d.comb += [Assert(~(running_out & dut._initialised) | ~hold[number]) for hold in close_left]
+    for hold in (*close_left, *activate_left):
+        for number in range(len(hold)):
+            running_out = (sequence == CLOSE) & (late > longest - number)
+            m.d.comb += Assert(~(running_out & dut._initialised) | ~hold[number])
     for number in range(longest_activate):
-        running_out = (sequence == REFRESH) & (late > longest_close + 1 + longest_activate - number)
+        running_out = (sequence == REFRESH) & (late > longest + 1 + longest_activate - number)
         m.d.comb += [Assert(~(running_out & dut._initialised) | ~hold[number]) for hold in activate_left]
     m.d.comb += [
         Assert(left < CYCLES.refresh),
@@ -277,8 +286,8 @@ def refresh_proof(module: ModuleType) -> tuple[Module, list[Value]]:
         Assert((sequence != POWER_UP) | ~dut._initialised),
         Assert(~(dut._initialised & (sequence != RUN)) | due),
         Assert(~((sequence == RUN) & due) | (late == 0)),
-        Assert(~((sequence == CLOSE) & dut._initialised) | ((late >= 1) & (late <= 1 + longest_close))),
-        Assert(~((sequence == REFRESH) & dut._initialised) | (late <= 2 + longest_close + longest_activate)),
+        Assert(~((sequence == CLOSE) & dut._initialised) | ((late >= 1) & (late <= 1 + longest))),
+        Assert(~((sequence == REFRESH) & dut._initialised) | (late <= 2 + longest + longest_activate)),
         Assert(~dut._initialised | due | (since + left <= CYCLES.refresh)),
         Assert(~dut._initialised | ~due | (since <= CYCLES.refresh + 1 + late)),
         Assert(since <= CYCLES.refresh + most),
