@@ -50,8 +50,7 @@ def permuted(key: Key, count: int, numbers: NDArray[np.integer]) -> NDArray[np.i
 
     Raises :class:`ConfigError` if ``count`` is not 1 … :data:`MOST`, ValueError if a number is not 0 … count − 1.
     """
-    if not 1 <= count <= MOST:
-        raise ConfigError(f"samples {count}: the chip's order has 1 … {MOST:,} samples")
+    _check(count)
     places = np.asarray(numbers, np.int64)
     if places.size and not 0 <= places.min() <= places.max() < count:
         raise ValueError(f"places {places.min()} … {places.max()} are outside 0 … {count - 1}")
@@ -64,8 +63,14 @@ def permuted(key: Key, count: int, numbers: NDArray[np.integer]) -> NDArray[np.i
 
 
 def permutation(key: Key, count: int) -> NDArray[np.int64]:
-    """The whole order, int64 ``[count]``."""
+    """The whole order, int64 ``[count]``. Raises :class:`ConfigError` as :func:`permuted`."""
+    _check(count)
     return permuted(key, count, np.arange(count))
+
+
+def _check(count: int) -> None:
+    if not 1 <= count <= MOST:
+        raise ConfigError(f"samples {count}: the chip's order has 1 … {MOST:,} samples")
 
 
 def width(count: int) -> int:

@@ -175,18 +175,19 @@ W9825G6_6I = SdramPart(
     refreshes=8192,
     fastest=((2, 100e6), (3, 1e9 / 6)),
 )
+# Times that are not known to be shorter are those of a slower chip of the same class.
 EM638325_6 = SdramPart(
     name="EM638325-6",
-    document="Etron EM638325, rev. 3.2",
+    document="Etron EM638325, rev. 3.2 (tRCD, tRP); Alliance AS4C4M16SA-7, rev. 5.0, October 2018, page 20 (the rest)",
     rows=2048,
     columns=256,
     data_bits=32,
     rcd=Time(18),
     rp=Time(18),
     ras=Time(42),
-    rc=Time(60),
-    rfc=Time(60),
-    rrd=Time(12),
+    rc=Time(63),
+    rfc=Time(63),
+    rrd=Time(14),
     wr=Time(cycles=2),
     mrd=Time(cycles=2),
     refreshes=4096,
@@ -216,7 +217,7 @@ def slowest(name: str, *parts: SdramPart) -> SdramPart:
 ULX3S = slowest("SDRAM of a ULX3S", AS4C16M16SA_7, W9825G6_6I)
 """32 MB. Boards have chips of several makers."""
 COLORLIGHT_I5 = replace(EM638325_6, name="SDRAM of a Colorlight i5", masks=False)
-"""8 MB. The board ties DQM, CKE and CS (github.com/wuxx/Colorlight-FPGA-Projects)."""
+"""8 MB. The board has an EM638325BK-6H (github.com/wuxx/Colorlight-FPGA-Projects), with DQM, CKE and CS tied."""
 
 
 def word_layout(part: SdramPart) -> data.StructLayout:

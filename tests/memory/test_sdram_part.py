@@ -47,7 +47,7 @@ def test_the_boards():
         rcd=2, rp=2, ras=3, rc=4, rfc=4, rrd=2, wr=2, mrd=2, cas=2, refresh=488, power_up=12_500, first_refreshes=8
     )
     assert COLORLIGHT_I5.cycles(72e6) == SdramCycles(
-        rcd=2, rp=2, ras=4, rc=5, rfc=5, rrd=1, wr=2, mrd=2, cas=2, refresh=1124, power_up=14_400, first_refreshes=8
+        rcd=2, rp=2, ras=4, rc=5, rfc=5, rrd=2, wr=2, mrd=2, cas=2, refresh=1124, power_up=14_400, first_refreshes=8
     )
     assert (ULX3S.words * ULX3S.data_bits // 8, COLORLIGHT_I5.words * COLORLIGHT_I5.data_bits // 8) == (2**25, 2**23)
     assert (ULX3S.mask_bits, COLORLIGHT_I5.mask_bits) == (2, 0)
