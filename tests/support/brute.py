@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from dataclasses import dataclass
 from itertools import pairwise
 
 from popflip.golden.config import Config, Precision
@@ -209,19 +210,24 @@ def brute_reinforce(
 
 def brute_initial(layers: tuple[int, ...], precision: Precision, seed: int) -> tuple[list[list[list[int]]], int]:
     """Weights ``[layer][row][synapse]`` and the random state after drawing them."""
+    return brute_weights([(rows, inputs + 1) for inputs, rows in pairwise(layers)], precision, seed)
+
+
+def brute_weights(shapes: list[tuple[int, int]], precision: Precision, seed: int) -> tuple[list[list[list[int]]], int]:
+    """:func:`brute_initial` for layers of some rows and synapses each."""
     state = 0x9E3779B9 ^ (7919 * seed % 2**32) or 1
     weights = []
-    for inputs, rows in pairwise(layers):
+    for rows, synapses in shapes:
         layer = []
         for _ in range(rows):
             row = []
-            for word in range((inputs + 1 + 31) // 32):
+            for word in range((synapses + 31) // 32):
                 p = state = brute_draw(state)
                 z = 2**32 - 1
                 if precision == Precision.TERNARY:
                     z = state = brute_draw(state)
                 for b in range(32):
-                    if 32 * word + b <= inputs:
+                    if 32 * word + b < synapses:
                         row.append(0 if not z >> b & 1 else 1 if p >> b & 1 else -1)
             layer.append(row)
         weights.append(layer)
@@ -285,3 +291,110 @@ def brute_order(key: tuple[int, ...], count: int, place: int) -> int:
         number = sum(bit * 2**b for b, bit in enumerate(bits))
         if number < count:
             return number
+
+
+@dataclass
+class BruteLayer:
+    """A layer by its definition: planes of ``high × wide × channels`` read at positions, ``bias`` after the taps."""
+
+    high: int
+    wide: int
+    channels: int
+    rows: int
+    kernel: int = 1
+    stride: int = 1
+    pool: int = 1
+    bias: int = 0
+
+    @property
+    def pooled(self) -> tuple[int, int]:
+        """Neurons of a row, down and across."""
+        high, wide = (len(range(0, size, self.stride)) for size in (self.high, self.wide))
+        return high // self.pool, wide // self.pool
+
+    @property
+    def synapses(self) -> int:
+        return self.kernel * self.kernel * self.channels + self.bias
+
+    def positions(self) -> list[tuple[int, int]]:
+        """The used positions in order."""
+        high, wide = self.pooled
+        return [(py, px) for py in range(high * self.pool) for px in range(wide * self.pool)]
+
+    def neuron(self, py: int, px: int, row: int) -> int:
+        """Number of the neuron that a row's position belongs to."""
+        return (py // self.pool * self.pooled[1] + px // self.pool) * self.rows + row
+
+    def taps(self, py: int, px: int) -> list[tuple[int, int]]:
+        """At a position, each synapse whose input lies inside, and the number of that input; without the bias."""
+        found = []
+        for ky in range(self.kernel):
+            for kx in range(self.kernel):
+                for c in range(self.channels):
+                    y = py * self.stride + ky - self.kernel // 2
+                    x = px * self.stride + kx - self.kernel // 2
+                    if 0 <= y < self.high and 0 <= x < self.wide:
+                        found.append(
+                            ((ky * self.kernel + kx) * self.channels + c, (y * self.wide + x) * self.channels + c)
+                        )
+        return found
+
+
+def brute_conv_pixels(bits: list[int], high: int, wide: int, channels: int) -> list[int]:
+    """A sample's bits, plane after plane, as activations ``[y][x][c]``."""
+    return [bits[c * high * wide + y * wide + x] for y in range(high) for x in range(wide) for c in range(channels)]
+
+
+def brute_conv_sums(w: Layer, a: list[int], layer: BruteLayer) -> list[int]:
+    """Sums of a layer's neurons for one sample."""
+    v = [0] * (layer.pooled[0] * layer.pooled[1] * layer.rows)
+    for py, px in layer.positions():
+        for row in range(layer.rows):
+            n = layer.neuron(py, px, row)
+            v[n] += w[row][-1] if layer.bias else 0
+            for synapse, i in layer.taps(py, px):
+                v[n] += w[row][synapse] * a[i]
+    return v
+
+
+def brute_conv_forward(weights: list[Layer], x: list[int], layers: list[BruteLayer]) -> list[list[int]]:
+    """Sums of every layer for one sample."""
+    sums, a = [], x
+    for w, layer in zip(weights, layers, strict=True):
+        sums.append(brute_conv_sums(w, a, layer))
+        a = [1 if v > 0 else -1 for v in sums[-1]]
+    return sums
+
+
+def brute_conv_errors(w: Layer, delta: list[int], layer: BruteLayer) -> list[int]:
+    """e of each of a layer's inputs for one sample."""
+    e = [0] * (layer.high * layer.wide * layer.channels)
+    for py, px in layer.positions():
+        for row in range(layer.rows):
+            for synapse, i in layer.taps(py, px):
+                e[i] += delta[layer.neuron(py, px, row)] * w[row][synapse]
+    return e
+
+
+def brute_conv_backward(
+    weights: list[Layer], v: list[list[int]], delta: list[int], window: list[int], dclip: int, layers: list[BruteLayer]
+) -> list[list[int]]:
+    """δ of every layer for one sample."""
+    deltas = [delta]
+    for index in range(len(layers) - 1, 0, -1):
+        e = brute_conv_errors(weights[index], deltas[0], layers[index])
+        near = [abs(v_i) <= window[index - 1] for v_i in v[index - 1]]
+        deltas.insert(0, [max(-dclip, min(dclip, e_i)) if near_i else 0 for e_i, near_i in zip(e, near, strict=True)])
+    return deltas
+
+
+def brute_conv_accumulate(m: Layer, delta: list[int], a: list[int], layer: BruteLayer, mmax: int) -> Layer:
+    """Counters after one sample: each position in order, each row, each tap."""
+    m = [list(row) for row in m]
+    for py, px in layer.positions():
+        for row in range(layer.rows):
+            d = delta[layer.neuron(py, px, row)]
+            votes = [(synapse, d * a[i]) for synapse, i in layer.taps(py, px)]
+            for synapse, vote in votes + ([(layer.synapses - 1, d)] if layer.bias else []):
+                m[row][synapse] = max(-mmax, min(mmax, m[row][synapse] + vote))
+    return m

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from paths import ROOT
 
-ROOMS = ("common", "gft", "lbe", "memory", "link", "lib")
+ROOMS = ("common", "gft", "lbe", "conv", "memory", "link", "lib")
 SIDES = {"golden": ("golden", ""), "hw": ("hw", ""), "testbench": ("sim", "tb_"), "test": ("tests", "test_")}
 """Folder and file name prefix of each side."""
 NAMED_BY = ("golden", "hw", "testbench")  # a file of tests/ may test something else than a stage
@@ -25,11 +25,20 @@ NO_ROOM = "lies in no room; move it to the room of its component"
 LINK = "golden knows no link"
 CONTROLLER = f"{LINK}; part of hw/link/controller.py, in sim/link/tb_controller.py"
 BOARD = "golden knows no board"
+POSITIONS = "the chip has one position a layer"
 
 WITHOUT = {
     # Golden alone
     "common/integers": ("hw testbench", "exact integers in NumPy; hardware has wires as wide as it needs"),
     "common/packing": ("hw testbench", "the host packs; hw/common/unpack.py is the inverse"),
+    # Layers with positions: golden alone, until the chip has them
+    "layers": ("hw testbench", POSITIONS),
+    "conv/windows": ("hw testbench", POSITIONS),
+    "conv/forward": ("hw testbench", POSITIONS),
+    "conv/backward": ("hw testbench", POSITIONS),
+    "conv/accumulate": ("hw testbench", POSITIONS),
+    "conv/engine": ("hw testbench", POSITIONS),
+    "conv/config": ("hw testbench", f"{POSITIONS}; parameters"),
     # Parameters and lists: no hardware of their own
     "config": ("testbench", "parameters"),
     "network": ("hw testbench test", "parameters; tests/test_config.py"),
