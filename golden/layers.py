@@ -86,7 +86,7 @@ class Layer:
 
     @property
     def padding(self) -> int:
-        """Pixels outside the image, on each side, that windows reach; all their inputs are 0."""
+        """Pixels outside the image, on each side, that patches reach; all their inputs are 0."""
         return self.kernel // 2
 
     @property
@@ -96,7 +96,7 @@ class Layer:
 
     @property
     def outputs(self) -> Planes:
-        """The neurons: one for each row and each group of ``pool × pool`` positions. Left-over positions are unused."""
+        """The neurons: one for each row and each pool. Positions that fill no pool are not used."""
         height, width = (
             ((size - 1) // self.stride + 1) // self.pool for size in (self.inputs.height, self.inputs.width)
         )
@@ -108,14 +108,14 @@ class Layer:
         return self.outputs.size
 
     @property
-    def groups(self) -> int:
-        """Groups of ``pool × pool`` positions: neurons of each row."""
+    def pools(self) -> int:
+        """Pools of ``pool × pool`` positions: neurons of each row."""
         return self.outputs.height * self.outputs.width
 
     @property
     def positions(self) -> int:
         """Positions at which each row is used."""
-        return self.groups * self.pool**2
+        return self.pools * self.pool**2
 
 
 def parse(layers: object) -> tuple[Item, ...]:

@@ -18,7 +18,7 @@ def test_a_network_by_hand():
     assert items == (Planes(28, 28), Conv(16, 5, pool=2), Conv(32, 5, stride=2), 10)
     first, second, last = plan(items)
     assert first == Layer(Planes(28, 28), 16, kernel=5, pool=2)
-    assert (first.synapses, first.outputs, first.positions, first.groups) == (25, Planes(14, 14, 16), 784, 196)
+    assert (first.synapses, first.outputs, first.positions, first.pools) == (25, Planes(14, 14, 16), 784, 196)
     assert second == Layer(Planes(14, 14, 16), 32, kernel=5, stride=2)
     assert (second.synapses, second.outputs, second.positions, second.neurons) == (400, Planes(7, 7, 32), 49, 1568)
     assert last == Layer(Planes(1, 1, 1568), 10, bias=1)
@@ -51,7 +51,7 @@ def test_sizes_of_known_networks(text, synapses, products):
         (Layer(Planes(8, 8, 2), 5, 5, stride=3), Planes(3, 3, 5), 9),
         (Layer(Planes(7, 9), 1, 3, pool=2), Planes(3, 4, 1), 48),  # the last row and column are unused
         (Layer(Planes(7, 9), 1, 3, stride=4, pool=2), Planes(1, 1, 1), 4),
-        (Layer(Planes(2, 3, 4), 2, 15), Planes(2, 3, 2), 6),  # windows larger than the image
+        (Layer(Planes(2, 3, 4), 2, 15), Planes(2, 3, 2), 6),  # patches larger than the image
         (Layer(Planes(1, 1, 6), 3, bias=1), Planes(1, 1, 3), 1),
     ],
 )

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from popflip.golden.common.integers import product
-from popflip.golden.conv.windows import padded, window_sums
+from popflip.golden.conv.patches import padded, patch_sums
 from popflip.golden.gft.accumulate import accumulate as accumulate_dense
 from popflip.golden.layers import Layer
 
@@ -23,7 +23,7 @@ def accumulate(
     1 or ±1. ``sat`` clips to ±mmax after every vote, so that the order of votes matters.
     """
     if layer.positions == 1:
-        return accumulate_dense(m, delta, window_sums(a, layer)[:, 0], mmax)
+        return accumulate_dense(m, delta, patch_sums(a, layer)[:, 0], mmax)
     for start in range(0, len(delta), _CHUNK):
         chunk = slice(start, start + _CHUNK)
         m = _accumulate_chunk(m, delta[chunk], a[chunk], layer, mmax)
@@ -41,15 +41,15 @@ def _accumulate_chunk(
     Either way it ends at ``clip(m + change)``.
     """
     votes = delta.reshape(-1, layer.rows)
-    windows = window_sums(a, layer).reshape(-1, layer.synapses)
+    patches = patch_sums(a, layer).reshape(-1, layer.synapses)
     farthest = layer.pool**2 * np.abs(votes).sum(axis=0, dtype=np.int64)  # that a row's counters travel; |a| ≤ 1
     bound = 2 * (mmax + int(farthest.max(initial=0)))
-    change = product(votes.T, windows, bound)
+    change = product(votes.T, patches, bound)
     moved = m + change
     result = np.clip(moved, -mmax, mmax).astype(np.int16)
     near = np.flatnonzero(np.abs(m).max(axis=1) + farthest > mmax)  # rows that may reach an end
     if near.size:
-        travel = _travel(votes[:, near], a, windows, layer, bound)
+        travel = _travel(votes[:, near], a, patches, layer, bound)
         ordered = (np.abs(moved[near] + m[near]) + travel > 2 * mmax) & (travel > np.abs(change[near]))
         for row, synapses in zip(near, ordered, strict=True):
             places = np.flatnonzero(synapses)
@@ -60,15 +60,15 @@ def _accumulate_chunk(
 
 
 def _travel(
-    votes: NDArray[np.int32], a: NDArray, windows: NDArray[np.int8], layer: Layer, bound: int
+    votes: NDArray[np.int32], a: NDArray, patches: NDArray[np.int8], layer: Layer, bound: int
 ) -> NDArray[np.floating]:
-    """Sums of the magnitudes of votes, ``[rows, S]``, for ``votes`` ``[n·groups, rows]`` and their ``windows``."""
+    """Sums of the magnitudes of votes, ``[rows, S]``, for ``votes`` ``[n·pools, rows]`` and their ``patches``."""
     if (a < 0).any():  # ±1: all inputs inside the image count alike
-        windows = window_sums(np.ones((1, layer.inputs.size), np.int8), layer)[0]
-        magnitudes = np.abs(votes).reshape(len(a), layer.groups, -1).sum(axis=0)
+        patches = patch_sums(np.ones((1, layer.inputs.size), np.int8), layer)[0]
+        magnitudes = np.abs(votes).reshape(len(a), layer.pools, -1).sum(axis=0)
     else:
         magnitudes = np.abs(votes)
-    return product(magnitudes.T, windows, bound)
+    return product(magnitudes.T, patches, bound)
 
 
 def _row_votes(

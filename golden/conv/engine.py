@@ -14,11 +14,11 @@ from popflip.golden.conv.accumulate import accumulate
 from popflip.golden.conv.backward import backward
 from popflip.golden.conv.config import ConvConfig
 from popflip.golden.conv.forward import forward
-from popflip.golden.conv.windows import pixels
+from popflip.golden.conv.patches import pixels
 from popflip.golden.gft.engine import GftEngine
 from popflip.golden.memory.weights import State
 
-_SEEN = 2**22  # inputs of windows held at a time; bounds memory, changes no result
+_SEEN = 2**22  # inputs of patches held at a time; bounds memory, changes no result
 
 
 class ConvEngine(GftEngine):
@@ -61,7 +61,7 @@ class ConvEngine(GftEngine):
         return np.concatenate([np.empty((0, self.config.classes), np.int32), *parts])
 
     def _chunks(self, samples: int) -> Iterator[slice]:
-        """Parts of ``samples`` whose windows fit :data:`_SEEN`."""
-        largest = max((layer.groups * layer.synapses for layer in self.config.plan if layer.positions > 1), default=1)
+        """Parts of ``samples`` whose patches fit :data:`_SEEN`."""
+        largest = max((layer.pools * layer.synapses for layer in self.config.plan if layer.positions > 1), default=1)
         size = max(1, _SEEN // largest)
         return (slice(start, start + size) for start in range(0, samples, size))

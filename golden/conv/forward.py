@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from popflip.golden.common.forward import activation
 from popflip.golden.common.integers import matmul
-from popflip.golden.conv.windows import window_sums
+from popflip.golden.conv.patches import patch_sums
 from popflip.golden.layers import Layer
 
 
@@ -17,15 +17,15 @@ def forward(
     weights: Sequence[NDArray[np.int8]], x: NDArray[np.uint8], layers: Sequence[Layer]
 ) -> list[NDArray[np.int32]]:
     """Sums of every layer, int32 ``[n, neurons]`` each, ``[y][x][row]``, for activations ``x`` of the image, 0 or 1,
-    ``[n, K0]`` (:func:`.windows.pixels`).
+    ``[n, K0]`` (:func:`.patches.pixels`).
 
     ``v`` of a neuron is ``Σ w·a`` over its synapses and its ``pool × pool`` positions. The inputs ``a`` are ``x`` in
     layer 0, and the :func:`.activation` of the layer below elsewhere.
     """
     sums: list[NDArray[np.int32]] = []
     for w, layer in zip(weights, layers, strict=True):
-        windows = window_sums(activation(sums[-1]) if sums else x, layer)
-        seen = windows.reshape(-1, layer.synapses)
+        patches = patch_sums(activation(sums[-1]) if sums else x, layer)
+        seen = patches.reshape(-1, layer.synapses)
         if not sums:  # skip inputs that are 0 in all samples, such as the edges of images
             used = seen.any(axis=0)
             seen, w = seen[:, used], w[:, used]

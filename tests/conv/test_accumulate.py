@@ -86,8 +86,8 @@ def test_counters_saturate_at_every_position(sign):
     assert accumulate(m, np.array([[-sign, sign]], np.int32), a, layer, 2).tolist() == [[2 * sign]]
 
 
-def test_positions_of_a_group_are_taken_row_by_row():
-    """Two groups beside each other: positions 0 and 1 are the first's, 2 and 3 the second's, 4 and 5 the first's."""
+def test_positions_of_a_pool_are_taken_row_by_row():
+    """Two pools beside each other: positions 0 and 1 are the first's, 2 and 3 the second's, 4 and 5 the first's."""
     layer = Layer(Planes(2, 4), 1, 1, pool=2)
     a = np.array([[1, 0, 1, 0, 1, 0, 0, 0]], np.uint8)
     delta = np.array([[1, -1]], np.int32)

@@ -41,7 +41,7 @@ def test_a_dense_network_is_the_case_of_one_position(widths, seed):
     assert [v.tolist() for v in result] == [v.tolist() for v in expected]
 
 
-def test_a_window_outside_the_image_adds_nothing():
+def test_a_patch_outside_the_image_adds_nothing():
     """A row of ones on an image of one pixel: eight of nine taps lie outside."""
     layer = Layer(Planes(1, 1), 1, 3)
     assert forward([np.ones((1, 9), np.int8)], np.ones((1, 1), np.uint8), [layer])[0].tolist() == [[1]]

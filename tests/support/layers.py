@@ -22,7 +22,7 @@ def brute_layer(layer: Layer) -> BruteLayer:
 
 @st.composite
 def conv_layers(draw: DrawFn) -> Layer:
-    """A convolutional layer: kernels 1 to 9, every stride and pool, odd sizes, windows larger than the image."""
+    """A convolutional layer: kernels 1 to 9, every stride and pool, odd sizes, patches larger than the image."""
     kernel, stride, pool = draw(st.sampled_from((1, 3, 5, 7, 9))), draw(st.integers(1, 4)), draw(st.integers(1, 4))
     least = (pool - 1) * stride + 1
     sizes = st.integers(least, least + 5)

@@ -33,7 +33,7 @@ WITHOUT = {
     "common/packing": ("hw testbench", "the host packs; hw/common/unpack.py is the inverse"),
     # Layers with positions: golden alone, until the chip has them
     "layers": ("hw testbench", POSITIONS),
-    "conv/windows": ("hw testbench", POSITIONS),
+    "conv/patches": ("hw testbench", POSITIONS),
     "conv/forward": ("hw testbench", POSITIONS),
     "conv/backward": ("hw testbench", POSITIONS),
     "conv/accumulate": ("hw testbench", POSITIONS),

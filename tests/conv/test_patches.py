@@ -1,4 +1,4 @@
-"""Windows and their sums, against loops over positions and taps."""
+"""Patches and their sums, against loops over positions and taps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from layers import brute_layer, layers
 from search import search
 
-from popflip.golden.conv.windows import padded, pixels, scatter, window_sums
+from popflip.golden.conv.patches import padded, patch_sums, pixels, scatter
 from popflip.golden.layers import Layer, Planes
 
 seeds = st.integers(0, 2**32 - 1)
@@ -26,16 +26,16 @@ def test_bits_become_pixels(image, seed):
 
 @search
 @given(layers, seeds)
-def test_window_sums_equal_the_definition(layer, seed):
+def test_patch_sums_equal_the_definition(layer, seed):
     a = np.random.default_rng(seed).integers(-1, 2, (2, layer.inputs.size)).astype(np.int8)
     brute = brute_layer(layer)
-    expected = np.zeros((2, layer.groups, layer.synapses), int)
+    expected = np.zeros((2, layer.pools, layer.synapses), int)
     for py, px in brute.positions():
-        group = brute.neuron(py, px, 0) // layer.rows
-        expected[:, group, layer.synapses - 1] += layer.bias
+        pool = brute.neuron(py, px, 0) // layer.rows
+        expected[:, pool, layer.synapses - 1] += layer.bias
         for synapse, i in brute.taps(py, px):
-            expected[:, group, synapse] += a[:, i]
-    result = window_sums(a, layer)
+            expected[:, pool, synapse] += a[:, i]
+    result = patch_sums(a, layer)
     assert result.dtype == np.int8
     assert result.tolist() == expected.tolist()
 
@@ -44,37 +44,37 @@ def test_window_sums_equal_the_definition(layer, seed):
 @given(layers, seeds)
 def test_scatter_equals_the_definition(layer, seed):
     taps = layer.synapses - layer.bias
-    e = np.random.default_rng(seed).integers(-99, 100, (2, layer.groups, taps)).astype(np.float32)
+    e = np.random.default_rng(seed).integers(-99, 100, (2, layer.pools, taps)).astype(np.float32)
     brute = brute_layer(layer)
     expected = np.zeros((2, layer.inputs.size))
     for py, px in brute.positions():
-        group = brute.neuron(py, px, 0) // layer.rows
+        pool = brute.neuron(py, px, 0) // layer.rows
         for synapse, i in brute.taps(py, px):
-            expected[:, i] += e[:, group, synapse]
+            expected[:, i] += e[:, pool, synapse]
     result = scatter(e, layer)
     assert result.dtype == np.float32
     assert result.tolist() == expected.tolist()
 
 
 def test_sums_of_the_most_positions_fit():
-    """16 positions in one group, all of whose windows are full of ones."""
+    """16 positions in one pool, all of whose patches are full of ones."""
     layer = Layer(Planes(9, 9), 1, 3, pool=4)
-    assert window_sums(np.ones((1, 81), np.uint8), layer).max() == 16
-    assert window_sums(-np.ones((1, 81), np.int8), layer).min() == -16
+    assert patch_sums(np.ones((1, 81), np.uint8), layer).max() == 16
+    assert patch_sums(-np.ones((1, 81), np.int8), layer).min() == -16
 
 
 @pytest.mark.parametrize(
     ("layer", "shape"),
     [
         (Layer(Planes(7, 9, 2), 1, 3, pool=2), (1, 8, 10, 2)),  # 6 × 8 used positions, one more pixel on each side
-        (Layer(Planes(9, 9), 1, 1, stride=4, pool=2), (1, 5, 5, 1)),  # the last 4 pixels are in no window
+        (Layer(Planes(9, 9), 1, 1, stride=4, pool=2), (1, 5, 5, 1)),  # the last 4 pixels are in no patch
     ],
 )
-def test_the_grid_ends_with_the_last_window(layer, shape):
+def test_the_grid_ends_with_the_last_patch(layer, shape):
     assert padded(np.ones((1, layer.inputs.size), np.uint8), layer).shape == shape
 
 
 def test_no_samples():
     layer = Layer(Planes(4, 4), 2, 3, pool=2)
-    assert window_sums(np.zeros((0, 16), np.uint8), layer).shape == (0, 4, 9)
+    assert patch_sums(np.zeros((0, 16), np.uint8), layer).shape == (0, 4, 9)
     assert scatter(np.zeros((0, 4, 9), np.float32), layer).shape == (0, 16)
