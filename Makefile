@@ -3,6 +3,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 JOBS ?= auto
 BOARD ?= icebreaker
+TORCH ?= torch==2.13.0+cpu # only the CPU build has this version: pip never takes the gigabytes of the CUDA build for it
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,7 +16,7 @@ FITS := from popflip.constraints import boards; \
   print(*(f"{name}:{fit.preset}" for name, board in boards().items() for fit in board.fits))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format proof silicon mutate faults kills fuzz bitstream bitstreams examples bench sdram clean
+.PHONY: help demo test torch lint format proof silicon mutate faults kills fuzz sdram bitstream bitstreams examples bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -28,6 +29,9 @@ demo: $(VENV)/ready ## train digits on the simulated chip; the golden model chec
 # Tests of a file share builds: each worker gets whole files until one is idle and takes tests of another.
 test: $(VENV)/ready-dev ## run all tests but the proofs
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+torch: $(VENV)/ready-dev ## install PyTorch's CPU build, for the tests of popflip.torch
+	$(PIP) '$(strip $(TORCH))'
 
 lint: $(VENV)/ready-dev ## check style and types
 	$(BIN)/ruff check .

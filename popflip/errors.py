@@ -19,6 +19,7 @@ __all__ = [
     "Interrupted",
     "LinkError",
     "PopflipError",
+    "TorchMissing",
 ]
 
 
@@ -55,3 +56,7 @@ class Difference(PopflipError):
 
 class Interrupted(PopflipError):
     """The user stopped the run. The message says how far it came."""
+
+
+class TorchMissing(PopflipError, ImportError):
+    """PyTorch, which :mod:`popflip.torch` needs, is not installed or too old. The message says how to install it."""

@@ -21,8 +21,10 @@ from popflip.data.base import DataSet
 from popflip.data.encoding import quantile_thresholds, thermometer
 from popflip.devices.base import Status
 from popflip.errors import ConfigError
-from popflip.golden.config import MAX_WIDTH, AnyConfig, Rule
+from popflip.golden.common.prng import first_state
+from popflip.golden.config import MAX_WIDTH, AnyConfig, Config, Rule
 from popflip.golden.memory.weights import State
+from popflip.golden.network import member
 from popflip.golden.presets import PRESETS, Augment, Preset
 from popflip.heuristics import SMALL_DATA_SET, Shape, configure
 from popflip.limits import check_memory
@@ -134,6 +136,53 @@ def from_checkpoint(checkpoint: Checkpoint, data_dir: Path | None = None, allow_
             "restore them, or set it to use these"
         )
     return experiment
+
+
+def from_weights(
+    checkpoint: Checkpoint,
+    *,
+    dataset: str | None = None,
+    data_dir: Path | None = None,
+    label: str | None = None,
+    test_split: float | None = None,
+    augment: str | None = None,
+    **learning: Any,
+) -> tuple[Experiment, Checkpoint]:
+    """A new run that begins with the weights of a saved network: its experiment, and the checkpoint to begin from.
+
+    Counters and counts start at 0, and the schedule is that of the new data. The network keeps its layers, precision
+    and thresholds. ``dataset`` is by default the one that it was trained on; the other parameters are those of
+    :func:`prepare`. Without ``k0`` the run selects a quarter of the saved network's, as ``Classifier.partial_fit``
+    does: more would undo what that run settled.
+
+    Raises :class:`ConfigError` if the data does not fit the network, if the network names no data and none is given,
+    or if it learns by rule lbe, whose weights are the signs of its counters.
+    """
+    base, labels = checkpoint.config, checkpoint.labels
+    if not isinstance(base, Config):
+        raise ConfigError("start: a network of rule lbe has its weights in its counters; resume its run instead")
+    if not np.array_equal(labels, np.arange(base.classes)):
+        raise ConfigError("start: the network has labels of its own; go on with popflip.Classifier and partial_fit")
+    name = dataset or checkpoint.dataset
+    if name is None:
+        raise ConfigError("dataset: the saved network names no data; give the data to learn from")
+    data = datasets.load(name, data_dir, test_split, label)
+    thresholds = checkpoint.thresholds
+    bits = data.features * len(thresholds)
+    if bits != base.inputs or data.classes > base.classes:
+        raise ConfigError(
+            f"{name}: has {data.features} values × {len(thresholds)} thresholds = {bits} bits and {data.classes} "
+            f"classes, the saved network {base.inputs} and {base.classes}; give data of the same shape"
+        )
+    learning = {"k0": tuple(-(-k // 4) for k in base.k0)} | learning
+    shape = Shape(bits, base.classes, len(data.train_classes))
+    config = configure(base, learning, shape, tuned=data.name == checkpoint.dataset)
+    moves = Augment.NONE if augment is None else member("augment", Augment, augment)
+    experiment = _experiment(data, thresholds, test_split, config, moves)
+    counters = [np.zeros_like(m) for m in checkpoint.state.counters]
+    rng = first_state(config.seed)
+    state = State([w.copy() for w in checkpoint.state.weights], counters, rng)
+    return experiment, experiment.checkpoint(state, Status(rng=rng, flips=(0,) * config.depth))
 
 
 def samples_for(

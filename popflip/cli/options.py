@@ -273,6 +273,12 @@ class Settings:
         _seconds, OUTPUT, "SECONDS", "Time between two saves during the run (60); 0: after every batch."
     )
     resume: Path | None = _setting(_path, OUTPUT, "F.npz", "Resume a saved run; --save may name the same file.")
+    start: Path | None = _setting(
+        _path,
+        OUTPUT,
+        "F.npz",
+        "Rule gft: begin a new run with the weights of a saved network, on data of the same shape (--dataset).",
+    )
     allow_other_data: bool | None = _setting(
         _boolean, OUTPUT, "", "Use the data set of a saved network even if its samples are others now."
     )
@@ -290,6 +296,8 @@ LEARN = (
 )
 """The parameters of the network and of its rule."""
 DATA = ("preset", "dataset", "label", "data_dir", "thresholds", "levels", "test_split", "augment")
+FIXED = ("preset", "thresholds", "levels", "rule", "layers", "precision")
+"""What a saved network fixes for a run that starts with its weights."""
 EXPERIMENT = (*DATA, *LEARN)
 """The settings that determine the result of a run: the parameters of :func:`popflip.experiment.prepare`."""
 CHIP = ("rows", "synapses", "learn_rows", "store", "compact")
@@ -300,7 +308,7 @@ WRITTEN = ("report", "plot", "save", "waves")
 """The files that a command writes."""
 CHIP_ALONE = ("preset", "rule", "layers", "precision", "mmax", "dclip", *CHIP)
 """The settings that determine a chip and its bitstream."""
-FILES = ("dataset", "data_dir", "waves", "report", "plot", "save", "resume")
+FILES = ("dataset", "data_dir", "waves", "report", "plot", "save", "resume", "start")
 """The settings that are, or may be, names of files."""
 OF_COMMANDS = ("board", "output", "model", "predictions", "auto", "bitstream", "level", "keep")
 """Parameters of single commands, outside :class:`Settings`."""

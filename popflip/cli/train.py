@@ -12,7 +12,7 @@ import typer
 
 from popflip.cli.device import device_for
 from popflip.cli.display import Progress, announce, table
-from popflip.cli.options import EXPERIMENT, RUN, WRITTEN, Settings, flag, with_settings
+from popflip.cli.options import EXPERIMENT, FIXED, RUN, WRITTEN, Settings, flag, with_settings
 from popflip.cli.outputs import Outputs, Saver
 from popflip.cli.signals import held
 
@@ -40,7 +40,7 @@ TEST_SAMPLES = 256
 """Test samples that a simulated bitstream predicts: its link is simulated bit by bit."""
 
 
-@with_settings((*RUN, "verify", "report", "plot", "save", "save_every", "resume", "allow_other_data"))
+@with_settings((*RUN, "verify", "report", "plot", "save", "save_every", "resume", "start", "allow_other_data"))
 def train(settings: Settings) -> None:
     """Train a network on the golden model, the simulated chip or a board, and test it.
 
@@ -84,7 +84,7 @@ def train(settings: Settings) -> None:
         table(reports.rows(report))
 
 
-@with_settings((*RUN, "resume", "allow_other_data"))
+@with_settings((*RUN, "resume", "start", "allow_other_data"))
 def verify(
     settings: Settings,
     bitstream: Annotated[
@@ -143,7 +143,7 @@ def _verify_bitstream(settings: Settings, file: Path, level: Level) -> None:
     from popflip.training import check_run, step_batches
 
     taken = (*EXPERIMENT, "limit_batches", "replay")
-    for name in RUN:
+    for name in (*RUN, "resume", "start", "allow_other_data"):
         if name not in taken and getattr(settings, name) is not None:
             raise ConfigError(f"{flag(name)}: the bitstream decides it; leave it out")
     bitstream = Bitstream.load(file)
@@ -170,7 +170,7 @@ def _verify_bitstream(settings: Settings, file: Path, level: Level) -> None:
 
 
 def _experiment(settings: Settings) -> tuple[Experiment, Checkpoint | None]:
-    """The experiment that the settings describe; with ``--resume``, the saved one and its checkpoint.
+    """The experiment that the settings describe, and the checkpoint that it goes on from (``--resume``, ``--start``).
 
     Before any data is loaded, checks that all outputs can be written and that none of them is an input.
     """
@@ -181,7 +181,9 @@ def _experiment(settings: Settings) -> tuple[Experiment, Checkpoint | None]:
 
     outputs = settings.values(WRITTEN)
     check_writable(**outputs)
-    check_outputs_differ(outputs, {"dataset": settings.dataset})
+    check_outputs_differ(outputs, {"dataset": settings.dataset, "start": settings.start})
+    if settings.start is not None:
+        return _from_weights(settings)
     if settings.resume is None:
         experiment = prepare(**settings.values(EXPERIMENT))
         for note in experiment.notes:
@@ -194,6 +196,29 @@ def _experiment(settings: Settings) -> tuple[Experiment, Checkpoint | None]:
         if name != "data_dir" and getattr(settings, name) is not None:
             raise ConfigError(f"--resume: the saved run fixes {flag(name)}; leave it out")
     return from_checkpoint(start, settings.data_dir, bool(settings.allow_other_data)), start
+
+
+def _from_weights(settings: Settings) -> tuple[Experiment, Checkpoint]:
+    """The experiment of ``--start``, and the checkpoint that it begins from."""
+    from popflip.checkpoint import load
+    from popflip.errors import ConfigError
+    from popflip.experiment import from_weights
+    from popflip.files import check_outputs_differ
+
+    assert settings.start is not None
+    for name in ("resume", "allow_other_data"):
+        if getattr(settings, name) is not None:
+            raise ConfigError(f"{flag(name)}: --start begins a new run; leave one of the two out")
+    for name in FIXED:
+        if getattr(settings, name) is not None:
+            raise ConfigError(f"{flag(name)}: the network of --start fixes it; leave it out")
+    start = load(settings.start)
+    check_outputs_differ(settings.values(WRITTEN), {"dataset": start.dataset})
+    given = settings.values(name for name in EXPERIMENT if name not in FIXED)
+    experiment, begin = from_weights(start, **given)
+    for note in experiment.notes:
+        announce(note)
+    return experiment, begin
 
 
 def _golden(wanted: bool, config: AnyConfig) -> Device | nullcontext[None]:

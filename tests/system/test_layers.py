@@ -27,6 +27,8 @@ LEVELS = {
 """A module imports from its own layer and from lower levels."""
 PACKAGE = 3
 """Least level of what is left: the other modules of popflip, which have no order of their own."""
+TORCH = "popflip.torch"
+"""The one package that imports PyTorch. No other module imports it, so all else works without PyTorch."""
 ENTRY = "popflip.__main__"
 """The one module outside the command line that imports it."""
 
@@ -103,6 +105,8 @@ def complaints(graph: Imports) -> list[str]:
             lines.append(f"{importer} imports {imported}, which is not below it")
         if any({within(importer, pair), within(imported, pair)} == set(pair) for pair in APART):
             lines.append(f"{importer} imports {imported}, of the other rule")
+        if within(imported, (TORCH,)) and not within(importer, (TORCH,)):
+            lines.append(f"{importer} imports {imported}, which needs PyTorch")
         if is_bench(imported) and not is_bench(importer):
             lines.append(f"{importer} imports {imported}, which is a testbench's")
     return lines + [f"{' → '.join(circle)} is a circle" for circle in circles(graph)]
@@ -136,6 +140,31 @@ def test_imports_go_one_way(package):
     assert complaints(package) == []
 
 
+def imports_torch(source: str) -> bool:
+    """Whether ``source`` imports PyTorch anywhere."""
+    return any(within(name, ("torch",)) for name in imported_by(source))
+
+
+def test_only_one_package_imports_torch():
+    importers = {name for name, path in modules(ROOT).items() if imports_torch(path.read_text(encoding="utf-8"))}
+    assert {within(name, (TORCH,)) for name in importers} == {TORCH}
+    assert len(importers) >= 6
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("import torch", True),
+        ("def f():\n    from torch import nn", True),
+        ("import torch.nn.functional as F", True),
+        ("from popflip.torch import GFT", False),
+        ("import torchmetrics", False),
+    ],
+)
+def test_imports_of_torch_are_found(source, expected):
+    assert imports_torch(source) is expected
+
+
 def test_all_folders_are_read(package):
     assert len(package) > 150
     assert {within(module, tuple(LEVELS)) for module in package} >= {*LEVELS, None}
@@ -155,6 +184,8 @@ def test_all_folders_are_read(package):
         ("popflip.devices.base", "popflip.training"),
         ("popflip.training", "popflip.cli.main"),
         ("popflip.report", "popflip.cli.main"),
+        ("popflip.report", "popflip.torch.layer"),
+        ("popflip.cli.main", "popflip.torch"),
         ("popflip.golden.lbe.winner", "popflip.golden.gft.select"),
         ("popflip.hw.gft.flip", "popflip.hw.lbe.winner"),
     ],
