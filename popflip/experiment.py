@@ -30,6 +30,7 @@ from popflip.heuristics import SMALL_DATA_SET, Shape, configure
 from popflip.limits import check_memory
 
 DEFAULT_PRESET = "digits"
+EPOCHS_FROM_WEIGHTS = 20  # of a run that begins with the weights of a saved network
 MAX_THRESHOLD = 2**53  # real numbers hold every whole number up to here
 
 
@@ -152,8 +153,8 @@ def from_weights(
 
     Counters and counts start at 0, and the schedule is that of the new data. The network keeps its layers, precision
     and thresholds. ``dataset`` is by default the one that it was trained on; the other parameters are those of
-    :func:`prepare`. Without ``k0`` the run selects a quarter of the saved network's, as ``Classifier.partial_fit``
-    does: more would undo what that run settled.
+    :func:`prepare`. Without ``epochs`` there are :data:`EPOCHS_FROM_WEIGHTS`, also of few samples: more would forget
+    what the network knows, and gain nothing.
 
     Raises :class:`ConfigError` if the data does not fit the network, if the network names no data and none is given,
     or if it learns by rule lbe, whose weights are the signs of its counters.
@@ -174,7 +175,7 @@ def from_weights(
             f"{name}: has {data.features} values × {len(thresholds)} thresholds = {bits} bits and {data.classes} "
             f"classes, the saved network {base.inputs} and {base.classes}; give data of the same shape"
         )
-    learning = {"k0": tuple(-(-k // 4) for k in base.k0)} | learning
+    learning = {"epochs": EPOCHS_FROM_WEIGHTS} | learning
     shape = Shape(bits, base.classes, len(data.train_classes))
     config = configure(base, learning, shape, tuned=data.name == checkpoint.dataset)
     moves = Augment.NONE if augment is None else member("augment", Augment, augment)

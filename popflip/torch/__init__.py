@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from popflip.errors import TorchMissing
 
 if TYPE_CHECKING:
+    from popflip.torch.accounting import account
     from popflip.torch.chip import chip_network, chip_optimiser, chip_state, export, load
     from popflip.torch.conversion import convert, split
     from popflip.torch.layer import GFTLinear
@@ -32,6 +33,7 @@ __all__ = [
     "GFTLinear",
     "MarginLoss",
     "Sign",
+    "account",
     "chip_network",
     "chip_optimiser",
     "chip_state",
@@ -46,6 +48,7 @@ _HOMES = {
     "GFTLinear": "popflip.torch.layer",
     "MarginLoss": "popflip.torch.network",
     "Sign": "popflip.torch.network",
+    "account": "popflip.torch.accounting",
     "chip_network": "popflip.torch.chip",
     "chip_optimiser": "popflip.torch.chip",
     "chip_state": "popflip.torch.chip",

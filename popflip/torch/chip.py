@@ -170,7 +170,8 @@ def _config(network: nn.Sequential, layers: Sequence[GFTLinear], samples: int, p
 
 
 def _whole(value: float) -> int:
-    return MAX_INTEGER if value > MAX_INTEGER else math.floor(value)
+    """``value`` rounded down, but for what a float is off."""
+    return MAX_INTEGER if value > MAX_INTEGER else math.floor(value * (1 + 1e-9))
 
 
 def _chip_weights(layer: GFTLinear) -> NDArray[np.int8]:

@@ -18,12 +18,11 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear, pad
 
 from popflip.errors import ConfigError
 from popflip.golden.network import Precision, check_integer, check_within, member
-from popflip.torch.votes import Votes, factors, total
+from popflip.torch.votes import factors, total
 
 Bias = bool | Literal["synapse"]
 SYNAPSE: Literal["synapse"] = "synapse"
@@ -41,7 +40,7 @@ class Port:
 
     def __init__(self, weight: Tensor, binary: bool):
         self.binary = binary
-        self.kind: Votes | None = None
+        self.kind: str | None = None
         self.integer = False
         self.samples: list[tuple[Tensor, Tensor]] = []
         self.leaf: Tensor
@@ -52,7 +51,7 @@ class Port:
         self.leaf = torch.zeros((), device=weight.device).expand(weight.shape).requires_grad_()
         self.samples = []
 
-    def connect(self, kind: Votes, integer: bool) -> None:
+    def connect(self, kind: str, integer: bool) -> None:
         """Count votes of this ``kind`` from now on."""
         self.kind, self.integer = kind, integer
         self.clear()
@@ -139,8 +138,9 @@ class GFTLinear(nn.Module):
         if port.integer:
             y = _integer_linear(x, self.weight, port, self.scale)
         else:
-            if torch.is_autocast_enabled(x.device.type):
-                x = x.to(torch.get_autocast_dtype(x.device.type))
+            device = x.device.type
+            if device != "meta" and torch.is_autocast_enabled(device):
+                x = x.to(torch.get_autocast_dtype(device))
             leaf = None if port.kind is None else port.leaf
             y = _Linear.apply(x, self.weight, leaf, self.scale, port.kind)
         return y if self.bias is None else y + self.bias.to(y.dtype)
@@ -248,7 +248,6 @@ class _Linear(torch.autograd.Function):
         return _forward(x, weight, scale)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, g):  # type: ignore[override]
         x, weight = ctx.saved_tensors
         gx = _input_gradient(g, weight, x.shape[-1], ctx.scale) if ctx.needs_input_grad[0] else None
@@ -266,7 +265,6 @@ class _IntegerLinear(torch.autograd.Function):
         return _forward(x, weight, scale)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, g):  # type: ignore[override]
         x, weight = ctx.saved_tensors
         ctx.port.samples.append(_whole(*factors(g, _inputs(x, weight), ctx.port.kind)))

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn.functional import relu
 
 from popflip.errors import ConfigError
@@ -67,7 +66,6 @@ class _Sign(torch.autograd.Function):
         return torch.where(v > 0, 1.0, -1.0).to(v.dtype)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, g):  # type: ignore[override]
         (in_window,) = ctx.saved_tensors
         return g.clamp(-ctx.dclip, ctx.dclip) * in_window, None, None

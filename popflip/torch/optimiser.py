@@ -91,14 +91,14 @@ class GFT(torch.optim.Optimizer):
                     f"params: a parameter of shape {shape} is not the weight of a GFTLinear; give it to another "
                     "optimiser (popflip.torch.split sorts them)"
                 )
-            weight.port.connect(Votes(group["votes"]), group["integer"])
+            weight.port.connect(group["votes"], group["integer"])
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue with the counters, the schedule and the parameters of a saved optimiser."""
         super().load_state_dict(state_dict)
         for group in self.param_groups:
             for weight in group["params"]:
-                weight.port.connect(Votes(group["votes"]), group["integer"])
+                weight.port.connect(group["votes"], group["integer"])
 
     # Learning ---------------------------------------------------------------------------------------------------------
 

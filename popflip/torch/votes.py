@@ -26,24 +26,27 @@ class Votes(StrEnum):
     SIGN = "sign"
 
 
-_STEPS = {Votes.INT8: (8, 127), Votes.INT4: (1, 7)}
+# Plain text: torch.compile traces no enumerations.
+_FLOAT, _SIGN = Votes.FLOAT.value, Votes.SIGN.value
+_STEPS = {Votes.INT8.value: (8, 127), Votes.INT4.value: (1, 7)}
 """Steps for a mean magnitude, and the largest number of steps."""
 
 
-def factors(g: Tensor, x: Tensor, kind: Votes) -> tuple[Tensor, Tensor]:
+def factors(g: Tensor, x: Tensor, kind: str) -> tuple[Tensor, Tensor]:
     """The factors ``δ`` ``[tokens, R]`` and ``a`` ``[tokens, S]`` of the votes ``Σ δ·a``, from ``g`` ``[…, R]`` and
-    ``x`` ``[…, S]``. Quantised ones are float32 whole numbers; ``float`` keeps the type.
+    ``x`` ``[…, S]``. ``kind`` is one of :class:`Votes`. Quantised factors are whole numbers in float32; those of
+    ``float`` keep their type.
     """
     delta, a = -g.reshape(-1, g.shape[-1]), x.reshape(-1, x.shape[-1])
-    if kind == Votes.FLOAT:
+    if kind == _FLOAT:
         return delta, a
     delta, a = delta.float(), a.float()
-    if kind == Votes.SIGN:
+    if kind == _SIGN:
         return delta.sign() * (delta.abs() > delta.abs().mean()), a.sign()
     return _quantised(delta, *_STEPS[kind]), _quantised(a, *_STEPS[kind])
 
 
-def total(g: Tensor, x: Tensor, kind: Votes) -> Tensor:
+def total(g: Tensor, x: Tensor, kind: str) -> Tensor:
     """The votes ``Δ`` of all tokens, float32 ``[R, S]``."""
     delta, a = factors(g, x, kind)
     return (delta.T @ a).float()
@@ -51,4 +54,4 @@ def total(g: Tensor, x: Tensor, kind: Votes) -> Tensor:
 
 def _quantised(values: Tensor, steps: int, most: int) -> Tensor:
     mean = values.abs().mean().clamp_min(torch.finfo(values.dtype).tiny)
-    return (values * (steps / mean)).round().clamp(-most, most)
+    return (values / mean * steps).round().clamp(-most, most)

@@ -39,6 +39,17 @@ def test_own_data(tmp_path):
     assert run(tmp_path, "own_data.py", "wine.csv", "--epochs", "5") == first
 
 
+def test_personalise(tmp_path):
+    """The network from the desk knows A, and after a few samples of B also B, better than B alone teaches."""
+    lines = run(tmp_path, "personalise.py", "golden").splitlines()[-3:]
+    (a, b), (a_after, b_after), (_, b_alone) = (
+        [float(part.rstrip("%")) for part in line.split() if part.endswith("%")] for line in lines
+    )
+    assert a > 90 > 80 > b
+    assert b_after > b + 5 and b_after > b_alone and a_after > b
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["alone.npz", "b.csv", "desk.npz", "personal.npz"]
+
+
 def test_board_without_a_board(tmp_path):
     try:
         compiler()

@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip insta
 
 from torch import nn  # noqa: E402
 
-from popflip.torch import GFT, GFTLinear, MarginLoss, Sign, convert, split  # noqa: E402
+from popflip.torch import GFT, GFTLinear, MarginLoss, Sign, account, convert, split  # noqa: E402
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -218,6 +218,19 @@ def test_whole_votes_in_a_hybrid_model():
     assert int(gft.counters(weights[0]).abs().max()) > 32_767
     assert losses[-1] < losses[0]
     assert len(rest) == 4
+
+
+def test_an_account_of_a_model():
+    model = mlp()
+    convert(model, "2")
+    model[0].bias.requires_grad_(False)
+    gft = GFT([model[2].weight], k0=10, steps=1, flip_prob=1)
+    model(torch.randn(9, 8)).sum().backward()
+    gft.step()
+    found = account(model, gft, steps=1, tokens=9)
+    assert (found.float_parameters, found.ternary_weights) == (8 * 32 + 32 + 32 * 4 + 4, 32 * 32)
+    assert (found.steps, found.flips, found.tokens) == (1, gft.flips[0], 9)
+    assert account(nn.Linear(3, 2), None, 5).updates == 40
 
 
 # Sign and MarginLoss --------------------------------------------------------------------------------------------------
