@@ -185,11 +185,8 @@ class _Decoder:
         pins = self.database.pins(package)
         plls = [bel for bel in self.database.bels if bel.kind == "pll" and self._settings(bel).get("PLLTYPE")]
         self._global_nets(plls)
-        source, locked, hz = self.outputs[pins[clock].wires["D_IN_0"]], ZERO, clock_hz
-        for pll in plls:
-            hz *= self._pll_factor(pll, pins[clock])
-            source, locked = self.outputs[pll.wires["PLLOUT_A"]], self.outputs[pll.wires["LOCK"]]
-        netlist = Netlist(self._input(pins[rx], rx), "tx_pin", source, locked, hz)
+        source = self.outputs[pins[clock].wires["D_IN_0"]]
+        netlist = Netlist(self._input(pins[rx], rx), "tx_pin", source, ZERO, clock_hz)
         netlist.luts.append(Lut("tx_pin", PULLED_UP, self._output(pins[tx], tx)))
         names = self.database.wire_names("lutff_")
         for bel in self.database.bels:
@@ -200,15 +197,23 @@ class _Decoder:
             elif bel.kind == "spram" and self._single_port_ram_used(bel):
                 ports = self._ports(bel, {})
                 netlist.single_port_rams.append(SinglePortRam(f"spram_{bel.z}", ports))
+        wires = {lut.output: net for lut in netlist.luts if (net := lut.follows) is not None}
+        for pll in plls:
+            netlist.source_hz *= self._pll_factor(pll, pins[clock], wires)
+            netlist.source, netlist.locked = self.outputs[pll.wires["PLLOUT_A"]], self.outputs[pll.wires["LOCK"]]
         return _without_unused(netlist)
 
-    def _pll_factor(self, pll: Bel, clock: Bel) -> float:
-        """The frequency of the output of ``pll``, relative to that of the pin ``clock``, its reference."""
+    def _pll_factor(self, pll: Bel, clock: Bel, wires: dict[str, str]) -> float:
+        """The frequency of the output of ``pll``, relative to that of the pin ``clock``, its reference.
+
+        ``wires``: the net that each LUT follows which is used as a wire. nextpnr routes a reference from the fabric so.
+        """
         settings, reference = self._settings(pll), clock.wires["D_IN_0"]
         if settings["PLLTYPE"] == PLL_AT_PAD:
             sound = reference == pll.wires["PLLOUT_A"]
         else:
-            sound = self.net(pll.wires["REFERENCECLK"]) == self.outputs[reference]
+            net = self.net(pll.wires["REFERENCECLK"])
+            sound = wires.get(net, net) == self.outputs[reference]
         if not sound:
             raise BuildError("the reference of a PLL is not the board's clock")
         if settings["FEEDBACK_PATH"] != SIMPLE_FEEDBACK:

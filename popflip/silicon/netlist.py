@@ -29,6 +29,19 @@ class Lut:
     table: int
     inputs: tuple[str, ...]
 
+    @property
+    def follows(self) -> str | None:
+        """The input that the output always equals, if there is one: then routing uses the LUT as a wire."""
+        possible = [entry for entry in range(16) if all(self._may_be(place, entry) for place in range(4))]
+        for place, net in enumerate(self.inputs):
+            if net not in (ZERO, ONE) and all(self.table >> entry & 1 == entry >> place & 1 for entry in possible):
+                return net
+        return None
+
+    def _may_be(self, place: int, entry: int) -> bool:
+        """Whether the input at ``place`` can have its value in ``entry`` of the table."""
+        return self.inputs[place] != (ZERO if entry >> place & 1 else ONE)
+
 
 @dataclass(frozen=True)
 class Carry:

@@ -38,6 +38,21 @@ def test_a_lut_s_expression_is_its_table():
             assert eval(text.format(*inputs)) & 1 == table >> entry & 1, (table, entry)
 
 
+@pytest.mark.parametrize(
+    ("table", "inputs", "expected"),
+    [
+        (0xAAAA, ("a", ZERO, ZERO, ZERO), "a"),
+        (0xFF00, ("a", "b", "c", "d"), "d"),
+        (0x8888, ("a", "b", ZERO, ZERO), None),  # a AND b
+        (0x8888, ("a", ONE, ZERO, ZERO), "a"),  # a AND 1
+        (0x8888, ("a", ZERO, ZERO, ZERO), None),  # 0
+        (0x5555, ("a", ZERO, ZERO, ZERO), None),  # NOT a
+    ],
+)
+def test_a_lut_that_is_a_wire_is_known(table, inputs, expected):
+    assert Lut("y", table, inputs).follows == expected
+
+
 def test_the_netlist_is_what_place_and_route_made(bitstream):
     """The numbers of cells are nextpnr's own."""
     netlist = bitstream.netlist()
