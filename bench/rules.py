@@ -26,7 +26,8 @@ from popflip.experiment import Experiment, prepare
 from popflip.golden.config import AnyConfig, Precision, Rule
 from popflip.golden.presets import PRESETS
 from popflip.hw.config import ChipConfig
-from popflip.training import accuracy, batch_name, sample_order, steps
+from popflip.steps import batch_name, sample_order, steps
+from popflip.training import accuracy
 from popflip.verification import compare
 
 COMPARED = ("digits", "digits-binary", "digits-lbe", "digits-small", "digits-lbe-small", "mnist", "mnist-lbe")

@@ -28,8 +28,9 @@ from popflip.errors import PopflipError
 from popflip.estimation.cycles import sent_bytes
 from popflip.experiment import Experiment, prepare
 from popflip.golden.common.packing import pack
+from popflip.history import Run
 from popflip.hw.config import ChipConfig
-from popflip.training import Run, train
+from popflip.training import train
 
 GEOMETRIES = ((2, 16), (4, 16), (4, 32), (8, 32))  # rows × synapses a cycle
 FIRST_BATCHES = 4

@@ -36,7 +36,10 @@ from popflip.errors import ConfigError, DataError, PopflipError
 from popflip.experiment import find_preset
 from popflip.golden.config import AnyConfig, Rule
 from popflip.heuristics import PARAMETERS, Shape, configure
-from popflip.training import Snapshot, StepResult, batch_name, batches_to_run, infer, run, with_repairs
+from popflip.history import StepResult
+from popflip.repair import Snapshot, with_repairs
+from popflip.steps import batch_name, batches_to_run
+from popflip.training import infer, run
 from popflip.verification import compare, same_predictions
 
 if TYPE_CHECKING:

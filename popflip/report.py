@@ -18,8 +18,9 @@ from popflip.experiment import Experiment
 from popflip.files import whole_file
 from popflip.golden.config import AnyConfig, Rule
 from popflip.golden.presets import Augment
+from popflip.history import Run, StepResult
 from popflip.scores import Scores, never_predicted, score
-from popflip.training import LBE_STEP, Run, StepResult, batch_name, step_batches
+from popflip.steps import LBE_STEP, batch_name, step_batches
 
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 """Endings of a plot's file, which name its format."""

@@ -1,4 +1,4 @@
-"""A training run on any device: sample order, schedule, the golden model alongside, and the last state known.
+"""A training run on any device: steps, schedule, the golden model alongside, and repairs.
 
 ::
 
@@ -7,87 +7,29 @@
      │                         └── order                             └─▶ state, now and then ─▶ Keeper ─▶ save
      └──────────────────────── the chip was lost: the state of the Keeper ◀────────────────────────┘
 
-A run is a sequence of **steps**; the status is read after each. GFT: a step is a batch. LBE, where a batch is one
-sample: a step is up to :data:`LBE_STEP` samples and ends at a multiple of that, or where the run ends.
-
-A chip that lost the run's state (:class:`ChipLost`) is repaired: it gets the last state known, and the run goes on from
-there to the same end.
+The order and the steps come from :mod:`popflip.steps`. A chip that lost the run's state is repaired
+(:mod:`popflip.repair`): it gets the last state known, and the run goes on from there to the same end.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import TypeVar
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from popflip.data.augment import Moves, MovingImages
 from popflip.devices.base import Device, Status
-from popflip.errors import ChipLost, ConfigError, DeviceError, Difference, Interrupted, LinkError
-from popflip.golden.config import AnyConfig, Rule
+from popflip.errors import ChipLost, ConfigError, DeviceError, Difference, Interrupted
+from popflip.golden.config import Rule
 from popflip.golden.memory.weights import State
+from popflip.history import Record, Run, StepResult, step_result
+from popflip.repair import SAVE_EVERY, Announce, Keeper, OnSnapshot, Snapshot, ignore, with_repairs
+from popflip.steps import batch_name, batches_to_run, steps
 from popflip.verification import compare, same_predictions
 
-COUNT_WRAP = 2**32  # cycle counters have 32 bits
-
-LBE_STEP = 256
-"""Samples of a step under LBE."""
-
-SAVE_EVERY = 60.0
-"""Seconds between two readings of the state during a run."""
-READING_SHARE = 0.02
-"""Largest share of a run's time that goes into states that only serve a repair."""
-REPAIRS = 5
-"""Times that a chip may be lost in a row, without a step that can be kept, before the run gives up."""
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """One step: accuracy before learning, samples that triggered an update, weights flipped in each layer."""
-
-    batch: int  # number of the step's last batch, counted from 1
-    accuracy: float
-    errors: int
-    flips: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """State and counts of a device after a step: all that a run needs to go on from there."""
-
-    state: State
-    status: Status
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished run. ``seconds`` and ``cycles`` cover training alone, without verification or inference.
-
-    After a repair, ``seconds`` also has the time of the steps that were lost; all else is as if the chip had never been
-    lost.
-    """
-
-    history: tuple[StepResult, ...]
-    samples: int  # trained in this run
-    seconds: float
-    cycles: dict[str, int] | None
-    verified: int  # steps after which the device was compared with the golden model
-    replayed: bool = False  # the device stored the samples and received only their numbers
-    repairs: int = 0  # times that the chip was lost and got its state back
-    end: Snapshot | None = None  # None from :func:`train`, which does not read the state
-
-
-Result = TypeVar("Result")
 OnStep = Callable[[StepResult], object]
-OnSnapshot = Callable[[Snapshot], object]
-Announce = Callable[[str], object]
-
-
-def _ignore(_: object) -> None:
-    """The callback when the caller gives none."""
 
 
 def _never() -> bool:
@@ -104,8 +46,8 @@ def run(
     golden: Device | None = None,
     limit: int | None = None,
     replay: bool | None = None,
-    announce: Announce = _ignore,
-    on_step: OnStep = _ignore,
+    announce: Announce = ignore,
+    on_step: OnStep = ignore,
     save: OnSnapshot | None = None,
     save_every: float = SAVE_EVERY,
     stop: Callable[[], bool] = _never,
@@ -158,7 +100,7 @@ def store_training_set(
     x: NDArray[np.uint8] | MovingImages,
     y: NDArray[np.integer],
     replay: bool | None = None,
-    announce: Announce = _ignore,
+    announce: Announce = ignore,
 ) -> bool:
     """Store the training set on the device if it fits, and return whether it is stored.
 
@@ -190,7 +132,7 @@ def train(
     y: NDArray[np.integer],
     limit: int | None = None,
     golden: Device | None = None,
-    on_step: OnStep = _ignore,
+    on_step: OnStep = ignore,
     stored: bool = False,
 ) -> Run:
     """Train ``device`` from the batch it has reached to the last one. Parameters as in :func:`run`.
@@ -205,7 +147,7 @@ def train(
 
 
 def infer(
-    device: Device, x: NDArray[np.uint8], end: Snapshot, announce: Announce = _ignore, *, loaded: bool = True
+    device: Device, x: NDArray[np.uint8], end: Snapshot, announce: Announce = ignore, *, loaded: bool = True
 ) -> NDArray[np.integer]:
     """Classes ``[samples]`` that ``device`` predicts for ``x`` ``[samples, inputs]`` in the state of ``end``.
 
@@ -213,44 +155,6 @@ def infer(
     this raises.
     """
     return with_repairs(lambda: device.infer(x), device, end, announce=announce, ready=loaded)
-
-
-def with_repairs(
-    work: Callable[[], Result],
-    device: Device,
-    start: Snapshot | None,
-    *,
-    golden: Device | None = None,
-    announce: Announce = _ignore,
-    ready: bool = False,
-) -> Result:
-    """What ``work`` returns, which uses ``device`` and ``golden`` in the state of ``start``.
-
-    Loads that state first, or resets both if ``start`` is None; if they are ``ready``, only after a loss. A lost chip
-    gets the state back and ``work`` begins again, at most :data:`REPAIRS` times. Raises the errors of ``work`` and of
-    :meth:`Device.load`, and :class:`LinkError` if the chip is lost once more.
-    """
-    lost: ChipLost | None = None
-    for _ in range(REPAIRS + 1):
-        try:
-            if lost is not None:
-                announce(f"{lost}; its state is written back")
-                device.reopen()
-            if lost is not None or not ready:
-                for each in (device,) if golden is None else (device, golden):
-                    _restore(each, start)
-            return work()
-        except ChipLost as error:
-            lost = error
-    raise LinkError(f"{lost}; gave up after {REPAIRS} repairs")
-
-
-def _restore(device: Device, snapshot: Snapshot | None) -> None:
-    """Bring ``device`` into the state of ``snapshot``; None: the initial state of its seed."""
-    if snapshot is None:
-        device.reset()
-    else:
-        device.load(snapshot.state, snapshot.status)
 
 
 def check_run(run: Run, expected: Run, device: Device, golden: Device, x_test: NDArray[np.uint8]) -> None:
@@ -269,118 +173,6 @@ def check_run(run: Run, expected: Run, device: Device, golden: Device, x_test: N
 def accuracy(predictions: NDArray[np.integer], classes: NDArray[np.integer]) -> float:
     """Share of correct predictions, 0 … 1; both arguments are ``[samples]``."""
     return int(np.count_nonzero(predictions == classes)) / len(classes)
-
-
-# Order and steps ------------------------------------------------------------------------------------------------------
-
-
-def step_batches(config: AnyConfig) -> int:
-    """Batches in a step: 1, or :data:`LBE_STEP` under LBE."""
-    return LBE_STEP if config.rule == Rule.LBE else 1
-
-
-def batch_name(config: AnyConfig) -> str:
-    """The name of a batch in messages: ``batch``, or ``sample`` under LBE."""
-    return "sample" if config.rule == Rule.LBE else "batch"
-
-
-def batches_to_run(config: AnyConfig, samples: int, limit: int | None) -> int:
-    """Batches of the run, at most ``limit``. :class:`ConfigError` if the data does not fill one."""
-    total = config.batches(samples)
-    if total == 0:
-        raise ConfigError(
-            f"batch: {config.batch} samples per batch, but {config.epochs} epochs of {samples} samples have only "
-            f"{config.epochs * samples}"
-        )
-    return total if limit is None else min(total, limit)
-
-
-def sample_order(samples: int, config: AnyConfig) -> Iterator[NDArray[np.intp]]:
-    """Sample numbers of each step of the full run.
-
-    Steps are cut from the concatenation over epochs of ``Generator(PCG64(seed)).permutation(samples)``.
-    """
-    generator = np.random.Generator(np.random.PCG64(config.seed))
-    waiting = np.empty(0, np.intp)
-    missing = config.batches(samples) * config.batch
-    while missing:
-        size = min(step_batches(config) * config.batch, missing)
-        epochs = -(-max(0, size - len(waiting)) // samples)
-        waiting = np.concatenate([waiting, *(generator.permutation(samples) for _ in range(epochs))])
-        yield waiting[:size]
-        waiting = waiting[size:]
-        missing -= size
-
-
-def steps(samples: int, config: AnyConfig, first: int, last: int) -> Iterator[tuple[int, NDArray[np.intp]]]:
-    """The steps from batch ``first`` (counted from 0) up to ``last``: number of the first batch, and samples."""
-    begin = 0
-    for order in sample_order(samples, config):
-        if begin >= last:
-            return
-        part = order[max(0, first - begin) * config.batch : (last - begin) * config.batch]
-        if len(part):
-            yield max(begin, first), part
-        begin += len(order) // config.batch
-
-
-# The last state known -------------------------------------------------------------------------------------------------
-
-
-class Keeper:
-    """The last state known of a run, for repairs and for ``save``, which receives it every ``every`` seconds.
-
-    ``start`` is the state that the run begins in; None: the initial state of the device's seed. Without ``save``, the
-    state is still read every ``every`` seconds, less often if that took more than :data:`READING_SHARE` of the time.
-    After a loss it is read after the next step, then after 1, 2, 4, … seconds, so that a chip which is lost again and
-    again still gets on.
-    """
-
-    def __init__(
-        self, start: tuple[State, Status] | None = None, save: OnSnapshot | None = None, every: float = SAVE_EVERY
-    ):
-        self.last = None if start is None else Snapshot(*start)
-        self._save, self._every = save, every
-        self._saved = self.last
-        self._interval = self._every
-        self._read = self._handed = time.monotonic()
-        self._losses = 0
-
-    def wants(self) -> bool:
-        """Whether it is time to read the state."""
-        return time.monotonic() - self._read >= self._interval
-
-    def keep(self, snapshot: Snapshot, cost: float = 0.0) -> None:
-        """Keep ``snapshot``, which took ``cost`` seconds to read, and save it if it is time."""
-        self.last, self._losses = snapshot, 0
-        self._read = time.monotonic()
-        least = self._every if self._save is not None else max(self._every, cost / READING_SHARE)
-        self._interval = min(least, max(1.0, 2 * self._interval))
-        if self._read - self._handed >= self._every:
-            self.hand_over()
-
-    def hand_over(self) -> None:
-        """Pass the last state known to ``save``, unless it is there already."""
-        if self._save is None or self.last is None or self.last is self._saved:
-            return
-        snapshot = self.last
-        self._save(snapshot)
-        self._saved, self._handed = snapshot, time.monotonic()
-
-    def restore(self, device: Device) -> None:
-        """Bring ``device`` into the last state known."""
-        _restore(device, self.last)
-
-    def place(self, unit: str) -> str:
-        """Where the last state known is, in words; ``unit`` is the name of a batch."""
-        return "the beginning" if self.last is None else f"{unit} {self.last.status.batches}"
-
-    def count_loss(self, error: ChipLost, unit: str) -> None:
-        """Count a lost chip. Raises :class:`LinkError` if too many came without a state that could be kept."""
-        self._losses += 1
-        self._interval = 0.0
-        if self._losses > REPAIRS:
-            raise LinkError(f"{error}; gave up after {REPAIRS} repairs, all at {self.place(unit)}") from None
 
 
 class _Course:
@@ -403,7 +195,7 @@ class _Course:
         self.last = batches_to_run(device.config, len(x), limit)
         self.unit = batch_name(device.config)
         self.keeper: Keeper | None = None
-        self.record = _Record()
+        self.record = Record()
         self.status = Status()
 
     def train(self, stored: bool) -> None:
@@ -453,7 +245,7 @@ class _Course:
             golden.end_batch(k)
             compare(device, golden, after, self.unit)
         record.samples += len(samples)
-        record.history.append(_result(before, after))
+        record.history.append(step_result(before, after))
         self.on_step(record.history[-1])
         return after
 
@@ -486,55 +278,3 @@ class _Course:
             record.repairs,
             end,
         )
-
-
-# Results --------------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class _Record:
-    """What a run has recorded, and how much of that belongs to the state that a repair goes back to.
-
-    ``seconds`` and ``cycles`` add up between each :meth:`start` and :meth:`stop`. A cycle counter may wrap once in
-    between.
-    """
-
-    history: list[StepResult] = field(default_factory=list)
-    samples: int = 0
-    seconds: float = 0.0
-    cycles: dict[str, int] | None = None
-    repairs: int = 0
-    _mark: tuple[int, int, dict[str, int] | None] = (0, 0, None)
-
-    def start(self, status: Status) -> None:
-        """A step begins. ``status`` is the device's."""
-        self._started = time.perf_counter()
-        self._cycles = status.cycles
-
-    def stop(self, status: Status) -> None:
-        """The step has ended."""
-        self.seconds += time.perf_counter() - self._started
-        if status.cycles is None or self._cycles is None:
-            return
-        so_far = self.cycles or dict.fromkeys(status.cycles, 0)
-        self.cycles = {
-            name: so_far[name] + (count - self._cycles[name]) % COUNT_WRAP for name, count in status.cycles.items()
-        }
-
-    def mark(self) -> None:
-        """The state after the last step is kept."""
-        self._mark = (len(self.history), self.samples, self.cycles)
-
-    def rewind(self) -> None:
-        """Forget the steps after the state that was kept last."""
-        steps_kept, self.samples, self.cycles = self._mark
-        del self.history[steps_kept:]
-
-
-def _result(before: Status, after: Status) -> StepResult:
-    return StepResult(
-        batch=after.batches,
-        accuracy=(after.correct - before.correct) / (after.samples - before.samples),
-        errors=after.errors - before.errors,
-        flips=tuple(now - then for now, then in zip(after.flips, before.flips, strict=True)),
-    )

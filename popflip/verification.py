@@ -20,7 +20,7 @@ def compare(device: Device, golden: Device, status: Status, unit: str = "batch")
     """Raise :class:`Difference` unless ``device`` equals ``golden`` in every weight, counter and count.
 
     ``status`` is the device's, read before its state: reading the state takes cycles. ``unit`` is what the message
-    calls a batch (:func:`popflip.training.batch_name`).
+    calls a batch (:func:`popflip.steps.batch_name`).
     """
     expected = golden.status()
     where = f"{unit} {expected.batches}"

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from popflip.training import StepResult
+    from popflip.history import StepResult
 
 PLAIN_LINES = 10  # progress lines of a whole run if stdout is not a terminal
 

@@ -99,7 +99,7 @@ def estimate(
     from popflip.estimation.search import better, fastest, ranking
     from popflip.estimation.workload import count_work
     from popflip.experiment import prepare
-    from popflip.training import batches_to_run
+    from popflip.steps import batches_to_run
 
     entry, fit = _board(settings, board)
     experiment = prepare(default=fit.preset, **settings.values(EXPERIMENT))

@@ -34,8 +34,9 @@ def infer(
     from popflip.checkpoint import load
     from popflip.experiment import samples_for
     from popflip.files import check_outputs_differ, check_writable
+    from popflip.repair import Snapshot
     from popflip.scores import never_predicted, score
-    from popflip.training import Snapshot, accuracy
+    from popflip.training import accuracy
     from popflip.training import infer as predict
 
     paths = {"predictions": predictions, "waves": settings.waves}

@@ -19,7 +19,7 @@ from popflip.errors import ConfigError, DeviceError, Difference, Interrupted, Po
 if TYPE_CHECKING:
     from popflip.checkpoint import Checkpoint
     from popflip.experiment import Experiment
-    from popflip.training import Snapshot
+    from popflip.repair import Snapshot
 
 FAILED = 2
 """Exit code of a command that could not write one of its results."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from popflip.devices.base import Device
     from popflip.experiment import Experiment
     from popflip.golden.config import AnyConfig
-    from popflip.training import Run
+    from popflip.history import Run
 
 
 class Level(StrEnum):
@@ -50,12 +50,13 @@ def train(settings: Settings) -> None:
     from popflip import report as reports
     from popflip import training
     from popflip.scores import score
+    from popflip.steps import batch_name
     from popflip.verification import same_predictions
 
     experiment, start = _experiment(settings)
     reports.check_plot(settings.plot)
     config, name = experiment.config, settings.device or "golden"
-    saver, outputs = Saver(settings, experiment, start, training.batch_name(config)), Outputs()
+    saver, outputs = Saver(settings, experiment, start, batch_name(config)), Outputs()
     with (
         saver.explained(),
         device_for(settings, name, config) as device,
@@ -116,7 +117,7 @@ def verify(
         return
     from popflip.errors import ConfigError
     from popflip.golden.config import Rule
-    from popflip.training import LBE_STEP
+    from popflip.steps import LBE_STEP
 
     if level is not None:
         raise ConfigError("level: is for a bitstream; name it with --bitstream")
@@ -140,7 +141,8 @@ def _verify_bitstream(settings: Settings, file: Path, level: Level) -> None:
     from popflip.errors import ConfigError
     from popflip.experiment import prepare
     from popflip.silicon.simulation import Bitstream, BitstreamChip
-    from popflip.training import check_run, step_batches
+    from popflip.steps import step_batches
+    from popflip.training import check_run
 
     taken = (*EXPERIMENT, "limit_batches", "replay")
     for name in (*RUN, "resume", "start", "allow_other_data"):
@@ -237,14 +239,16 @@ def _run(
 ) -> Run:
     """Train with progress on the screen. Ctrl-C stops the run after the step in which it comes."""
     from popflip import training
+    from popflip.repair import SAVE_EVERY
+    from popflip.steps import batch_name, batches_to_run, step_batches
 
     config, samples = experiment.config, len(experiment.y_train)
     first = start.status.batches if start else 0
-    last = training.batches_to_run(config, samples, settings.limit_batches)
-    step = config.batch * training.step_batches(config)
+    last = batches_to_run(config, samples, settings.limit_batches)
+    step = config.batch * step_batches(config)
     if settings.waves:
         announce(_size_of_waves(settings.waves, device, experiment, max(0, last - first) * config.batch))
-    with Progress(first, last, step, training.batch_name(config)) as progress, held() as stop:
+    with Progress(first, last, step, batch_name(config)) as progress, held() as stop:
         return training.run(
             device,
             experiment.training_samples,
@@ -256,7 +260,7 @@ def _run(
             announce=announce,
             on_step=progress.update,
             save=None if saver is None or saver.path is None else saver,
-            save_every=training.SAVE_EVERY if settings.save_every is None else settings.save_every,
+            save_every=SAVE_EVERY if settings.save_every is None else settings.save_every,
             stop=stop,
         )
 

@@ -19,8 +19,9 @@ from popflip.golden.config import Config
 from popflip.golden.gft.engine import GftEngine, GftObserver
 from popflip.golden.gft.flip import Flipped
 from popflip.golden.gft.select import Selection
+from popflip.history import StepResult
 from popflip.hw.config import MAX_SYNAPSES, MIN_SYNAPSES
-from popflip.training import StepResult, train
+from popflip.training import train
 
 WIDTHS = tuple(1 << bit for bit in range(MIN_SYNAPSES.bit_length() - 1, MAX_SYNAPSES.bit_length()))
 """Synapses per cycle, ``N``, for which words are counted."""

@@ -54,7 +54,7 @@ def chip_optimiser(network: nn.Sequential, config: Config, samples: int) -> GFT:
     initial state of the configuration's seed.
 
     One step is a batch. With ``MarginLoss(config.margin)``, and samples in the order of
-    :func:`popflip.training.sample_order`, it passes through the golden model's states.
+    :func:`popflip.steps.sample_order`, it passes through the golden model's states.
     """
     groups = [{"params": [layer.weight], "k0": k0} for layer, k0 in zip(_linears(network), config.k0, strict=True)]
     optimiser = GFT(

@@ -18,7 +18,8 @@ from popflip.errors import ConfigError
 from popflip.experiment import from_checkpoint, prepare
 from popflip.golden.config import Config, LbeConfig
 from popflip.golden.presets import PRESETS, Augment
-from popflip.training import sample_order, train
+from popflip.steps import sample_order
+from popflip.training import train
 
 IMAGE = [
     [1, 2, 3],

@@ -18,7 +18,7 @@ from popflip.golden.common.prng import first_state
 from popflip.golden.trainer import Trainer
 from popflip.sim.cxxrtl.compile import compiler
 from popflip.sim.errors import SimulatorError
-from popflip.training import sample_order
+from popflip.steps import sample_order
 
 SMALL = ("--layers", "256,12,10", "--epochs", "2", "--batch", "100")
 

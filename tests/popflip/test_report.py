@@ -14,9 +14,9 @@ from popflip.devices.base import LinkSpeed, Status
 from popflip.errors import ConfigError
 from popflip.experiment import Experiment
 from popflip.golden.presets import PRESETS
+from popflip.history import Run, StepResult
 from popflip.report import bounds, busy_cycles, summary
 from popflip.scores import score
-from popflip.training import Run, StepResult
 
 CYCLES = {
     "total": 51_200,

@@ -18,7 +18,9 @@ from popflip.devices.chip import ChipDevice
 from popflip.devices.golden import GoldenDevice
 from popflip.errors import ChipLost, ConfigError, DeviceError, Difference, Interrupted, LinkError
 from popflip.golden.config import AnyConfig, Config, LbeConfig
-from popflip.training import Snapshot, accuracy, infer, run, sample_order, steps, store_training_set, train
+from popflip.repair import Snapshot
+from popflip.steps import sample_order, steps
+from popflip.training import accuracy, infer, run, store_training_set, train
 from popflip.verification import same_predictions
 
 CONFIG = Config((40, 9, 4), k0=(30, 9), window=(3,), margin=5, batch=16, epochs=3, seed=5)

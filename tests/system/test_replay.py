@@ -19,7 +19,8 @@ from popflip.sim.board import SimulatedBoard
 from popflip.sim.cxxrtl.compile import build_library, compiler
 from popflip.sim.cxxrtl.simulation import Simulation
 from popflip.sim.errors import SimulatorError
-from popflip.training import sample_order, store_training_set, train
+from popflip.steps import sample_order
+from popflip.training import store_training_set, train
 
 CONFIG = Config((40, 9, 4), k0=(30, 9), window=(3,), margin=5, batch=64, epochs=6, seed=5)
 CLOCK, BAUD, CYCLES_A_BYTE = 1_000_000, 125_000, 80
