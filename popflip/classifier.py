@@ -415,12 +415,12 @@ class Classifier(ClassifierMixin, BaseEstimator):
     @contextmanager
     def _kept_on_failure(self) -> Iterator[None]:
         """If the block fails, take back every attribute that it set, such as the number of features."""
-        before = dict(vars(self))
+        before = dict(self.__dict__)
         try:
             yield
         except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
+            self.__dict__.clear()
+            self.__dict__.update(before)
             raise
 
     @property
