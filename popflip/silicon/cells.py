@@ -82,8 +82,9 @@ class Cell:
 
     def vector(self, port: str, count: int) -> tuple[str, ...]:
         """The nets of a port of ``count`` bits, which Yosys names ``PORT`` and nextpnr ``PORT_0`` or ``PORT0``, …"""
-        if port in self.ports:
-            nets = {f"{port}{bit if count > 1 else ''}": net for bit, net in enumerate(self.ports[port])}
+        if port in self.ports or count == 1:
+            names = [port] if count == 1 else [f"{port}{bit}" for bit in range(count)]
+            nets = dict(zip(names, self.ports.get(port, ("",)), strict=False))
         else:
             names = [f"{port}_{bit}" if f"{port}_{bit}" in self.ports else f"{port}{bit}" for bit in range(count)]
             nets = {name: net for name in names for net in self.ports.get(name, ("",))}
@@ -98,7 +99,6 @@ class Cell:
                 return ONE if multiplexer == "INV" else ZERO
             return ONE if multiplexer in ("1", port) else ZERO
         return ONE if port in UNCONNECTED_ONE.get(self.kind, ()) else ZERO
-
 
 
 def netlist(text: bytes, rx: str, tx: str, clock: str, clock_hz: float) -> Netlist:
@@ -151,12 +151,14 @@ class _Translator:
         self.result = Netlist("", "", "", ONE, clock_hz)
         self.inputs: dict[str, str] = {}  # net at a pin → what the chip reads of it
         self.outputs: dict[str, str] = {}  # net at a pin → what the chip drives it with
+        self.sources: list[str] = []  # nets that a PLL drives
         self.makers: dict[str, Callable[[Cell], None]] = {
             **dict.fromkeys(("SB_IO", "TRELLIS_IO"), self._pin),
             **dict.fromkeys(("SB_PLL40_PAD", "ICESTORM_PLL"), self._ice40_pll),
             **dict.fromkeys(("SB_RAM40_4K", "SB_RAM40_4KNR", "SB_RAM40_4KNW", "SB_RAM40_4KNRNW"), self._block_ram),
             **dict.fromkeys(("SB_SPRAM256KA", "ICESTORM_SPRAM"), self._single_port_ram),
             "ICESTORM_RAM": self._block_ram,
+            "SB_GB": self._global_buffer,
             "EHXPLLL": self._ecp5_pll,
             "DCCA": self._clock_gate,
             "DP16KD": self._dual_port_ram,
@@ -173,8 +175,10 @@ class _Translator:
         if received is None or sent is None:
             raise BuildError(f"the netlist has no pins {rx} and {tx}")
         self.result.rx, self.result.tx = received, sent
-        if not self.result.source:  # no PLL
-            self.result.source = self.inputs.get(self.ports.get(clock, ""), "")
+        sources = self.sources or [self.inputs.get(self.ports.get(clock, ""), "")]
+        if len(sources) > 1:
+            raise BuildError("the netlist uses two outputs of PLLs, which no Popflip chip does")
+        (self.result.source,) = sources
         if not self.result.source:
             raise BuildError(f"the netlist has no clock {clock}")
         if undriven := self.result.undriven():
@@ -235,30 +239,30 @@ class _Translator:
             (self.inputs[net],) = cell.ports[read]
         self.outputs[net] = driven if on == ONE else f"({driven} | ~{on})"
 
-    def _pll(self, output: str, locked: str, ratio: float) -> None:
-        if self.result.source:
-            raise BuildError("the netlist uses two outputs of PLLs, which no Popflip chip does")
-        self.result.source, self.result.locked = output, locked or ONE
-        self.result.source_hz *= ratio
-
     def _ice40_pll(self, cell: Cell) -> None:
         path = cell.parameters.get("FEEDBACK_PATH", "SIMPLE")
         if path != "SIMPLE" and not (BITS.fullmatch(path) and int(path, 2) == 1):
             raise BuildError("the feedback of a PLL is not the simple one")
         names = ("PLLOUTGLOBAL", "PLLOUTCORE", "PLLOUT_A", "PLLOUT_A_GLOBAL")
-        outputs = [net for name in names if (net := cell.ports.get(name, ("",))[0])]
-        if len(outputs) != 1:
-            raise BuildError("the netlist uses two outputs of PLLs, which no Popflip chip does")
-        ratio = (cell.number("DIVF") + 1) / (cell.number("DIVR") + 1) / 2 ** cell.number("DIVQ")
-        self._pll(outputs[0], cell.ports.get("LOCK", ("",))[0], ratio)
+        self.sources += [net for name in names if (net := cell.ports.get(name, ("",))[0])]
+        self.result.locked = cell.ports.get("LOCK", ("",))[0] or ONE
+        self.result.source_hz *= (cell.number("DIVF") + 1) / (cell.number("DIVR") + 1) / 2 ** cell.number("DIVQ")
+
+    def _global_buffer(self, cell: Cell) -> None:
+        """Clock buffers. nextpnr leaves the input of one that a PLL drives unconnected: the FPGA connects them."""
+        if cell.ports.get("USER_SIGNAL_TO_GLOBAL_BUFFER") == ("",):
+            self.sources.append(cell.ports["GLOBAL_BUFFER_OUTPUT"][0])
+        else:
+            self._instance(cell)
 
     def _ecp5_pll(self, cell: Cell) -> None:
         if cell.ports.get("CLKFB") != cell.ports.get("CLKOP") or cell.parameters.get("FEEDBK_PATH") != "CLKOP":
             raise BuildError("the feedback of a PLL is not its output CLKOP")
         used = "CLKOS" if cell.ports.get("CLKOS", ("",)) != ("",) else "CLKOP"
         dividers = {name: cell.number(f"{name}_DIV", 1) for name in ("CLKI", "CLKFB", "CLKOP", "CLKOS")}
-        ratio = dividers["CLKFB"] / dividers["CLKI"] * dividers["CLKOP"] / dividers[used]
-        self._pll(cell.ports[used][0], cell.ports.get("LOCK", ("",))[0], ratio)
+        self.sources.append(cell.ports[used][0])
+        self.result.locked = cell.ports.get("LOCK", ("",))[0] or ONE
+        self.result.source_hz *= dividers["CLKFB"] / dividers["CLKI"] * dividers["CLKOP"] / dividers[used]
 
     def _clock_gate(self, cell: Cell) -> None:
         self.result.gates.append(ClockGate(cell.ports["CLKO"][0], cell.bit("CLKI"), cell.bit("CE")))

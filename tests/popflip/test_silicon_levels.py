@@ -135,12 +135,15 @@ def chain(lut: str = SAME, word: str = "1") -> bytes:
 
 
 def echo(text: bytes, folder: Path) -> bytes:
-    """What the chain of cells in ``text`` sends back when it is sent :data:`ECHO`; nothing if it is broken."""
-    compile_netlist(netlist(text, *PORTS, 12e6), REPORT, _verilator(), folder)
+    """What the chain of cells in ``text`` sends back when it is sent :data:`ECHO`; nothing if it is broken.
+
+    Its registers start as 0, which the line's other end takes for a start bit: the byte before the echo.
+    """
+    compile_netlist(netlist(text, *PORTS, 12e6), REPORT, _verilator(), folder, "-O0")
     with Simulation(folder / "chip.so", None, 2_000) as simulation:
         simulation.write(ECHO)
         try:
-            return simulation.read(len(ECHO))
+            return simulation.read(1 + len(ECHO))[1:]
         except SimulationTimeout:
             return b""
 
@@ -168,6 +171,28 @@ def test_an_ice40_s_pll_is_the_source():
     both = unpacked(pll, cell("SB_DFF", "D=lock, C=fast", "Q=q"), wire("rx"))
     (register,) = (each for each in both.instances if each.kind == "SB_DFF")
     assert (both.source_hz, (both.source,), (both.locked,)) == (24e6, register.ports["C"], register.ports["D"])
+
+
+def test_a_clock_buffer_of_a_pll_is_the_source():
+    """nextpnr leaves the PLL's output and the buffer's input unconnected; a pin of the PLL has no input."""
+    dividers = {"DIVR": "0000", "DIVF": "0111111", "DIVQ": "101", "FEEDBACK_PATH": "001"}
+    pll = cell("ICESTORM_PLL", "RESETB=1", "PLLOUT_A=, PLLOUT_A_GLOBAL=, LOCK=lock", **dividers)
+    buffer = cell("SB_GB", "USER_SIGNAL_TO_GLOBAL_BUFFER=", "GLOBAL_BUFFER_OUTPUT=fast")
+    both = unpacked(pll, buffer, cell("SB_DFF", "D=lock, C=fast", "Q=q"), wire("rx"))
+    (register,) = (each for each in both.instances if each.kind == "SB_DFF")
+    assert (both.source_hz, (both.source,), (both.locked,)) == (24e6, register.ports["C"], register.ports["D"])
+    with pytest.raises(BuildError, match=r"^the netlist uses two outputs of PLLs, which no Popflip chip does$"):
+        unpacked(pll, buffer, cell("SB_GB", "USER_SIGNAL_TO_GLOBAL_BUFFER=", "GLOBAL_BUFFER_OUTPUT=other"), wire("rx"))
+
+
+def test_constants_that_nextpnr_cuts_are_read_from_its_parameters():
+    width = {"DATA_WIDTH_A": f"{18:b}", "DATA_WIDTH_B": f"{18:b}"}
+    cut = {"WEAMUX": "INV", "CEAMUX": "CEA", "CEBMUX": "INV", "ADA0MUX": "1 ", "DIA0MUX": "0"}
+    (ram,) = unpacked(cell("DP16KD", "CLKA=clock", "DOA0=a", **width, **cut), wire("rx")).dual_port_rams
+    assert (ram.ports["WEA"], ram.ports["CEA"], ram.ports["CEB"]) == ((ZERO,), (ONE,), (ZERO,))
+    assert (ram.ports["ADA"][:2], ram.ports["DIA"][0]) == ((ONE, ZERO), ZERO)
+    (register,) = unpacked(cell("TRELLIS_FF", "DI=rx, CLK=clock, LSR=", "Q=q", LSRMUX="INV"), wire("rx")).instances[:1]
+    assert register.ports["LSR"] == (ONE,)  # no reset
 
 
 @pytest.mark.parametrize(("secondary", "hz"), [("", 12e6), ("fast", 12e6 * 23 / 8)])
