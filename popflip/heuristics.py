@@ -14,7 +14,7 @@ from typing import Any
 
 from popflip.golden.config import AnyConfig, Config, LbeConfig, Precision, Rule
 from popflip.golden.errors import ConfigError
-from popflip.limits import check_network
+from popflip.limits import check_batch, check_network
 
 SHARED = ("rule", "layers", "precision", "mmax", "epochs", "margin", "seed")
 """Parameters of both rules."""
@@ -65,6 +65,7 @@ def configure(base: AnyConfig, given: Mapping[str, Any], shape: Shape, *, tuned:
     else:
         config = _configure_gft(base, values, shape, tuned)
     check_network(config)
+    check_batch(config)
     return config
 
 

@@ -9,15 +9,22 @@ import os
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from popflip.golden.config import AnyConfig
 from popflip.golden.errors import ConfigError
+
+if TYPE_CHECKING:
+    from popflip.hw.config import ChipConfig
 
 SHARE = 0.5
 """Largest part of the machine's memory that one step may take."""
 UNKNOWN = 2**33
 """Bytes of memory that are assumed where the system does not say how many there are."""
 CHUNK = 1024  # samples that the golden model processes at a time
+BYTES_PER_LANE = 2**16
+"""Memory that a translation of a chip takes at least for a synapse of its array. The simulated chips of 64-16-4 with
+arrays of 128 and 1,024 synapses took 0.25 and 0.35 GB, 115 kB for each synapse more."""
 CGROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 """Where Linux says how much memory a container may take."""
 
@@ -36,10 +43,32 @@ def check_memory(what: str, size: int) -> None:
 
 
 def check_network(config: AnyConfig) -> None:
-    """Raise :class:`ConfigError` if the network and a batch of ``config`` take too much memory. No data is needed."""
-    layers = "-".join(map(str, config.layers))
-    check_memory(f"layers: a network {layers}", network_bytes(config))
+    """Raise :class:`ConfigError` if the network of ``config`` takes too much memory. No data is needed."""
+    check_memory(f"layers: a network {'-'.join(map(str, config.layers))}", network_bytes(config))
+
+
+def check_batch(config: AnyConfig) -> None:
+    """Raise :class:`ConfigError` if a batch of ``config`` takes too much memory. No data is needed."""
     check_memory(f"batch: {config.batch} samples of {config.inputs} bits", batch_bytes(config))
+
+
+def check_chip(chip: ChipConfig, name: str, bytes_per_bit: int) -> None:
+    """Raise :class:`ConfigError` if the translation of ``chip`` into ``name`` takes too much memory.
+
+    ``bytes_per_bit`` is what it takes at least for a bit of weights, counters or stored samples.
+    """
+    rows, synapses = chip.array_rows, chip.array_synapses
+    weights = sum(count * each for count, each in zip(chip.rows, chip.synapses, strict=True))
+    stored = chip.store_samples * chip.sample_bytes
+    for what, size in (
+        (f"rows: {name} of an array of {rows} × {synapses} synapses", BYTES_PER_LANE * rows * synapses),
+        (f"store: {name} of {chip.store_samples} samples of {chip.sample_bytes} bytes", 8 * bytes_per_bit * stored),
+        (
+            f"layers: {name} of {'-'.join(map(str, chip.layers))}",
+            bytes_per_bit * weights * (chip.weight_bits + chip.counter_bits),
+        ),
+    ):
+        check_memory(what, size)
 
 
 def network_bytes(config: AnyConfig) -> int:

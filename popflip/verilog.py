@@ -7,11 +7,11 @@ from amaranth.back import verilog
 from popflip.errors import BuildError
 from popflip.hw.config import ChipConfig
 from popflip.hw.top import Chip
-from popflip.limits import check_memory
+from popflip.limits import check_chip
 
 ERROR_CHARACTERS = 300  # of Yosys's message, from its end
 BYTES_PER_BIT = 64
-"""Memory that the translation takes at least for a bit of weights and counters; 256-1024-1024-10 took 110."""
+"""Memory that the translation takes at least for a bit of a memory; 256-1024-1024-10 took 110."""
 
 
 def convert(chip: ChipConfig) -> str:
@@ -20,9 +20,7 @@ def convert(chip: ChipConfig) -> str:
     Raises :class:`ConfigError` if the translation takes too much memory, and :class:`BuildError` if Yosys cannot be
     found or fails.
     """
-    synapses = sum(rows * synapses for rows, synapses in zip(chip.rows, chip.synapses, strict=True))
-    layers = "-".join(map(str, chip.layers))
-    check_memory(f"layers: the Verilog of {layers}", BYTES_PER_BIT * synapses * (chip.weight_bits + chip.counter_bits))
+    check_chip(chip, "the Verilog", BYTES_PER_BIT)
     try:
         return verilog.convert(Chip(chip), name="popflip", emit_src=False)
     except (verilog.YosysError, OSError) as error:

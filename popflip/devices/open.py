@@ -10,9 +10,13 @@ from popflip.devices.base import Device
 from popflip.devices.golden import GoldenDevice
 from popflip.errors import DeviceError
 from popflip.golden.config import AnyConfig
+from popflip.limits import check_chip, check_network
 
 if TYPE_CHECKING:
     from popflip.hw.config import ChipConfig
+
+BYTES_PER_BIT = 8
+"""Memory that building a simulated chip takes at least for a bit of a memory: Amaranth holds a reference to each."""
 
 
 def open_device(
@@ -29,8 +33,10 @@ def open_device(
     ``sim`` simulates ``chip``, by default ``ChipConfig.of(config)``. It records its signals in ``waves``, a VCD file.
     ``baud`` is the speed of a serial port, by default that of every board. ``announce`` receives lines of text: before
     the simulated chip is compiled, when a port goes away, and when it is back. Raises :class:`DeviceError` if the name
-    is unknown, or if the device cannot be opened or was built for another network.
+    is unknown, or if the device cannot be opened or was built for another network, and :class:`ConfigError` if the
+    network or the simulated chip takes too much memory.
     """
+    check_network(config)
     if waves is not None and name != "sim":
         raise DeviceError(f"waves: only the simulated chip records signals, {name} does not; use device sim")
     if name == "golden":
@@ -52,7 +58,9 @@ def _simulated(
     from popflip.hw.config import ChipConfig
     from popflip.sim.chip import SimulatedChip
 
-    transport = SimulatedChip(chip or ChipConfig.of(config), waves, announce)
+    chip = chip or ChipConfig.of(config)
+    check_chip(chip, "the simulated chip", BYTES_PER_BIT)
+    transport = SimulatedChip(chip, waves, announce)
     return ChipDevice(transport, config, "the simulated chip")
 
 

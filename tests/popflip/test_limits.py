@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from popflip import limits
 from popflip.cli.main import run_command
+from popflip.devices.open import BYTES_PER_BIT, open_device
 from popflip.errors import ConfigError
 from popflip.golden.config import Config
 from popflip.golden.presets import PRESETS
+from popflip.hw.config import ChipConfig
+from popflip.limits import check_chip
 
 GIGABYTE = 10**9
 
@@ -60,6 +64,22 @@ def test_a_network_s_bytes_are_those_of_its_state_and_its_largest_layer():
             ["train", "--dataset", "prototypes:bits=60000,train=200000"],
             "--dataset: 202000 samples of 60000 bits would take 12.1 GB",
         ),
+        (
+            ["train", "--device", "sim", "--rows", "1024", "--synapses", "1024"],
+            "--rows: the simulated chip of an array of 1024 × 1024 synapses would take 68.7 GB",
+        ),
+        (
+            ["verify", "--layers", "256,8000,8000,10"],
+            "--layers: the simulated chip of 256-8000-8000-10 would take 5.3 GB",
+        ),
+        (
+            ["train", "--device", "sim", "--store", "65536", "--dataset", "prototypes:bits=30000,train=100,test=10"],
+            "--store: the simulated chip of 65536 samples of 3751 bytes would take 15.7 GB",
+        ),
+        (
+            ["verilog", "--rows", "1024", "--synapses", "1024"],
+            "--rows: the Verilog of an array of 1024 × 1024 synapses would take 68.7 GB",
+        ),
     ],
 )
 def test_huge_flags_are_one_line(capsys, tmp_path, monkeypatch, arguments, message):
@@ -68,6 +88,36 @@ def test_huge_flags_are_one_line(capsys, tmp_path, monkeypatch, arguments, messa
     assert capsys.readouterr().err == (
         f"popflip: {message} of memory, more than 50% of this machine's 8.0 GB; make it smaller\n"
     )
+
+
+HUGE = Config(layers=(65535, 65535, 65535, 10), k0=(1, 1, 1), window=(3, 3))
+SMALL = Config(layers=(20, 9, 3), k0=(12, 4), window=(3,))
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "chip", "message"),
+    [
+        ("golden", HUGE, None, "layers: a network 65535-65535-65535-10 would take 60.2 GB of memory, "),
+        ("sim", HUGE, None, "layers: a network 65535-65535-65535-10 would take 60.2 GB of memory, "),
+        (
+            "sim",
+            SMALL,
+            ChipConfig.of(SMALL, 256, 512),
+            "rows: the simulated chip of an array of 256 × 512 synapses would take 8.6 GB of memory, ",
+        ),
+    ],
+)
+def test_a_huge_device_is_refused_within_a_second(name, config, chip, message):
+    begin = time.process_time()
+    with pytest.raises(ConfigError) as error:
+        open_device(name, config, chip)
+    assert time.process_time() - begin < 1
+    assert str(error.value) == f"{message}more than 50% of this machine's 8.0 GB; make it smaller"
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_s_chip_fits(name):
+    check_chip(ChipConfig.of(PRESETS[name].config, 32, 64), "the simulated chip", BYTES_PER_BIT)
 
 
 def test_a_large_file_is_refused_before_it_is_read(capsys, tmp_path, monkeypatch):
