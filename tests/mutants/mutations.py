@@ -21,7 +21,7 @@ from __future__ import annotations
 import ast
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -83,6 +83,12 @@ def mutations(path: str, source: bytes) -> list[Mutation]:
     for mutation in _Finder(path, source).run():
         found.setdefault((mutation.start, mutation.end, mutation.new), mutation)  # a place may be of two kinds
     return sorted(found.values(), key=lambda m: (m.start, m.end, m.new))
+
+
+def fault_of(entry: Mapping[str, str], source: bytes) -> Mutation:
+    """The mutation of ``source`` that an entry of ``equivalent.toml`` names by path, code and text."""
+    found = mutations(entry["path"], source)
+    return next(mutation for mutation in found if (mutation.code, mutation.text) == (entry["code"], entry["text"]))
 
 
 def sample(candidates: dict[str, list[Mutation]], seed: int) -> Iterator[Mutation]:
