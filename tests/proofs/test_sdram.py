@@ -134,12 +134,19 @@ def within(part: Value, whole: Value) -> Value:
     return (part & ~whole) == 0
 
 
+def row_of_ones(left: Signal) -> Value:
+    """Whether the ones of ``left`` begin at bit 0 and have no gap."""
+    return (left & (left + 1)[: len(left)]) == 0
+
+
 def commands_proof(module: ModuleType) -> tuple[Module, list[Value]]:
     """No command breaks a rule. The rest are invariants, which exclude states that no run reaches."""
     m = Module()
     dut = controller(module)
     registers = opened(m, dut)
     chip = Chip(m, dut.pins, CYCLES, warm=False)
+    timers = (*dut._may_activate, *dut._may_close, dut._may_access, dut._may_write)
+    m.d.comb += [Assert(row_of_ones(timer.left)) for timer in timers]
     m.d.comb += Assert(chip.mode == before(m, dut._initialised))
     m.d.comb += Assert(chip.open == before(m, dut._open_banks))
     for bank in range(BANKS):
@@ -163,7 +170,6 @@ def access_rules(m: Module, dut: Any, chip: Chip, registers: dict[str, Signal]) 
     ]
     runs = (sequence == RUN) & dut._running
     left = dut._may_access.left
-    m.d.comb += Assert((left & (left + 1)[: len(left)]) == 0)
     for bank in range(BANKS):
         here = (opener == WAIT) & (dut._target.bank == bank)
         m.d.comb += [
@@ -268,8 +274,7 @@ def refresh_proof(module: ModuleType) -> tuple[Module, list[Value]]:
     activate_left = [timer.left for timer in dut._may_activate]
     longest_activate = len(activate_left[0])
     longest = max(len(close_left[0]), longest_activate)
-    for hold in (*close_left, *activate_left):
-        m.d.comb += Assert((hold & (hold + 1)[: len(hold)]) == 0)
+    m.d.comb += [Assert(row_of_ones(hold)) for hold in (*close_left, *activate_left)]
     # Of a timer that is a row of ones, bit n is 0 when at most n cycles are left.
     for hold in (*close_left, *activate_left):
         for number in range(len(hold)):
