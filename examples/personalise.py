@@ -15,7 +15,7 @@ from popflip.cli.main import run_command
 
 parser = argparse.ArgumentParser()
 parser.add_argument("device", nargs="?", default="sim", help="sim, golden or a serial port (default: sim)")
-parser.add_argument("--samples", type=int, default=200, help="samples of B (default: 200)")
+parser.add_argument("--samples", type=int, default=50, help="samples of B (default: 50)")
 parser.add_argument("--epochs", type=int, default=20, help="passes over the samples of A (default: 20)")
 parser.add_argument("--seed", type=int, default=1, help="seed of every run (default: 1)")
 arguments = parser.parse_args()

@@ -46,7 +46,7 @@ def dense(layer: GFTLinear) -> tuple[torch.Tensor, torch.Tensor | None]:
 def votes_of(layer: GFTLinear, x: torch.Tensor, g: torch.Tensor, kind: str = "float", run=None) -> torch.Tensor:
     """The votes after a backward pass of gradient ``g``."""
     GFT([layer.weight], votes=kind)
-    (run or layer)(x).backward(g)
+    (layer if run is None else run)(x).backward(g)
     votes = layer.port.take_sum()
     assert votes is not None
     return votes
@@ -293,7 +293,7 @@ def test_compiling_whole_votes_gives_the_same():
     gft = GFT([layer.weight], integer=True, mmax=127, k0=1, shift=31)
     torch.compile(layer, backend="aot_eager")(x).backward(torch.ones(3, 4))
     gft.step()
-    assert gft.counters(layer.weight).unique().tolist() in ([-3], [-3, 0])
+    assert gft.counters(layer.weight).unique().tolist() in ([-2], [-2, 0])  # −3 votes; a step rounds −3 >> 31 down
 
 
 def test_a_copy_has_votes_of_its_own():
