@@ -262,7 +262,7 @@ def _check(group: dict[str, Any]) -> None:
         raise ConfigError(f"mmax: {mmax!r} is not a number above 0")
     if mmax is not None and integer:
         check_integer("mmax", mmax)
-        check_within("mmax", mmax, 1, MAX_COUNTER)
+        check_within("mmax", int(mmax), 1, MAX_COUNTER)
     if isinstance(probability, bool) or not isinstance(probability, int | float) or not 0 < probability <= 1:
         raise ConfigError(f"flip_prob: {probability!r} is not above 0 and at most 1")
     if integer and 256 * probability != round(256 * probability):
