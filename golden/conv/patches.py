@@ -45,7 +45,7 @@ def patch_sums(a: NDArray, layer: Layer) -> NDArray[np.int8]:
     ``c`` of pixel ``(py·s + ky − k div 2, px·s + kx − k div 2)``, and 0 outside the image. The bias sees 1.
     """
     a = a.astype(np.int8, copy=False)
-    if layer.kernel == 1 and layer.positions == 1:  # dense
+    if layer.kernel == layer.inputs.height == layer.inputs.width == 1:  # as in a dense layer
         return with_bias(a)[:, None] if layer.bias else a[:, None]
     grid = padded(a, layer)
     for axis in (1, 2):
