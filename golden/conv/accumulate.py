@@ -95,7 +95,8 @@ def saturating_sum(m: NDArray[np.int16], votes: NDArray[np.int32], mmax: int) ->
     largest = int(np.abs(votes).max(initial=0))
     kind = np.int32 if len(votes) * largest + mmax < 2**31 else np.int64
     total = votes.astype(kind, copy=False)
-    low, high = np.broadcast_to(kind(-mmax), total.shape), np.broadcast_to(kind(mmax), total.shape)
+    low: NDArray = np.broadcast_to(kind(-mmax), total.shape)
+    high: NDArray = np.broadcast_to(kind(mmax), total.shape)
     while len(total) > 1:
         if len(total) % 2:  # one more step that changes nothing
             total = np.concatenate([total, np.zeros_like(total[:1])])
