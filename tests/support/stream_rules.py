@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -49,7 +49,9 @@ def streams_of(dut: wiring.Component) -> list[Stream]:
     return found
 
 
-Contract = Callable[[Module, wiring.Component], None]
+Offers = Mapping[str, Value]
+"""For a stream that a component receives only at times: its name, and when it may come."""
+Contract = Callable[[Module, wiring.Component], Offers | None]
 """Adds what a component requires of its environment, as assumptions, to a proof's module."""
 
 
@@ -64,16 +66,21 @@ def stream_rules(dut: wiring.Component, contract: Contract | None = None) -> tup
     m.submodules.dut = dut
     waits = []
     for each in streams_of(dut):
-        waiting, before = Signal(name=f"{each.name}_waiting"), Signal(len(each.payload), name=f"{each.name}_before")
-        m.d.sync += [waiting.eq(each.valid & ~each.ready), before.eq(each.payload)]
-        rule = Assert if each.sends else Assume
-        with m.If(waiting):
-            m.d.comb += rule(each.valid & (each.payload == before))
+        waiting = stays(m, each, Assert if each.sends else Assume)
         if each.sends:
             waits.append(waiting)
     if contract is not None:
         contract(m, dut)
     return m, list(inputs_of(dut)), waits
+
+
+def stays(m: Module, each: Stream, rule: Any) -> Signal:
+    """Add ``rule`` (assume or assert) that ``each`` stays until it is taken. Returns whether it waited before."""
+    waiting, before = Signal(name=f"{each.name}_waiting"), Signal(len(each.payload), name=f"{each.name}_before")
+    m.d.sync += [waiting.eq(each.valid & ~each.ready), before.eq(each.payload)]
+    with m.If(waiting):
+        m.d.comb += rule(each.valid & (each.payload == before))
+    return waiting
 
 
 def kept_while(m: Module, condition: Value, *values: Value) -> None:
@@ -85,11 +92,15 @@ def kept_while(m: Module, condition: Value, *values: Value) -> None:
         m.d.comb += Assume(now == before)
 
 
-def only_after(m: Module, request: Any, answers: Any, last: Value) -> None:
-    """Assume that stream ``answers`` begins after an item of ``request`` was taken, and pauses after its ``last``."""
+def only_after(m: Module, request: Any, answers: Any, last: Value) -> Signal:
+    """Assume that stream ``answers`` begins after an item of ``request`` was taken, and pauses after its ``last``.
+
+    Returns when it may come.
+    """
     asked = Signal(name="asked")
     with m.If(request.valid & request.ready):
         m.d.sync += asked.eq(1)
     with m.Elif(answers.valid & answers.ready & last):
         m.d.sync += asked.eq(0)
     m.d.comb += Assume(~answers.valid | asked)
+    return asked
