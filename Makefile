@@ -83,8 +83,10 @@ examples: $(VENV)/ready ## run every script in examples/
 faults: $(VENV)/ready-dev ## train over lines with faults of eight kinds, many times
 	POPFLIP_FAULT_RUNS=100 $(BIN)/python -m pytest -n $(JOBS) tests/popflip/test_faults.py
 
-fuzz: $(VENV)/ready-dev ## give each reader of files and frames 100,000 damaged inputs
+fuzz: $(VENV)/ready-dev ## give each reader of files and frames 100,000 damaged inputs, and as many that coverage guides
 	POPFLIP_FUZZ=100000 $(BIN)/python -m pytest -n $(JOBS) -m fuzz tests/popflip
+	-@$(PIP) -e '.[fuzz]'
+	POPFLIP_FUZZ=100000 $(BIN)/python tests/fuzz/guided.py
 
 sdram: $(VENV)/ready-dev ## ten million random requests to the SDRAM controllers of all boards
 	POPFLIP_SDRAM_REQUESTS=10000000 $(BIN)/python -m pytest -n $(JOBS) tests/memory/test_sdram.py

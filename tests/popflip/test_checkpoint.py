@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fuzz import fuzz
+from fuzz import folder, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -420,28 +420,18 @@ JSON = st.recursive(
 TYPES = ["i1", "i2", "<i8", ">i2", "u1", "f2", "f8", "c8", "?", "U3", "S2", "M8[s]", "V4"]
 
 
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory) -> tuple[Path, bytes]:
-    path = tmp_path_factory.mktemp("fuzz") / "c.npz"
+@cache
+def saved() -> tuple[Path, bytes]:
+    path = folder() / "c.npz"
     save(path, checkpoint())
     return path, path.read_bytes()
 
 
 @fuzz
 @given(st.data())
-def test_damaged_files_are_refused_or_load_equal(saved, data):
-    check_damaged_bytes(saved, data)
-
-
-@fuzz
-@given(st.data())
-def test_forged_files_are_refused_or_load_as_they_say(saved, data):
-    check_forged_values(saved, data)
-
-
-def check_damaged_bytes(saved: tuple[Path, bytes], data: st.DataObject) -> None:
+def test_damaged_files_are_refused_or_load_equal(data):
     """Bytes are changed, cut, inserted, moved: the hash finds out, or the content is the same."""
-    path, whole = saved
+    path, whole = saved()
     damaged = bytearray(whole)
     for _ in range(data.draw(st.integers(1, 3))):
         place = data.draw(st.integers(0, max(0, len(damaged) - 1)))
@@ -466,9 +456,11 @@ def check_damaged_bytes(saved: tuple[Path, bytes], data: st.DataObject) -> None:
         assert str(error).isprintable()
 
 
-def check_forged_values(saved: tuple[Path, bytes], data: st.DataObject) -> None:
+@fuzz
+@given(st.data())
+def test_forged_files_are_refused_or_load_as_they_say(data):
     """Any value is replaced by any other, and the hash fits: what loads can be saved and loads equal again."""
-    path, whole = saved
+    path, whole = saved()
     path.write_bytes(whole)
     header, arrays = content(path)
     for _ in range(data.draw(st.integers(1, 2))):

@@ -8,13 +8,11 @@ from __future__ import annotations
 import gzip
 import io
 import struct
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pytest
-from fuzz import fuzz
+from fuzz import folder, fuzz
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -39,20 +37,14 @@ def _damage(content: bytes, changes: list[tuple[int, int, bytes]]) -> bytes:
     return content
 
 
-@pytest.fixture(scope="module")
-def answers() -> Callable[..., None]:
-    """Checks that a function takes a file of some content, or refuses it in one line that names the file."""
-    with tempfile.TemporaryDirectory() as folder:
-
-        def check(use: Callable[[Path], object], suffix: str, content: bytes) -> None:
-            path = Path(folder, f"f{suffix}")
-            path.write_bytes(content)
-            try:
-                use(path)
-            except PopflipError as error:
-                assert str(path) in str(error)
-
-        yield check
+def check(use: Callable[[Path], object], suffix: str, content: bytes) -> None:
+    """``use`` takes a file of ``content``, or refuses it in one line that names the file."""
+    path = folder() / f"f{suffix}"
+    path.write_bytes(content)
+    try:
+        use(path)
+    except PopflipError as error:
+        assert str(path) in str(error)
 
 
 # Files of samples -----------------------------------------------------------------------------------------------------
@@ -71,8 +63,8 @@ CSV = st.one_of(
 @given(content=damaged(CSV), features=st.none() | st.integers(0, 4), label=st.sampled_from([None, "1", "-1", "a", "9"]))
 @example(content=b"\xef\xbb\xbf", features=None, label=None)
 @example(content=b'"' + b"9" * 140_000, features=2, label=None)
-def test_csv(answers, content, features, label):
-    answers(lambda path: _label_or_file(path, features, label), ".csv", content)
+def test_csv(content, features, label):
+    check(lambda path: _label_or_file(path, features, label), ".csv", content)
 
 
 def _label_or_file(path: Path, features: int | None, label: str | None) -> None:
@@ -95,8 +87,8 @@ NPZ = st.tuples(st.lists(st.integers(0, 3), max_size=3), TYPES, TYPES).map(
 
 @fuzz
 @given(content=damaged(NPZ), features=st.none() | st.integers(1, 9))
-def test_npz(answers, content, features):
-    answers(lambda path: read(path, features), ".npz", content)
+def test_npz(content, features):
+    check(lambda path: read(path, features), ".npz", content)
 
 
 SIZES = st.lists(st.sampled_from([0, 1, 2, 5, 2**16, 2**31, 2**32 - 1]), max_size=4)
@@ -107,8 +99,8 @@ IDX = st.tuples(SIZES, st.binary(max_size=12), st.sampled_from([8, 0, 9])).map(
 
 @fuzz
 @given(content=st.one_of(damaged(IDX).map(lambda raw: gzip.compress(raw, 1, mtime=0)), damaged(IDX.map(gzip.compress))))
-def test_idx(answers, content):
-    answers(read_idx, ".gz", content)
+def test_idx(content):
+    check(read_idx, ".gz", content)
 
 
 # Settings -------------------------------------------------------------------------------------------------------------
@@ -142,8 +134,8 @@ TOML = st.one_of(
 @given(content=damaged(TOML))
 @example(content=b"layers = " + b"[" * 5000)
 @example(content=b"\0")
-def test_toml(answers, content):
-    answers(lambda path: parse({}, path), ".toml", content)
+def test_toml(content):
+    check(lambda path: parse({}, path), ".toml", content)
 
 
 # The link -------------------------------------------------------------------------------------------------------------

@@ -7,11 +7,12 @@ import os
 import struct
 import tracemalloc
 import zipfile
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fuzz import fuzz
+from fuzz import folder, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -189,21 +190,17 @@ def test_only_regular_files_are_opened(tmp_path):
         assert str(error.value) == message
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory) -> tuple[Path, bytes]:
+@cache
+def original() -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, x=np.arange(20).reshape(4, 5), name=np.array(["a", "bc"]))
-    return tmp_path_factory.mktemp("npz") / "a.npz", buffer.getvalue()
+    return buffer.getvalue()
 
 
 @fuzz
 @given(st.data())
-def test_damaged_archives_are_read_or_refused(original, data):
-    check_damaged(original, data)
-
-
-def check_damaged(original: tuple[Path, bytes], data: st.DataObject) -> None:
-    path, content = original
+def test_damaged_archives_are_read_or_refused(data):
+    path, content = folder() / "a.npz", original()
     damaged = bytearray(content)
     for _ in range(data.draw(st.integers(1, 4))):
         place = data.draw(st.integers(0, len(damaged) - 1))

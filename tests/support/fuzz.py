@@ -1,14 +1,24 @@
-"""Fuzzers: tests that the suite runs with few inputs, and ``make fuzz`` with ``POPFLIP_FUZZ`` of them."""
+"""Fuzzers: tests that the suite runs with few inputs, and ``make fuzz`` with ``POPFLIP_FUZZ`` of them.
+
+``make fuzz`` runs each of them twice: on inputs that hypothesis makes up, and on inputs that coverage guides
+(``tests/fuzz/guided.py``). A fuzzer therefore takes no fixtures; :func:`folder` is for its files.
+"""
 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 INPUTS = int(os.environ.get("POPFLIP_FUZZ", "60"))
+
+FUZZERS: dict[str, Callable[..., None]] = {}
+"""The fuzzers of all modules that are imported, by the names of their tests."""
 
 
 def fuzz(test: Callable[..., None]) -> Callable[..., None]:
@@ -20,4 +30,15 @@ def fuzz(test: Callable[..., None]) -> Callable[..., None]:
         derandomize=INPUTS < 1000,
         suppress_health_check=[*HealthCheck],
     )
-    return pytest.mark.fuzz(sized(test))
+    FUZZERS[test.__name__] = fuzzer = pytest.mark.fuzz(sized(test))
+    return fuzzer
+
+
+def folder() -> Path:
+    """A folder for the files of this program's fuzzers; removed at its end."""
+    return Path(_folder().name)
+
+
+@cache
+def _folder() -> tempfile.TemporaryDirectory:
+    return tempfile.TemporaryDirectory(prefix="popflip-fuzz-")
