@@ -60,7 +60,8 @@ MODES = {"NORMAL": 0, "READBEFOREWRITE": 1, "WRITETHROUGH": 2}
 class Cell:
     """A cell of a netlist.
 
-    ``parameters`` : as in the file: bits, the most significant first, or text. ``ports`` : nets, bit 0 first, "" where unconnected.
+    ``parameters`` : as in the file: bits, the most significant first, or text.
+    ``ports`` : nets, bit 0 first, "" where unconnected.
     ``outputs`` : names of the ports that it drives.
     """
 
