@@ -94,7 +94,7 @@ def saturating_sum(m: NDArray[np.int16], votes: NDArray[np.int32], mmax: int) ->
     """
     largest = int(np.abs(votes).max(initial=0))
     kind = np.int32 if len(votes) * largest + mmax < 2**31 else np.int64
-    total = votes.astype(kind, copy=False)
+    total: NDArray = votes.astype(kind, copy=False)
     low: NDArray = np.broadcast_to(kind(-mmax), total.shape)
     high: NDArray = np.broadcast_to(kind(mmax), total.shape)
     while len(total) > 1:

@@ -24,7 +24,7 @@ _SEEN = 2**22  # inputs of patches held at a time; bounds memory, changes no res
 class ConvEngine(GftEngine):
     """GFT over layers with positions. Select and flip are those of dense layers."""
 
-    config: ConvConfig
+    config: ConvConfig  # type: ignore[assignment]  # has every member that the dense stages read
 
     def learn(self, state: State, x: NDArray[np.uint8], y: NDArray[np.integer], counts: Counts) -> None:
         for chunk in self._chunks(len(x)):

@@ -172,14 +172,21 @@ class Netlist:
 
     def undriven(self) -> set[str]:
         """The nets that a cell or pin ``tx`` reads and nothing drives."""
-        driven = {self.source, self.locked, self.rx, ZERO, ONE}
-        driven |= {cell.output for cell in (*self.luts, *self.carries, *self.flip_flops, *self.lut_rams, *self.gates)}
-        read = {net for cell in (*self.luts, *self.carries, *self.lut_rams) for net in cell.inputs} | self.clocks
+        logic: list[Lut | Carry | LutRam] = [*self.luts, *self.carries, *self.lut_rams]
+        memories: list[BlockRam | SinglePortRam | DualPortRam | Instance] = [
+            *self.block_rams,
+            *self.single_port_rams,
+            *self.dual_port_rams,
+            *self.instances,
+        ]
+        driven = {self.source, self.locked, self.rx, ZERO, ONE} | {cell.output for cell in logic}
+        driven |= {cell.output for cell in self.flip_flops} | {gate.output for gate in self.gates}
+        read = {net for cell in logic for net in cell.inputs} | self.clocks
         read |= {net for cell in self.flip_flops for net in (cell.data, cell.enable, cell.reset)}
         read |= {gate.enable for gate in self.gates} | set(re.findall(r"\w+(?:'b\d)?", self.tx))
-        for cell in (*self.block_rams, *self.single_port_rams, *self.dual_port_rams, *self.instances):
-            for port, nets in cell.ports.items():
-                (driven if port in _outputs(cell) else read).update(nets)
+        for memory in memories:
+            for port, nets in memory.ports.items():
+                (driven if port in _outputs(memory) else read).update(nets)
         return read - driven
 
     def verilog(self) -> str:

@@ -46,7 +46,7 @@ class Agent:
     def set_ready(self, ready: int) -> None:
         """Set ``ready`` of a stream for a probe."""
 
-    def compare(self, ready: int) -> None:
+    def compare_offer(self, ready: int) -> None:
         """Compare what the stream offers with that at the other value of ``ready``. First comes 0, then 1."""
 
 
@@ -97,4 +97,4 @@ async def _probe(agents: list[Agent]) -> None:
             agent.set_ready(ready)
         await Timer(1, unit="ns")
         for agent in agents:
-            agent.compare(ready)
+            agent.compare_offer(ready)

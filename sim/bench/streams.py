@@ -195,7 +195,7 @@ class StreamSink(Agent):
     def set_ready(self, ready: int) -> None:
         self._ready.set(ready)
 
-    def compare(self, ready: int) -> None:
+    def compare_offer(self, ready: int) -> None:
         offered = self.monitor.offer()
         if ready:
             assert offered == self._unready, f"stream {self._name}: valid or the payload waits for ready"
