@@ -48,7 +48,7 @@ NO_HARDWARE = ("$scopeinfo",)
 """Types of cells that only say where others come from."""
 IGNORED = {
     "TRELLIS_FF": {"SD"},
-    "TRELLIS_COMB": {"AMUX", "BMUX", "CMUX", "DMUX"},
+    "TRELLIS_COMB": {"AMUX", "BMUX", "CMUX", "DMUX", "WCKMUX"},
 }
 """Parameters that nextpnr writes and the models lack; :class:`_Translator` and :class:`Cell` take care of them."""
 BUFFER = 0xAAAA
@@ -209,7 +209,7 @@ class _Translator:
 
     def _check_lut_ram(self, cell: Cell) -> None:
         """Check that LUTs as memory are what Yosys's model covers: no contents, and no inverted enable."""
-        if cell.number("INITVAL") or cell.parameters.get("WREMUX", "WRE") != "WRE":
+        if cell.number("INITVAL") or any(cell.parameters.get(f"{port}MUX", port) != port for port in ("WRE", "WCK")):
             raise BuildError("the netlist has LUTs as memory with contents, which no Popflip chip has")
 
     def _driven(self, cell: Cell, port: str) -> tuple[str, ...]:
