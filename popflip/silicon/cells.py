@@ -226,9 +226,8 @@ class _Translator:
     def _pin(self, cell: Cell) -> None:
         """Pins of the FPGA. An output with an enable is 1 while it is off, as a line that nobody drives."""
         if cell.kind == "TRELLIS_IO":
-            pin, read, driven, on = "B", "O", cell.bit("I"), ONE
-            if cell.bit("T") != ZERO:
-                raise BuildError("the netlist has a pin with an enable, which no Popflip chip has")
+            pin, read, driven, off = "B", "O", cell.bit("I"), cell.bit("T")
+            on = ONE if off == ZERO else f"(~{off})"
         else:
             pin, read, driven, on = "PACKAGE_PIN", "D_IN_0", cell.bit("D_OUT_0"), cell.bit("OUTPUT_ENABLE")
             if cell.number("PIN_TYPE") & 3 != 1 or cell.number("PIN_TYPE") >> 2 not in (0, 6, 10):
