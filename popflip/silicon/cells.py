@@ -305,15 +305,9 @@ class _Translator:
         inverted = [name for name, value in cell.parameters.items() if name.endswith("MUX") and value == "INV"]
         if any(cell.ports.get(name.removesuffix("MUX"), ("",)) != ("",) for name in inverted):
             raise BuildError("the netlist has a block RAM with an inverted input, which no Popflip chip has")
-        if widths == (36, 36):
-            self._swap_halves(ports)
         self.result.dual_port_rams.append(
             DualPortRam(cell.name, words, widths[0] == 36, widths, (first, second), ports)
         )
-
-    def _swap_halves(self, ports: dict[str, tuple[str, ...]]) -> None:
-        """Yosys and nextpnr have the low half of a word of 36 bits at DOA, the FPGA at DOB."""
-        ports["DOA"], ports["DOB"] = ports["DOB"], ports["DOA"]
 
     def _check_plain(self, cell: Cell, port: str) -> None:
         """Check that one port of a block RAM has no output register, no reset, and is always selected."""

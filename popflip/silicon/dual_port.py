@@ -13,7 +13,9 @@ class DualPortRam:
     """2,048 words of 9 bits behind two ports, A and B, of which at most one writes.
 
     ``words`` holds its contents; None if they are undefined. ``widths`` are the ports' bits: 1, 2, 4, 9, 18, or 36 if
-    one port writes and the other reads (``simple``). ``modes`` say what a port that writes reads.
+    one port writes and the other reads (``simple``). Of 36 bits, the low half is at ``DIA`` and ``DOA``: Lattice's own
+    generated memories take it from ``DO18`` to ``DO35`` of a PDPW16KD, which nextpnr connects to ``DOA``. ``modes`` say
+    what a port that writes reads.
     ``ports`` holds the nets of ``CLKA``, ``CEA``, ``WEA``, ``ADA``, ``DIA``, ``DOA``, and those of port B.
     """
 
@@ -109,7 +111,7 @@ module dual_port_ram #(parameter WIDTH_A = 18, WIDTH_B = 18, MODE_A = 0, MODE_B 
     read_a <= ones(WIDTH_A) & (!writes_a || MODE_A == 1 ? old_a : MODE_A == 2 ? {18'b0, DIA} : {$urandom, $urandom});
   always @(posedge CLKB) if (CEB)
     read_b <= ones(WIDTH_B) & (!writes_b || MODE_B == 1 ? old_b : MODE_B == 2 ? {18'b0, DIB} : {$urandom, $urandom});
-  assign DOA = SIMPLE != 0 ? read_b[35:18] : read_a[17:0];
-  assign DOB = read_b[17:0];
+  assign DOA = WIDTH_B == 36 ? read_b[17:0] : read_a[17:0];
+  assign DOB = WIDTH_B == 36 ? read_b[35:18] : read_b[17:0];
 endmodule
 """

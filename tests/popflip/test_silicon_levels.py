@@ -80,6 +80,9 @@ BLOCK_RAM = {
     "INITVAL_00": "1" + 20 * "0",
 }
 """Word 1 of 18 bits has bit 0 set."""
+WIDE_ADDRESS = ", ".join(f"ADB{bit}={'c5' if bit == 5 else 0}" for bit in range(14))
+WIDE_RAM = {"DATA_WIDTH_A": f"{36:b}", "DATA_WIDTH_B": f"{36:b}", "INITVAL_00": "1" + 40 * "0"}
+"""Word 1 of 36 bits has bit 0 set, which is at DOA."""
 
 
 def chain(lut: str = SAME, word: str = "1") -> bytes:
@@ -117,8 +120,9 @@ def chain(lut: str = SAME, word: str = "1") -> bytes:
         cell("TRELLIS_FF", "DI=c2, CLK=clock, LSR=0", "Q=c3", CEMUX="1 ", GSR="DISABLED", REGSET="SET"),
         cell("TRELLIS_DPR16X4", "RAD=c3 0 0 0, WAD=0 0 0 0, DI=0 0 0 0, WCK=clock, WRE=0", "DO=c4", INITVAL=LUT_RAM),
         cell("DP16KD", f"CLKA=clock, CEA=1, WEA=0, CLKB=clock, CEB=0, WEB=0, {ADDRESS}", "DOA0=c5", **BLOCK_RAM),
+        cell("DP16KD", f"CLKA=clock, CEA=0, WEA=1, CLKB=clock, CEB=1, WEB=0, {WIDE_ADDRESS}", "DOA0=c6", **WIDE_RAM),
         # ECP5, after routing: a carry from one cell to the next, a flip-flop that reads M, and LUTs as memory
-        cell("TRELLIS_COMB", "A=c5, B=0, C=0, D=1, FCI=0", "F=, FCO=d1", MODE="CCU2", INITVAL="0000000000001010"),
+        cell("TRELLIS_COMB", "A=c6, B=0, C=0, D=1, FCI=0", "F=, FCO=d1", MODE="CCU2", INITVAL="0000000000001010"),
         cell("TRELLIS_COMB", "A=0, B=0, C=0, D=0, FCI=d1", "F=d2", MODE="CCU2", INITVAL=OTHER, CCU2_INJECT1="NO"),
         cell("TRELLIS_FF", "M=d2, CLK=clock, CE=1", "Q=d3", SD="0", CEMUX="CE", GSR="DISABLED"),
         cell("TRELLIS_RAMW", "A0=0, B0=0, C0=0, D0=1, C1=d3", "WADO0=e0, WADO1=e1, WADO2=e2, WADO3=e3, WDO0=e4"),
