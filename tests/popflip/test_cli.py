@@ -241,7 +241,7 @@ def test_help_is_quick():
 
 
 def test_every_setting_of_a_run_is_a_flag_of_train():
-    own = {"verify", "report", "plot", "save", "save_every", "resume", "allow_other_data"}
+    own = {"verify", "report", "plot", "save", "save_every", "resume", "start", "allow_other_data"}
     assert {*RUN, *own} == set(SETTINGS)
 
 
