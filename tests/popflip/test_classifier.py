@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from digits import TRAIN, digits
 from model_chip import RestartingChip
+from simulated import need_compiler
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
@@ -25,8 +26,6 @@ from popflip.devices.golden import GoldenDevice
 from popflip.errors import ConfigError, DataError, Difference, FileError, LinkError
 from popflip.golden.memory.weights import first_difference
 from popflip.golden.trainer import Trainer
-from popflip.sim.cxxrtl.compile import compiler
-from popflip.sim.errors import SimulatorError
 
 GFT = {"layers": (20, 6, 3), "k0": (9, 4), "window": (2,), "margin": 4, "batch": 8, "epochs": 2, "seed": 3}
 LBE = {"rule": "lbe", "layers": (45, 33, 7), "group": (8, 3), "margin": (9, 4), "epochs": 2, "seed": 3}
@@ -129,10 +128,7 @@ def test_bits_stay_bits():
 
 @SMALL
 def test_sim_learns_and_predicts_the_same_bits(parameters):
-    try:
-        compiler()
-    except SimulatorError as missing:
-        pytest.skip(str(missing))
+    need_compiler()
     x, y = blobs(60)
     golden = Classifier(**parameters)
     sim = Classifier(**parameters, device="sim", rows=2, synapses=8, verify=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from simulated import need_compiler
 
 from popflip.devices.open import open_device
 from popflip.estimation.cycles import cycles_of, sent_bytes
@@ -15,8 +16,6 @@ from popflip.estimation.workload import WIDTHS, Work, count_work, fullest_bank, 
 from popflip.experiment import Experiment, prepare
 from popflip.golden.config import Config, Precision
 from popflip.hw.config import ChipConfig
-from popflip.sim.cxxrtl.compile import compiler
-from popflip.sim.errors import SimulatorError
 from popflip.training import train
 
 BATCHES = 3
@@ -48,10 +47,7 @@ def test_cycles_equal_the_chip_s_if_the_link_is_slowest(every):
 
 def compare(experiment: Experiment, array: dict[str, Any]) -> None:
     """Compare the cycle model with a simulated chip of geometry ``array``."""
-    try:
-        compiler()
-    except SimulatorError as missing:
-        pytest.skip(str(missing))
+    need_compiler()
     work = count_work(experiment, BATCHES)
     others = {name: value for name, value in array.items() if name not in ("rows", "synapses")}
     chip = ChipConfig.of(experiment.config, array["rows"], array["synapses"], **others)

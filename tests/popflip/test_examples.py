@@ -6,11 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from paths import ROOT
-
-from popflip.sim.cxxrtl.compile import compiler
-from popflip.sim.errors import SimulatorError
+from simulated import need_compiler
 
 EXAMPLES = ROOT / "examples"
 
@@ -51,10 +48,7 @@ def test_personalise(tmp_path):
 
 
 def test_board_without_a_board(tmp_path):
-    try:
-        compiler()
-    except SimulatorError as missing:
-        pytest.skip(str(missing))
+    need_compiler()
     output = run(tmp_path, "board.py", "--epochs", "1")
     assert "test accuracy on sim: " in output
     assert output.splitlines()[-1].startswith("every weight and counter equals the golden model: ")

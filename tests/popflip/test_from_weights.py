@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from simulated import need_compiler
 from sklearn.datasets import load_digits
 
 from popflip import Classifier
@@ -17,8 +18,6 @@ from popflip.devices.golden import GoldenDevice
 from popflip.experiment import from_weights
 from popflip.golden.common.prng import first_state
 from popflip.golden.trainer import Trainer
-from popflip.sim.cxxrtl.compile import compiler
-from popflip.sim.errors import SimulatorError
 from popflip.steps import sample_order
 from popflip.training import run
 
@@ -112,10 +111,7 @@ def test_it_can_be_resumed(model):
 
 
 def test_the_simulated_chip_equals_golden():
-    try:
-        compiler()
-    except SimulatorError as missing:
-        pytest.skip(str(missing))
+    need_compiler()
     rng = np.random.default_rng(2)
     values, labels = (
         rng.integers(0, 2, (90, 20)),

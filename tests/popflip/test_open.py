@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from simulated import need_compiler
 
 from popflip.devices.base import Device
 from popflip.devices.golden import GoldenDevice
@@ -16,8 +17,6 @@ from popflip.errors import DeviceError
 from popflip.golden.config import Config, LbeConfig
 from popflip.golden.memory.weights import first_difference
 from popflip.hw.config import ChipConfig
-from popflip.sim.cxxrtl.compile import compiler
-from popflip.sim.errors import SimulatorError
 
 CONFIG = Config((20, 6, 3), k0=(9, 4), window=(2,), margin=4, batch=8, seed=3)
 LBE = LbeConfig((45, 33, 7), 3, group=(8, 3), margin=(9, 4), reinforce_p256=5, seed=3)
@@ -64,10 +63,7 @@ def test_a_system_without_serial_ports_is_one_line(monkeypatch):
 
 @pytest.fixture(scope="module", params=[CONFIG, LBE], ids=["gft", "lbe"])
 def simulated(request) -> Iterator[Device]:
-    try:
-        compiler()
-    except SimulatorError as missing:
-        pytest.skip(str(missing))
+    need_compiler()
     with open_device("sim", request.param, ChipConfig.of(request.param, 2, 8)) as device:
         yield device
 

@@ -8,19 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from digits import TRAIN, digits
+from simulated import need_compiler
 
 from popflip import Classifier, checkpoint
 from popflip.cli.main import run_command
 from popflip.devices.golden import GoldenDevice
 from popflip.errors import ConfigError, FileError
 from popflip.golden.config import Config
-from popflip.sim.cxxrtl.compile import compiler
-from popflip.sim.errors import SimulatorError
 from popflip.training import run
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'popflip[torch]'")
 
 from torch import nn  # noqa: E402
+from torch_fixtures import one_thread  # noqa: E402, F401
 
 from popflip.torch import (  # noqa: E402
     GFT,
@@ -34,14 +34,6 @@ from popflip.torch import (  # noqa: E402
     load,
     split,
 )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)
@@ -95,10 +87,7 @@ def test_an_exported_network_predicts_the_same(precision, bias):
 
 
 def test_the_simulated_chip_predicts_the_same_and_goes_on_learning():
-    try:
-        compiler()
-    except SimulatorError as missing:
-        pytest.skip(str(missing))
+    need_compiler()
     network = nn.Sequential(GFTLinear(20, 6, bias="synapse"), Sign(), GFTLinear(6, 3, bias="synapse"))
     export(network, "m.npz", batch=30, epochs=4)
     rng = np.random.default_rng(2)

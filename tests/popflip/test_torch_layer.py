@@ -15,24 +15,12 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip insta
 
 from torch import nn  # noqa: E402
 from torch.utils.checkpoint import checkpoint  # noqa: E402
+from torch_fixtures import one_thread, seeded  # noqa: E402, F401
 
 from popflip.torch import GFT, GFTLinear  # noqa: E402
 from popflip.torch.votes import Votes, factors, total  # noqa: E402
 
 BIASES = (True, False, "synapse")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(autouse=True)
-def seeded():
-    torch.manual_seed(7)
 
 
 def dense(layer: GFTLinear) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -14,21 +14,9 @@ from popflip.errors import ConfigError
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'popflip[torch]'")
 
 from torch import nn  # noqa: E402
+from torch_fixtures import one_thread, seeded  # noqa: E402, F401
 
 from popflip.torch import GFT, GFTLinear, MarginLoss, Sign, account, convert, split  # noqa: E402
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(autouse=True)
-def seeded():
-    torch.manual_seed(7)
 
 
 def mlp() -> nn.Sequential:

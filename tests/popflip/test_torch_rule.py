@@ -23,20 +23,14 @@ from popflip.golden.trainer import Trainer
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'popflip[torch]'")
 
+from torch_fixtures import one_thread  # noqa: E402, F401
+
 from popflip.torch import GFT, GFTLinear, MarginLoss, chip_network, chip_optimiser, chip_state  # noqa: E402
 from popflip.torch.counters import accumulate, bound_, decay  # noqa: E402
 from popflip.torch.optimiser import selected  # noqa: E402
 from popflip.torch.selection import select  # noqa: E402
 
 VECTORS = {name: run for name, run in json.loads((DATA / "vectors.json").read_text()).items() if name.startswith("gft")}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def tensor(array: np.ndarray) -> torch.Tensor:

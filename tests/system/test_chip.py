@@ -14,6 +14,7 @@ from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
+from simulated import need_compiler
 
 from popflip.sim.cache import DIGESTS
 from popflip.sim.cxxrtl import compile, emit, load, schedule
@@ -88,10 +89,7 @@ class Toy(wiring.Component):
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory):
     """Libraries of :class:`Toy`: normal, with waves, and split into one part per statement with few flags a word."""
-    try:
-        compiler()
-    except SimulatorError as missing:
-        pytest.skip(str(missing))
+    need_compiler()
     limits = [(schedule, "SMALLEST", 0), (schedule, "LARGEST", 0), (emit, "BITS", 5)]
     libraries = {}
     for name, changes in {"normal": [], "waves": [], "tiny": limits}.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from faulty_line import FaultyLine
+from simulated import need_compiler
 
 from popflip.devices.base import Device, Status
 from popflip.devices.chip import ChipDevice
@@ -13,8 +14,6 @@ from popflip.errors import ChipLost
 from popflip.golden.config import Config
 from popflip.hw.config import ChipConfig
 from popflip.sim.chip import SimulatedChip
-from popflip.sim.cxxrtl.compile import compiler
-from popflip.sim.errors import SimulatorError
 
 CONFIG = Config((20, 6, 3), k0=(9, 4), window=(2,), margin=4, batch=8, seed=3)
 SHAPE = ChipConfig.of(CONFIG, 2, 8)  # other tests use it too: it is built once
@@ -23,10 +22,7 @@ TIMEOUT_CYCLES = 20_000
 
 @pytest.fixture
 def chip():
-    try:
-        compiler()
-    except SimulatorError as missing:
-        pytest.skip(str(missing))
+    need_compiler()
     with SimulatedChip(SHAPE) as chip:
         chip._timeout_cycles = TIMEOUT_CYCLES
         yield chip

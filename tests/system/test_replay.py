@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from simulated import need_compiler
 
 from popflip.devices.base import Status
 from popflip.devices.chip import ChipDevice
@@ -16,9 +17,8 @@ from popflip.hw.config import ChipConfig
 from popflip.hw.link.codec import OVERHEAD
 from popflip.hw.link.commands import Command
 from popflip.sim.board import SimulatedBoard
-from popflip.sim.cxxrtl.compile import build_library, compiler
+from popflip.sim.cxxrtl.compile import build_library
 from popflip.sim.cxxrtl.simulation import Simulation
-from popflip.sim.errors import SimulatorError
 from popflip.steps import sample_order
 from popflip.training import store_training_set, train
 
@@ -52,10 +52,7 @@ class Line(Simulation):
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
-    try:
-        compiler()
-    except SimulatorError as missing:
-        pytest.skip(str(missing))
+    need_compiler()
     folder = tmp_path_factory.mktemp("board")
     chip = ChipConfig.of(CONFIG, array_rows=2, array_synapses=16, store_samples=STORE)
     board = SimulatedBoard(chip, CLOCK, BAUD, buffer=512)

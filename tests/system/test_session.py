@@ -8,6 +8,7 @@ from itertools import islice
 
 import pytest
 from model_chip import ModelChip
+from simulated import need_compiler
 
 from popflip.golden.config import Config
 from popflip.hw.config import ChipConfig
@@ -18,8 +19,6 @@ from popflip.hw.link.identity import Identity
 from popflip.hw.link.tables import NONCE_BITS
 from popflip.sim.bench.link_model import TrainerModel
 from popflip.sim.chip import SimulatedChip
-from popflip.sim.cxxrtl.compile import compiler
-from popflip.sim.errors import SimulatorError
 
 SEED = struct.pack("<I", 77)
 
@@ -82,10 +81,7 @@ class Host:
 
 @pytest.fixture(scope="module")
 def simulated():
-    try:
-        compiler()
-    except SimulatorError as missing:
-        pytest.skip(str(missing))
+    need_compiler()
     with SimulatedChip(SHAPE) as chip:
         yield chip
 
