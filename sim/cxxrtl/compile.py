@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PACKAGE = Path(__file__).parent
 SHIM = PACKAGE / "shim.cc"
 LIBRARY = "chip.so"
-FLAGS = ("-std=c++17", "-O3", "-DNDEBUG", "-fPIC", "-shared")
+FLAGS = ("-std=c++17", "-O1", "-DNDEBUG", "-fPIC", "-shared")
 WAVES_FLAG = "-DPOPFLIP_WAVES"
 COMPILERS = ("g++", "c++", "clang++")
 CXX_COMMENT = re.compile(r"//[^\n\"]*$", re.MULTILINE)
@@ -49,7 +49,7 @@ def cached_library(
 
     def build(folder: Path) -> None:
         if announce:
-            announce("building the simulated chip (about a minute, once)")
+            announce("building the simulated chip (half a minute, once)")
         build_library(component(), folder, cache_directory() / kind / f"{name}.log", waves)
 
     name = content_hash(key, identity(waves))

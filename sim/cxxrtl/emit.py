@@ -10,12 +10,11 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from popflip.sim.cxxrtl.expressions import simplify
+from popflip.sim.cxxrtl.integers import CHUNK, WORD, Integers
 from popflip.sim.cxxrtl.parse import (
     CONVERGED,
     EDGE,
     EVALUATION,
-    NAME,
     UPDATE,
     Design,
     split,
@@ -29,14 +28,16 @@ BITS = 64  # flags of a word
 _CONSTRUCTOR = "\t\treset();"
 _DEBUG = "void p_top::debug_eval() {"
 _COMMIT = re.compile(r"\t\tif \((\w+)\.commit\(observer\)\) changed = true;")
+_MEMBER = re.compile(r"\t(?:/\*\w+\*/ )?(?:value|wire|memory)<(\d+)> (\w+)(?: ?\{.*\})?;")
 _ALL_STALE = "for (uint64_t &word : stale) word = ~0ull;"
 
 
 def emit(design: Design, schedule: Schedule) -> str:
     """The C++ of ``design``, evaluated in the parts of ``schedule``."""
-    before = _commits(design.before, schedule)
+    widths = {**_member_widths(design.before), **design.temporaries}
+    before = _commits(design.before, schedule, widths)
     before[before.index(_CONSTRUCTOR)] += f" {_ALL_STALE}"
-    functions = [line for index in range(len(schedule.parts)) for line in _function(index, design, schedule)]
+    functions = [line for index in range(len(schedule.parts)) for line in _function(index, design, schedule, widths)]
     lines = [*before, *functions, *_evaluation(design, schedule), *design.after]
     return "\n".join(_split_debug(_with_members(_members(design, schedule), lines)))
 
@@ -66,7 +67,7 @@ def _members(design: Design, schedule: Schedule) -> list[str]:
     return [
         f"\tuint64_t stale[{words}], ran[{words}] = {{}}; // one bit per part",
         *(f"\tvalue<{bits}> old_{name};" for name, bits in design.inputs.items()),
-        *(f"\t{design.temporaries[name]} shared_{name};" for name in shared),
+        *("\t" + _declaration(f"shared_{name}", design.temporaries[name]) for name in shared),
         *(f"\tvoid part{index}(bool posedge_p_clk);" for index in range(len(schedule.parts))),
     ]
 
@@ -79,18 +80,17 @@ def _with_members(members: list[str], lines: list[str]) -> list[str]:
 # Parts ----------------------------------------------------------------------------------------------------------------
 
 
-def _function(index: int, design: Design, schedule: Schedule) -> list[str]:
+def _function(index: int, design: Design, schedule: Schedule, widths: dict[str, int]) -> list[str]:
     """The function of part ``index``. Parts that read its results become stale only if the results changed."""
     part, variables = schedule.parts[index], design.temporaries
     defined = {name for statement in part for name in statement.defines}
     incoming = {name for statement in part for name in statement.reads & set(variables)} - defined
-
-    def renamed(line: str) -> str:
-        return NAME.sub(lambda match: f"shared_{match[0]}" if match[0] in incoming else match[0], line)
+    narrow = [name for name, width in variables.items() if width <= WORD]
+    integers = Integers(widths, narrow, lambda name: f"shared_{name}" if name in incoming else name)
 
     lines = [f"void p_top::part{index}(bool posedge_p_clk) {{"]
-    lines += [f"\t{variables[name]} {name};" for name in sorted(defined & set(variables))]
-    lines += [renamed(line) for statement in part if not statement.sets for line in statement.lines]
+    lines += ["\t" + _declaration(name, variables[name]) for name in sorted(defined & set(variables))]
+    lines += [integers.line(line) for statement in part if not statement.sets for line in statement.lines]
     for name in sorted(defined & schedule.shared):
         others = schedule.readers[name] - {index}
         lines.append("\t" + (_move(name, f"shared_{name}", others) if name in variables else _set("stale", others)))
@@ -98,17 +98,27 @@ def _function(index: int, design: Design, schedule: Schedule) -> list[str]:
     for statement in part:
         if statement.sets:
             assert statement.lines[0] == EDGE
-            lines += ["\t{", *(_guarded(renamed(line), index) for line in statement.lines[1:])]
+            lines += ["\t{", *(_guarded(line, index, integers) for line in statement.lines[1:])]
     return [*lines, "\t}", "}", ""]
 
 
-def _guarded(line: str, index: int) -> str:
+def _declaration(name: str, width: int) -> str:
+    return f"uint64_t {name} = 0;" if width <= WORD else f"value<{width}> {name};"
+
+
+def _member_widths(lines: Iterable[str]) -> dict[str, int]:
+    """Bits of the members of ``p_top``, by name."""
+    return {match[2]: int(match[1]) for line in lines if (match := _MEMBER.fullmatch(line))}
+
+
+def _guarded(line: str, index: int, integers: Integers) -> str:
     """A memory write, skipped if its mask is zero. The part stays stale after a write, which the next cycle repeats."""
     update = UPDATE.fullmatch(line)
     if not update:
-        return line
+        return integers.line(line)
     indent, memory, arguments = update.groups()
-    address, value, mask, priority = _arguments(arguments)
+    address, *words, priority = _arguments(arguments)
+    value, mask = (integers.expression(word).value for word in words)
     write = f"{memory}.update({address}, {value}, mask, {priority});"
     return f"{indent}auto mask = {mask};\n{indent}if (!mask.is_zero()) {{ {_set('stale', [index])} {write} }}"
 
@@ -125,7 +135,7 @@ def _arguments(text: str) -> list[str]:
     return [each.strip() for each in found]
 
 
-def _commits(lines: list[str], schedule: Schedule) -> list[str]:
+def _commits(lines: list[str], schedule: Schedule, widths: dict[str, int]) -> list[str]:
     """Commit the registers and memories of parts that ran. Parts that read one that changed become stale."""
     commits = {match[1] for line in lines if (match := _COMMIT.fullmatch(line))}
     first = next(index for index, line in enumerate(lines) if _COMMIT.fullmatch(line))
@@ -138,7 +148,8 @@ def _commits(lines: list[str], schedule: Schedule) -> list[str]:
                 mark = _set("stale", schedule.readers[name], "moved")
                 grouped.append(f"\t\t\t{{ bool moved = {name}.commit(observer); {mark} }}")
             else:
-                grouped.append("\t\t\t" + _move(f"{name}.next", f"{name}.curr", schedule.readers[name]))
+                data = ".data[0]" if widths[name] <= CHUNK else ""
+                grouped.append("\t\t\t" + _move(f"{name}.next{data}", f"{name}.curr{data}", schedule.readers[name]))
         grouped.append("\t\t}")
     assert not commits, commits
     return [*lines[:first], *grouped, *(line for line in lines[first:] if not _COMMIT.fullmatch(line))]
@@ -179,16 +190,15 @@ def _split_debug(lines: list[str]) -> list[str]:
         return lines
     before, body, after = split(lines, _DEBUG)
     variables = temporaries(body)
-
-    def renamed(line: str) -> str:
-        return NAME.sub(lambda match: f"debug_{match[0]}" if match[0] in variables else match[0], line)
-
+    narrow = [name for name, width in variables.items() if width <= WORD]
+    widths = {**_member_widths(before), **variables}
+    integers = Integers(widths, narrow, lambda name: f"debug_{name}" if name in variables else name)
     functions: list[str] = []
     calls: list[str] = []
-    for piece in _pieces([simplify(renamed(line)) for line in statement.lines] for statement in statements(body)):
+    for piece in _pieces([integers.line(line) for line in statement.lines] for statement in statements(body)):
         functions += [f"void p_top::debug{len(calls)}() {{", *piece, "}", ""]
         calls.append(f"\tdebug{len(calls)}();")
-    members = [f"\t{kind} debug_{name};" for name, kind in variables.items()]
+    members = ["\t" + _declaration(f"debug_{name}", width) for name, width in variables.items()]
     members += [f"\tvoid {call.strip()}" for call in calls]
     return _with_members(members, [*before, *functions, _DEBUG, *calls, *after])
 

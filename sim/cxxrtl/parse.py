@@ -9,8 +9,6 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from popflip.sim.cxxrtl.expressions import ASSIGNMENT, simplify
-
 LEVELS = 3  # of the module hierarchy that tell modules apart
 
 EVALUATION = "bool p_top::eval(performer *performer) {"
@@ -19,7 +17,8 @@ CLOCK = "p_clk"
 EDGE = "\tif (posedge_p_clk) {"
 NAME = re.compile(r"\b(?:memory_)?[pi]_\w+")
 UPDATE = re.compile(r"(\t+)(memory_\w+)\.update\((.*)\);")
-_TEMPORARY = re.compile(r"\t(value<\d+>) ([pi]_\w+);")
+ASSIGNMENT = re.compile(r"\t+((?:[pi]_\w+|\.next|\.slice<[\d,]+>\(\)|\.concat\(|\))+) = ")  # its left-hand side
+_TEMPORARY = re.compile(r"\tvalue<(\d+)> ([pi]_\w+);")
 _INPUT = re.compile(r"\t/\*input\*/ value<(\d+)> (p_\w+);")
 _TARGET = re.compile(r"([pi]_\w+)(\.next)?")
 
@@ -58,7 +57,7 @@ class Design:
     ``before``, ``after`` : lines ahead of the body of ``p_top::eval``, its head left out, and from its closing brace on
     ``prologue`` : first lines of the body, which detect the clock edge
     ``statements`` : the rest of the body; a signal is defined by one statement, and every signal is read
-    ``temporaries`` : C++ types of the local variables of the body, by name
+    ``temporaries`` : widths of the local variables of the body, by name
     ``inputs`` : widths of the inputs, by name; the clock is left out
     """
 
@@ -66,7 +65,7 @@ class Design:
     after: list[str]
     prologue: list[str]
     statements: list[Statement]
-    temporaries: dict[str, str]
+    temporaries: dict[str, int]
     inputs: dict[str, str]
 
 
@@ -74,7 +73,7 @@ def parse(text: str) -> Design:
     """Take CXXRTL's C++ apart. Raises AssertionError if the design has combinational feedback."""
     lines = [line for line in text.split("\n") if not line.lstrip().startswith("//")]
     before, body, after = split(lines, EVALUATION)
-    first, edge, *body, last = map(simplify, body)
+    first, edge, *body, last = body
     assert (first, last) == CONVERGED, "the design has feedback"
     variables = temporaries(body)
     return Design(
@@ -94,9 +93,9 @@ def split(lines: list[str], head: str) -> tuple[list[str], list[str], list[str]]
     return lines[:first], lines[first + 1 : last], lines[last:]
 
 
-def temporaries(body: Iterable[str]) -> dict[str, str]:
-    """Types of the local variables of a function, by name."""
-    return {match[2]: match[1] for line in body if (match := _TEMPORARY.fullmatch(line))}
+def temporaries(body: Iterable[str]) -> dict[str, int]:
+    """Widths of the local variables of a function, by name."""
+    return {match[2]: int(match[1]) for line in body if (match := _TEMPORARY.fullmatch(line))}
 
 
 def statements(body: Iterable[str]) -> Iterator[Statement]:
@@ -148,7 +147,7 @@ def _merged(found: Iterable[Statement]) -> list[Statement]:
     return merged
 
 
-def _live(found: list[Statement], variables: dict[str, str]) -> list[Statement]:
+def _live(found: list[Statement], variables: dict[str, int]) -> list[Statement]:
     """Drop statements that define only variables that nothing reads, such as copies of the clock."""
     while True:
         unread = set(variables).difference(*(statement.reads for statement in found))

@@ -3,7 +3,7 @@
 // Compiled together with the C++ of the chip (included below), whose top module has the byte streams `rx` and `tx`; the
 // shim uses nothing else of the chip. Callers run many cycles with one call.
 
-#include "slices.h"
+#include "values.h"
 
 #include "design.cc"
 

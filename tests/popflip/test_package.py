@@ -116,7 +116,7 @@ def test_the_wheel_has_every_package_but_testbenches(source, wheel):
 def test_the_wheel_has_no_testbench(wheel):
     names = {path.relative_to(wheel).as_posix() for path in wheel.rglob("*") if path.is_file()}
     assert not [name for name in names if "/tb_" in name or "/bench/" in name or "test" in name]
-    for name in ("py.typed", "data/mnist_tiles.txt", "sim/cxxrtl/shim.cc", "sim/cxxrtl/slices.h"):
+    for name in ("py.typed", "data/mnist_tiles.txt", "sim/cxxrtl/shim.cc", "sim/cxxrtl/values.h"):
         assert f"popflip/{name}" in names
 
 

@@ -1,15 +1,17 @@
 """The simulated chip equals Amaranth's own simulator cycle by cycle, and each of its failures has a clear message."""
 
+import operator
 import os
 import random
 import shutil
 import subprocess
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 
 import pytest
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -21,6 +23,8 @@ from popflip.sim.cxxrtl import compile, emit, load, schedule
 from popflip.sim.cxxrtl.compile import build_library, cached_library, compiler, identity
 from popflip.sim.cxxrtl.simulation import Simulation
 from popflip.sim.errors import SimulatorError
+
+ROUNDS = 15  # turns of a conversation
 
 
 class Lanes(wiring.Component):
@@ -49,6 +53,64 @@ class Lanes(wiring.Component):
         return m
 
 
+class Operators(wiring.Component):
+    """Each operator on operands of random widths and signs, below, at and above the 64 bits of an integer.
+
+    New operands come where ``en`` is set, and seldom, since Amaranth's simulator is slow.
+    """
+
+    WIDTHS = (1, 2, 7, 31, 32, 33, 63, 64, 65, 90)
+    BINARY = (
+        operator.add, operator.sub, operator.mul, operator.and_, operator.or_, operator.xor,
+        operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge,
+    )  # fmt: skip
+    UNARY = (operator.invert, operator.neg, Value.all, Value.any, Value.xor, Value.bool)
+
+    i: In(64)
+    en: In(1)
+    o: Out(8)
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        draw = random.Random(7)
+        state = Signal(200)
+        with m.If(self.en):
+            m.d.sync += state.eq(Cat(self.i, state))
+        total = Const(0, 8)
+        for index in range(96):
+            value, above = Signal(draw.choice(self.WIDTHS), name=f"value{index}"), total
+            total = Signal(8, name=f"total{index}")
+            m.d.comb += [value.eq(self.result(draw, state, index)), total.eq(above ^ value ^ value[-8:])]
+        pieces = Signal(150)  # assigned in pieces, narrow and wide ones, across the words that hold it
+        m.d.comb += [
+            pieces[:40].eq(state[100:140] + 1),
+            pieces[40:80].eq(~state[:40]),
+            pieces[80:].eq(state[50:120]),
+            self.o.eq(total ^ pieces[36:44] ^ pieces[76:84] ^ pieces[-8:]),
+        ]
+        return m
+
+    def result(self, draw: random.Random, state: Signal, index: int) -> Value:
+        """An operator on random parts of ``state``: all binary ones first, then all others in turn."""
+        one, other = (self.operand(draw, state) for _ in range(2))
+        others = [lambda each=each: each(one) for each in self.UNARY]
+        others += [
+            lambda: one << other[:3],
+            lambda: one >> other[:5],
+            lambda: one.replicate(3),
+            lambda: Cat(one, other, state[:9]),
+            lambda: Mux(other[0], one, other),
+            lambda: state.bit_select(other[:6], 20),
+        ]
+        return others[index % len(others)]() if index % 2 else self.BINARY[index // 2 % len(self.BINARY)](one, other)
+
+    def operand(self, draw: random.Random, state: Signal) -> Value:
+        width = draw.choice(self.WIDTHS)
+        low = draw.randrange(len(state) - width)
+        part = state[low : low + width]
+        return part.as_signed() if draw.random() < 0.5 else part
+
+
 class Toy(wiring.Component):
     """Bytes through all that CXXRTL must get right: memories, a queue, stalls, wide and signed arithmetic.
 
@@ -61,18 +123,21 @@ class Toy(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=8, depth=5)
-        m.submodules.memory = memory = Memory(shape=40, depth=16, init=range(7, 23))
+        m.submodules.memory = memory = Memory(shape=72, depth=16, init=range(7, 23))
         write, read = memory.write_port(), memory.read_port()
         noise = Signal(64, init=0x9E3779B97F4A7C15)
         total = Signal(range(-500, 500))
         m.submodules.lanes = lanes = Lanes()
+        m.submodules.operators = operators = Operators()
         m.d.sync += noise.eq(noise ^ (noise << 13)[:64] ^ (noise >> 7))
         with m.If(self.rx.valid & self.rx.ready):
             m.d.sync += total.eq(total + self.rx.payload.as_signed())
         m.d.comb += [
             self.rx.ready.eq(noise[0] & queue.w_rdy),
             lanes.i.eq(noise),
-            queue.w_data.eq(read.data.word_select(noise[2:5], 8) ^ total ^ lanes.o),
+            operators.i.eq(noise),
+            operators.en.eq(self.rx.valid & self.rx.ready),
+            queue.w_data.eq(read.data.word_select(noise[2:5], 8) ^ total ^ lanes.o ^ operators.o),
             queue.w_en.eq(self.rx.valid & self.rx.ready & (self.rx.payload != 0)),
             write.addr.eq(noise[20:24]),
             write.data.eq(total * noise[:32].as_signed()),
@@ -99,8 +164,9 @@ def toy(tmp_path_factory):
                 patch.setattr(module, constant, value)
             libraries[name] = build_library(Toy(), folder, folder / "log", waves=name == "waves")
     text = (libraries["tiny"].parent / "design.cc").read_text()
-    for needed in ("::part20(", "stale[4]", "strided<", "joined("):
-        assert needed in text, f"the toy does not exercise {needed}"
+    calls = ("strided", "filled", "extended", "bits", "put", "extract", "insert", "value_of")
+    needed = ("::part20(", "stale[4]", "joined(", "get(", "set(", *(f"{call}<" for call in calls))
+    assert [each for each in needed if each not in text] == [], "the toy does not exercise these"
     return libraries
 
 
@@ -117,9 +183,13 @@ def conversation(seed: int, rounds: int) -> list[tuple[bytes, int]]:
     return [*turns, (b"", pending)]
 
 
-def python_simulator(component, turns) -> list[tuple[bytes, int]]:
-    """Answers and cycle count after each turn in Amaranth's simulator, driven as the shim drives the chip."""
-    results = []
+@cache
+def python_simulator(seed: int) -> list[tuple[bytes, int]]:
+    """The toy's answers and cycle count after each turn of a conversation, in Amaranth's simulator.
+
+    It is driven as the shim drives the chip.
+    """
+    component, turns, results = Toy(), conversation(seed, ROUNDS), []
 
     async def talk(ctx):
         waiting, cycles = b"", 0
@@ -148,13 +218,13 @@ def python_simulator(component, turns) -> list[tuple[bytes, int]]:
 @pytest.mark.parametrize("kind", ["normal", "waves", "tiny"])
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_equals_the_python_simulator(toy, tmp_path, seed, kind):
-    turns = conversation(seed, rounds=40)
+    turns = conversation(seed, ROUNDS)
     with Simulation(toy[kind], tmp_path / "toy.vcd" if kind == "waves" else None) as simulation:
         results = []
         for sent, count in turns:
             simulation.write(sent)
             results.append((simulation.read(count), simulation.cycles))
-    assert results == python_simulator(Toy(), turns)
+    assert results == python_simulator(seed)
 
 
 def test_time_passes_only_while_a_read_waits(toy):

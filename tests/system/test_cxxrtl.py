@@ -3,43 +3,89 @@
 import pytest
 
 from popflip.sim.cxxrtl.compile import compiler
-from popflip.sim.cxxrtl.expressions import simplify
+from popflip.sim.cxxrtl.integers import Integers
 from popflip.sim.cxxrtl.parse import Statement
 from popflip.sim.cxxrtl.schedule import schedule
 from popflip.sim.errors import SimulatorError
 
 
-def chain(*pieces: str) -> str:
-    """CXXRTL's concatenation of ``pieces``, the first one highest."""
-    first, *others = pieces
-    return first + "".join(f".concat({piece})" for piece in others)
-
-
 def bits(name: str, *indices: int) -> str:
-    """The concatenation of single bits of ``name``."""
-    return chain(*(f"{name}.slice<{index}>()" for index in indices))
+    """The concatenation of single bits of ``name``, the first one highest."""
+    first, *others = (f"{name}.slice<{index}>()" for index in indices)
+    return first + "".join(f".concat({bit})" for bit in others)
+
+
+WIDTHS = {"p_a": 8, "p_b": 5, "p_c": 64, "p_w": 96, "p_r": 40, "memory_p_m": 12}
+INTEGERS = {"p_a", "p_b"}  # the others are stored in values
 
 
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        (bits("p_a", 7, 5, 3, 1), "strided<4, 1, 2>(p_a)"),
-        (bits("i_b.curr", 9, 6, 3, 0), "strided<4, 0, 3>(i_b.curr)"),
-        (bits("p_a", 7, 5, 3), bits("p_a", 7, 5, 3)),  # too few
-        (bits("p_a", 7, 5, 4, 1), f"joined({', '.join(bits('p_a', index) for index in (7, 5, 4, 1))})"),
-        (chain("p_a", "p_b", "p_c", "p_d"), "joined(p_a, p_b, p_c, p_d)"),
-        (chain("p_a", "p_b", "p_c"), chain("p_a", "p_b", "p_c")),
-        (f"add_uu<4>(p_x, {chain('p_a', 'p_b', 'p_c', 'p_d')})", "add_uu<4>(p_x, joined(p_a, p_b, p_c, p_d))"),
-        (chain("p_a", f"({bits('p_b', 6, 4, 2, 0)})"), "p_a.concat((strided<4, 0, 2>(p_b)))"),
+        ("p_a", "p_a"),
+        ("p_r.curr", "get(p_r.curr)"),
+        ("memory_p_m[tmp_1.index]", "uint64_t(memory_p_m[tmp_1.index].data[0])"),
+        ("value<40>{0x12345678u,0x9au}", "0x9a12345678ull"),
+        ("p_a.slice<7,4>().val()", "(p_a >> 4)"),
+        ("p_a.slice<4>().val()", "(p_a >> 4 & 0x1ull)"),
+        ("p_w.slice<37,33>().val()", "(uint64_t(p_w.data[1] >> 1) & 0x1full)"),
+        ("p_w.slice<33,30>().val()", "bits<30, 4>(p_w)"),
+        ("p_w.slice<80,10>().val()", "extract<10, 71>(p_w)"),
+        ("p_b.concat(p_a).concat(value<1>{0u}).val()", "(p_b << 9 | p_a << 1)"),
+        ("p_w.concat(p_a).val()", "joined(p_w, value_of<8>(p_a))"),
+        ("p_c.concat(p_b.concat(p_a)).val()", "joined(value_of<64>(get(p_c)), value_of<13>((p_b << 8 | p_a)))"),
+        ("p_a.slice<0>().repeat<3>().val()", "(-(p_a & 0x1ull) & 0x7ull)"),
+        ("p_b.repeat<2>().val()", "(p_b * 0x21ull)"),
+        ("p_b.slice<2>().repeat<70>().val()", "filled<70>((p_b >> 2 & 0x1ull))"),
+        ("add_uu<8>(p_a, p_b)", "((p_a + p_b) & 0xffull)"),
+        ("add_ss<9>(p_a, p_b)", "((extended<8>(p_a) + extended<5>(p_b)) & 0x1ffull)"),
+        ("and_uu<8>(p_a, p_b)", "(p_a & p_b)"),
+        ("gt_ss<1>(p_a, p_b)", "uint64_t(int64_t(extended<8>(p_a)) > int64_t(extended<5>(p_b)))"),
+        ("reduce_and<1>(p_b)", "uint64_t(p_b == 0x1full)"),
+        ("not_u<8>(p_b)", "((~p_b) & 0xffull)"),
+        ("sshr_su<8>(p_a, p_b)", "uint64_t(sshr_su<8>(value_of<8>(p_a), value_of<5>(p_b)).data[0])"),
+        ("xor_uu<96>(p_w, p_a)", "xor_uu<96>(p_w, value_of<8>(p_a))"),
+        ("(p_b ? p_w : p_w)", "(p_b ? p_w : p_w)"),
+        (bits("p_w", 7, 5, 3, 1), "uint64_t(strided<4, 1, 2>(p_w).data[0])"),
+        (bits("p_w.curr", 9, 6, 3, 0), "uint64_t(strided<4, 0, 3>(p_w.curr).data[0])"),
     ],
 )
-def test_long_concatenations_become_one_call(before, after):
-    assert simplify(f"\tp_z = {before};") == f"\tp_z = {after};"
+def test_expressions_become_integers(before, after):
+    assert Integers(WIDTHS, INTEGERS).expression(before).text == after
 
 
-def test_the_target_of_an_assignment_stays():
-    target = chain("p_a", "p_b", "p_c", "p_d")
-    assert simplify(f"\t{target} = p_z;") == f"\t{target} = p_z;"
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("p_a = p_b.concat(p_b.slice<2,0>()).val();", "p_a = (p_b << 3 | (p_b & 0x7ull));"),
+        ("p_r.next = p_r.curr;", "set(p_r.next, get(p_r.curr));"),
+        ("p_a.slice<4,1>() = p_b.slice<3,0>().val();", "p_a = (p_a & 0xffffffffffffffe1ull) | ((p_b & 0xfull) << 1);"),
+        ("p_w.slice<36,32>() = p_b;", "p_w.data[1] = (p_w.data[1] & 0xffffffe0ull) | (p_b << 0);"),
+        ("p_w.slice<34,30>() = p_b;", "put<30, 5>(p_w, p_b);"),
+        ("p_w.slice<95,20>() = p_w.slice<75,0>().val();", "insert<20, 76>(p_w, extract<0, 76>(p_w));"),
+        ("if (p_a) {", "if (p_a) {"),
+        ("if (p_r.curr) {", "if (get(p_r.curr)) {"),
+        ("auto tmp_0 = memory_index(p_b, 0, 32);", "auto tmp_0 = memory_index(value_of<5>(p_b), 0, 32);"),
+        (
+            "p_b.slice<4,3>().concat(p_a.slice<0>()) = p_a.slice<2,0>().val();",
+            "{ auto all = (p_a & 0x7ull); p_b = (p_b & 0xffffffffffffffe7ull) | ((all >> 1) << 3); "
+            "p_a = (p_a & 0xfffffffffffffffeull) | ((all & 0x1ull) << 0); }",
+        ),
+    ],
+)
+def test_lines_become_integers(before, after):
+    assert Integers(WIDTHS, INTEGERS).line("\t" + before) == "\t" + after
+
+
+def test_other_names_stand_for_signals():
+    integers = Integers(WIDTHS, INTEGERS, lambda name: f"shared_{name}")
+    assert integers.line("\tp_a = not_u<8>(p_a);") == "\tshared_p_a = ((~shared_p_a) & 0xffull);"
+
+
+@pytest.mark.parametrize("line", ["\tp_a += p_b;", "\tp_a = p_b p_a;", "\twhile (p_a) {"])
+def test_unknown_lines_are_refused(line):
+    with pytest.raises(AssertionError):
+        Integers(WIDTHS, INTEGERS).line(line)
 
 
 def test_statements_run_after_those_they_read():
