@@ -16,7 +16,7 @@ FITS := from popflip.constraints import boards; \
   print(*(f"{name}:{fit.preset}" for name, board in boards().items() for fit in board.fits))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test torch lint format proof silicon mutate faults kills fuzz sdram bitstream bitstreams examples bench clean
+.PHONY: help demo test long torch lint format proof silicon mutate faults kills fuzz sdram bitstream bitstreams examples bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -27,8 +27,11 @@ demo: $(VENV)/ready ## train digits on the simulated chip; the golden model chec
 	  --report $(DEMO)/report.json --plot $(DEMO)/plot.png --save $(DEMO)/digits.npz
 
 # Tests of a file share builds: each worker gets whole files until one is idle and takes tests of another.
-test: $(VENV)/ready-dev ## run all tests but the proofs
+test: $(VENV)/ready-dev ## run the tests; proofs and the longest tests have targets of their own
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+long: $(VENV)/ready-dev ## run the longest tests: more chips and arrays, each built for one test
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m long
 
 torch: $(VENV)/ready-dev ## install PyTorch's CPU build, for the tests of popflip.torch
 	$(PIP) '$(strip $(TORCH))'

@@ -24,6 +24,7 @@ from brute import (
     brute_triggers,
     brute_winners,
 )
+from marks import with_long
 
 from popflip.golden.config import Config, LbeConfig, Precision
 from popflip.golden.lbe.engine import LbeEngine
@@ -394,7 +395,15 @@ def run_rtl(testbench, name: str, **options) -> None:
     testbench(HardwareTrainer(chip), "popflip.sim.common.tb_trainer", parameters | options, undefined_collisions=True)
 
 
-@pytest.mark.parametrize("name", RTL)
+LONG = (
+    "ternary, last layer folded",
+    "binary, last layer folded to one word",
+    "lbe, a word a row",
+    "ternary, compact, three layers",
+)
+
+
+@pytest.mark.parametrize("name", with_long(RTL, *LONG))
 def test_the_chip_equals_golden_after_every_batch(testbench, name):
     run_rtl(testbench, name)
 

@@ -10,6 +10,7 @@ from brute import brute_forward, brute_predict
 from chips import BINARY, chip, lbe_chip, run_on_chips
 from hypothesis import given
 from hypothesis import strategies as st
+from marks import with_long
 from search import bit_arrays, precisions, search, weight_arrays
 
 from popflip.golden.common.forward import forward, predict
@@ -116,7 +117,7 @@ def test_array_equals_a_matrix_product(testbench):
     run_on_chips(testbench, MacArray, MAC_CHIPS, "common.tb_mac_array", seed=1)
 
 
-@pytest.mark.parametrize("name", CHIPS)
+@pytest.mark.parametrize("name", with_long(CHIPS, "folded", "biases", "wide"))
 def test_engine_equals_golden(testbench, name):
     options = {"seeds": [1, 2, 3], "samples": 12, "stall": 0.3, "grant": 0.6}
     run_on_chips(testbench, Forward, CHIPS[name], "common.tb_forward", **options)

