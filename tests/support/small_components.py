@@ -24,6 +24,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "Crc32": (),
     "FrameReceiver": (20,),
     "FrameSender": (),
+    "Link": (GFT, Identity.of(GFT, 64, 0, bytes(8))),
     "Order": (37,),
     "PacketBuffer": (16,),
     "Popcount": (4,),
