@@ -2,9 +2,9 @@
 
 ::
 
-    energy of a run = forward and backward passes (:func:`passes`, which the paper leaves out)
-                    + AdamW's steps of the float parameters (:data:`ADAMW`)
-                    + GFT's steps of the ternary weights (:data:`GFT_FLOAT`, :data:`GFT_INT8`, :data:`GFT_PAPER`)
+    energy of a run = forward and backward passes (…_PASSES; the paper leaves them out)
+                    + steps of AdamW, for float parameters (ADAMW)
+                    + steps of GFT, for ternary and binary weights (GFT_PAPER, GFT_FLOAT, GFT_INT8, CHIP_STEP)
 
 An energy is that of arithmetic alone, without memory and control. A comparison counts as an addition.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
+from popflip.golden.config import Config
 from popflip.golden.errors import ConfigError
 from popflip.golden.network import check_integer
 
@@ -25,8 +26,9 @@ PICOJOULES = {
 
 FLOAT_BITS = 32
 TERNARY_BITS = math.log2(3)
-"""Bits of a ternary weight as the paper counts them; stored, it takes :data:`STORED_BITS`."""
+"""Bits of a ternary weight as the paper counts them, 1.58; stored, it takes :data:`STORED_BITS`."""
 STORED_BITS = 2
+BINARY_BITS = 1
 
 
 @dataclass(frozen=True)
@@ -55,37 +57,45 @@ class Operations:
 # Of each parameter in each step
 ADAMW = Operations(fp32_multiply=10, fp32_add=4)
 """Two moving averages, their corrections, the root's division, weight decay and the step."""
-GFT_PAPER = Operations(fp32_add=2.85)
-"""What the energies of the paper's Table 1 come to."""
+GFT_PAPER = Operations(fp32_add=2.7)
+"""GFT in FP32 as the paper counts it: what the energy in its Table 1 comes to. 0.13 J fits 2.61 to 2.82 additions."""
 GFT_FLOAT = Operations(fp32_multiply=1, fp32_add=2)
 """``m + Δ``, the comparison with the threshold, and ``m·(1 − 2^−shift)``."""
 GFT_INT8 = Operations(int8_add=3)
 """``m + Δ``, the comparison with the threshold, and ``m − (m >> shift)``."""
+CHIP_STEP = Operations(int8_add=2)
+"""The chip at the end of a batch: the comparison and ``m − (m >> shift)``. Votes entered one by one in the passes."""
 
 # Of each weight for each token (or sample)
 FLOAT_PASSES = Operations(fp32_multiply=3, fp32_add=3)
 """Forward, the gradient of the inputs, and that of the weights: a multiplication and an addition each."""
 TERNARY_PASSES = Operations(fp32_multiply=1, fp32_add=3)
 """With float inputs: forward and the gradient of the inputs add only; a vote is a product."""
-CHIP_PASSES = Operations(int8_add=3)
-"""The chip, of which every input is 0 or ±1: at most, since samples that trigger no update stop after forward."""
+INT8_PASSES = Operations(int8_multiply=1, int8_add=3)
+"""The same with inputs and gradients of 8 bits."""
 
 
 @dataclass(frozen=True)
 class Account:
-    """A run: its parameters of each kind, steps, flips of ternary weights, and tokens (or samples) that it saw."""
+    """A run: its parameters of each kind, steps, flips of weights, and tokens (or samples) that it saw."""
 
     float_parameters: int
     ternary_weights: int
     steps: int
     flips: int = 0
     tokens: int = 0
+    binary_weights: int = 0
 
     def __post_init__(self) -> None:
         for each in fields(self):
             check_integer(each.name, value := getattr(self, each.name))
             if value < 0:
                 raise ConfigError(f"{each.name}: {value} is less than 0")
+
+    @property
+    def quantised_weights(self) -> int:
+        """Ternary and binary weights."""
+        return self.ternary_weights + self.binary_weights
 
     @property
     def updates(self) -> int:
@@ -95,17 +105,40 @@ class Account:
     @property
     def bits(self) -> float:
         """Size of the parameters as the paper counts it, 1.58 bits for a ternary weight."""
-        return FLOAT_BITS * self.float_parameters + TERNARY_BITS * self.ternary_weights
+        return self._bits(TERNARY_BITS)
 
     @property
     def stored_bits(self) -> int:
         """Size of the parameters in memory, 2 bits for a ternary weight."""
-        return FLOAT_BITS * self.float_parameters + STORED_BITS * self.ternary_weights
+        return int(self._bits(STORED_BITS))
 
     def step_operations(self, gft: Operations = GFT_FLOAT) -> Operations:
         """Operations of all steps of AdamW and GFT."""
-        return ADAMW * (self.float_parameters * self.steps) + gft * (self.ternary_weights * self.steps)
+        return ADAMW * (self.float_parameters * self.steps) + gft * (self.quantised_weights * self.steps)
 
-    def pass_operations(self, ternary: Operations = TERNARY_PASSES) -> Operations:
+    def pass_operations(self, quantised: Operations = TERNARY_PASSES) -> Operations:
         """Operations of all forward and backward passes, of linear layers that use each weight once for a token."""
-        return FLOAT_PASSES * (self.float_parameters * self.tokens) + ternary * (self.ternary_weights * self.tokens)
+        return FLOAT_PASSES * (self.float_parameters * self.tokens) + quantised * (self.quantised_weights * self.tokens)
+
+    def in_floats(self) -> Account:
+        """The same run with every weight a float."""
+        return Account(self.float_parameters + self.quantised_weights, 0, self.steps, tokens=self.tokens)
+
+    def _bits(self, ternary: float) -> float:
+        return FLOAT_BITS * self.float_parameters + ternary * self.ternary_weights + BINARY_BITS * self.binary_weights
+
+
+def chip_passes(config: Config, samples: int, errors: int) -> Operations:
+    """The most operations of the chip's passes: all ``samples`` go forward, and ``errors`` of them trigger an update.
+
+    Forward: an addition at each synapse. An update: in the last layer, errors of two rows; in every other layer, at
+    most of all rows; each adds a vote at every synapse, and, but in the first layer, its weights to the errors of the
+    layer below. The chip skips what is 0, so that it does less.
+    """
+    forward = sum(rows * synapses for rows, synapses in zip(config.rows, config.synapses, strict=True))
+    update = 0
+    for layer, (rows, synapses) in enumerate(zip(config.rows, config.synapses, strict=True)):
+        active = min(2, rows) if layer == config.depth - 1 else rows
+        below = config.layers[layer] if layer else 0
+        update += active * (synapses + below)
+    return Operations(int8_add=forward * samples + update * errors)

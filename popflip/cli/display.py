@@ -41,6 +41,18 @@ def table(rows: Sequence[tuple[str, str]]) -> None:
     Console().print(shown)
 
 
+def grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows of cells below their header: the first column to the left, all others to the right."""
+    lines = [[printable(cell) for cell in cells] for cells in (header, *rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for cells in lines:
+        first, *others = (
+            cell.rjust(width) if index else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        )
+        print("  ".join((first, *others)).rstrip())
+
+
 def sections(titles: dict[str, list[str]]) -> None:
     """Print each list of lines below its title."""
     for title, lines in titles.items():

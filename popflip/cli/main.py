@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from popflip.cli import hardware, train
+from popflip.cli.account import account
 from popflip.cli.infer import infer
 from popflip.cli.info import info
 from popflip.cli.options import with_flag
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train.train, infer, train.verify, hardware.verilog, hardware.build, hardware.estimate, info):
+for command in (train.train, infer, train.verify, hardware.verilog, hardware.build, hardware.estimate, account, info):
     app.command()(command)
 
 

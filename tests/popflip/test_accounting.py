@@ -1,42 +1,26 @@
-"""Updates, bits and energy of a run: the totals that arXiv 2410.09734 publishes follow from the formulas."""
+"""Updates, bits and energy of a run, from counted operations. The totals of arXiv 2410.09734: test_paper.py."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from popflip.accounting import (
     ADAMW,
-    CHIP_PASSES,
+    CHIP_STEP,
     GFT_FLOAT,
     GFT_INT8,
-    GFT_PAPER,
+    INT8_PASSES,
     Account,
     Operations,
+    chip_passes,
 )
 from popflip.errors import ConfigError
-
-MNIST = 784 * 4096 + 3 * 4096**2 + 4096 * 10 + 4 * 4096 + 10
-"""Parameters of 784-4096×4-10, with biases."""
-STEPS = 10 * (60_000 // 256 + 1)
-
-
-def test_the_papers_mnist():
-    """10 epochs in batches of 256: 125.96 billion updates, and 1.84 J of AdamW; GFT 0.13 J."""
-    assert STEPS == 2350
-    run = Account(float_parameters=MNIST, ternary_weights=0, steps=STEPS)
-    assert f"{run.updates / 1e9:.2f}" == "125.96"
-    assert f"{run.step_operations().joules():.2f}" == "1.84"
-    ternary = Account(float_parameters=0, ternary_weights=MNIST, steps=STEPS)
-    assert 0.125 < ternary.step_operations(GFT_PAPER).joules() < 0.14
-
-
-def test_the_papers_nanogpt():
-    """10.8 million parameters, 2,000 steps: 21.6 billion updates, and 0.32 J of AdamW."""
-    run = Account(float_parameters=10_800_000, ternary_weights=0, steps=2000)
-    assert run.updates == 21_600_000_000
-    assert f"{run.step_operations().joules():.2f}" == "0.32"
+from popflip.golden.config import Config
+from popflip.golden.gft.engine import GftEngine, GftObserver
+from popflip.golden.trainer import Trainer
 
 
 def test_the_energy_of_a_step_by_hand():
@@ -59,7 +43,50 @@ def test_a_hybrid_run():
     assert run.step_operations() == Operations(fp32_multiply=20_000, fp32_add=24_000)
     assert run.step_operations(GFT_INT8) == Operations(fp32_multiply=10_000, fp32_add=4000, int8_add=30_000)
     assert run.pass_operations() == Operations(fp32_multiply=6500, fp32_add=16_500)
-    assert run.pass_operations(CHIP_PASSES) == Operations(fp32_multiply=1500, fp32_add=1500, int8_add=15_000)
+    assert run.pass_operations(INT8_PASSES) == Operations(1500, 1500, int8_multiply=5000, int8_add=15_000)
+    assert run.in_floats() == Account(1100, 0, 10, tokens=5)
+
+
+def test_a_binary_weight_has_one_bit():
+    run = Account(float_parameters=1, ternary_weights=10, steps=2, binary_weights=100)
+    assert run.quantised_weights == 110
+    assert run.bits == 32 + 10 * math.log2(3) + 100
+    assert run.stored_bits == 32 + 20 + 100
+    assert run.step_operations(CHIP_STEP) == Operations(fp32_multiply=20, fp32_add=8, int8_add=440)
+
+
+class Work(GftObserver):
+    """Counts the additions of updates: votes, and weights added to the errors of the layer below."""
+
+    def __init__(self, config: Config):
+        self.config, self.updates, self.additions = config, 0, 0
+
+    def on_errors(self, x, updates, deltas):
+        self.updates += int(updates.sum())
+        for layer, delta in enumerate(deltas):
+            below = self.config.layers[layer] if layer else 0
+            self.additions += int((delta != 0).sum()) * (self.config.synapses[layer] + below)
+
+
+def test_the_chips_passes_by_hand():
+    config = Config((20, 6, 4, 3), k0=(2, 2, 2), window=(3, 3))
+    forward = 6 * 21 + 4 * 7 + 3 * 5
+    update = 6 * 21 + 4 * (7 + 6) + 2 * (5 + 4)
+    assert chip_passes(config, samples=10, errors=0) == Operations(int8_add=10 * forward)
+    assert chip_passes(config, samples=10, errors=7) == Operations(int8_add=10 * forward + 7 * update)
+    assert chip_passes(Config((5, 2), k0=(1,)), 1, 1) == Operations(int8_add=2 * 6 + 2 * 6)
+
+
+def test_the_chip_does_at_most_that():
+    """Counted in a run of the golden model; with no window and a wide clip, nearly all of it is done."""
+    config = Config((20, 6, 4, 3), k0=(2, 2, 2), window=(99, 99), dclip=9, margin=99)
+    work = Work(config)
+    trainer = Trainer(config, GftEngine(config, work))
+    rng = np.random.default_rng(3)
+    trainer.train(rng.integers(0, 2, (50, 20)).astype(np.uint8), rng.integers(0, 3, 50))
+    assert work.updates == trainer.errors == 50
+    most = chip_passes(config, 0, 50).int8_add
+    assert 0.5 * most < work.additions <= most
 
 
 def test_bad_values():

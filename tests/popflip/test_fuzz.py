@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ from popflip.data.mnist import read_idx
 from popflip.devices.frames import FrameReader
 from popflip.errors import PopflipError
 from popflip.hw.link.codec import OPEN, SYNC, decode, encode
+from popflip.ledger import read as read_run
 
 
 def damaged(valid: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
@@ -101,6 +103,28 @@ IDX = st.tuples(SIZES, st.binary(max_size=12), st.sampled_from([8, 0, 9])).map(
 @given(content=st.one_of(damaged(IDX).map(lambda raw: gzip.compress(raw, 1, mtime=0)), damaged(IDX.map(gzip.compress))))
 def test_idx(content):
     check(read_idx, ".gz", content)
+
+
+JSON = st.recursive(
+    st.sampled_from([None, True, -1, 0, 3, 1.5, 2**64, "gft", "lbe", "ternary"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["rule", "layers", "k0"]), inner),
+    max_leaves=5,
+)
+REPORT = {
+    **{"samples": 4, "batches": 2, "errors": 1, "flips": [0]},
+    "config": {"rule": "gft", "layers": [3, 2], "k0": [1], "window": [], "precision": "binary"},
+}
+REPORTS = st.dictionaries(st.sampled_from([*REPORT, "x"]), JSON, max_size=2).map(
+    lambda changes: json.dumps(REPORT | changes).encode()
+)
+
+
+@fuzz
+@given(content=damaged(REPORTS))
+@example(content=json.dumps(REPORT).encode())
+@example(content=b"PK" + b"[" * 100_000)
+def test_reports_of_runs(content):
+    check(read_run, ".json", content)
 
 
 # Settings -------------------------------------------------------------------------------------------------------------

@@ -219,6 +219,8 @@ def test_an_account_of_a_model():
     assert (found.float_parameters, found.ternary_weights) == (8 * 32 + 32 + 32 * 4 + 4, 32 * 32)
     assert (found.steps, found.flips, found.tokens) == (1, gft.flips[0], 9)
     assert account(nn.Linear(3, 2), None, 5).updates == 40
+    binary = account(nn.Sequential(GFTLinear(3, 2, "binary"), GFTLinear(2, 2, bias=False)), None, 5)
+    assert (binary.float_parameters, binary.ternary_weights, binary.binary_weights) == (2, 4, 6)
 
 
 # Sign and MarginLoss --------------------------------------------------------------------------------------------------
