@@ -16,7 +16,7 @@ FITS := from popflip.constraints import boards; \
   print(*(f"{name}:{fit.preset}" for name, board in boards().items() for fit in board.fits))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test long torch lint format proof silicon mutate faults kills fuzz sdram bitstream bitstreams examples bench clean
+.PHONY: help demo test long torch qonnx lint format proof silicon mutate faults kills fuzz sdram bitstream bitstreams examples bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -35,6 +35,9 @@ long: $(VENV)/ready-dev ## run the longest tests: more chips and arrays, each bu
 
 torch: $(VENV)/ready-dev ## install PyTorch's CPU build, for the tests of popflip.torch
 	$(PIP) '$(strip $(TORCH))'
+
+qonnx: $(VENV)/ready-dev ## install QONNX's execution, for the tests of popflip.qonnx
+	$(PIP) -e '.[qonnx]'
 
 lint: $(VENV)/ready-dev ## check style and types
 	$(BIN)/ruff check .

@@ -14,17 +14,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from popflip.devices.base import Status
 from popflip.errors import ConfigError, FileError
 from popflip.files import reason, whole_file
+from popflip.golden.common.prng import first_state
 from popflip.golden.config import AnyConfig, Config, LbeConfig, Precision, Rule
 from popflip.golden.lbe.initialise import LbeState, signs
 from popflip.golden.lbe.initialise import initial as lbe_initial
@@ -75,6 +76,28 @@ class Checkpoint:
     def labels(self) -> NDArray:
         """Label of each class."""
         return np.arange(self.config.classes) if self.classes is None else self.classes
+
+
+def untrained(
+    config: Config,
+    weights: Sequence[NDArray[np.int8]],
+    thresholds: ArrayLike,
+    classes: ArrayLike | None = None,
+    feature_names: ArrayLike | None = None,
+) -> Checkpoint:
+    """A network of rule gft with these ``weights``, one ``[R, S]`` a layer, that has seen no sample: counters are 0."""
+    rng = first_state(config.seed)
+    counters = [np.zeros(w.shape, np.int16) for w in weights]
+    return Checkpoint(
+        config,
+        State(list(weights), counters, rng),
+        Status(rng=rng, flips=(0,) * config.depth),
+        None,
+        np.asarray(thresholds),
+        None,
+        classes=None if classes is None else np.asarray(classes),
+        feature_names=None if feature_names is None else np.asarray(feature_names),
+    )
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:

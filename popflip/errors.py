@@ -18,6 +18,7 @@ __all__ = [
     "FileError",
     "Interrupted",
     "LinkError",
+    "OnnxMissing",
     "PopflipError",
     "TorchMissing",
 ]
@@ -60,3 +61,7 @@ class Interrupted(PopflipError):
 
 class TorchMissing(PopflipError, ImportError):
     """PyTorch, which :mod:`popflip.torch` needs, is not installed or too old. The message says how to install it."""
+
+
+class OnnxMissing(PopflipError, ImportError):
+    """The package onnx, which :mod:`popflip.qonnx` needs, is not installed. The message says how to install it."""

@@ -23,10 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from popflip import checkpoint as checkpoints
-from popflip.checkpoint import Checkpoint
-from popflip.devices.base import Status
 from popflip.errors import ConfigError
-from popflip.golden.common.prng import first_state
 from popflip.golden.config import Config, Precision, Rule
 from popflip.golden.memory.weights import State
 from popflip.golden.network import MAX_INTEGER
@@ -108,18 +105,7 @@ def export(
     layers = _linears(network)
     config = _config(network, layers, samples, parameters)
     weights = [_chip_weights(layer) for layer in layers]
-    counters = [np.zeros(w.shape, np.int16) for w in weights]
-    rng = first_state(config.seed)
-    saved = Checkpoint(
-        config,
-        State(weights, counters, rng),
-        Status(rng=rng, flips=(0,) * config.depth),
-        None,
-        np.asarray(thresholds),
-        None,
-        classes=None if classes is None else np.asarray(classes),
-    )
-    checkpoints.save(Path(path), saved)
+    checkpoints.save(Path(path), checkpoints.untrained(config, weights, thresholds, classes))
     return config
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from fuzz import folder, fuzz
+from fuzz import damaged, folder, fuzz
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -24,19 +24,6 @@ from popflip.devices.frames import FrameReader
 from popflip.errors import PopflipError
 from popflip.hw.link.codec import OPEN, SYNC, decode, encode
 from popflip.ledger import read as read_run
-
-
-def damaged(valid: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
-    """Valid content with bytes replaced, inserted or removed."""
-    change = st.tuples(st.integers(0, 2**16), st.integers(0, 3), st.binary(max_size=4))
-    return st.tuples(valid, st.lists(change, max_size=4)).map(lambda drawn: _damage(*drawn))
-
-
-def _damage(content: bytes, changes: list[tuple[int, int, bytes]]) -> bytes:
-    for place, removed, inserted in changes:
-        place %= len(content) + 1
-        content = content[:place] + inserted + content[place + removed :]
-    return content
 
 
 def check(use: Callable[[Path], object], suffix: str, content: bytes) -> None:

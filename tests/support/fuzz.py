@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
 
 INPUTS = int(os.environ.get("POPFLIP_FUZZ", "60"))
 
@@ -42,3 +43,17 @@ def folder() -> Path:
 @cache
 def _folder() -> tempfile.TemporaryDirectory:
     return tempfile.TemporaryDirectory(prefix="popflip-fuzz-")
+
+
+def damaged(valid: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+    """Valid content with bytes replaced, inserted or removed."""
+    change = st.tuples(st.integers(0, 2**16), st.integers(0, 3), st.binary(max_size=4))
+    return st.tuples(valid, st.lists(change, max_size=4)).map(lambda drawn: damage(*drawn))
+
+
+def damage(content: bytes, changes: list[tuple[int, int, bytes]]) -> bytes:
+    """``content`` after ``changes``: at a place, so many bytes removed, and these inserted."""
+    for place, removed, inserted in changes:
+        place %= len(content) + 1
+        content = content[:place] + inserted + content[place + removed :]
+    return content
