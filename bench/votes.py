@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from popflip.devices.golden import GoldenDevice
 from popflip.errors import PopflipError
@@ -41,11 +42,26 @@ HELPS = 0.003
 """Gain in accuracy that counts as one."""
 
 
+Decay = Callable[[NDArray[np.int16], int], NDArray[np.int16]]
+"""Counters at the end of a batch, from those before and SHIFT."""
+
+
+def to_zero(m: NDArray[np.int16], shift: int) -> NDArray[np.int16]:
+    """Counters lose ``|m| >> shift`` of their magnitude: those below ``2^shift`` do not fade."""
+    return m - np.sign(m) * (np.abs(m) >> shift)
+
+
+def to_all(m: NDArray[np.int16], shift: int) -> NDArray[np.int16]:
+    """Counters lose ``⌈|m| / 2^shift⌉`` of their magnitude: every counter fades, at least by 1."""
+    return m - np.sign(m) * -(-np.abs(m) >> shift)
+
+
 @dataclass(frozen=True)
 class Variant:
     """A row: the parameters of the configuration that it changes, and the votes that it counts.
 
-    ``k0`` is a factor. ``votes`` is None for the golden model's whole votes, else a kind of
+    ``k0`` is a factor. ``decay`` replaces the golden model's, which rounds ``m >> shift`` down: positive counters below
+    ``2^shift`` do not fade, negative ones lose 1. ``votes`` is None for the golden model's whole votes, else a kind of
     :class:`popflip.torch.votes.Votes`; ``loss`` then is ``margin`` or ``cross entropy``.
     """
 
@@ -53,6 +69,7 @@ class Variant:
     changes: Mapping[str, Any] = field(default_factory=dict)
     k0: float = 1
     bounded: bool = False
+    decay: Decay | None = None
     votes: str | None = None
     loss: str = "margin"
 
@@ -61,38 +78,53 @@ class Variant:
         k0 = tuple(max(1, round(count * self.k0)) for count in base.k0)
         return replace(base, seed=seed, k0=k0, **self.changes)
 
+    def is_needless(self, base: Config) -> bool:
+        """Whether it only sets what ``base`` has already."""
+        return bool(self.changes) and self == Variant(self.name, self.changes) and self.config(base, base.seed) == base
 
+
+ENTROPY = "cross entropy"
 BASE = Variant("the chip's rule")
 VARIANTS = (
     BASE,
     *(Variant(f"SHIFT {shift}", {"shift": shift}) for shift in (None, 2, 3, 4, 5, 6, 8)),
-    *(Variant(f"K0 × {factor:g}", k0=factor) for factor in (0.25, 0.5, 2, 4)),
+    *(Variant(f"K0 × {factor:g}", k0=factor) for factor in (0.5, 2, 4)),
     Variant("bounded", bounded=True),
-    *(Variant(f"bounded, SHIFT {shift}", {"shift": shift}, bounded=True) for shift in (6, 8)),
+    Variant("bounded, SHIFT 8", {"shift": 8}, bounded=True),
+    Variant("MMAX 2047", {"mmax": 2047}),
+    Variant("decay towards 0", decay=to_zero),
+    Variant("decay of all counters", decay=to_all),
+    Variant("MMAX 2047, decay of all counters", {"mmax": 2047}, decay=to_all),
     Variant("real counters", votes="float"),
-    *(
-        Variant(f"cross entropy, {votes} votes", votes=votes, loss="cross entropy")
-        for votes in ("float", "int8", "int4", "sign")
-    ),
-    Variant("cross entropy, float votes, SHIFT 8", {"shift": 8}, votes="float", loss="cross entropy"),
-    Variant(
-        "cross entropy, float votes, SHIFT 8, bounded", {"shift": 8}, bounded=True, votes="float", loss="cross entropy"
-    ),
+    *(Variant(f"{ENTROPY}, {votes} votes", votes=votes, loss=ENTROPY) for votes in ("float", "int8", "sign")),
+    Variant(f"{ENTROPY}, float votes, SHIFT 8", {"shift": 8}, votes="float", loss=ENTROPY),
+    Variant(f"{ENTROPY}, float votes, SHIFT 8, bounded", {"shift": 8}, bounded=True, votes="float", loss=ENTROPY),
 )
 
 
-class BoundedEngine(GftEngine):
-    """GFT that drops votes beyond a weight's end when a batch ends: no counter of a +1 stays positive."""
+class VariantEngine(GftEngine):
+    """GFT with a bound, which drops votes beyond a weight's end when a batch ends, and another decay."""
+
+    def __init__(self, config: Config, variant: Variant):
+        super().__init__(config)
+        self.variant = variant
 
     def end_batch(self, state: State, k: Sequence[int], counts: Counts) -> None:
-        for w, m in zip(state.weights, state.counters, strict=True):
-            m[(w != 0) & (np.sign(m) == w)] = 0
+        weights = state.weights
+        if self.variant.bounded:
+            for w, m in zip(weights, state.counters, strict=True):
+                m[(w != 0) & (np.sign(m) == w)] = 0
+        before, counters = list(weights), list(state.counters)
         super().end_batch(state, k, counts)
+        decay, shift = self.variant.decay, self.config.shift
+        if decay is not None and shift is not None:
+            for layer, (w, m) in enumerate(zip(before, counters, strict=True)):
+                state.counters[layer] = np.where(weights[layer] == w, decay(m, shift), 0).astype(np.int16)
 
 
-def whole_votes(experiment: Experiment, config: Config, bounded: bool) -> float:
+def whole_votes(experiment: Experiment, config: Config, variant: Variant) -> float:
     """Test accuracy of a run of the golden model."""
-    device = GoldenDevice(config, BoundedEngine(config) if bounded else None)
+    device = GoldenDevice(config, VariantEngine(config, variant))
     total = config.batches(len(experiment.y_train))
     for index, part in steps(len(experiment.y_train), config, 0, total):
         device.train(experiment.x_train[part], experiment.y_train[part])
@@ -129,11 +161,11 @@ def real_votes(experiment: Experiment, config: Config, variant: Variant) -> floa
     return accuracy(predicted, experiment.y_test)
 
 
-def load(name: str, data_dir: Path | None) -> Experiment:
-    """The samples and the configuration of a data set."""
+def load(name: str, data_dir: Path | None, epochs: int) -> Experiment:
+    """The samples and the configuration of a data set; ``epochs`` are those of mnist."""
     if name == "digits":
         return prepare(preset="digits")
-    return prepare(preset="mnist", data_dir=data_dir, epochs=MNIST_EPOCHS)
+    return prepare(preset="mnist", data_dir=data_dir, epochs=epochs)
 
 
 def row(name: str, results: Sequence[float], base: float) -> str:
@@ -154,47 +186,46 @@ def has_torch() -> bool:
     return True
 
 
-def table(name: str, experiment: Experiment, seeds: int, torch: bool) -> None:
-    """Print the rows of one data set as they come."""
-    assert isinstance(experiment.config, Config)
-    layers = "-".join(map(str, experiment.config.layers))
-    print(f"\n{name}, {layers}, SHIFT {experiment.config.shift}, {seeds} seeds; *: helps by {100 * HELPS:g} points")
+def table(title: str, experiment: Experiment, seeds: int, variants: Sequence[Variant]) -> None:
+    """Print the rows of one data set as they come; the first is the one that the others are compared with."""
+    base = experiment.config
+    assert isinstance(base, Config)
+    layers = "-".join(map(str, base.layers))
+    print(f"\n{title}: {layers}, SHIFT {base.shift}, K0 {base.k0}, {seeds} seeds; *: helps by {100 * HELPS:g} points")
     print(f"{'':46} accuracy  against  spread")
-    base = 0.0
-    for variant in VARIANTS:
-        if variant.changes.get("shift", 0) == experiment.config.shift and not (variant.bounded or variant.votes):
-            continue  # the chip's rule itself
-        if variant.votes and not torch:
+    compared = None
+    for variant in variants:
+        if variant.is_needless(base):
             continue
         results = []
         for seed in range(1, seeds + 1):
-            config = variant.config(experiment.config, seed)
-            if variant.votes is None:
-                results.append(whole_votes(experiment, config, variant.bounded))
-            else:
-                results.append(real_votes(experiment, config, variant))
-        base = base if variant is not BASE else statistics.fmean(results)
-        print(row(variant.name, results, base), flush=True)
+            run = whole_votes if variant.votes is None else real_votes
+            results.append(run(experiment, variant.config(base, seed), variant))
+        compared = statistics.fmean(results) if compared is None else compared
+        print(row(variant.name, results, compared), flush=True)
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("datasets", nargs="*", metavar="digits|mnist", help="data sets (both)")
     parser.add_argument("--seeds", type=int, default=SEEDS, help=f"runs to average over ({SEEDS})")
+    parser.add_argument("--epochs", type=int, default=MNIST_EPOCHS, help=f"epochs of mnist ({MNIST_EPOCHS})")
+    parser.add_argument("--only", action="append", metavar="ROW", help="rows besides the first, each by its name (all)")
     parser.add_argument("--data-dir", type=Path, help="folder with mnist/ in it")
     options = parser.parse_args(arguments)
-    torch = has_torch()
-    if not torch:
+    variants = [each for each in VARIANTS if each is BASE or not options.only or each.name in options.only]
+    if not has_torch():
         print("PyTorch is not installed: no rows of real votes (pip install 'popflip[torch]')")
+        variants = [each for each in variants if each.votes is None]
     for name in options.datasets or DATA_SETS:
         if name not in DATA_SETS:
             parser.error(f"{name}: not one of {', '.join(DATA_SETS)}")
         try:
-            experiment = load(name, options.data_dir)
+            experiment = load(name, options.data_dir, options.epochs)
         except PopflipError as error:
             print(f"{name}: skipped: {error}")
             continue
-        table(name, experiment, options.seeds, torch)
+        table(f"{name}, {experiment.config.epochs} epochs", experiment, options.seeds, variants)
     return 0
 
 

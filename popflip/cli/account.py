@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from popflip.ledger import Counts, Line
     from popflip.paper import PaperTable
 
-PREFIXES = ((1, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"))
+PREFIXES = ((0.1, 1, ""), (1e-3, 1e-3, "m"), (1e-6, 1e-6, "µ"), (1e-9, 1e-9, "n"), (0, 1e-12, "p"))
+"""Least energy in each unit, the unit in joules, and its prefix."""
 ENERGIES = ("steps 7nm", "45nm", "passes 7nm", "45nm")
 
 
@@ -129,11 +130,9 @@ def billions(count: int) -> str:
 
 
 def joules(energy: float) -> str:
-    """``energy`` with two decimals, as the paper prints it, in the largest unit of which it is a tenth or more."""
-    for size, prefix in PREFIXES:
-        if energy >= 0.1 * size:
-            return f"{energy / size:.2f} {prefix}J"
-    return "0 J"
+    """``energy`` with two decimals, as the paper prints it, in J from 0.1 J on, else in the largest unit that fits."""
+    size, prefix = next((size, prefix) for least, size, prefix in PREFIXES if energy >= least)
+    return f"{energy / size:.2f} {prefix}J"
 
 
 def _megabits(bits: float) -> str:

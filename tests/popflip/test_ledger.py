@@ -121,7 +121,7 @@ def test_the_papers_tables(capsys):
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(1.842, "1.84 J"), (0.1291, "0.13 J"), (0.0999, "99.90 mJ"), (2.5e-8, "25.00 nJ"), (0, "0 J")]
+    ("value", "text"), [(1.842, "1.84 J"), (0.1291, "0.13 J"), (0.0999, "99.90 mJ"), (2.5e-7, "250.00 nJ"), (0, "0.00 pJ")]
 )
 def test_joules(value, text):
     assert joules(value) == text
