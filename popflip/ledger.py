@@ -16,7 +16,6 @@ from typing import Any
 from popflip import checkpoint as checkpoints
 from popflip.accounting import (
     CHIP_STEP,
-    FLOAT_PASSES,
     GFT_INT8,
     GFT_PAPER,
     INT8_PASSES,
@@ -101,20 +100,24 @@ class Line:
         }
 
 
-def ledger(counts: Counts) -> list[Line]:
-    """The lines of a run. All but the chip's follow from its batches and samples; the chip's also from its counters.
-
-    Under AdamW all weights are floats, and every batch updates each. GFT of the paper has real sums and float passes.
+def lines(run: Account) -> list[Line]:
+    """AdamW with every weight a float; then, if there are ternary or binary weights, GFT as the paper counts it, with
+    real sums and float passes, and GFT in INT8. Parameters that are floats learn by AdamW in all of them.
     """
-    run = counts.account
     floats = run.in_floats()
-    chip = chip_passes(counts.config, counts.samples, counts.errors)
-    return [
-        _line("AdamW, FP32", floats, floats.step_operations(), floats.pass_operations(FLOAT_PASSES)),
-        _line("GFT, FP32 as in the paper", run, run.step_operations(GFT_PAPER), run.pass_operations(TERNARY_PASSES)),
-        _line("GFT, INT8", run, run.step_operations(GFT_INT8), run.pass_operations(INT8_PASSES)),
-        _line("chip, its own counters", run, run.step_operations(CHIP_STEP), chip),
-    ]
+    found = [_line("AdamW, FP32", floats, floats.step_operations(), floats.pass_operations())]
+    if run.quantised_weights:
+        paper = run.step_operations(GFT_PAPER), run.pass_operations(TERNARY_PASSES)
+        int8 = run.step_operations(GFT_INT8), run.pass_operations(INT8_PASSES)
+        found += [_line("GFT, FP32 as in the paper", run, *paper), _line("GFT, INT8", run, *int8)]
+    return found
+
+
+def ledger(counts: Counts) -> list[Line]:
+    """The :func:`lines` of a run, which follow from its batches and samples, and the chip's, from its own counters."""
+    run, config = counts.account, counts.config
+    chip = run.step_operations(CHIP_STEP), chip_passes(config, counts.samples, counts.errors)
+    return [*lines(run), _line("chip, its own counters", run, *chip)]
 
 
 def _line(method: str, run: Account, steps: Operations, passes: Operations) -> Line:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -82,42 +81,45 @@ def _print_paper() -> dict[str, Any]:
 
     tables = []
     for table in paper.TABLES:
-        announce(f"{table.title} (paper | formulas)")
+        announce(table.title)
         tables.append(_print_table(table))
         announce("")
     announce(
-        f"Table 3: vision transformer: {paper.VIT} in full precision; its parameters and steps are not known to us."
+        f"Table 3: vision transformer, {paper.VIT} in full precision; its parameters and steps are not known to us."
     )
     announce(
-        f"Not reproduced: {paper.UNEXPLAINED} updates; it holds flips that the paper does not count out. "
+        f"Not reproduced: {paper.UNEXPLAINED} updates, presumably with flips that the paper does not count out. "
         f"Nearest: nanoGPT's MLP weights × steps, {billions(paper.NEAREST)}."
     )
-    announce(f"Flips of ternary weights are those to expect with K0 {paper.K0:.1%} of each tensor, falling to 0.")
+    announce(f"Flips are those to expect with K0 {paper.K0:.1%} of each tensor, falling to 0. –: not known to us.")
     return {"tables": tables, "not_reproduced": [paper.UNEXPLAINED], "vit": paper.VIT}
 
 
 def _print_table(table: PaperTable) -> dict[str, Any]:
+    """Two grids: what the paper prints beside the formulas, and the formulas' energies."""
     from popflip import paper
 
-    header = ("", table.metric, "updates", "energy", "|", "", "updates", "bits", "stored", *ENERGIES)
-    rows, models = [], []
+    totals, energies, models = [], [], []
     for model in table.models:
-        lines = list(paper.lines(table, model))
-        printed = (model.name, model.result, model.updates or "", model.energy or "")
-        for line in lines:
-            rows.append((*printed, "|", line.method, *_sizes(line), *_energies(line)))
-            printed = ("", "", "", "")
+        lines = paper.lines(table, model)
         published = {"result": model.result, "updates": model.updates, "energy": model.energy}
+        updates, bits, stored = _sizes(lines[0])
+        energy = joules(lines[0].steps.joules())
+        printed = (model.updates or "–", updates, model.energy or "–", energy)
+        totals.append((model.name, model.result, *printed, bits, stored))
+        energies += [(f"{model.name}, {line.method}", *_energies(line)) for line in lines]
         models.append({"model": model.name, "paper": published, "lines": [line.as_dict() for line in lines]})
-    grid(header, rows)
+    columns = ("updates, paper", "formula", "energy, paper", "formula", "bits, 1.58 each", "stored, 2 each")
+    grid(("", table.metric, *columns), totals)
+    grid(("", *ENERGIES), energies)
     return {"title": table.title, "steps": table.steps, "tokens": table.tokens, "models": models}
 
 
-def _sizes(line: Line) -> Iterable[str]:
+def _sizes(line: Line) -> tuple[str, str, str]:
     return billions(line.updates), _megabits(line.bits), _megabits(line.stored_bits)
 
 
-def _energies(line: Line) -> Iterable[str]:
+def _energies(line: Line) -> list[str]:
     return [joules(part.joules(process)) for part in (line.steps, line.passes) for process in ("7nm", "45nm")]
 
 

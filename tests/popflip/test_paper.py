@@ -30,7 +30,7 @@ def test_the_networks():
 )
 def test_a_total_of_the_paper(table, model, updates, energy):
     found = table.models[model]
-    run, line = account(table, found), next(lines(table, found))
+    run, line = account(table, found), lines(table, found)[0]
     assert (found.updates, found.energy) == (updates, energy)
     if updates is not None:
         digits = len(updates.split()[0].partition(".")[2])
@@ -84,10 +84,10 @@ def test_flips_to_expect():
 
 def test_a_hybrid_has_two_lines():
     first, second = lines(MNIST, MNIST.models[1])
-    assert (first.method, second.method) == ("GFT as in the paper", "GFT, INT8")
+    assert (first.method, second.method) == ("GFT, FP32 as in the paper", "GFT, INT8")
     assert (
         first.updates == second.updates == (784 * 4096 + 4096 * 10 + 4 * 4096 + 10) * 2350 + flips([4096**2] * 3, 2350)
     )
     assert first.bits == Account(MNIST.models[1].floats, 3 * 4096**2, 1).bits
     model = Model("one", 1, (), "")
-    assert [line.method for line in lines(MNIST, model)] == ["AdamW"]
+    assert [line.method for line in lines(MNIST, model)] == ["AdamW, FP32"]

@@ -6,6 +6,7 @@ import gzip
 import importlib.util
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -18,6 +19,8 @@ from popflip import constraints
 from popflip.data.datasets import load
 from popflip.devices.golden import GoldenDevice
 from popflip.experiment import prepare
+from popflip.golden.common.status import Counts
+from popflip.golden.config import Config
 from popflip.training import accuracy, train
 
 
@@ -251,3 +254,52 @@ def test_the_estimate_is_its_model(monkeypatch):
     assert first.startswith("ESTIMATE, not measured: icebreaker digits-small, ")
     assert first.endswith(": 0.9 to 3.1 mW, 0.05 to 0.16 µJ a training sample")
     assert model.startswith("model: 85.6 µA + 44 µA/MHz + 0.012 ")
+
+
+# votes.py -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def votes() -> ModuleType:
+    return script("votes")
+
+
+def test_decays_by_hand(votes):
+    m = np.array([0, 1, 3, 4, 9, -1, -3, -4, -9], np.int16)
+    assert votes.to_zero(m, 2).tolist() == [0, 1, 3, 3, 7, -1, -3, -3, -7]
+    assert votes.to_all(m, 2).tolist() == [0, 0, 2, 3, 6, 0, -2, -3, -6]
+
+
+def test_the_first_row_is_the_chips_rule(votes):
+    """Its engine, told nothing, does what the golden model does; another decay and a bound do not."""
+    experiment = votes.load("digits", None, 0)
+    config = replace(experiment.config, epochs=3)
+    experiment = replace(experiment, config=config)
+    golden = GoldenDevice(config)
+    train(golden, experiment.x_train, experiment.y_train)
+    expected = accuracy(golden.infer(experiment.x_test), experiment.y_test)
+    assert votes.whole_votes(experiment, config, votes.BASE) == expected
+    for variant in (votes.Variant("a", decay=votes.to_all), votes.Variant("b", bounded=True)):
+        assert votes.whole_votes(experiment, config, variant) != expected
+
+
+def test_a_bound_and_a_decay_act_at_the_end_of_a_batch(votes):
+    config = Config((2, 2), k0=(1,), shift=1)
+    engine = votes.VariantEngine(config, votes.Variant("a", bounded=True, decay=votes.to_zero))
+    state = engine.initial()
+    state.weights[0] = np.array([[1, 0, -1], [1, 0, -1]], np.int8)
+    state.counters[0] = np.array([[5, 9, 3], [-3, -5, -7]], np.int16)
+    engine.end_batch(state, (0,), Counts(flips=[0]))
+    assert state.counters[0].tolist() == [[0, 5, 2], [-2, -3, 0]]
+
+
+def test_rows_that_change_nothing_are_left_out(votes):
+    base = Config((2, 2), k0=(4,), shift=4)
+    needless = [variant.name for variant in votes.VARIANTS if variant.is_needless(base)]
+    assert needless == ["SHIFT 4"]
+    assert votes.Variant("a", k0=0.5).config(base, 7) == replace(base, k0=(2,), seed=7)
+
+
+def test_a_row_that_helps_is_marked(votes):
+    assert votes.row("a", [0.95, 0.96], 0.952).split() == ["a", "95.50%", "+0.30", "0.71", "*"]
+    assert votes.row("a", [0.95], 0.96).split() == ["a", "95.00%", "-1.00", "0.00"]
