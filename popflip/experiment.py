@@ -30,6 +30,8 @@ from popflip.heuristics import SMALL_DATA_SET, Shape, configure
 from popflip.limits import check_memory
 
 DEFAULT_PRESET = "digits"
+SIMILAR = {"fashion-mnist": "mnist"}
+"""Data sets without a preset: the one of the same shape whose preset they start from."""
 EPOCHS_FROM_WEIGHTS = 20  # of a run that begins with the weights of a saved network
 MAX_THRESHOLD = 2**53  # real numbers hold every whole number up to here
 
@@ -237,7 +239,7 @@ def find_preset(
 
 def _default_preset(dataset: str | None, rule: str, default: str) -> str:
     suffix = "-lbe" if rule == Rule.LBE else ""
-    if dataset is not None and (name := f"{dataset}{suffix}") in PRESETS:
+    if dataset is not None and (name := f"{SIMILAR.get(dataset, dataset)}{suffix}") in PRESETS:
         return name
     return default if PRESETS[default].config.rule == rule else f"{DEFAULT_PRESET}{suffix}"
 

@@ -15,7 +15,7 @@ def info() -> None:
 
     from popflip import constraints
     from popflip.data import datasets
-    from popflip.data.mnist import downloads
+    from popflip.data.download import downloads
     from popflip.golden.presets import PRESETS
     from popflip.sim.cache import cache_directory
     from popflip.sim.cxxrtl.compile import compiler

@@ -153,15 +153,15 @@ class Settings:
         _text,
         DATA_SET,
         "NAME|FILE",
-        "digits, mnist, mnist-tiles, prototypes[:classes=10,bits=1000,flip=0.44,train=10000,test=2000,seed=1] "
-        "(synthetic; name the parameters that differ), or your own .csv (class in the last column, or --label) or "
-        ".npz (x, y).",
+        "digits, mnist, mnist-tiles, fashion-mnist, "
+        "prototypes[:classes=10,bits=1000,flip=0.44,train=10000,test=2000,seed=1] (synthetic; name the parameters that "
+        "differ), or your own .csv (class in the last column, or --label) or .npz (x, y).",
     )
     label: str | None = _setting(
         _column, DATA_SET, "NAME|N", "Your own CSV: the class column, by name or position; −1 is the last (−1)."
     )
     data_dir: Path | None = _setting(
-        _path, DATA_SET, "DIR", "Folder that holds mnist/, instead of $POPFLIP_DATA or a download."
+        _path, DATA_SET, "DIR", "Folder that holds mnist/ or fashion-mnist/, instead of $POPFLIP_DATA or a download."
     )
     thresholds: tuple[Number, ...] | None = _setting(
         _list_of(_number), DATA_SET, "T,T,…", "Each value becomes one bit per threshold: value ≥ T."

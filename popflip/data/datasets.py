@@ -1,7 +1,8 @@
 """Data sets by name: built in, or a user's file.
 
-``digits`` comes with scikit-learn. ``mnist`` is downloaded once, or read from a folder; ``mnist-tiles`` is mnist with
-its pixels in another order. ``prototypes`` is generated from a seed. Any other name is a ``.csv`` or ``.npz`` file.
+``digits`` comes with scikit-learn. ``mnist`` and ``fashion-mnist`` are downloaded once, or read from a folder;
+``mnist-tiles`` is mnist with its pixels in another order. ``prototypes`` is generated from a seed. Any other name is a
+``.csv`` or ``.npz`` file.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from popflip.data import files
 from popflip.data.base import DataSet
-from popflip.data.mnist import mnist, tiled
+from popflip.data.mnist import FASHION_MNIST, mnist, tiled
 from popflip.data.prototypes import Prototypes
 from popflip.errors import DataError
 
@@ -36,9 +37,9 @@ class BuiltIn:
 def load(name: str, data_dir: Path | None = None, test_split: float | None = None, label: str | None = None) -> DataSet:
     """The data set called ``name``, or in the file ``name``.
 
-    ``data_dir`` holds ``mnist/``. ``test_split`` is the share of a file's samples held out for testing (0.2).
-    ``label`` is the class column of a CSV file: its name, or its position. Raises :class:`DataError` if the data
-    cannot be found or used.
+    ``data_dir`` holds ``mnist/`` or ``fashion-mnist/``. ``test_split`` is the share of a file's samples held out for
+    testing (0.2). ``label`` is the class column of a CSV file: its name, or its position. Raises :class:`DataError` if
+    the data cannot be found or used.
     """
     if known := built_in(name):
         if test_split is not None:
@@ -130,6 +131,11 @@ BUILT_IN = {
         "mnist-tiles: mnist, with pixels that are often 0 together side by side",
         (128,),
         lambda name, data_dir: tiled(mnist(data_dir), name),
+    ),
+    "fashion-mnist": BuiltIn(
+        "fashion-mnist: 28 × 28 clothes, 60000 for training",
+        (128,),
+        lambda name, data_dir: mnist(data_dir, FASHION_MNIST),
     ),
     "prototypes": BuiltIn(
         f"{Prototypes()}: generated; name the parameters that differ",

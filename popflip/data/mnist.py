@@ -1,63 +1,76 @@
-"""MNIST: read from a folder or downloaded once; and MNIST with its pixels in tiles."""
+"""MNIST and Fashion-MNIST: read from a folder or downloaded once; and MNIST with its pixels in tiles."""
 
 from __future__ import annotations
 
 import gzip
-import hashlib
 import math
-import os
 import struct
-import urllib.error
-import urllib.request
 import zlib
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from platformdirs import user_data_dir
-from rich.progress import Progress
 
 from popflip.data.base import DataSet
+from popflip.data.download import Source, folder_of
 from popflip.errors import DataError, FileError
-from popflip.files import open_input, reason, whole_file
+from popflip.files import open_input
 from popflip.limits import check_memory
 
 TILE = 8  # pixels of a tile
 CLASSES = 10
 MAX_RANK = 3  # sizes of an IDX file: labels have 1, images 3
 
-MNIST_SHA256 = {
-    "train-images-idx3-ubyte.gz": "7ff28fd295f802eefc6d40e461175dfe4b969b1842b2abc8c6dc8c20711cf79f",
-    "train-labels-idx1-ubyte.gz": "81a978ae83d39ffdba0db3ce2fcaf80a8921e9629e874428996a2b03242d4b2a",
-    "t10k-images-idx3-ubyte.gz": "197e111ae341b0770be9011ac5e622d0e6cd1c640b32eb0de5dc1dd26cc6e182",
-    "t10k-labels-idx1-ubyte.gz": "b91679a0acfe4ba0e50a2437a903084cba1f5f92592b016a25a7dfd00455798b",
-}
-MNIST_MIRRORS = (
-    "https://storage.googleapis.com/cvdf-datasets/mnist/",
-    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+MNIST = Source(
+    "mnist",
+    {
+        "train-images-idx3-ubyte.gz": "7ff28fd295f802eefc6d40e461175dfe4b969b1842b2abc8c6dc8c20711cf79f",
+        "train-labels-idx1-ubyte.gz": "81a978ae83d39ffdba0db3ce2fcaf80a8921e9629e874428996a2b03242d4b2a",
+        "t10k-images-idx3-ubyte.gz": "197e111ae341b0770be9011ac5e622d0e6cd1c640b32eb0de5dc1dd26cc6e182",
+        "t10k-labels-idx1-ubyte.gz": "b91679a0acfe4ba0e50a2437a903084cba1f5f92592b016a25a7dfd00455798b",
+    },
+    (
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    ),
 )
-DOWNLOAD_SECONDS = 30  # without a byte, before the next mirror is tried
+FASHION_MNIST = Source(
+    "fashion-mnist",
+    {
+        "train-images-idx3-ubyte.gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        "train-labels-idx1-ubyte.gz": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        "t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+    },
+    (
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    ),
+)
+"""Xiao, Rasul and Vollgraf, arXiv 1708.07747: clothes in the files, the sizes and the number of classes of MNIST."""
 
 
-def mnist(data_dir: Path | None) -> DataSet:
-    """60000 training and 10000 test samples of 784 pixels 0 … 255. Raises :class:`DataError` if a file is unusable."""
-    folder = mnist_folder(data_dir)
-    train_images, train_labels, test_images, test_labels = (read_idx(folder / name) for name in MNIST_SHA256)
+def mnist(data_dir: Path | None, source: Source = MNIST) -> DataSet:
+    """60000 training and 10000 test samples of 784 pixels 0 … 255, of MNIST or another ``source`` of such files.
+
+    Raises :class:`DataError` if a file is unusable.
+    """
+    folder = folder_of(source, data_dir)
+    train_images, train_labels, test_images, test_labels = (read_idx(folder / name) for name in source.sha256)
     for name, images, labels in (("train", train_images, train_labels), ("t10k", test_images, test_labels)):
         if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
             raise DataError(f"{folder}: {name} images of shape {images.shape} do not fit labels of {labels.shape}")
         if labels.max() >= CLASSES:
             sample = int(np.argmax(labels >= CLASSES))
             raise DataError(
-                f"{folder}: {name} label {sample} is {labels[sample]}, expected a digit 0 … {CLASSES - 1}; give other "
+                f"{folder}: {name} label {sample} is {labels[sample]}, expected a class 0 … {CLASSES - 1}; give other "
                 "data as a .csv or .npz file"
             )
     if train_images.shape[1:] != test_images.shape[1:]:
         raise DataError(f"{folder}: training and test images differ in size")
     return DataSet(
-        "mnist",
+        source.name,
         train_images.reshape(len(train_images), -1),
         train_labels.astype(np.int64),
         test_images.reshape(len(test_images), -1),
@@ -92,78 +105,6 @@ def tiles() -> NDArray[np.intp]:
     """
     numbers = np.loadtxt(Path(__file__).with_name("mnist_tiles.txt"), np.intp)
     return np.argsort(numbers, axis=None, kind="stable").reshape(-1, TILE)
-
-
-def mnist_folder(data_dir: Path | None) -> Path:
-    """Folder of the four MNIST files: ``mnist/`` in ``data_dir``, in ``$POPFLIP_DATA``, or in :func:`downloads`."""
-    given = data_dir or (_expanded(os.environ["POPFLIP_DATA"]) if os.environ.get("POPFLIP_DATA") else None)
-    folder = (given or downloads()) / "mnist"
-    missing = [name for name in MNIST_SHA256 if not (folder / name).is_file()]
-    if missing and given:
-        raise DataError(f"{folder}: {missing[0]} is not there; it must hold {', '.join(MNIST_SHA256)}")
-    if missing:
-        _download(missing, folder)
-    return folder
-
-
-def downloads() -> Path:
-    """Folder of downloaded data sets. Raises :class:`DataError` if it lies in a home folder that is not known."""
-    return _expanded(user_data_dir("popflip"))
-
-
-def _expanded(path: str) -> Path:
-    """``path`` with a leading ``~`` replaced by the home folder."""
-    try:
-        folder = Path(path).expanduser()
-    except (RuntimeError, KeyError):
-        folder = None
-    if folder is None or str(folder).startswith("~"):
-        raise DataError("mnist: there is no home folder to download to; set POPFLIP_DATA to a folder that holds mnist/")
-    return folder
-
-
-def _download(names: Sequence[str], folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{folder}: {reason(error)}") from None
-    with Progress(transient=True) as progress:
-        for name in names:
-            content = _fetch(name, folder, progress)
-            with whole_file(folder / name) as file:
-                file.write(content)
-
-
-def _fetch(name: str, folder: Path, progress: Progress) -> bytes:
-    """The file ``name`` from the first mirror whose copy has the right checksum."""
-    problem = ""
-    for mirror in MNIST_MIRRORS:
-        try:
-            content = _get(mirror + name, progress)
-        except (OSError, ValueError) as error:
-            problem = f"{mirror}: {getattr(error, 'reason', error)}"
-            continue
-        if hashlib.sha256(content).hexdigest() == MNIST_SHA256[name]:
-            return content
-        problem = f"{mirror}: wrong checksum"
-    raise DataError(
-        f"mnist: {name} cannot be downloaded ({problem}); put the four files into {folder}, or give data_dir=D with "
-        "D/mnist"
-    )
-
-
-def _get(url: str, progress: Progress) -> bytes:
-    task = progress.add_task(url, total=None)
-    parts = []
-    try:
-        with urllib.request.urlopen(url, timeout=DOWNLOAD_SECONDS) as response:
-            progress.update(task, total=int(response.headers.get("Content-Length") or 0) or None)
-            while part := response.read(1 << 16):
-                parts.append(part)
-                progress.advance(task, len(part))
-    finally:
-        progress.remove_task(task)
-    return b"".join(parts)
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:

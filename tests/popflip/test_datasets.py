@@ -29,7 +29,7 @@ def test_a_built_in_data_set_has_a_test_set_of_its_own():
 
 
 def test_an_unknown_data_set_lists_the_known_ones():
-    known = "digits, mnist, mnist-tiles, prototypes"
+    known = "digits, mnist, mnist-tiles, fashion-mnist, prototypes"
     with pytest.raises(DataError, match=rf"^dataset: 'fashion' is not one of {known}, nor a \.csv or \.npz file$"):
         load("fashion")
 

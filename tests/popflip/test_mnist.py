@@ -1,12 +1,10 @@
-"""MNIST: read, downloaded, tiled, and refused where it is damaged."""
+"""MNIST and Fashion-MNIST: read, tiled, and refused where they are damaged."""
 
 from __future__ import annotations
 
 import gzip
-import hashlib
-import os
+import re
 import struct
-import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +80,20 @@ def test_mnist_is_read_from_the_environment_s_folder(mnist_like, monkeypatch):
     assert load("mnist").classes == 3
 
 
+def test_fashion_mnist_has_a_folder_of_its_own(mnist_like):
+    with pytest.raises(DataError, match=r"/fashion-mnist: train-images-idx3-ubyte\.gz is not there; "):
+        load("fashion-mnist", mnist_like)
+    (mnist_like / "mnist").rename(mnist_like / "fashion-mnist")
+    data = load("fashion-mnist", mnist_like)
+    assert (data.name, data.image, data.test_classes.tolist()) == ("fashion-mnist", (2, 2), [2, 1, 0])
+
+
+def test_sources_name_the_files_of_one_format():
+    assert list(mnist.MNIST.sha256) == list(mnist.FASHION_MNIST.sha256)
+    sums = [*mnist.MNIST.sha256.values(), *mnist.FASHION_MNIST.sha256.values()]
+    assert len(set(sums)) == 8 and all(re.fullmatch("[0-9a-f]{64}", each) for each in sums)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -101,13 +113,13 @@ def test_damaged_mnist_is_refused(mnist_like, content, message):
 
 
 @pytest.mark.parametrize("label", [10, 250])
-def test_labels_are_digits(mnist_like, label):
+def test_labels_are_classes(mnist_like, label):
     folder = mnist_like / "mnist"
     (folder / "t10k-labels-idx1-ubyte.gz").write_bytes(idx(np.array([0, label, 2])))
     with pytest.raises(DataError) as error:
         load("mnist", mnist_like)
     assert str(error.value) == (
-        f"{folder}: t10k label 1 is {label}, expected a digit 0 … 9; give other data as a .csv or .npz file"
+        f"{folder}: t10k label 1 is {label}, expected a class 0 … 9; give other data as a .csv or .npz file"
     )
 
 
@@ -140,38 +152,3 @@ def test_sizes_of_idx_files_are_checked_before_memory_is_taken(tmp_path, monkeyp
     path.write_bytes(gzip.compress(b"\0\0\x08\x03" + bytes([255] * 12)))
     with pytest.raises(ConfigError, match=r"f\.gz: 4294967295 × 4294967295 × 4294967295 bytes would take 7\.9e\+19 GB"):
         mnist.read_idx(path)
-
-
-def test_missing_mnist_names_the_file(tmp_path):
-    with pytest.raises(DataError) as error:
-        load("mnist", tmp_path)
-    assert str(error.value).startswith(f"{tmp_path / 'mnist'}: train-images-idx3-ubyte.gz is not there; ")
-
-
-def test_mnist_is_downloaded_once_from_the_first_mirror_that_is_right(mnist_like, tmp_path, monkeypatch):
-    files = {path.name: path.read_bytes() for path in (mnist_like / "mnist").iterdir()}
-    broken, wrong, right = (tmp_path / name for name in ("broken", "wrong", "right"))
-    for mirror in (wrong, right):
-        mirror.mkdir()
-        for name, content in files.items():
-            (mirror / name).write_bytes(content if mirror == right else content + b"!")
-    home = tmp_path / "home"
-    monkeypatch.delenv("POPFLIP_DATA", raising=False)
-    monkeypatch.setattr(mnist, "downloads", lambda: home)
-    monkeypatch.setattr(mnist, "MNIST_SHA256", {n: hashlib.sha256(files[n]).hexdigest() for n in mnist.MNIST_SHA256})
-    monkeypatch.setattr(mnist, "MNIST_MIRRORS", tuple(f"{mirror.as_uri()}/" for mirror in (broken, wrong, right)))
-    assert load("mnist").classes == 3
-    assert sorted(os.listdir(home / "mnist")) == sorted(files)
-    monkeypatch.setattr(urllib.request, "urlopen", None)
-    assert load("mnist").classes == 3
-
-
-def test_a_download_with_a_wrong_checksum_leaves_nothing(mnist_like, tmp_path, monkeypatch):
-    home = tmp_path / "home"
-    monkeypatch.delenv("POPFLIP_DATA", raising=False)
-    monkeypatch.setattr(mnist, "downloads", lambda: home)
-    monkeypatch.setattr(mnist, "MNIST_MIRRORS", (f"{(mnist_like / 'mnist').as_uri()}/",))
-    with pytest.raises(DataError) as error:
-        load("mnist")
-    assert "wrong checksum" in str(error.value)
-    assert os.listdir(home / "mnist") == []
