@@ -9,6 +9,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 DEMO := build/demo
+PAPER := mnist_hybrid.py nanogpt.py vit.py # the paper's experiments in examples/
+SIZE ?= small # of these: small, or paper, which needs a GPU
 PACKAGES := golden hw sim constraints # subpackages of popflip that lie beside its folder
 SILICON := icebreaker.bin ice40_hx8k_b_evn.bin ulx3s_85f.bit
 LEVELS := synthesis route bitstream
@@ -16,7 +18,7 @@ FITS := from popflip.constraints import boards; \
   print(*(f"{name}:{fit.preset}" for name, board in boards().items() for fit in board.fits))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test long torch qonnx lint format proof silicon mutate faults kills fuzz sdram bitstream bitstreams examples bench clean
+.PHONY: help demo test long torch qonnx lint format proof silicon mutate faults kills fuzz sdram bitstream bitstreams examples paper bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -81,10 +83,22 @@ bitstreams: $(VENV)/ready-dev ## build every network of every board, each into b
 	done; \
 	if [ -n "$$failed" ]; then echo "make: no bitstream:$$failed" >&2; exit 1; fi
 
-examples: $(VENV)/ready ## run every script in examples/
+examples: $(VENV)/ready ## run every script in examples/ but the paper's experiments
 	@mkdir -p build/examples
-	@cd build/examples && for script in $(CURDIR)/examples/*.py; do \
-	  echo "$$script"; $(CURDIR)/$(BIN)/python $$script || exit 1; done
+	@cd build/examples && for script in $(filter-out _% $(PAPER),$(notdir $(wildcard examples/*.py))); do \
+	  echo "$$script"; $(CURDIR)/$(BIN)/python $(CURDIR)/examples/$$script || exit 1; done
+
+paper: $(VENV)/ready ## run the paper's experiments with PyTorch, results into build/paper/: make paper SIZE=paper
+	@mkdir -p build/paper
+	@cd build/paper && run() { \
+	    echo "$$1"; name=$$1; shift; script=$$1; shift; \
+	    $(CURDIR)/$(BIN)/python $(CURDIR)/examples/$$script --size $(SIZE) --report $$name.json --plot $$name.png "$$@"; \
+	  } && \
+	  run nanogpt nanogpt.py && \
+	  run nanogpt-int8 nanogpt.py --votes int8 --mode hybrid1 hybrid2 && \
+	  run mnist_hybrid mnist_hybrid.py && \
+	  run vit vit.py && \
+	  run vit-mnist vit.py --dataset mnist
 
 faults: $(VENV)/ready-dev ## train over lines with faults of eight kinds, many times
 	POPFLIP_FAULT_RUNS=100 $(BIN)/python -m pytest -n $(JOBS) tests/popflip/test_faults.py

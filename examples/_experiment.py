@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import signal
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
 from popflip import __version__
+from popflip.cli.signals import held, interrupt_on_stop
 from popflip.errors import ConfigError, FileError, PopflipError
 from popflip.files import check_writable, whole_file
 from popflip.report import PLOT_SUFFIXES
@@ -258,31 +258,42 @@ class Parser(argparse.ArgumentParser):
         self.exit(BAD_INPUT, f"{self.prog}: {message}\n")
 
 
+def start(description: str, kind: type[Experiment]) -> NoReturn:
+    """Run the script of ``kind`` with the command line's arguments, and end. SIGTERM and SIGHUP end it like Ctrl-C."""
+    interrupt_on_stop()
+    sys.exit(main(description, kind))
+
+
 def main(description: str, kind: type[Experiment], arguments: Sequence[str] | None = None) -> int:
-    """Run the script ``kind`` with the command line's ``arguments``. Returns the exit code."""
+    """Run the script of ``kind`` with ``arguments``. Returns the exit code."""
     parser = parser_of(description, kind)
     options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C
     try:
         recipe = recipe_of(kind, options)
         check_outputs(options)
         experiment = kind(recipe, device_of(options.device), options)
         report = new_report(parser.prog, experiment, options)
-        for each in options.mode:
-            experiment.model(each)  # sizes that do not fit are refused before the first run
+        check_models(experiment, options.mode)
         return run_all(experiment, options, report)
     except PopflipError as error:
         name, colon, rest = str(error).partition(":")
         place = flag_of(name) if hasattr(options, name) else name
         print(f"{parser.prog}: {place}{colon}{rest}", file=sys.stderr)
         return BAD_INPUT
+    except torch.cuda.OutOfMemoryError as error:
+        print(f"{parser.prog}: --batch: a step does not fit into memory: {first_line(error)}", file=sys.stderr)
+        return BAD_INPUT
     except KeyboardInterrupt:
+        print(f"{parser.prog}: stopped", file=sys.stderr)
         return STOPPED
 
 
 def parser_of(description: str, kind: type[Experiment]) -> Parser:
     """The options that all scripts share, one for each number of a recipe, and those of ``kind``."""
-    parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    script = Path(sys.modules[kind.__module__].__file__ or "").name
+    parser = Parser(
+        script, description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--size", choices=kind.sizes, default="small", help="small (default): minutes on two cores")
     parser.add_argument("--mode", nargs="+", choices=kind.modes, default=list(kind.modes), help="default: all of them")
     parser.add_argument("--seed", "--seeds", nargs="+", type=seed, default=[1], metavar="N", help="one run each (1)")
@@ -326,16 +337,30 @@ def check_outputs(options: argparse.Namespace) -> None:
     check_writable(report=options.report, plot=options.plot)
 
 
+def first_line(error: Exception) -> str:
+    """The first line of an error's message."""
+    return str(error).strip().partition("\n")[0]
+
+
 def device_of(name: str) -> torch.device:
     """The device called ``name``, if PyTorch can use it."""
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ConfigError(f"device: {name} cannot be used: {str(error).partition(chr(10))[0]}") from None
+        raise ConfigError(f"device: {name} cannot be used: {first_line(error)}") from None
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")  # TF32
     return device
+
+
+def check_models(experiment: Experiment, modes: Sequence[str]) -> None:
+    """:class:`PopflipError` unless there are models and optimisers for the ``modes``, before the first run."""
+    try:
+        for mode in modes:
+            Optimisers(experiment.model(mode), experiment.recipe, experiment.steps)
+    except RuntimeError as error:
+        raise ConfigError(f"size: the model does not fit into memory: {first_line(error)}") from None
 
 
 def run_all(experiment: Experiment, options: argparse.Namespace, report: dict[str, Any]) -> int:
@@ -350,7 +375,7 @@ def run_all(experiment: Experiment, options: argparse.Namespace, report: dict[st
                 save_report(options.report, report)
     except KeyboardInterrupt:
         code = STOPPED
-        print("stopped; the last run has no end" + (f"; {options.report} has the rest" if options.report else ""))
+        print("stopped: the last run has no end")
     print("\n".join(summary(experiment, report)), flush=True)
     for save, path in ((save_report, options.report), (lambda *each: save_plot(experiment, *each), options.plot)):
         try:
@@ -383,7 +408,7 @@ def new_report(name: str, experiment: Experiment, options: argparse.Namespace) -
 def save_report(path: Path | None, report: dict[str, Any]) -> None:
     """Write the report; :class:`FileError` if that fails."""
     if path is not None:
-        with whole_file(path) as file:
+        with held(), whole_file(path) as file:
             file.write(json.dumps(report, indent=2, ensure_ascii=False).encode() + b"\n")
 
 

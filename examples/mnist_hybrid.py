@@ -8,7 +8,6 @@ fp32: AdamW trains everything. hybrid: GFT trains the layers between two hidden 
 ternary: GFT trains all layers, and the network has no floats.
 """
 
-import sys
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -58,4 +57,4 @@ class Mnist(images.ImageExperiment):
 
 
 if __name__ == "__main__":
-    sys.exit(lab.main(__doc__, Mnist))
+    lab.start(__doc__, Mnist)

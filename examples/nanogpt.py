@@ -8,7 +8,6 @@ fp32: AdamW trains everything. hybrid1: GFT trains the MLPs. hybrid2: GFT trains
 embeddings and norms are floats. Each model writes some text at its end.
 """
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -147,4 +146,4 @@ def own_text(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(lab.main(__doc__, NanoGPT))
+    lab.start(__doc__, NanoGPT)

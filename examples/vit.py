@@ -7,7 +7,6 @@ python examples/vit.py --dataset FOLDER --pixels 32         images in FOLDER/tra
 fp32: AdamW trains everything. hybrid: GFT trains the MLPs of all blocks, two thirds of the weights.
 """
 
-import sys
 from dataclasses import dataclass
 
 import _experiment as lab
@@ -80,4 +79,4 @@ class ViT(images.ImageExperiment):
 
 
 if __name__ == "__main__":
-    sys.exit(lab.main(__doc__, ViT))
+    lab.start(__doc__, ViT)

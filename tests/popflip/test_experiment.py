@@ -10,7 +10,7 @@ import pytest
 
 from popflip.checkpoint import Checkpoint
 from popflip.devices.base import Status
-from popflip.experiment import from_checkpoint, network, prepare, samples_for
+from popflip.experiment import find_preset, from_checkpoint, network, prepare, samples_for
 from popflip.golden.config import Config, LbeConfig, Precision
 from popflip.golden.errors import ConfigError
 from popflip.golden.presets import PRESETS
@@ -164,6 +164,13 @@ def test_a_parameter_that_does_not_fit_is_named(settings, message):
     with pytest.raises(ConfigError) as error:
         prepare(**settings)
     assert str(error.value) == message
+
+
+def test_data_without_a_preset_starts_from_that_of_the_same_shape():
+    """Fashion-MNIST from MNIST's, whose batch and epochs were tuned on other images."""
+    assert find_preset(dataset="fashion-mnist") == PRESETS["mnist"]
+    assert find_preset(dataset="fashion-mnist", rule="lbe") == PRESETS["mnist-lbe"]
+    assert network(dataset="fashion-mnist") == PRESETS["mnist"].config
 
 
 # LBE ------------------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from paths import ROOT
 
 NEEDED = "popflip.torch needs PyTorch 2.4 or newer"
 INSTALL = "pip install 'popflip[torch]'"
@@ -39,6 +40,13 @@ def test_it_is_too_old(version):
 @pytest.mark.parametrize("version", ["2.4.0", "2.10.0a0+git12", "3.0.0+cpu"])
 def test_it_is_new_enough(version):
     assert importing(f"sys.modules['torch'] = types.SimpleNamespace(__version__='{version}')") == ""
+
+
+@pytest.mark.parametrize("name", ["mnist_hybrid", "nanogpt", "vit"])
+def test_an_experiment_that_needs_it_is_one_line(name):
+    script = f"import sys\nsys.modules['torch'] = None\nsys.path.insert(0, {str(ROOT / 'examples')!r})\nimport {name}\n"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, f"{NEEDED}, which is not installed: {INSTALL}\n")
 
 
 def without(missing: str) -> str:
