@@ -13,7 +13,7 @@ from typing import NamedTuple
 import _experiment as lab
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image  # matplotlib, which Popflip needs, brings it
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 

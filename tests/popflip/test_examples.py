@@ -62,6 +62,6 @@ def test_a_board_that_is_not_there_is_one_line(tmp_path):
 
 def test_every_example_has_a_test():
     """The experiments of the paper in a file of their own; modules that only they use start with an underscore."""
-    text = Path(__file__).read_text() + Path(__file__).with_name("test_experiments.py").read_text()
+    text = Path(__file__).read_text() + Path(__file__).with_name("test_paper_examples.py").read_text()
     scripts = [path for path in EXAMPLES.glob("*.py") if not path.name.startswith("_")]
     assert all(f'"{path.name}"' in text or f'"{path.stem}"' in text for path in scripts)
