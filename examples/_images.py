@@ -96,7 +96,7 @@ def load(name: str, data_dir: Path | None, pixels: int | None) -> tuple[Images, 
         raise DataError(f"dataset: {name} holds no images; give mnist, an .npz with x of [samples, height, width], …")
     parts = ((data.train_values, data.train_classes), (data.test_values, data.test_classes))
     train, test = (
-        Images(torch.from_numpy(values.reshape(len(values), 1, *data.image)), torch.from_numpy(classes))
+        Images(torch.tensor(values.reshape(len(values), 1, *data.image)), torch.tensor(classes))
         for values, classes in parts
     )
     return train, test

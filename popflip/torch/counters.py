@@ -56,7 +56,7 @@ def _product(delta: Tensor, a: Tensor) -> Tensor:
 
 def bound_(m: Tensor, w: Tensor) -> None:
     """Drop votes beyond a weight's end, in place: ``m ≤ 0`` where ``w = +1``, ``m ≥ 0`` where ``w = −1``."""
-    m.masked_fill_(m.sign() == torch.where(w == 0, 2, w), 0)
+    m.masked_fill_(m * w > 0, 0)
 
 
 def decay(m: Tensor, shift: int | None) -> Tensor:

@@ -56,6 +56,14 @@ def test_select_equals_golden(layer, k, kind):
     assert mask.tolist() == golden_select(m, w, k).mask.tolist()
 
 
+@pytest.mark.parametrize("k", [1, 69, 70, 71, 2000, 4480, 5000])
+def test_select_equals_golden_on_both_sides_of_a_64th(k):
+    """The two ways to find the least counter that is selected; most counters have ties."""
+    rng = np.random.default_rng(k)
+    m, w = rng.integers(-20, 21, (64, 70)).astype(np.int16), rng.integers(-1, 2, (64, 70)).astype(np.int8)
+    assert select(tensor(m), tensor(w), k).tolist() == golden_select(m, w, k).mask.tolist()
+
+
 @search
 @given(st.data())
 def test_accumulate_equals_golden(data):
