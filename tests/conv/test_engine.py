@@ -127,6 +127,15 @@ def test_a_dense_network_learns_as_ever():
     assert trainer.scores(x).tolist() == expected.scores(x).tolist()
 
 
+@pytest.mark.parametrize(("seen", "sizes"), [(1, [1] * 10), (540, [2] * 5), (9 * 270, [9, 1]), (10**6, [10])])
+def test_samples_at_a_time_hold_no_more_patches_than_allowed(monkeypatch, seen, sizes):
+    """The layer with the most inputs of patches decides."""
+    monkeypatch.setattr("popflip.golden.conv.engine._SEEN", seen)
+    engine = ConvEngine(ConvConfig("6x5,c3k3,c2k3s2,3", k0=(6, 9, 9), margin=9, window=(3, 3), batch=6))
+    assert [layer.pools * layer.synapses for layer in engine.config.plan[:2]] == [270, 243]
+    assert [len(range(10)[chunk]) for chunk in engine._chunks(10)] == sizes
+
+
 def test_inference_of_no_samples():
     config = CONFIGS["strides"]
     assert Trainer(config, ConvEngine(config)).infer(np.zeros((0, 72), np.uint8)).tolist() == []

@@ -24,9 +24,10 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 from covering import CoveringTests
-from mutations import Mutation, mutations, sample
+from mutations import Mutation, mutations, named, sample
 from tree import Run, Tree
 
 ROOT = Path(__file__).parents[2]
@@ -72,13 +73,13 @@ def candidates(root: Path) -> dict[str, list[Mutation]]:
 
 
 def without_equivalent(
-    found: dict[str, list[Mutation]], entries: Iterable[dict[str, str]]
+    found: dict[str, list[Mutation]], entries: Iterable[dict[str, Any]]
 ) -> dict[str, list[Mutation]]:
     """``found`` without the mutations that ``entries`` list by path, code and text. Raises :class:`Stale`."""
     left = dict(found)
     stale = []
     for entry in entries:
-        same = [m for m in found.get(entry["path"], []) if (m.code, m.text) == (entry["code"], entry["text"])]
+        same = named(entry, found.get(entry["path"], []))
         if not same or not entry["reason"].strip():
             stale.append(f"{entry['path']}: {entry['code']}: {entry['text']}")
         left[entry["path"]] = [m for m in left.get(entry["path"], []) if m not in same]
@@ -87,7 +88,7 @@ def without_equivalent(
     return left
 
 
-def equivalent() -> list[dict[str, str]]:
+def equivalent() -> list[dict[str, Any]]:
     """Entries of ``equivalent.toml``."""
     return tomllib.loads(EQUIVALENT.read_text(encoding="utf-8")).get("mutant", [])
 

@@ -21,9 +21,10 @@ from __future__ import annotations
 import ast
 import random
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import Any
 
 COMPARISONS = {"<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "=="}
 OPERATORS = {"+": "-", "-": "+", "&": "|", "|": "&", "^": "&", "<<": ">>", ">>": "<<", "//": "*", "*": "+", "%": "//"}
@@ -85,10 +86,21 @@ def mutations(path: str, source: bytes) -> list[Mutation]:
     return sorted(found.values(), key=lambda m: (m.start, m.end, m.new))
 
 
-def fault_of(entry: Mapping[str, str], source: bytes) -> Mutation:
-    """The mutation of ``source`` that an entry of ``equivalent.toml`` names by path, code and text."""
-    found = mutations(entry["path"], source)
-    return next(mutation for mutation in found if (mutation.code, mutation.text) == (entry["code"], entry["text"]))
+def named(entry: Mapping[str, Any], found: Iterable[Mutation]) -> list[Mutation]:
+    """Those of ``found``, mutations of one file, that an entry of ``equivalent.toml`` names.
+
+    Its code and text fit; of several lines with that code, ``occurrence`` chooses one, from 1 on.
+    """
+    same = [mutation for mutation in found if (mutation.code, mutation.text) == (entry["code"], entry["text"])]
+    if "occurrence" not in entry:
+        return same
+    lines = sorted({mutation.line for mutation in same})[entry["occurrence"] - 1 :][:1]
+    return [mutation for mutation in same if mutation.line in lines]
+
+
+def fault_of(entry: Mapping[str, Any], source: bytes) -> Mutation:
+    """The mutation of ``source`` that an entry of ``equivalent.toml`` names."""
+    return named(entry, mutations(entry["path"], source))[0]
 
 
 def sample(candidates: dict[str, list[Mutation]], seed: int) -> Iterator[Mutation]:

@@ -1,7 +1,8 @@
 """The reasons of ``equivalent.toml``, tried: any value of a listed constant gives the same result as the usual one.
 
 A fault of the golden model may be listed only if it is the value of a constant of :data:`SIZES`, whose reason says
-that any value will do. A fault of the hardware is compared by a solver (``tests/proofs/test_equivalent.py``).
+that any value will do, or if it is in a line of :data:`CHOICES` between two ways to the same result, both of which run.
+A fault of the hardware is compared by a solver (``tests/proofs/test_equivalent.py``).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -46,6 +48,13 @@ SIZES: dict[tuple[str, str], Callable[[], tuple]] = {
 }
 """Constants that may have any value, by file and name, and a run whose result must not depend on them."""
 
+CHOICES: dict[tuple[str, str], Callable[[ModuleType], object]] = {
+    ("golden/common/prng.py", "stride = _STRIDE if count >= _LONG else 0"): lambda prng: [
+        prng.Xorshift32(7).draws(prng._LONG + more).tolist() for more in (-1, 0, 1)
+    ],
+}
+"""Lines that choose between two ways, by file and code, and a run of a module that takes both."""
+
 ANY = (1, 2, 7, 64)
 """Values that no fault plants: the reasons speak of any."""
 
@@ -72,8 +81,11 @@ def faulty_value(entry: dict[str, str]) -> int:
 GOLDEN = [entry for entry in equivalent() if entry["path"].startswith("golden/")]
 
 
+SIZED = [entry for entry in GOLDEN if (entry["path"], entry["code"]) not in CHOICES]
+
+
 def test_every_entry_is_tried():
-    assert {constant(entry) for entry in GOLDEN} <= SIZES.keys()
+    assert {constant(entry) for entry in SIZED} <= SIZES.keys()
     assert all(entry["path"].startswith(("golden/", "hw/")) for entry in equivalent())
 
 
@@ -82,9 +94,30 @@ def test_any_value_of_the_constant_gives_the_same_result(place, monkeypatch):
     path, name = place
     module = import_module(f"popflip.{path.removesuffix('.py').replace('/', '.')}")
     expected = usual(place)
-    for value in (*ANY, *(faulty_value(entry) for entry in GOLDEN if constant(entry) == place)):
+    for value in (*ANY, *(faulty_value(entry) for entry in SIZED if constant(entry) == place)):
         monkeypatch.setattr(module, name, value)
         assert SIZES[place]() == expected, value
+
+
+def faulty_module(path: str, source: bytes) -> ModuleType:
+    """The module of a file of the golden model, made from ``source``."""
+    faulty = ModuleType(f"popflip.{path.removesuffix('.py').replace('/', '.')}")
+    faulty.__package__ = faulty.__name__.rpartition(".")[0]
+    exec(compile(source, path, "exec"), vars(faulty))
+    return faulty
+
+
+@pytest.mark.parametrize("place", CHOICES, ids=":".join)
+def test_both_ways_give_the_same_result(place):
+    path = place[0]
+    source = (ROOT / path).read_bytes()
+    expected = CHOICES[place](faulty_module(path, source))
+    entries = [entry for entry in GOLDEN if (entry["path"], entry["code"]) == place]
+    assert entries
+    for entry in entries:
+        assert CHOICES[place](faulty_module(path, fault_of(entry, source).apply(source))) == expected
+    always_wrong = source.replace(b"if count >= _LONG", b"if count > 9 * _LONG or self.draw()")
+    assert CHOICES[place](faulty_module(path, always_wrong)) != expected
 
 
 def test_the_run_sees_a_constant_that_matters(monkeypatch):

@@ -84,6 +84,16 @@ def test_a_stale_entry_is_an_error(change):
         without_equivalent(found, [entry | change])
 
 
+def test_an_entry_may_mean_one_of_several_lines():
+    found = {"x.py": mutations("x.py", b"a < b\nc = 1 + c\na < b\n")}
+    entry = {"path": "x.py", "code": "a < b", "text": "comparison: < → <=", "reason": "never equal"}
+    both, second = without_equivalent(found, [entry]), without_equivalent(found, [entry | {"occurrence": 2}])
+    assert [mutation.line for mutation in second["x.py"] if mutation.text == entry["text"]] == [1]
+    assert len(second["x.py"]) == len(both["x.py"]) + 1
+    with pytest.raises(Stale):
+        without_equivalent(found, [entry | {"occurrence": 3}])
+
+
 @pytest.mark.parametrize(
     ("source", "nearest"),
     [

@@ -140,7 +140,7 @@ WITHOUT = {
     "link/commands": ("golden testbench", f"{LINK}; tables"),
     "link/identity": ("golden testbench", f"{LINK}; a record"),
     "link/codec": ("golden testbench", f"{LINK}; frames as bytes; hardware has hw/link/receiver.py, hw/link/sender.py"),
-    "link/crc": ("golden testbench test", f"{LINK}; in sim/link/tb_receiver.py, on every frame"),
+    "link/crc": ("golden testbench", f"{LINK}; in sim/link/tb_receiver.py, on every frame"),
     "link/link": (
         "golden testbench test",
         f"{LINK}; wires it up, as does sim/link/tb_controller.py; tests/popflip/test_chip_device.py has all",
