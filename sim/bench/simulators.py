@@ -119,7 +119,7 @@ class _Verilator(Simulator):
     make_variables = (
         "CFG_CXXFLAGS_PCH_I=-include",
         "CFG_LDLIBS_THREADS=-pthread",
-        "OPT_FAST=-O1",  # short runs: compiles in half the time of -Os
+        "OPT_FAST=-O0",  # runs are short: optimising takes longer than it saves
         "VM_PARALLEL_BUILDS=0",  # large designs too are one file: a second compiled header would exclude the first
     )
 

@@ -17,14 +17,14 @@ WORD, CHUNK = 64, 32  # bits of an integer, and of an element of the array of a 
 STRIDE = 4  # bits at equal distances, from which on one call takes them together
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<constant>value<\d+> ?\{[^}]*\})"
+    r"\s*(?:(?P<constant>value<\d+>(?: ?\{[^}]*\}|\(\)))"
     r"|\.(?P<method>slice|concat|repeat|val|curr|next)\b(?:<(?P<numbers>\d+(?:,\d+)?)>)?(?P<call>\(\))?"
     r"|(?P<function>[a-z_]+)<(?P<width>\d+)>(?=\()"
     r"|(?P<memory>\w+)(?P<word>\[\w+\.index\])"
     r"|(?P<name>\w+)"
     r"|(?P<mark>[(),?:]))"
 )
-_CONSTANT = re.compile(r"value<(\d+)> ?\{(.*)\}")
+_CONSTANT = re.compile(r"value<(\d+)>(?: ?\{(.*)\}|\(\))")  # value<0>() has no bits
 _ASSIGNMENT = re.compile(r"(\t+)((?:\w+|\.next|\.slice<[\d,]+>\(\)|\.concat\(|\))+) = (.*);")
 _INDEX = re.compile(r"(\t+auto \w+ = memory_index\()(.*)(, \d+, \d+\);)")
 _READ = re.compile(r"\t+value<(\d+)> (\w+) = \w+\[\w+\.index\];")
@@ -279,7 +279,7 @@ class _Parser:
 def _constant(text: str) -> Value:
     match = _CONSTANT.fullmatch(text)
     assert match, text
-    width, chunks = int(match[1]), [int(chunk.rstrip("u"), 0) for chunk in match[2].split(",") if chunk.strip()]
+    width, chunks = int(match[1]), [int(chunk.rstrip("u"), 0) for chunk in (match[2] or "").split(",") if chunk.strip()]
     if width > WORD:
         return Value(text, width)
     return Value(f"{sum(chunk << 32 * index for index, chunk in enumerate(chunks)):#x}ull", width)
@@ -294,7 +294,7 @@ def _whole(value: Value) -> Value:
         return strided
     if value.narrow:
         return Value(f"({_shifted(value.pieces)})", value.width)
-    parts = [part.value for part in _grouped(value.pieces)]
+    parts = [part.value for part in _grouped(tuple(piece for piece in value.pieces if piece.width))]
     return Value(f"joined({', '.join(parts)})", value.width)
 
 
@@ -370,7 +370,8 @@ def _on_integers(function: str, width: int, arguments: list[Value]) -> str:
     if function in _UNARY:
         return f"uint64_t({_UNARY[function].format(first.text, mask=_mask(first.width))})"
     operator, _, kinds = function.partition("_")
-    texts = [f"extended<{each.width}>({each.text})" if kinds in ("ss", "s") else each.text for each in arguments]
+    signed = kinds in ("ss", "s")
+    texts = [f"extended<{each.width}>({each.text})" if signed and each.width else each.text for each in arguments]
     if operator in _COMPARISONS and len(texts) == 2:
         casts = [f"int64_t({text})" if kinds == "ss" else text for text in texts]
         return f"uint64_t({casts[0]} {_COMPARISONS[operator]} {casts[1]})"
