@@ -48,12 +48,18 @@ SIZES: dict[tuple[str, str], Callable[[], tuple]] = {
 }
 """Constants that may have any value, by file and name, and a run whose result must not depend on them."""
 
-CHOICES: dict[tuple[str, str], Callable[[ModuleType], object]] = {
-    ("golden/common/prng.py", "stride = _STRIDE if count >= _LONG else 0"): lambda prng: [
-        prng.Xorshift32(7).draws(prng._LONG + more).tolist() for more in (-1, 0, 1)
-    ],
+CHOICES: dict[tuple[str, str], tuple[Callable[[ModuleType], object], str]] = {
+    ("golden/common/prng.py", "stride = _STRIDE if count >= _LONG else 0"): (
+        lambda prng: [prng.Xorshift32(7).draws(prng._LONG + more).tolist() for more in (-1, 0, 1)],
+        "stride = _STRIDE if count >= _LONG and self.draw() else 0",
+    ),
+    ("golden/common/prng.py", "while known < count:"): (
+        lambda prng: [prng.Xorshift32(7).draws(count).tolist() for count in (1, 2, 3, 4, 8, 9)],
+        "while known < count - 1:",
+    ),
 }
-"""Lines that choose between two ways, by file and code, and a run of a module that takes both."""
+"""Lines that choose between two ways to the same result, by file and code: a run of a module that takes both ways, and
+a wrong line, which the run sees."""
 
 ANY = (1, 2, 7, 64)
 """Values that no fault plants: the reasons speak of any."""
@@ -109,15 +115,15 @@ def faulty_module(path: str, source: bytes) -> ModuleType:
 
 @pytest.mark.parametrize("place", CHOICES, ids=":".join)
 def test_both_ways_give_the_same_result(place):
-    path = place[0]
+    path, code = place
+    run_both, wrong = CHOICES[place]
     source = (ROOT / path).read_bytes()
-    expected = CHOICES[place](faulty_module(path, source))
+    expected = run_both(faulty_module(path, source))
     entries = [entry for entry in GOLDEN if (entry["path"], entry["code"]) == place]
     assert entries
     for entry in entries:
-        assert CHOICES[place](faulty_module(path, fault_of(entry, source).apply(source))) == expected
-    always_wrong = source.replace(b"if count >= _LONG", b"if count > 9 * _LONG or self.draw()")
-    assert CHOICES[place](faulty_module(path, always_wrong)) != expected
+        assert run_both(faulty_module(path, fault_of(entry, source).apply(source))) == expected
+    assert run_both(faulty_module(path, source.replace(code.encode(), wrong.encode()))) != expected
 
 
 def test_the_run_sees_a_constant_that_matters(monkeypatch):
