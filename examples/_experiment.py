@@ -147,10 +147,12 @@ def initialise(model: nn.Module, blocks: int, ternary: Sequence[str]) -> None:
         convert(model, pattern, gain=gain if pattern.endswith(LAST_OF_BRANCH) else 1)
 
 
-def check_heads(width: int, heads: int) -> None:
-    """:class:`ConfigError` unless ``heads`` share the ``width`` evenly."""
+def check_blocks(width: int, heads: int, dropout: float) -> None:
+    """:class:`ConfigError` unless ``heads`` share the ``width`` evenly, and ``dropout`` leaves something."""
     if width % heads:
         raise ConfigError(f"heads: {heads} do not share a width of {width} evenly")
+    if dropout >= 1:
+        raise ConfigError(f"dropout: {dropout} is not below 1")
 
 
 # Training -------------------------------------------------------------------------------------------------------------

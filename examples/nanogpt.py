@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from popflip.data.shakespeare import tiny_shakespeare
-from popflip.errors import ConfigError, DataError
+from popflip.errors import DataError
 from popflip.files import open_input
 
 TRAIN_SHARE = 0.9  # the text's beginning, as in nanoGPT
@@ -38,9 +38,7 @@ class Recipe(lab.Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        lab.check_heads(self.width, self.heads)
-        if self.dropout >= 1:
-            raise ConfigError(f"dropout: {self.dropout} is not below 1")
+        lab.check_blocks(self.width, self.heads, self.dropout)
 
 
 SIZES = {

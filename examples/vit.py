@@ -31,9 +31,7 @@ class Recipe(images.Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        lab.check_heads(self.width, self.heads)
-        if self.dropout >= 1:
-            raise ConfigError(f"dropout: {self.dropout} is not below 1")
+        lab.check_blocks(self.width, self.heads, self.dropout)
 
 
 SIZES = {

@@ -77,6 +77,21 @@ def open_input(path: Path) -> IO[bytes]:
     return os.fdopen(handle, "rb")
 
 
+def read_input(path: Path, limit: int, purpose: str) -> bytes:
+    """The bytes of a regular file that has at most ``limit`` of them.
+
+    Raises :class:`FileError` if the file cannot be read, or has more, which are too many for ``purpose``.
+    """
+    with open_input(path) as file:
+        try:
+            content = file.read(limit + 1)
+        except OSError as error:
+            raise FileError(f"{path}: {reason(error)}") from None
+    if len(content) > limit:
+        raise FileError(f"{path}: has more than {limit} bytes, too many for {purpose}")
+    return content
+
+
 # Writing --------------------------------------------------------------------------------------------------------------
 
 

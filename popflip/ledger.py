@@ -26,7 +26,7 @@ from popflip.accounting import (
     chip_passes,
 )
 from popflip.errors import ConfigError, FileError
-from popflip.files import open_input, reason
+from popflip.files import open_input, read_input
 from popflip.golden.config import AnyConfig, Config, Precision, Rule
 from popflip.golden.network import check_integer, check_length, check_within
 
@@ -178,15 +178,8 @@ class _Other:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    with open_input(path) as file:
-        try:
-            content = file.read(MAX_REPORT + 1)
-        except OSError as error:
-            raise FileError(f"{path}: {reason(error)}") from None
-    if len(content) > MAX_REPORT:
-        raise FileError(f"{path}: has more than {MAX_REPORT} bytes, too many for a report")
     try:
-        value = json.loads(content)
+        value = json.loads(read_input(path, MAX_REPORT, "a report"))
     except (ValueError, RecursionError):
         raise FileError(f"{path}: neither a network saved by popflip train nor JSON") from None
     if not isinstance(value, dict):

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from popflip import checkpoint as checkpoints
 from popflip.checkpoint import Checkpoint
 from popflip.errors import ConfigError, FileError, OnnxMissing
-from popflip.files import open_input, reason, whole_file
+from popflip.files import read_input, whole_file
 from popflip.golden.config import Config, Precision, Rule
 from popflip.golden.network import check_integer, check_within
 from popflip.heuristics import SMALL_DATA_SET, Shape, configure
@@ -196,13 +196,7 @@ class _Parts:
 
 def _parsed(onnx: Any, path: Path) -> Any:
     """The model in a file. Files that it refers to are not read."""
-    with open_input(path) as file:
-        try:
-            content = file.read(MAX_FILE + 1)
-        except OSError as error:
-            raise FileError(f"{path}: {reason(error)}") from None
-    if len(content) > MAX_FILE:
-        raise FileError(f"{path}: has more than {MAX_FILE} bytes, too many for a graph")
+    content = read_input(path, MAX_FILE, "a graph")
     try:
         return onnx.load_model_from_string(content)
     except Exception as error:  # protobuf's errors have no family of their own

@@ -34,10 +34,10 @@ _ALL_STALE = "for (uint64_t &word : stale) word = ~0ull;"
 
 def emit(design: Design, schedule: Schedule) -> str:
     """The C++ of ``design``, evaluated in the parts of ``schedule``."""
-    widths = {**_member_widths(design.before), **design.temporaries}
-    before = _commits(design.before, schedule, widths)
+    members = _member_widths(design.before)
+    before = _commits(design.before, schedule, members)
     before[before.index(_CONSTRUCTOR)] += f" {_ALL_STALE}"
-    functions = [line for index in range(len(schedule.parts)) for line in _function(index, design, schedule, widths)]
+    functions = [line for index in range(len(schedule.parts)) for line in _function(index, design, schedule, members)]
     lines = [*before, *functions, *_evaluation(design, schedule), *design.after]
     return "\n".join(_split_debug(_with_members(_members(design, schedule), lines)))
 
@@ -80,13 +80,12 @@ def _with_members(members: list[str], lines: list[str]) -> list[str]:
 # Parts ----------------------------------------------------------------------------------------------------------------
 
 
-def _function(index: int, design: Design, schedule: Schedule, widths: dict[str, int]) -> list[str]:
+def _function(index: int, design: Design, schedule: Schedule, members: dict[str, int]) -> list[str]:
     """The function of part ``index``. Parts that read its results become stale only if the results changed."""
     part, variables = schedule.parts[index], design.temporaries
     defined = {name for statement in part for name in statement.defines}
     incoming = {name for statement in part for name in statement.reads & set(variables)} - defined
-    narrow = [name for name, width in variables.items() if width <= WORD]
-    integers = Integers(widths, narrow, lambda name: f"shared_{name}" if name in incoming else name)
+    integers = Integers(members, variables, lambda name: f"shared_{name}" if name in incoming else name)
 
     lines = [f"void p_top::part{index}(bool posedge_p_clk) {{"]
     lines += ["\t" + _declaration(name, variables[name]) for name in sorted(defined & set(variables))]
@@ -190,9 +189,7 @@ def _split_debug(lines: list[str]) -> list[str]:
         return lines
     before, body, after = split(lines, _DEBUG)
     variables = temporaries(body)
-    narrow = [name for name, width in variables.items() if width <= WORD]
-    widths = {**_member_widths(before), **variables}
-    integers = Integers(widths, narrow, lambda name: f"debug_{name}" if name in variables else name)
+    integers = Integers(_member_widths(before), variables, lambda name: f"debug_{name}" if name in variables else name)
     functions: list[str] = []
     calls: list[str] = []
     for piece in _pieces([integers.line(line) for line in statement.lines] for statement in statements(body)):

@@ -9,7 +9,7 @@ as CXXRTL writes them. ``values.h`` has what the text below calls.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -82,13 +82,13 @@ class Value:
 class Integers:
     """Rewrites the lines of a function.
 
-    ``widths`` has the bits of every name; ``integers`` are the names that are stored as ``uint64_t``; ``renamed`` gives
-    the C++ of a name.
+    ``members`` and ``signals`` have the bits of every name. Members are values; signals are integers if they are
+    narrow. ``renamed`` gives the C++ of a name.
     """
 
-    def __init__(self, widths: Mapping[str, int], integers: Iterable[str], renamed: Callable[[str], str] = str):
-        self._widths = dict(widths)
-        self._integers = frozenset(integers)
+    def __init__(self, members: Mapping[str, int], signals: Mapping[str, int], renamed: Callable[[str], str] = str):
+        self._widths = {**members, **signals}
+        self._integers = {name for name, width in signals.items() if width <= WORD}
         self._renamed = renamed
 
     def line(self, line: str) -> str:

@@ -15,8 +15,8 @@ def bits(name: str, *indices: int) -> str:
     return first + "".join(f".concat({bit})" for bit in others)
 
 
-WIDTHS = {"p_a": 8, "p_b": 5, "p_c": 64, "p_w": 96, "p_r": 40, "memory_p_m": 12}
-INTEGERS = {"p_a", "p_b"}  # the others are stored in values
+MEMBERS = {"p_c": 64, "p_w": 96, "p_r": 40, "memory_p_m": 12}
+SIGNALS = {"p_a": 8, "p_b": 5}
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ INTEGERS = {"p_a", "p_b"}  # the others are stored in values
     ],
 )
 def test_expressions_become_integers(before, after):
-    assert Integers(WIDTHS, INTEGERS).expression(before).text == after
+    assert Integers(MEMBERS, SIGNALS).expression(before).text == after
 
 
 @pytest.mark.parametrize(
@@ -77,18 +77,18 @@ def test_expressions_become_integers(before, after):
     ],
 )
 def test_lines_become_integers(before, after):
-    assert Integers(WIDTHS, INTEGERS).line("\t" + before) == "\t" + after
+    assert Integers(MEMBERS, SIGNALS).line("\t" + before) == "\t" + after
 
 
 def test_other_names_stand_for_signals():
-    integers = Integers(WIDTHS, INTEGERS, lambda name: f"shared_{name}")
+    integers = Integers(MEMBERS, SIGNALS, lambda name: f"shared_{name}")
     assert integers.line("\tp_a = not_u<8>(p_a);") == "\tshared_p_a = ((~shared_p_a) & 0xffull);"
 
 
 @pytest.mark.parametrize("line", ["\tp_a += p_b;", "\tp_a = p_b p_a;", "\twhile (p_a) {"])
 def test_unknown_lines_are_refused(line):
     with pytest.raises(AssertionError):
-        Integers(WIDTHS, INTEGERS).line(line)
+        Integers(MEMBERS, SIGNALS).line(line)
 
 
 def test_statements_run_after_those_they_read():
