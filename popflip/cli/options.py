@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import typer
 
 from popflip.errors import ConfigError, FileError
-from popflip.files import check_outputs_differ, open_input, reason
+from popflip.files import check_outputs_differ, read_input
 
 Number = int | float
 
@@ -371,18 +371,9 @@ def _from_file(path: Path, names: Collection[str], command: str) -> dict[str, An
 def _table(path: Path) -> dict[str, Any]:
     """The keys and values of a TOML file, which may begin with a byte order mark."""
     try:
-        with open_input(path) as file:
-            content = file.read(MAX_FILE + 1)
-        return _toml(path, content)
+        content = read_input(path, MAX_FILE, "settings")
     except FileError as error:
         raise FileError(f"--config {error}") from None
-    except OSError as error:
-        raise FileError(f"--config {path}: {reason(error)}") from None
-
-
-def _toml(path: Path, content: bytes) -> dict[str, Any]:
-    if len(content) > MAX_FILE:
-        raise ConfigError(f"--config {path}: has more than {MAX_FILE} bytes, too many for settings")
     try:
         return tomllib.loads(content.decode("utf-8-sig"))
     except RecursionError:
