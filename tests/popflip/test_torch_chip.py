@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from digits import TRAIN, digits
+from marks import with_long
 from simulated import need_compiler
 
 from popflip import Classifier, checkpoint
@@ -86,13 +87,16 @@ def test_an_exported_network_predicts_the_same(precision, bias):
     assert not any(m.any() for m in saved.state.counters)
 
 
-def test_the_simulated_chip_predicts_the_same_and_goes_on_learning():
+@pytest.mark.parametrize("precision", with_long(["ternary", "binary"], "binary"))
+def test_the_simulated_chip_predicts_the_same_and_goes_on_learning(precision):
     need_compiler()
-    network = nn.Sequential(GFTLinear(20, 6, bias="synapse"), Sign(), GFTLinear(6, 3, bias="synapse"))
+    layers = (GFTLinear(20, 6, precision, bias="synapse"), Sign(), GFTLinear(6, 3, precision, bias="synapse"))
+    network = nn.Sequential(*layers)
     export(network, "m.npz", batch=30, epochs=4)
     rng = np.random.default_rng(2)
     x = rng.integers(0, 2, (90, 20)).astype(np.uint8)  # the chip of tests/popflip/test_classifier.py
     chip = Classifier.load("m.npz", device="sim").set_params(rows=2, synapses=8)
+    assert chip.precision == precision
     assert chip.predict(x).tolist() == predictions(network, x)
     np.savez("own.npz", x=x, y=rng.integers(0, 3, 90))
     arguments = ("--start", "m.npz", "--dataset", "own.npz", "--device", "sim", "--rows", "2", "--synapses", "8")
