@@ -134,15 +134,17 @@ class Block(nn.Module):
 LAST_OF_BRANCH = ("proj", "out")  # linear layers of a block that end a residual branch
 
 
-def initialise(model: nn.Module, blocks: int, ternary: Sequence[str]) -> None:
-    """Normal weights, as nanoGPT has them, then make the layers ``ternary`` (patterns of names).
+def initialise(model: nn.Module, width: int, blocks: int, ternary: Sequence[str]) -> None:
+    """Normal weights, with nanoGPT's deviation of 0.02 at its ``width`` of 384; then make the layers ``ternary``
+    (patterns of names).
 
-    The last layers of the 2·``blocks`` residual branches are smaller, so that the branches' sum is not too large.
+    Narrower models have larger weights, or floats learn slowly. The last layers of the 2·``blocks`` residual branches
+    are smaller, so that the branches' sum is not too large.
     """
-    gain = (2 * blocks) ** -0.5
+    deviation, gain = 0.02 * (384 / width) ** 0.5, (2 * blocks) ** -0.5
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear | nn.Embedding):
-            nn.init.normal_(module.weight, std=0.02 * (gain if name.endswith(LAST_OF_BRANCH) else 1))
+            nn.init.normal_(module.weight, std=deviation * (gain if name.endswith(LAST_OF_BRANCH) else 1))
     for pattern in ternary:
         convert(model, pattern, gain=gain if pattern.endswith(LAST_OF_BRANCH) else 1)
 

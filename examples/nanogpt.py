@@ -99,7 +99,7 @@ class NanoGPT(lab.Experiment):
 
     def model(self, mode):
         model = GPT(self.recipe, len(self.letters))
-        lab.initialise(model, self.recipe.blocks, self.modes[mode])
+        lab.initialise(model, self.recipe.width, self.recipe.blocks, self.modes[mode])
         return model
 
     def batches(self, generator):

@@ -50,7 +50,7 @@ class VisionTransformer(nn.Module):
         self.patch = recipe.patch
         tokens = (height // self.patch) * (width // self.patch)
         self.token = nn.Linear(channels * self.patch**2, recipe.width)
-        self.place = nn.Parameter(0.02 * torch.randn(tokens, recipe.width))
+        self.place = nn.Parameter(0.2 * torch.randn(tokens, recipe.width))  # about as large as the tokens
         self.blocks = nn.Sequential(
             *(lab.Block(recipe.width, recipe.heads, recipe.dropout) for _ in range(recipe.blocks))
         )
@@ -72,7 +72,7 @@ class ViT(images.ImageExperiment):
         if height % self.recipe.patch or width % self.recipe.patch:
             raise ConfigError(f"patch: images of {height} × {width} pixels are no whole patches of {self.recipe.patch}")
         model = VisionTransformer(self.recipe, self.image, self.classes)
-        lab.initialise(model, self.recipe.blocks, self.modes[mode])
+        lab.initialise(model, self.recipe.width, self.recipe.blocks, self.modes[mode])
         return model
 
 
