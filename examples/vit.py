@@ -36,7 +36,7 @@ class Recipe(images.Recipe):
 
 SIZES = {
     "small": Recipe(patch=7, blocks=4, heads=4, width=64, epochs=5, batch=128),
-    "paper": Recipe(patch=4, blocks=6, heads=6, width=384, epochs=30, batch=256, dropout=0.1),
+    "paper": Recipe(patch=7, blocks=6, heads=6, width=384, epochs=20, batch=256, dropout=0.1),
 }
 MODES = {"fp32": (), "hybrid": ("*.fc", "*.proj")}  # names of ternary layers
 
