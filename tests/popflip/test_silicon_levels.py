@@ -169,12 +169,28 @@ def wire(bit: str) -> str:
     return cell("SB_LUT4", f"I0={bit}, I1=0, I2=0, I3=0", "O=tx", LUT_INIT=SAME)
 
 
-def test_an_ice40_s_pll_is_the_source():
+@pytest.mark.parametrize(
+    ("kind", "reference"), [("SB_PLL40_PAD", "PACKAGEPIN=clock_pin"), ("SB_PLL40_CORE", "REFERENCECLK=clock")]
+)
+def test_an_ice40_s_pll_is_the_source(kind, reference):
     dividers = {"DIVR": "0000", "DIVF": "0111111", "DIVQ": "101", "FEEDBACK_PATH": "SIMPLE", "FILTER_RANGE": "001"}
-    pll = cell("SB_PLL40_PAD", "PACKAGEPIN=clock_pin, BYPASS=0, RESETB=1", "PLLOUTGLOBAL=fast, LOCK=lock", **dividers)
+    pll = cell(kind, f"{reference}, BYPASS=0, RESETB=1", "PLLOUTGLOBAL=fast, LOCK=lock", **dividers)
     both = unpacked(pll, cell("SB_DFF", "D=lock, C=fast", "Q=q"), wire("rx"))
     (register,) = (each for each in both.instances if each.kind == "SB_DFF")
     assert (both.source_hz, (both.source,), (both.locked,)) == (24e6, register.ports["C"], register.ports["D"])
+
+
+def test_a_pll_s_reference_is_the_board_s_clock():
+    pll = cell("SB_PLL40_CORE", "REFERENCECLK=rx, BYPASS=0, RESETB=1", "PLLOUTGLOBAL=fast, LOCK=lock")
+    with pytest.raises(BuildError, match=r"^the reference of a PLL is not the board's clock$"):
+        unpacked(pll, cell("SB_DFF", "D=lock, C=fast", "Q=q"), wire("rx"))
+
+
+@pytest.mark.parametrize("kind", ["SB_PLL40_2F_CORE", "SB_HFOSC", "SB_WARMBOOT", "SB_RGBA_DRV"])
+def test_a_cell_whose_model_is_empty_is_refused(kind):
+    assert kind not in models()
+    with pytest.raises(BuildError, match=f"^the netlist has a {kind}, which no Popflip chip has$"):
+        unpacked(cell(kind, "", ""), wire("rx"))
 
 
 def test_a_clock_buffer_of_a_pll_is_the_source():
