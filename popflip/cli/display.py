@@ -108,3 +108,41 @@ def _bar(first: int, last: int, unit: str):
     )
     bar.add_task(unit, total=last, completed=first, text="")
     return bar
+
+
+class Stages:
+    """Shows what a tool does and how far it is: a bar on a terminal, else a line where a stage begins."""
+
+    def __init__(self) -> None:
+        self._stage = ""
+        self._bar = _percent_bar() if sys.stdout.isatty() else None
+
+    def __enter__(self) -> Self:
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def update(self, stage: str, share: float) -> None:
+        """``stage`` has reached ``share`` of its work, 0 … 1."""
+        begins = stage != self._stage
+        self._stage = stage
+        if self._bar is None:
+            if begins:
+                announce(f"{stage} …")
+            return
+        if begins:
+            self._bar.add_task(printable(stage), total=1.0)
+        self._bar.update(self._bar.task_ids[-1], completed=share)
+
+
+def _percent_bar():
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    return Bar(TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())

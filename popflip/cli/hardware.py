@@ -17,6 +17,7 @@ from popflip.errors import ConfigError
 
 if TYPE_CHECKING:
     from popflip.constraints.base import Board, Fit
+    from popflip.hw.config import ChipConfig
 
 BoardName = Annotated[str, typer.Option(metavar="NAME", help="The board; popflip info lists them.")]
 NETWORK = tuple(name for name in CHIP_ALONE if name not in CHIP)
@@ -66,16 +67,23 @@ def build(
     Without --preset or --layers: the first network that is known to fit the board. A network that needs far more than
     the board has is refused at once.
     """
-    from popflip.bitstream import build as bitstreams
+    from popflip.bitstream import builds
+
+    entry, fit, chip = board_chip(settings, board)
+    interruptible()
+    table(builds.make(entry, fit, chip, output, announce, keep))
+
+
+def board_chip(settings: Settings, name: str) -> tuple[Board, Fit, ChipConfig]:
+    """The board called ``name``, the fit, and the chip that the settings describe, which has room on the board."""
     from popflip.estimation.resources import check_room
     from popflip.experiment import network
 
-    entry, fit = _board(settings, board)
+    entry, fit = _board(settings, name)
     config = network(default=fit.preset, **settings.values(NETWORK))
     chip = entry.chip(fit, config, **settings.values(CHIP))
     check_room(entry, chip)
-    interruptible()
-    table(bitstreams.build(entry, fit, chip, output, announce, keep))
+    return entry, fit, chip
 
 
 @with_settings((*EXPERIMENT, "limit_batches", *(name for name in CHIP if name != "store"), "baud"))

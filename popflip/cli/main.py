@@ -15,6 +15,7 @@ from popflip.cli import hardware, train
 from popflip.cli.account import account
 from popflip.cli.infer import infer
 from popflip.cli.info import info
+from popflip.cli.load import load
 from popflip.cli.options import with_flag
 from popflip.cli.screen import complain, screen
 from popflip.cli.start import INTERRUPTED, ended, prepare
@@ -30,7 +31,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train.train, infer, train.verify, hardware.verilog, hardware.build, hardware.estimate, account, info):
+for command in (
+    *(train.train, infer, train.verify, hardware.verilog, hardware.build, load, hardware.estimate, account, info),
+):
     app.command()(command)
 
 

@@ -22,6 +22,7 @@ from typing import Any
 from popflip import constraints
 from popflip.bitstream import netlists
 from popflip.bitstream.families import ECP5, ICE40, family_of
+from popflip.bitstream.packed import ECP5_PACKAGES
 from popflip.bitstream.toolchain import Toolchain
 from popflip.constraints.pins import pin_file
 from popflip.errors import BuildError
@@ -49,8 +50,6 @@ UNPACK = {ICE40.suffix: "iceunpack", ECP5.suffix: "ecpunpack"}
 """The tool that unpacks a family's bitstreams, by their suffix."""
 PINS = {ICE40.suffix: r"^set_io (\S+) (\S+)$", ECP5.suffix: r'^LOCATE COMP "(\S+)" SITE "(\S+)";$'}
 """Ports and their pins in a family's pin files."""
-ECP5_PACKAGES = {"BG256": "CABGA256", "BG381": "CABGA381", "MG285": "CSFBGA285", "TQ144": "TQFP144"}
-"""The database's names of packages."""
 
 BITSTREAM = "bitstream"
 LEVELS = (BITSTREAM, *reversed(netlists.LEVELS))

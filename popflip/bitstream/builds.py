@@ -1,0 +1,150 @@
+"""The builds of this machine: make one, find out whether it is still that of the sources, and know its chip again.
+
+The report beside a bitstream gets two more entries: ``inputs``, a hash of all that shapes the bitstream but its tools,
+whose versions are there already; and ``identity``, what the chip answers to IDENTIFY. The cache keeps the identity of
+every build with the name of its board, so that ``popflip info`` can name the board of a chip that answers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from popflip import constraints
+from popflip.bitstream import build as bitstreams
+from popflip.bitstream import families, margin, reports
+from popflip.bitstream.families import family_of
+from popflip.constraints import base
+from popflip.constraints.base import Board, Fit
+from popflip.errors import PopflipError
+from popflip.files import read_input, whole_file
+from popflip.hw.config import ChipConfig
+from popflip.hw.fingerprint import build_hash, code_of
+from popflip.hw.link.buffer import buffer_bytes
+from popflip.hw.link.identity import Identity
+from popflip.report import write
+from popflip.sim.cache import cache_directory, content_hash
+
+KIND = "builds"
+"""Folder of the cache that holds a file for each build's identity and board."""
+MOST_REPORT = 2**20
+"""Bytes of a report that are read at most."""
+
+Announce = Callable[[str], object]
+
+
+def make(
+    board: Board, fit: Fit, chip: ChipConfig, output: Path, announce: Announce, keep: bool = False
+) -> list[tuple[str, str]]:
+    """:func:`popflip.bitstream.build.build`, and a note of the build in its report and in the cache.
+
+    Parameters, result and errors are those of that function.
+    """
+    rows = bitstreams.build(board, fit, chip, output, announce, keep)
+    report = json.loads((output / f"{board.name}.json").read_text(encoding="utf-8"))
+    found = identity_of(board, fit, chip).pack()
+    write(output / f"{board.name}.json", report | {"inputs": inputs_of(board, fit, chip), "identity": found.hex()})
+    _note(found, board)
+    return rows
+
+
+def file_of(board: Board, output: Path) -> Path:
+    """Where the folder ``output`` holds the bitstream of ``board``."""
+    return output / f"{board.name}.{family_of(board.platform()).suffix}"
+
+
+def stale(board: Board, fit: Fit, chip: ChipConfig, output: Path) -> str | None:
+    """Why the bitstream of ``board`` in ``output`` is not one of ``chip``, as the sources and tools would build it now.
+
+    None if it is.
+    """
+    file = file_of(board, output)
+    if not file.exists():
+        return f"{file} is not there"
+    report = report_of(file)
+    if report is None:
+        return f"{file} has no report of its build beside it"
+    if report.get("inputs") != inputs_of(board, fit, chip):
+        return f"{file} was built from other settings or sources"
+    for package, version in report["tools"].items():
+        with suppress(metadata.PackageNotFoundError):  # what is not installed cannot build a better one
+            if metadata.version(package) != version:
+                return f"{file} was built with {package} {version}"
+    return None
+
+
+def report_of(file: Path) -> dict[str, Any] | None:
+    """The report beside the bitstream ``file``; None if it is missing, damaged, or of another bitstream."""
+    try:
+        report = json.loads(read_input(file.with_suffix(".json"), MOST_REPORT, "a report"))
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    except (OSError, ValueError, RecursionError, PopflipError):
+        return None
+    known = isinstance(report, dict) and isinstance(report.get("tools"), dict) and isinstance(report.get("board"), str)
+    return report if known and report.get("sha256") == digest else None
+
+
+def inputs_of(board: Board, fit: Fit, chip: ChipConfig) -> str:
+    """A hash of all that shapes the bitstream of ``chip``, but for the tools: its design, board, and settings.
+
+    It changes with some sources that change no bitstream.
+    """
+    own = importlib.import_module(f"popflip.constraints.{board.name}")
+    modules = (bitstreams, families, margin, reports, base, own)
+    sources = (code_of(Path(str(module.__file__)).read_text(encoding="utf-8")) for module in modules)
+    return content_hash(identity_of(board, fit, chip).pack(), repr(fit), board.name, str(board.baud), *sources)
+
+
+def identity_of(board: Board, fit: Fit, chip: ChipConfig) -> Identity:
+    """What ``chip`` on ``board`` answers to IDENTIFY."""
+    return Identity.of(chip, buffer_bytes(chip, board.buffer), _clock_hz(board, fit.clock_hz), build_hash(chip))
+
+
+@cache
+def _clock_hz(board: Board, wanted: float) -> int:
+    """The whole hertz of the clock nearest ``wanted`` that ``board`` makes. A search for a PLL's setting takes long."""
+    return round(board.clock(board.platform(), wanted)[1])
+
+
+def boards_of(identity: Identity) -> list[str]:
+    """The boards whose chip has ``identity``: those of the networks that fit them, and of the builds in the cache.
+
+    Raises :class:`ConfigError` if this version does not know the chip's rule or precision.
+    """
+    names, chip = _noted(identity.pack()), identity.chip()
+    for name, board in constraints.boards().items():
+        for fit in board.fits:
+            if board.chip(fit) == chip and identity_of(board, fit, chip) == identity:
+                names.add(name)
+    return sorted(names)
+
+
+# The cache ------------------------------------------------------------------------------------------------------------
+
+
+def _note(identity: bytes, board: Board) -> None:
+    """Keep the board of a build. A machine without a folder for caches keeps none."""
+    with suppress(PopflipError, OSError):
+        folder = cache_directory() / KIND
+        folder.mkdir(parents=True, exist_ok=True)
+        with whole_file(folder / f"{content_hash(identity)}-{board.name}.json") as file:
+            file.write(json.dumps({"identity": identity.hex(), "board": board.name}).encode())
+
+
+def _noted(identity: bytes) -> set[str]:
+    """The boards of the builds with ``identity``. A damaged note counts as none."""
+    names: set[str] = set()
+    with suppress(PopflipError, OSError):
+        for path in (cache_directory() / KIND).glob(f"{content_hash(identity)}-*.json"):
+            with suppress(PopflipError, ValueError, RecursionError):
+                note = json.loads(read_input(path, MOST_REPORT, "a note"))
+                if isinstance(note, dict) and note.get("identity") == identity.hex() and isinstance(note["board"], str):
+                    names.add(note["board"])
+    return names
