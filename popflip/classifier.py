@@ -94,7 +94,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         store: training samples that it can keep.
         compact: whether it is the variant for an iCE40 UP5K.
         replay: send training samples once, then their numbers. By default if they fit the chip's store.
-        baud: speed of the serial port.
+        baud: speed of the serial port, in bits per second; ``"auto"``: the speed at which the chip answers.
         verify: compare the device with the golden model, in ``fit`` after every batch, in ``partial_fit`` and
             ``predict`` once.
         verbose: print progress.
@@ -149,7 +149,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         store: int | None = None,
         replay: bool | None = None,
         compact: bool | None = None,
-        baud: int | None = None,
+        baud: int | str | None = None,
         verify: bool = False,
         verbose: bool = False,
     ):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
 from importlib import metadata
@@ -34,6 +34,8 @@ from popflip.sim.cache import cache_directory, content_hash
 
 KIND = "builds"
 """Folder of the cache that holds a file for each build's identity and board."""
+NOTE = {"identity": str, "board": str, "baud": int}
+"""The members of such a file."""
 MOST_REPORT = 2**20
 """Bytes of a report that are read at most."""
 
@@ -135,16 +137,25 @@ def _note(identity: bytes, board: Board) -> None:
         folder = cache_directory() / KIND
         folder.mkdir(parents=True, exist_ok=True)
         with whole_file(folder / f"{content_hash(identity)}-{board.name}.json") as file:
-            file.write(json.dumps({"identity": identity.hex(), "board": board.name}).encode())
+            file.write(json.dumps({"identity": identity.hex(), "board": board.name, "baud": board.baud}).encode())
 
 
 def _noted(identity: bytes) -> set[str]:
-    """The boards of the builds with ``identity``. A damaged note counts as none."""
-    names: set[str] = set()
+    """The boards of the builds with ``identity``."""
+    notes = _notes(f"{content_hash(identity)}-*.json")
+    return {note["board"] for note in notes if note["identity"] == identity.hex()}
+
+
+def noted_speeds() -> list[int]:
+    """The baud rates of the builds in the cache, without repetitions."""
+    return sorted({note["baud"] for note in _notes("*.json")})
+
+
+def _notes(pattern: str) -> Iterator[dict[str, Any]]:
+    """The notes whose files match ``pattern``. A damaged one is left out."""
     with suppress(PopflipError, OSError):
-        for path in (cache_directory() / KIND).glob(f"{content_hash(identity)}-*.json"):
+        for path in (cache_directory() / KIND).glob(pattern):
             with suppress(PopflipError, ValueError, RecursionError):
                 note = json.loads(read_input(path, MOST_REPORT, "a note"))
-                if isinstance(note, dict) and note.get("identity") == identity.hex() and isinstance(note["board"], str):
-                    names.add(note["board"])
-    return names
+                if isinstance(note, dict) and all(type(note.get(name)) is kind for name, kind in NOTE.items()):
+                    yield note

@@ -137,6 +137,8 @@ def _board(settings: Settings, name: str) -> tuple[Board, Fit]:
 
     board = constraints.board(name)
     fit = board.fit(settings.preset, settings.rule)
+    if isinstance(settings.baud, str):
+        raise ConfigError("baud: a bitstream needs a number; auto is for a chip that answers")
     if settings.baud is not None:
         divisor(fit.clock_hz, settings.baud)
         board = replace(board, baud=settings.baud)

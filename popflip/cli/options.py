@@ -81,7 +81,9 @@ def _positive(value: object) -> int:
     return number
 
 
-def _baud(value: object) -> int:
+def _baud(value: object) -> int | str:
+    if value == "auto":
+        return "auto"
     number = _positive(value)
     if number > MAX_BAUD:
         raise ConfigError(f"{_shown(number)} is more than {MAX_BAUD}, the fastest of serial adapters")
@@ -250,7 +252,9 @@ class Settings:
     compact: bool | None = _setting(
         _boolean, HARDWARE, "", "Rule gft: put the counters into the single-port RAM of an iCE40 UP5K."
     )
-    baud: int | None = _setting(_baud, HARDWARE, "N", "Baud rate of a board's link (1000000).")
+    baud: int | str | None = _setting(
+        _baud, HARDWARE, "N|auto", "Baud rate of a board's link (1000000); auto: the one at which its chip answers."
+    )
     learn_rows: int | None = _setting(
         _integer,
         HARDWARE,

@@ -14,6 +14,10 @@ from popflip.limits import check_chip, check_network
 
 if TYPE_CHECKING:
     from popflip.hw.config import ChipConfig
+    from popflip.hw.link.identity import Identity
+
+AUTO = "auto"
+"""The value of ``baud`` that stands for the speed at which the chip answers."""
 
 BYTES_PER_BIT = 8
 """Memory that building a simulated chip takes at least for a bit of a memory: Amaranth holds a reference to each."""
@@ -26,15 +30,16 @@ def open_device(
     *,
     waves: Path | None = None,
     announce: Callable[[str], object] | None = None,
-    baud: int | None = None,
+    baud: int | str | None = None,
 ) -> Device:
     """Open ``golden``, ``sim`` (the simulated chip) or a serial port for ``config``.
 
     ``sim`` simulates ``chip``, by default ``ChipConfig.of(config)``. It records its signals in ``waves``, a VCD file.
-    ``baud`` is the speed of a serial port, by default that of every board. ``announce`` receives lines of text: before
-    the simulated chip is compiled, when a port goes away, and when it is back. Raises :class:`DeviceError` if the name
-    is unknown, or if the device cannot be opened or was built for another network, and :class:`ConfigError` if the
-    network or the simulated chip takes too much memory.
+    ``baud`` is the speed of a serial port, by default that of every board; ``"auto"`` stands for the speed at which the
+    chip answers (:mod:`popflip.devices.baud`). ``announce`` receives lines of text: before the simulated chip is
+    compiled, when the speed is found, when a port goes away, and when it is back. Raises :class:`DeviceError` if the
+    name is unknown, or if the device cannot be opened or was built for another network, and :class:`ConfigError` if
+    the network or the simulated chip takes too much memory.
     """
     check_network(config)
     if waves is not None and name != "sim":
@@ -64,16 +69,52 @@ def _simulated(
     return ChipDevice(transport, config, "the simulated chip")
 
 
-def _board(name: str, config: AnyConfig, baud: int | None, announce: Callable[[str], object] | None) -> Device:
+def _board(name: str, config: AnyConfig, baud: int | str | None, announce: Callable[[str], object] | None) -> Device:
     from popflip.devices.chip import ChipDevice
+
+    _check_serial_ports(name)
+    from popflip.devices.serial import SerialTransport
+
+    speed, _ = _speed(name, baud, announce)
+    return ChipDevice(SerialTransport(name, speed, announce), config, name, speed)
+
+
+def identify(
+    name: str, baud: int | str | None = None, announce: Callable[[str], object] | None = None
+) -> tuple[int, Identity]:
+    """The speed of the link of the chip on the serial port ``name``, and what it says about itself.
+
+    ``baud`` and ``announce``: see :func:`open_device`. Begins a session with the chip, whose state stays. Raises
+    :class:`DeviceError` if ``name`` is no port or cannot be opened, and :class:`LinkError` if no chip answers.
+    """
+    if not _looks_like_a_port(name):
+        raise DeviceError(f"device: {name!r} is not a serial port such as /dev/ttyUSB1 or COM3")
+    _check_serial_ports(name)
+    from popflip.devices.baud import ask
+
+    speed, identity = _speed(name, baud, announce)
+    return speed, ask(name, speed) if identity is None else identity
+
+
+def _speed(name: str, baud: int | str | None, announce: Callable[[str], object] | None) -> tuple[int, Identity | None]:
+    """The speed of the port ``name`` that ``baud`` stands for, and the identity of the chip if it had to be asked."""
+    from popflip.bitstream.builds import noted_speeds
+    from popflip.devices.baud import find_baud
     from popflip.hw.link.uart import BAUD
 
+    if baud == AUTO:
+        return find_baud(name, noted_speeds(), announce)
+    if isinstance(baud, str):
+        raise DeviceError(f"baud: {baud!r} is neither a number nor {AUTO}")
+    return BAUD if baud is None else baud, None
+
+
+def _check_serial_ports(name: str) -> None:
+    """Raise :class:`DeviceError` for the port ``name`` if pyserial does not know this system."""
     try:
-        from popflip.devices.serial import SerialTransport
-    except ImportError as error:  # pyserial does not know every system
+        import serial  # noqa: F401
+    except ImportError as error:
         raise DeviceError(f"{name}: this system has no serial ports that Python can use ({error})") from None
-    baud = BAUD if baud is None else baud
-    return ChipDevice(SerialTransport(name, baud, announce), config, name, baud)
 
 
 def _looks_like_a_port(name: str) -> bool:

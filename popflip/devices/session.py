@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import struct
+from collections.abc import Sequence
 
 from popflip.devices.frames import FrameReader
 from popflip.devices.transport import PortLost, PortStuck, Transport
@@ -29,20 +30,27 @@ OURS = 2**NONCE_BITS - 1
 """Bits of a session's number that the host alone draws."""
 
 
-def open_session(transport: Transport, reader: FrameReader, name: str) -> tuple[Identity, int]:
+class NoAnswer(LinkError):
+    """No chip answers, whatever the reason. The message says what to check."""
+
+
+def open_session(
+    transport: Transport, reader: FrameReader, name: str, opening: Sequence[tuple[int, int]] = OPENING
+) -> tuple[Identity, int]:
     """The identity of the chip called ``name``, and the sequence number that it expects next.
 
-    ``reader`` then reads frames of the new session. Raises :class:`LinkError` if no chip answers in time
-    (:func:`opening_deadline`), or one of another version of the protocol.
+    ``opening`` : the zeros and the patience of each attempt, like :data:`OPENING`. ``reader`` then reads frames of the
+    new session. Raises :class:`NoAnswer` if no chip answers in time (:func:`opening_deadline`), and
+    :class:`LinkError` if the port takes no bytes or a chip of another version of the protocol answers.
     """
     latest = opening_deadline(transport)
     reader.session = OPEN  # until a refusal tells another one
     ours: set[int] = set()  # lower halves of the numbers sent
     silent, heard = 0, False
     for number in range(MOST_ATTEMPTS):
-        if (silent >= len(OPENING) and not heard) or transport.now >= latest:
+        if (silent >= len(opening) and not heard) or transport.now >= latest:
             break
-        zeros, patience = OPENING[min(silent, len(OPENING) - 1)]
+        zeros, patience = opening[min(silent, len(opening) - 1)]
         session = _number(reader.session)
         ours.add(session & OURS)
         try:
@@ -61,7 +69,7 @@ def open_session(transport: Transport, reader: FrameReader, name: str) -> tuple[
                 reader.session = int.from_bytes(answer.payload[:SESSION_BYTES], "little")
                 return _known(answer.payload[SESSION_BYTES:], name), (answer.sequence + 1) % 256
             heard = True
-    raise LinkError(f"{name}: no answer; check that its bitstream is Popflip's, and the baud rate")
+    raise NoAnswer(f"{name}: no answer; check that its bitstream is Popflip's, and the baud rate")
 
 
 def opening_deadline(transport: Transport) -> float:

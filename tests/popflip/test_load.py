@@ -500,7 +500,13 @@ def test_a_build_s_board_is_kept_in_the_cache(built, capsys, tmp_path):
     assert builds.boards_of(identity) == ["ulx3s_85f"]
     assert json.loads(Path("build/ulx3s_85f.json").read_text())["identity"] == identity.pack().hex()
     (note,) = (tmp_path / "cache" / "builds").iterdir()
-    for damage in ("", "{", "[]", '{"identity": 1}', json.dumps({"identity": identity.pack().hex(), "board": 3})):
+    for damage in (
+        "",
+        "{",
+        "[]",
+        '{"identity": 1}',
+        json.dumps({"identity": identity.pack().hex(), "board": 3, "baud": 1}),
+    ):
         note.write_text(damage)
         assert builds.boards_of(identity) == []
 

@@ -7,13 +7,12 @@ import re
 import select
 import threading
 import time
-import tty
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import pytest
 from model_chip import CONFIG, ModelChip
+from serial_chip import Chip
 
 from popflip.devices.chip import ChipDevice
 from popflip.devices.golden import GoldenDevice
@@ -58,42 +57,6 @@ def test_waits_follow_from_bytes_baud_and_cycles():
     seconds = transport.deadline(48, 24_000_000, 12_000_000, 2) - begin
     assert 1 + 0.2 + 2 + 2 * 0.5 - 0.1 < seconds < 1 + 0.2 + 2 + 2 * 0.5 + 0.1
     assert transport._port.write_timeout > 1024 * 10 / 2400
-
-
-class Chip:
-    """``model`` at the other end of the port ``name``, which can be unplugged."""
-
-    def __init__(self, name: Path, model: ModelChip):
-        self.name, self.model = name, model
-        self.ours = -1
-        self.plug()
-
-    def plug(self) -> None:
-        self.ours, theirs = os.openpty()
-        tty.setraw(theirs)
-        self.name.symlink_to(os.ttyname(theirs))
-        os.close(theirs)
-        self.running = True
-        self.thread = threading.Thread(target=self._serve, daemon=True)
-        self.thread.start()
-
-    def unplug(self) -> None:
-        self.running = False
-        self.thread.join()
-        self.name.unlink()
-        os.close(self.ours)
-
-    def _serve(self) -> None:
-        while self.running:
-            if not select.select([self.ours], [], [], 0.01)[0]:
-                continue
-            try:
-                self.model.write(os.read(self.ours, 4096))
-            except OSError:  # nobody has opened the port yet
-                time.sleep(0.01)
-                continue
-            os.write(self.ours, bytes(self.model.bytes))
-            self.model.bytes.clear()
 
 
 def learn(device, first: int, last: int) -> None:
