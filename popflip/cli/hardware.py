@@ -97,11 +97,13 @@ def estimate(
     """Estimate a network's speed on a board and the FPGA resources it needs. Nothing is built.
 
     The golden model makes the run and triggers the same updates as the chip, so the cycles of forward, learn, select
-    and flip are exact. Waiting cycles, logic and memory come from a model. A list of other geometries that fit follows.
+    and flip are exact. Waiting cycles, logic and memory come from a model. The table ends with the seconds of the whole
+    run, and what bounds it. A list of other geometries that fit follows.
 
     With --dataset: the network that popflip train would train on that data; your own data starts from the board's first
     preset.
     """
+    from popflip.estimation import bounds
     from popflip.estimation.estimate import check, rows
     from popflip.estimation.estimate import estimate as estimate_chip
     from popflip.estimation.search import better, fastest, ranking
@@ -124,7 +126,8 @@ def estimate(
     found = better(entry, fit.clock_hz, chip, work)
     if auto:
         chip = fastest(found, entry)
-    table(rows(estimate_chip(entry, fit.clock_hz, chip, work)))
+    result = estimate_chip(entry, fit.clock_hz, chip, work)
+    table([*rows(result), *bounds.rows(result, len(experiment.y_train))])
     print()
     for line in ranking(found):
         print(line)

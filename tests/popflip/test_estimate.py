@@ -10,6 +10,7 @@ import pytest
 
 from popflip import constraints
 from popflip.cli.main import run_command
+from popflip.estimation.bounds import Bounds, bounds, rows, seconds
 from popflip.estimation.cycles import cycles_of
 from popflip.estimation.estimate import estimate, shortage, uses
 from popflip.estimation.resources import check_room
@@ -138,6 +139,62 @@ def test_each_limit_has_its_words(digits):
     assert wide.limit.startswith("learn: ")
     huge = estimate(board, fit.clock_hz, replace(chip, array_rows=32, array_synapses=64, learn_rows=32), work)
     assert huge.limit.startswith("link: ")
+
+
+def test_a_stored_set_is_loaded_once_and_then_numbers_go(digits):
+    """The formulas, written out: 10 bits a byte, 10 bytes a frame, of which two fit the buffer of 512 bytes."""
+    board, fit, chip, work = digits
+    result = estimate(board, fit.clock_hz, chip, work)
+    found = bounds(result, 1437)
+    trained = 1437 * 40 // 256 * 256  # 40 epochs, whole batches
+    assert found.stored
+    assert found.loading == pytest.approx(1437 * (25 + 10 / 9) * 10 / 1e6)
+    assert found.link == pytest.approx(trained * (2 + 10 / 64) * 10 / 1e6)
+    assert found.memory == pytest.approx(trained * 25 / 12e6)
+    assert found.chip == pytest.approx(trained * result.cycles_per_sample / 12e6)
+    assert found.forward == pytest.approx(found.chip * result.cycles.forward_busy / result.cycles.total)
+    assert found.learn == pytest.approx(found.chip * result.cycles.learn_busy / result.cycles.total)
+    assert found.ends == pytest.approx(found.chip * (result.cycles.select + result.cycles.flip) / result.cycles.total)
+    assert (found.run, found.bound) == (found.loading + found.chip, "forward")
+
+
+def test_a_set_that_is_not_stored_is_sent_in_each_epoch(digits):
+    board, fit, chip, work = digits
+    found = bounds(estimate(board, fit.clock_hz, chip, work), 4097)
+    assert (found.stored, found.loading, found.memory) == (False, 0, 0)
+    assert found.link == pytest.approx(4097 * 40 // 256 * 256 * (25 + 10 / 9) * 10 / 1e6)
+    assert (found.run, found.bound) == (found.link, "the link")
+    assert bounds(estimate(board, fit.clock_hz, chip, work), 4096).stored
+
+
+@pytest.mark.parametrize(
+    ("longest", "bound"),
+    [
+        ({"loading": 9.0}, "the link while it loads"),
+        ({"link": 9.0}, "the link"),
+        ({"memory": 9.0}, "the memory of the samples"),
+        ({"forward": 2.0}, "forward"),
+        ({"learn": 2.0}, "learn"),
+        ({"ends": 2.0}, "end of batch"),
+    ],
+)
+def test_what_takes_longest_bounds_the_run(longest, bound):
+    even = dict.fromkeys(("loading", "link", "memory", "forward", "learn", "ends"), 1.0)
+    found = Bounds(stored=True, **even | longest, chip=3.0)
+    assert found.bound == bound
+    assert found.run == found.loading + max(found.link, found.memory, 3.0)
+
+
+def test_the_table_ends_with_the_whole_run(capsys, digits):
+    board, fit, chip, work = digits
+    found, said = bounds(estimate(board, fit.clock_hz, chip, work), 1437), table(capsys, "--board", "icebreaker")
+    assert said["run of 40 epochs"] == f"{found.run:.3g} s, bounded by forward"
+    assert said["link, loading"] == f"{found.loading:.3g} s: once, 1437 samples into the board's memory"
+    assert said["link"] == f"{found.link:.3g} s: numbers of stored samples"
+    assert said["memory"] == f"{found.memory:.3g} s: a byte of a sample a cycle"
+    names = [name.strip() for name, _ in rows(estimate(board, fit.clock_hz, chip, work), 4097)]
+    assert names == ["run of 40 epochs", "link", "forward", "learn", "end of batch", "chip"]
+    assert (seconds(0.012345), seconds(341.2), seconds(34120.0)) == ("0.0123 s", "341 s", "34120 s")
 
 
 def test_a_compact_chip_has_other_geometries_and_single_port_ram(digits):

@@ -17,7 +17,7 @@ EXAMPLES = {
 }  # placeholders of CONTRIBUTING.md
 SOURCE = re.compile(r"`((?:golden|hw|sim|popflip|constraints|tests|bench|docs|examples)/[\w/.]+\.\w+)`")
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([\w-]+))?\)")
-COMMAND = re.compile(r"popflip (train|infer|verify|estimate|account|build|verilog|info)\b([^`\n|#]*)")
+COMMAND = re.compile(r"popflip (train|infer|verify|estimate|account|build|load|verilog|info)\b([^`\n|#]*)")
 
 
 def anchors(page: Path) -> set[str]:
