@@ -6,8 +6,8 @@ Each board has the network, array, clock, link speed and packet buffer of its bi
 its preset; ``--store`` gives it a sample store of another size. Cycles are exact: the same command prints the same
 numbers everywhere. The simulated host answers at once; a real one is slightly slower.
 
-* ``samples``: ``sent`` and ``replayed`` are training, by samples and by their numbers; ``stored`` is the way of the
-  training set into the store, ``inferred`` that of the test set.
+* ``samples``: how many were ``sent`` or ``replayed`` in training, ``inferred`` (the test set), or ``stored`` (the
+  training set, once).
 * ``samples/s``: at the board's clock, including ends of batches and the host's status requests.
 * ``line``: share of all cycles in which a byte is on its way to the board.
 * ``chip``: share of all cycles in which the chip is busy.
@@ -137,7 +137,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--store", type=int, metavar="SAMPLES", help="samples that the board's chip stores (its own)")
     options = parser.parse_args(arguments)
     names = options.boards or [name for name, board in constraints.boards().items() if board.store_bytes]
-    print(f"{'board':12} {'samples':8} {'trained':>7} {'cycles/sample':>13} {'samples/s':>9} {'line':>6} {'chip':>6}")
+    print(f"{'board':12} {'':8} {'samples':>7} {'cycles/sample':>13} {'samples/s':>9} {'line':>6} {'chip':>6}")
     missed = [name for name in names if not measure(name, options.batches, options.store)]
     print(f"goal missed: {', '.join(missed)}" if missed else "all goals met")
     return 1 if missed else 0

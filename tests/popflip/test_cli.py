@@ -218,7 +218,7 @@ def test_help_names_every_command_and_flag(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     assert run("--help") == 0
     output = capsys.readouterr().out
-    for command in ("train", "infer", "verify", "build", "verilog", "estimate", "account", "info"):
+    for command in ("train", "infer", "verify", "build", "load", "verilog", "estimate", "account", "info"):
         assert f" {command} " in output
     assert run("train", "--help") == 0
     output = capsys.readouterr().out

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -90,19 +92,40 @@ def test_replay_has_the_effect_of_sent_samples(library):
     assert cycles[1] < cycles[0]
 
 
-def test_the_line_never_idles_if_the_chip_is_faster(board):
+def busy_share(line: Line, device: ChipDevice, work: Callable[[], object]) -> float:
+    """The share of the cycles of ``work`` in which a byte is on its way to the chip."""
+    device.status()
+    start, cycles = len(line.sent), line.cycles
+    work()
+    device.link.wait()
+    return (len(line.sent) - start) * CYCLES_A_BYTE / (line.cycles - cycles)
+
+
+@pytest.mark.parametrize("stored", [False, True], ids=["samples", "numbers"])
+def test_the_line_never_idles_if_the_chip_is_faster(board, stored):
     """Whole batches, with their ends: the chip works on one frame while the next is on the line."""
     line, device = board
     x, y = data()
     device.reset()
-    device.status()
-    start, cycles = len(line.sent), line.cycles
-    for numbers in list(sample_order(len(x), CONFIG)):
-        device.train(x[numbers], y[numbers])
-        device.end_batch((30, 9))
-    device.link.wait()
-    busy = (len(line.sent) - start) * CYCLES_A_BYTE / (line.cycles - cycles)
-    assert 0.95 <= busy <= 1
+    device.store(x, y)
+
+    def learn() -> None:
+        for numbers in list(sample_order(len(x), CONFIG)):
+            if stored:
+                device.train_stored(numbers)
+            else:
+                device.train(x[numbers], y[numbers])
+            device.end_batch((30, 9))
+
+    assert 0.95 <= busy_share(line, device, learn) <= 1
+
+
+def test_the_line_never_idles_while_a_set_is_stored_or_classified(board):
+    line, device = board
+    x, y = data(STORE)
+    device.reset()
+    for work in (partial(device.store, x, y), partial(device.infer, x)):
+        assert 0.95 <= busy_share(line, device, work) <= 1
 
 
 def test_bytes_a_sample_are_those_on_the_line(board):
