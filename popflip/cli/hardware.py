@@ -109,6 +109,7 @@ def estimate(
     from popflip.estimation.search import better, fastest, ranking
     from popflip.estimation.workload import count_work
     from popflip.experiment import prepare
+    from popflip.golden.presets import Augment
     from popflip.steps import batches_to_run
 
     entry, fit = _board(settings, board)
@@ -127,7 +128,8 @@ def estimate(
     if auto:
         chip = fastest(found, entry)
     result = estimate_chip(entry, fit.clock_hz, chip, work)
-    table([*rows(result), *bounds.rows(result, len(experiment.y_train))])
+    replay = experiment.augment == Augment.NONE
+    table([*rows(result), *bounds.rows(result, len(experiment.y_train), replay)])
     print()
     for line in ranking(found):
         print(line)

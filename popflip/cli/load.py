@@ -72,7 +72,12 @@ def load(
         announce(f"{missing}; building it")
         builds.make(entry, fit, chip, output, announce)
     _program(loader.command(tool, programmer, memory, file), entry, programmer, memory)
-    print(f"{file} is in the {memory} of {entry.summary}{_stay(memory)}; its link appears as {entry.port} or the like")
+    announce(
+        f"{file} is in the {memory} of {entry.summary}{_stay(memory)}; its link appears as {entry.port} or the like"
+    )
+    if bitstream is None and not settings.values(("layers", "precision", "mmax", "dclip")):
+        speed = "" if settings.baud is None else f" --baud {settings.baud}"
+        announce(f"train it with: popflip train --preset {settings.preset or fit.preset} --device {entry.port}{speed}")
 
 
 def _check_alone(settings: Settings) -> None:
@@ -102,7 +107,7 @@ def _print_command(programmer: Programmer, memory: str, file: Path, missing: str
         tool = Path(loader.TOOL)
     if missing is not None:
         announce(f"{missing}; it would be built first")
-    print(shlex.join(loader.command(tool, programmer, memory, file)))
+    announce(shlex.join(loader.command(tool, programmer, memory, file)))
 
 
 def _program(command: list[str], board: Board, programmer: Programmer, memory: str) -> None:

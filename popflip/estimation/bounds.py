@@ -52,14 +52,15 @@ class Bounds:
         return max(chip, key=chip.__getitem__)
 
 
-def bounds(estimate: Estimate, train_samples: int) -> Bounds:
+def bounds(estimate: Estimate, train_samples: int, replay: bool = True) -> Bounds:
     """The bounds of the whole run of ``estimate``'s configuration over a training set of ``train_samples`` samples.
 
+    ``replay`` : whether the set may be stored, if it fits; images that move in each epoch cannot.
     The run's cycles are those of the estimate, in proportion if it counted only a part of the run.
     """
     chip, board, cycles, config = estimate.chip, estimate.board, estimate.cycles, estimate.work.config
     samples = config.batches(train_samples) * config.batch
-    stored = train_samples <= board.store_samples(chip)
+    stored = replay and train_samples <= board.store_samples(chip)
     codec = SampleCodec(chip, buffer_bytes(chip, board.buffer) // 2 - OVERHEAD)
     byte, cycle = BITS_PER_BYTE / board.baud, samples / cycles.samples / estimate.clock_hz
 
@@ -79,9 +80,9 @@ def bounds(estimate: Estimate, train_samples: int) -> Bounds:
     )
 
 
-def rows(estimate: Estimate, train_samples: int) -> list[tuple[str, str]]:
-    """Names and values for the table of ``popflip estimate``."""
-    found, epochs = bounds(estimate, train_samples), estimate.work.config.epochs
+def rows(estimate: Estimate, train_samples: int, replay: bool = True) -> list[tuple[str, str]]:
+    """Names and values for the table of ``popflip estimate``. Parameters as those of :func:`bounds`."""
+    found, epochs = bounds(estimate, train_samples, replay), estimate.work.config.epochs
     parts = [
         ("link, loading", found.loading, f"once, {train_samples} samples into the board's memory"),
         ("link", found.link, "numbers of stored samples" if found.stored else "samples, anew in each epoch"),

@@ -165,6 +165,7 @@ def test_a_set_that_is_not_stored_is_sent_in_each_epoch(digits):
     assert found.link == pytest.approx(4097 * 40 // 256 * 256 * (25 + 10 / 9) * 10 / 1e6)
     assert (found.run, found.bound) == (found.link, "the link")
     assert bounds(estimate(board, fit.clock_hz, chip, work), 4096).stored
+    assert not bounds(estimate(board, fit.clock_hz, chip, work), 4096, replay=False).stored
 
 
 @pytest.mark.parametrize(

@@ -424,11 +424,15 @@ BOARD = ["--board", "ulx3s_85f"]
 def test_a_bitstream_is_built_once(tool, built, capsys):
     tool("true")
     assert loaded(capsys, *BOARD).startswith("build/ulx3s_85f.bit is not there; building it\n")
-    assert "building" not in loaded(capsys, *BOARD)
+    again = loaded(capsys, *BOARD)
+    assert "building" not in again
+    assert again.endswith("\ntrain it with: popflip train --preset digits --device /dev/ttyUSB0\n")
     assert built == ["ulx3s_85f digits 1000000"]
     other = "build/ulx3s_85f.bit was built from other settings or sources; building it\n"
     assert loaded(capsys, *BOARD, "--preset", "digits-lbe").startswith(other)
-    assert loaded(capsys, *BOARD, "--preset", "digits-lbe", "--baud", "500000").startswith(other)
+    slow = loaded(capsys, *BOARD, "--preset", "digits-lbe", "--baud", "500000")
+    assert slow.startswith(other)
+    assert slow.endswith("\ntrain it with: popflip train --preset digits-lbe --device /dev/ttyUSB0 --baud 500000\n")
     assert built[1:] == ["ulx3s_85f digits-lbe 1000000", "ulx3s_85f digits-lbe 500000"]
 
 
