@@ -103,10 +103,11 @@ def _print_table(table: PaperTable) -> dict[str, Any]:
     for model in table.models:
         lines = paper.lines(table, model)
         published = {"result": model.result, "updates": model.updates, "energy": model.energy}
-        ours = {"result": model.ours.result, "flips": model.ours.flips, "updates": paper.counted(table, model).updates}
+        counted = paper.counted(table, model).updates
+        ours = {"result": model.ours.result, "flips": model.ours.flips, "updates": counted}
         updates, bits, stored = _sizes(lines[0])
         results = (model.result or "–", model.ours.result)
-        changes = (model.updates or "–", updates, billions(ours["updates"]))
+        changes = (model.updates or "–", updates, billions(counted))
         totals.append(
             (model.name, *results, *changes, model.energy or "–", joules(lines[0].steps.joules()), bits, stored)
         )
