@@ -42,17 +42,17 @@ def invert_a_lut(netlist: Netlist) -> None:
     )
 
 
-def flip_a_bit_of_block_ram(netlist: Netlist) -> None:
-    """Flip a bit of the first word that is not 0: of a table of the link's controller."""
+def flip_bits_of_block_ram(netlist: Netlist) -> None:
+    """Flip a bit of each word that is not 0 in the first block RAM with contents: of the link controller's program.
+
+    A single bit may belong to an instruction that a run never reaches.
+    """
     place = next(index for index, ram in enumerate(netlist.block_rams) if any(ram.words))
     ram = netlist.block_rams[place]
-    word = next(index for index, each in enumerate(ram.words) if each)
-    words = list(ram.words)
-    words[word] ^= words[word] & -words[word]
-    netlist.block_rams[place] = replace(ram, words=tuple(words))
+    netlist.block_rams[place] = replace(ram, words=tuple(word ^ (word & -word) for word in ram.words))
 
 
-@pytest.mark.parametrize("fault", [invert_a_lut, flip_a_bit_of_block_ram])
+@pytest.mark.parametrize("fault", [invert_a_lut, flip_bits_of_block_ram])
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_fault_is_found(tmp_path, monkeypatch, level, fault):
     intact = Bitstream.netlist
