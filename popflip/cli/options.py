@@ -440,7 +440,7 @@ def _option(name: str) -> inspect.Parameter:
     switch = not about["metavar"]
     kind = bool if switch else str
     declaration = typer.Option(
-        f"{flag(name)}/--no-{name}" if switch else flag(name),
+        f"{flag(name)}/{flag(f'no_{name}')}" if switch else flag(name),
         help=about["help"],
         metavar=None if switch else about["metavar"],
         rich_help_panel=about["panel"],

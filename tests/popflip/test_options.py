@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from popflip.cli.options import EXPERIMENT, LEARN, Settings, parse, with_flag
+from popflip.cli.options import EXPERIMENT, LEARN, SETTINGS, Settings, _option, parse, with_flag
 from popflip.errors import ConfigError, PopflipError
 from popflip.experiment import prepare
 from popflip.heuristics import PARAMETERS
@@ -209,3 +209,13 @@ def test_values_leaves_out_unset_ones():
 def test_the_library_knows_every_setting():
     assert {*LEARN} == {*PARAMETERS}
     assert {*EXPERIMENT} == {*inspect.signature(prepare).parameters} - {"learning", "default"} | {*LEARN}
+
+
+SWITCHES = [name for name, about in SETTINGS.items() if not about.metadata["metavar"]]
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_a_switch_has_two_flags(name):
+    shown = name.replace("_", "-")
+    (declaration,) = _option(name).annotation.__metadata__
+    assert f"--{shown}/--no-{shown}" in (declaration.default, *(declaration.param_decls or ()))
