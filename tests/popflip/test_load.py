@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -380,11 +381,19 @@ def test_a_tool_that_cannot_run_is_one_line(tool, capsys, tmp_path):
     assert one_line(capsys) == f"openFPGALoader: {file}: permission denied"
 
 
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """SIGINT interrupts, even where the tests run in the background of a shell that lets them ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @posix
 @pytest.mark.parametrize(
     ("flags", "state"), [([], "its chip may be gone"), (["--flash"], "its flash may hold a part of the bitstream")]
 )
-def test_ctrl_c_ends_the_tool(flags, state, tool, capsys, tmp_path, monkeypatch):
+def test_ctrl_c_ends_the_tool(flags, state, tool, interrupts, capsys, tmp_path, monkeypatch):
     tool(f"echo $$ > {tmp_path}/pid; printf 'Loading: [===   ] 50.00%%\\r'; exec sleep 60")
     monkeypatch.setattr("popflip.cli.load.Stages.update", lambda *_: os.kill(os.getpid(), signal.SIGINT))
     begin = time.monotonic()
