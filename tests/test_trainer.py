@@ -396,6 +396,7 @@ def run_rtl(testbench, name: str, **options) -> None:
 
 
 LONG = (
+    "ternary, banks of counters",
     "ternary, last layer folded",
     "binary, last layer folded to one word",
     "lbe, a word a row",
