@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from popflip.history import StepResult
@@ -59,16 +59,11 @@ def sections(titles: dict[str, list[str]]) -> None:
         print(title, *(printable(f"  {line}") for line in lines), sep="\n")
 
 
-class Progress:
-    """Shows accuracy, updates and flips of each step, from batch ``first`` to batch ``last``.
+class _OnTerminal:
+    """A bar that ``make_bar`` makes, on the screen from entry to exit, if the output is a terminal; else None."""
 
-    ``samples`` is the number of samples in a step, ``unit`` the name of a batch (:func:`.training.batch_name`).
-    """
-
-    def __init__(self, first: int, last: int, samples: int, unit: str = "batch"):
-        self._first, self._last, self._samples, self._unit = first, last, samples, unit
-        self._due = first + 1  # batch at whose end the next plain line is printed
-        self._bar = _bar(first, last, unit) if sys.stdout.isatty() else None
+    def __init__(self, make_bar: Callable[[], Any]):
+        self._bar = make_bar() if sys.stdout.isatty() else None
 
     def __enter__(self) -> Self:
         if self._bar:
@@ -80,6 +75,18 @@ class Progress:
     ) -> None:
         if self._bar:
             self._bar.stop()
+
+
+class Progress(_OnTerminal):
+    """Shows accuracy, updates and flips of each step, from batch ``first`` to batch ``last``.
+
+    ``samples`` is the number of samples in a step, ``unit`` the name of a batch (:func:`.training.batch_name`).
+    """
+
+    def __init__(self, first: int, last: int, samples: int, unit: str = "batch"):
+        self._first, self._last, self._samples, self._unit = first, last, samples, unit
+        self._due = first + 1  # batch at whose end the next plain line is printed
+        super().__init__(lambda: _bar(first, last, unit))
 
     def update(self, result: StepResult) -> None:
         """Show a step that has just ended."""
@@ -110,23 +117,12 @@ def _bar(first: int, last: int, unit: str):
     return bar
 
 
-class Stages:
+class Stages(_OnTerminal):
     """Shows what a tool does and how far it is: a bar on a terminal, else a line where a stage begins."""
 
     def __init__(self) -> None:
+        super().__init__(_percent_bar)
         self._stage = ""
-        self._bar = _percent_bar() if sys.stdout.isatty() else None
-
-    def __enter__(self) -> Self:
-        if self._bar:
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar:
-            self._bar.stop()
 
     def update(self, stage: str, share: float) -> None:
         """``stage`` has reached ``share`` of its work, 0 … 1."""
