@@ -147,7 +147,7 @@ def test_the_learning_rate_rises_then_falls_to_a_tenth():
 def test_names_of_layers_say_which_weights_are_ternary():
     """Blocks end their residual branches with a smaller scale."""
     block = torch.nn.Sequential(lab.Block(8, 2))
-    lab.initialise(block, 4, ("*.fc", "*.proj"))
+    lab.initialise(block, 8, 4, ("*.fc", "*.proj"))
     assert [name for name, each in block[0].named_children() if type(each).__name__ == "GFTLinear"] == ["fc", "proj"]
     assert (block[0].fc.scale, block[0].proj.scale) == (0.5, 0.25 * 8**-0.5)
 
