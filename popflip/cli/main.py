@@ -32,7 +32,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    *(train.train, infer, train.verify, hardware.verilog, hardware.build, load, hardware.estimate, account, info),
+    train.train,
+    infer,
+    train.verify,
+    hardware.verilog,
+    hardware.build,
+    load,
+    hardware.estimate,
+    account,
+    info,
 ):
     app.command()(command)
 
