@@ -7,8 +7,9 @@ cycle, memory layout, link) are in :mod:`popflip.hw.config` and never change a r
 from __future__ import annotations
 
 from popflip.golden.gft.config import Config
+from popflip.golden.layers import MAX_WIDTH
 from popflip.golden.lbe.config import LbeConfig
-from popflip.golden.network import MAX_WIDTH, WORD, Network, Precision, Rule
+from popflip.golden.network import WORD, Network, Precision, Rule
 
 __all__ = ["MAX_WIDTH", "WORD", "AnyConfig", "Config", "LbeConfig", "Network", "Precision", "Rule"]
 

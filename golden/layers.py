@@ -20,10 +20,11 @@ MAX_ACTIVATIONS = 2**20
 MAX_KERNEL = 15
 MAX_STRIDE = 4
 MAX_POOL = 4
+MAX_SHOWN_BITS = 256  # of a number that a message quotes
 
-_IMAGE = re.compile(r"([0-9]{1,9})x([0-9]{1,9})(?:x([0-9]{1,9}))?")
-_CONV = re.compile(r"c([0-9]{1,9})k([0-9]{1,9})(?:s([0-9]{1,9}))?(?:p([0-9]{1,9}))?")
-_NUMBER = re.compile(r"[0-9]{1,9}")
+_IMAGE = re.compile(r"([0-9]{1,40})x([0-9]{1,40})(?:x([0-9]{1,40}))?")
+_CONV = re.compile(r"c([0-9]{1,40})k([0-9]{1,40})(?:s([0-9]{1,40}))?(?:p([0-9]{1,40}))?")
+_NUMBER = re.compile(r"[0-9]{1,40}")
 _FORMS = "a number of neurons, an image such as 28x28, or a convolution such as c16k5s1p2"
 
 
@@ -214,7 +215,8 @@ def _conv(name: str, conv: Conv) -> Conv:
 
 def _check(name: str, value: int, low: int, high: int) -> None:
     if not low <= value <= high:
-        raise ConfigError(f"{name}: {value} is outside {low} … {high}")
+        text = str(value) if value.bit_length() <= MAX_SHOWN_BITS else f"a number of {value.bit_length()} bits"
+        raise ConfigError(f"{name}: {text} is outside {low} … {high}")
 
 
 def _shown(value: object) -> str:

@@ -1,4 +1,4 @@
-"""Shared by the configurations of all rules: a network's shape, and the checks of parameters.
+"""Shared by the configurations of all rules: a network's sizes, and the checks of parameters.
 
 Every message of a :class:`ConfigError` names the parameter, its value and the values it may have.
 """
@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, TypeVar
 
 from popflip.golden.errors import ConfigError
+from popflip.golden.layers import Conv, Layer, Planes, parse, plan
 
 WORD = 32
 """Synapses in a word: the unit of random masks, of scan order and of the flip signature, at any width of the array."""
 
-MAX_LAYERS = 8
-MAX_WIDTH = 65_535
 MAX_COUNTER = 32_767  # the state hash holds a counter as int16
 MAX_INTEGER = 2**31 - 1
 
@@ -36,13 +36,14 @@ class Rule(StrEnum):
 
 
 class Network:
-    """Shape of a network, derived from its rule and its widths ``layers``: ``K[0] … K[L]``, inputs first.
+    """Sizes of a network, derived from its rule and its ``layers``: the inputs, then each layer
+    (:mod:`popflip.golden.layers`). Numbers alone are the widths ``K[0] … K[L]`` of a dense network.
 
-    GFT: the last width is the number of classes, and every row has a bias. LBE: the number of classes is a separate
-    parameter, and no row has a bias.
+    GFT: the last width is the number of classes, and every row of a dense layer has a bias. LBE: the number of classes
+    is a separate parameter, and no row has a bias.
     """
 
-    layers: tuple[int, ...]
+    layers: tuple[int | str, ...]
     rule: Rule
 
     @property
@@ -50,25 +51,41 @@ class Network:
         """Number of layers of weights, ``L``."""
         return len(self.layers) - 1
 
+    @cached_property
+    def plan(self) -> tuple[Layer, ...]:
+        """The layers, each in its place."""
+        return plan(parse(self.layers), self.bias)
+
+    @cached_property
+    def image(self) -> Planes:
+        """The input planes; those of a dense network are one pixel with all inputs."""
+        first = parse(self.layers[:1])[0]
+        return first if isinstance(first, Planes) else self.plan[0].inputs
+
+    @property
+    def convolves(self) -> bool:
+        """Whether any layer is convolutional."""
+        return any(isinstance(item, Conv) for item in parse(self.layers))
+
     @property
     def inputs(self) -> int:
         """Input bits, ``K[0]``."""
-        return self.layers[0]
+        return self.image.size
 
     @property
     def rows(self) -> tuple[int, ...]:
-        """Rows (neurons) of each layer."""
-        return self.layers[1:]
+        """Rows of each layer; in a dense layer, its neurons."""
+        return tuple(layer.rows for layer in self.plan)
 
     @property
     def bias(self) -> int:
-        """Biases of a row: 1 (GFT) or 0 (LBE). The bias is the last synapse, and its input is always 1."""
+        """Biases of a dense layer's row: 1 (GFT) or 0 (LBE). The bias is the last synapse, its input always 1."""
         return int(self.rule == Rule.GFT)
 
     @property
     def synapses(self) -> tuple[int, ...]:
         """Synapses of a row of each layer, the bias included."""
-        return tuple(width + self.bias for width in self.layers[:-1])
+        return tuple(layer.synapses for layer in self.plan)
 
 
 class Learning(Network):
@@ -76,6 +93,12 @@ class Learning(Network):
 
     batch: int
     epochs: int
+    mmax: int | tuple[int, ...]
+
+    @property
+    def mmaxes(self) -> tuple[int, ...]:
+        """``mmax`` of each layer."""
+        return self.mmax if isinstance(self.mmax, tuple) else (self.mmax,) * self.depth
 
     @property
     def words(self) -> tuple[int, ...]:
@@ -93,14 +116,6 @@ class Learning(Network):
     def batches(self, samples: int) -> int:
         """Whole batches of a full run over a training set of ``samples``: ``T`` of the schedule."""
         return samples * self.epochs // self.batch
-
-    def _check_layers(self, widths: str) -> None:
-        """Check number and range of ``layers``; ``widths`` describes them in the message."""
-        if not 2 <= len(self.layers) <= MAX_LAYERS + 1:
-            raise ConfigError(
-                f"layers: {len(self.layers)} widths given, expected {widths} (2 to {MAX_LAYERS + 1} numbers)"
-            )
-        check_all_within("layers", self.layers, 1, MAX_WIDTH)
 
 
 E = TypeVar("E", bound=StrEnum)

@@ -80,11 +80,15 @@ class ChipConfig(Network):
         learn_rows: int = 1,
         compact: bool = False,
     ) -> ChipConfig:
-        """A chip that runs ``config``. ``slots`` : 8 by default, 2 if ``compact``."""
+        """A chip that runs ``config``. ``slots`` : 8 by default, 2 if ``compact``.
+
+        :class:`ConfigError` if no chip runs it (:func:`check_runs_on_chips`).
+        """
+        check_runs_on_chips(config)
         return cls(
             layers=config.layers,
             precision=config.precision,
-            mmax=config.mmax,
+            mmax=config.mmaxes[0],
             dclip=getattr(config, "dclip", 1),
             array_rows=array_rows,
             array_synapses=array_synapses,
@@ -256,6 +260,16 @@ class ChipConfig(Network):
         """Bit mask of the lanes of an N-synapse ``word`` that hold a synapse or the bias; the others are pads."""
         lanes = self.synapses[layer] - word * self.array_synapses
         return (1 << max(0, min(lanes, self.array_synapses))) - 1
+
+
+def check_runs_on_chips(config: AnyConfig) -> None:
+    """Raise :class:`ConfigError` if the network or its counters are such that no chip has."""
+    if config.convolves:
+        layers = "-".join(map(str, config.layers))
+        raise ConfigError(f"layers: no chip runs the convolutions of {layers} yet; use device golden")
+    if len(set(config.mmaxes)) > 1:
+        values = ", ".join(map(str, config.mmaxes))
+        raise ConfigError(f"mmax: {values} given, but all counters of a chip are alike; give one number")
 
 
 def _power_of_two(name: str, value: int, low: int, high: int) -> None:

@@ -324,13 +324,13 @@ def _check_status(config: AnyConfig, status: Status) -> None:
 def _check_state(config: AnyConfig, state: State) -> None:
     check_integer("rng", state.rng)
     check_within("rng", state.rng, 1, 2**32 - 1)
-    lowest = -config.mmax - (config.rule == Rule.LBE)
     for layer, shape in enumerate(zip(config.rows, config.synapses, strict=True)):
-        w, m = state.weights[layer], state.counters[layer]
+        w, m, mmax = state.weights[layer], state.counters[layer], config.mmaxes[layer]
+        lowest = -mmax - (config.rule == Rule.LBE)
         fit = w.shape == shape and w.dtype == np.int8 and -1 <= w.min() <= w.max() <= 1
         if not fit or (config.precision == Precision.BINARY and not w.all()):
             raise ConfigError(f"the weights of layer {layer} do not fit its configuration")
-        if m.shape != shape or m.dtype != np.int16 or not lowest <= m.min() <= m.max() <= config.mmax:
+        if m.shape != shape or m.dtype != np.int16 or not lowest <= m.min() <= m.max() <= mmax:
             raise ConfigError(f"the counters of layer {layer} do not fit its configuration")
         if config.rule == Rule.LBE and not np.array_equal(w, signs(m >= 0)):
             raise ConfigError(f"the weights of layer {layer} are not the signs of its counters")

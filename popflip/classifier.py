@@ -35,7 +35,8 @@ from popflip.devices.open import open_device
 from popflip.errors import ConfigError, DataError, PopflipError
 from popflip.experiment import find_preset
 from popflip.golden.config import AnyConfig, Rule
-from popflip.heuristics import PARAMETERS, Shape, configure
+from popflip.golden.layers import Planes, parse
+from popflip.heuristics import CALIBRATION, PARAMETERS, Shape, calibrated, configure, windows_are_guessed
 from popflip.history import StepResult
 from popflip.repair import Snapshot, with_repairs
 from popflip.steps import batch_name, batches_to_run
@@ -67,10 +68,11 @@ class Classifier(ClassifierMixin, BaseEstimator):
             has input bits for, else 4, or 1 for data of 0 and 1, which stays as it is.
 
     Network:
-        layers: widths, input bits first: ``(256, 64, 10)`` has 256 input bits, 64 hidden neurons and 10 classes. Rule
-            ``lbe``: input bits and the neurons of each layer, without the classes.
+        layers: widths, input bits first: ``(256, 64, 10)`` has 256 input bits, 64 hidden neurons and 10 classes; or an
+            image and convolutions, ``"28x28,c16k5p2,c32k5s2,10"`` (docs/conv.md), for X whose features are the pixels
+            of an image, row by row. Rule ``lbe``: input bits and the neurons of each layer, without the classes.
         precision: ``"ternary"`` or ``"binary"`` weights. Rule ``lbe``: binary.
-        mmax: counters saturate at ±mmax; rule ``lbe``: at −mmax − 1 and mmax.
+        mmax: counters saturate at ±mmax, one number or one for each layer; rule ``lbe``: at −mmax − 1 and mmax.
         dclip: largest error of a hidden neuron. Rule ``gft``.
 
     Learning:
@@ -123,13 +125,13 @@ class Classifier(ClassifierMixin, BaseEstimator):
 
     def __init__(
         self,
-        layers: Sequence[int] | None = None,
+        layers: str | Sequence[int | str] | None = None,
         *,
         preset: str | None = None,
         thresholds: ArrayLike | None = None,
         levels: int | None = None,
         precision: str | None = None,
-        mmax: int | None = None,
+        mmax: int | Sequence[int] | None = None,
         dclip: int | None = None,
         rule: str | None = None,
         batch: int | None = None,
@@ -357,8 +359,11 @@ class Classifier(ClassifierMixin, BaseEstimator):
         thresholds = self._thresholds(X, None if self.preset is None else preset.thresholds)
         shape = Shape(len(thresholds) * X.shape[1], len(classes), len(X))
         given = {name: _plain(getattr(self, name)) for name in PARAMETERS}
-        config = configure(preset.config, given, shape, tuned=self.preset is not None)
+        tuned = self.preset is not None
+        config = configure(preset.config, given, shape, tuned=tuned)
         _check_layers(config, X.shape[1], len(thresholds), len(classes))
+        if windows_are_guessed(preset.config, config, given, tuned):
+            config = calibrated(config, thermometer(X[:CALIBRATION], thresholds))
         return thresholds, config
 
     def _thresholds(self, X: NDArray, of_preset: Sequence[int] | None) -> NDArray:
@@ -373,7 +378,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         binary = bool(((X == 0) | (X == 1)).all())
         levels = self.levels
         if levels is None:
-            room, rest = divmod(_plain(self.layers)[0], features) if self.layers else (0, 0)
+            room, rest = divmod(_inputs(self.layers), features) if self.layers is not None else (0, 0)
             levels = room if room and not rest else 1 if binary else DEFAULT_LEVELS
         if not isinstance(levels, Integral) or levels < 1:
             raise ConfigError(f"levels: {levels!r} is not a whole number of 1 or more")
@@ -526,12 +531,20 @@ def _given_thresholds(thresholds: ArrayLike, features: int) -> NDArray:
 def _check_layers(config: AnyConfig, features: int, levels: int, classes: int) -> None:
     """Raise :class:`ConfigError` unless the network takes the bits of the data and tells its classes apart."""
     bits = features * levels
-    expected = (bits, *config.layers[1:]) if config.rule == Rule.LBE else (bits, *config.layers[1:-1], classes)
-    if config.layers != expected:
+    if (config.inputs, config.classes) != (bits, classes):
+        last = config.layers[1:] if config.rule == Rule.LBE else (*config.layers[1:-1], classes)
+        image = f"an image of {bits} bits" if isinstance(config.layers[0], str) else bits
         raise ConfigError(
             f"layers: {config.layers} given, but X has {features} features × {levels} thresholds = {bits} bits and y "
-            f"has {classes} classes; use {expected}, or other thresholds"
+            f"has {classes} classes; use {(image, *last)}, or other thresholds"
         )
+
+
+def _inputs(layers: object) -> int:
+    """Input bits of ``layers``; 0 if there are none."""
+    items = parse(_plain(layers))
+    first = items[0] if items else 0
+    return first.size if isinstance(first, Planes) else first if isinstance(first, int) else 0
 
 
 def _numbers(y: NDArray, classes: NDArray) -> NDArray[np.int64]:

@@ -23,10 +23,11 @@ from popflip.devices.base import Status
 from popflip.errors import ConfigError
 from popflip.golden.common.prng import first_state
 from popflip.golden.config import MAX_WIDTH, AnyConfig, Config, Rule
+from popflip.golden.layers import Planes, parse, plain
 from popflip.golden.memory.weights import State
 from popflip.golden.network import member
 from popflip.golden.presets import PRESETS, Augment, Preset
-from popflip.heuristics import SMALL_DATA_SET, Shape, configure
+from popflip.heuristics import CALIBRATION, SMALL_DATA_SET, Shape, calibrated, configure, windows_are_guessed
 from popflip.limits import check_memory
 
 DEFAULT_PRESET = "digits"
@@ -100,9 +101,17 @@ def prepare(
     chosen = _thresholds(thresholds, levels, base, data)
     bits = data.features * len(chosen)
     _check_layers(learning.get("layers"), base, data, bits, len(chosen))
-    shape = Shape(bits, data.classes, len(data.train_classes))
-    config = configure(base.config, learning, shape, tuned=data.name == base.dataset)
-    return _experiment(data, chosen, test_split, config, _augment(augment, base, data))
+    shape = Shape(bits, data.classes, len(data.train_classes), _image(data, len(chosen)))
+    tuned = data.name == base.dataset
+    config = configure(base.config, learning, shape, tuned=tuned)
+    if config.convolves and data.image is None and datasets.built_in(data.name):
+        raise ConfigError(f"layers: {config.image} is an image, but {data.name} holds none; give a dense network")
+    notes: tuple[str, ...] = ()
+    if windows_are_guessed(base.config, config, learning, tuned):
+        config = calibrated(config, thermometer(data.train_values[:CALIBRATION], chosen))
+        numbers = ",".join(map(str, getattr(config, "window", ())))
+        notes = (f"window {numbers}: half the spread of the sums of the first {CALIBRATION} samples at initialisation",)
+    return _experiment(data, chosen, test_split, config, _augment(augment, base, data), notes)
 
 
 def network(
@@ -238,14 +247,25 @@ def find_preset(
 
 
 def _default_preset(dataset: str | None, rule: str, default: str) -> str:
+    """The first preset for ``dataset`` under ``rule``; without one, ``default`` or the digits'."""
     suffix = "-lbe" if rule == Rule.LBE else ""
     if dataset is not None and (name := f"{SIMILAR.get(dataset, dataset)}{suffix}") in PRESETS:
         return name
     return default if PRESETS[default].config.rule == rule else f"{DEFAULT_PRESET}{suffix}"
 
 
+def _image(data: DataSet, levels: int) -> Planes | None:
+    """The images of ``data`` as bits, a plane for each of the thresholds; None if it holds no images."""
+    return None if data.image is None else Planes(*data.image, levels)
+
+
 def _experiment(
-    data: DataSet, thresholds: NDArray, test_split: float | None, config: AnyConfig, augment: Augment
+    data: DataSet,
+    thresholds: NDArray,
+    test_split: float | None,
+    config: AnyConfig,
+    augment: Augment,
+    notes: tuple[str, ...] = (),
 ) -> Experiment:
     samples, bits = len(data.train_classes) + len(data.test_classes), len(thresholds) * data.features
     check_memory(f"dataset: {samples} samples of {bits} bits", 2 * samples * bits)
@@ -269,7 +289,7 @@ def _experiment(
         images=images,
         data_sha256=data.sha256,
         label=data.label,
-        notes=data.notes,
+        notes=data.notes + notes,
     )
 
 
@@ -311,17 +331,24 @@ def given_thresholds(thresholds: Sequence[float]) -> NDArray:
     return np.array(thresholds)
 
 
-def _check_layers(layers: Sequence[int] | None, preset: Preset, data: DataSet, bits: int, levels: int) -> None:
-    if not layers or len(layers) < 2:
+def _check_layers(given: object, preset: Preset, data: DataSet, bits: int, levels: int) -> None:
+    """Raise :class:`ConfigError` unless the inputs and the classes of the layers ``given`` are those of ``data``."""
+    items = () if given is None else parse(given)
+    if len(items) < 2:
         return
-    if layers[0] != bits:
-        fitting = ",".join(map(str, (bits, *layers[1:])))
+    first, image = items[0], _image(data, levels)
+    fitting: Planes | int = image if isinstance(first, Planes) and image is not None else bits
+    size = first.size if isinstance(first, Planes) else first
+    if size != bits or (isinstance(fitting, Planes) and first != fitting):
+        use = ",".join(map(str, plain((fitting, *items[1:]))))
+        values = f"{image.height} × {image.width} pixels" if image and fitting == image else f"{data.features} values"
         raise ConfigError(
-            f"layers: {layers[0]} inputs, but {data.name} has {data.features} values × {levels} thresholds = {bits} "
-            f"bits; use {fitting}, or other thresholds"
+            f"layers: {first} inputs, but {data.name} has {values} × {levels} thresholds = {bits} bits; use {use}, or "
+            "other thresholds"
         )
-    if preset.config.rule == Rule.GFT and layers[-1] < data.classes:
+    last = items[-1]
+    if preset.config.rule == Rule.GFT and isinstance(last, int) and last < data.classes:
         raise ConfigError(
-            f"layers: {layers[-1]} classes (0 … {layers[-1] - 1}), but {data.name} has class {data.classes - 1}; "
+            f"layers: {last} classes (0 … {last - 1}), but {data.name} has class {data.classes - 1}; "
             f"the last layer needs {data.classes}"
         )

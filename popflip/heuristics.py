@@ -9,11 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from popflip.golden.config import AnyConfig, Config, LbeConfig, Precision, Rule
+from popflip.golden.conv.forward import forward
+from popflip.golden.conv.patches import pixels
 from popflip.golden.errors import ConfigError
+from popflip.golden.gft.initialise import initial
+from popflip.golden.layers import Planes, parse, plain, plan
+from popflip.golden.network import integers
 from popflip.limits import check_batch, check_network
 
 SHARED = ("rule", "layers", "precision", "mmax", "epochs", "margin", "seed")
@@ -27,15 +34,17 @@ SMALL_DATA_SET = 10_000  # training samples below which each batch selects more 
 GROUP = 32  # LBE: neurons of which at most one is updated
 WIDE = 512  # LBE: neurons from which a single layer has half the margin
 LAST_LAYER_FACTOR = 4  # share of the last layer's synapses selected in a batch, relative to the other layers'
+CALIBRATION = 1000  # first training samples whose sums choose the windows of a network with convolutional layers
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of a training set: input bits, classes, samples."""
+    """The sizes of a training set: input bits, classes, samples; and its images if it holds any."""
 
     bits: int
     classes: int
     samples: int
+    image: Planes | None = None
 
 
 def configure(base: AnyConfig, given: Mapping[str, Any], shape: Shape, *, tuned: bool = False) -> AnyConfig:
@@ -43,8 +52,8 @@ def configure(base: AnyConfig, given: Mapping[str, Any], shape: Shape, *, tuned:
 
     ``tuned`` says that ``base`` was tuned on this data; otherwise :func:`stream_rules` replaces its batch and epochs.
     Layers or precision other than those of ``base`` bring in :func:`network_rules` or :func:`lbe_rules`.
-    ``shift="none"`` clears the counters in every batch. ``layers``, ``k0``, ``window``, ``margin`` and ``group`` are
-    numbers or sequences of numbers.
+    ``shift="none"`` clears the counters in every batch. ``k0``, ``window``, ``margin``, ``mmax`` and ``group`` are
+    numbers or sequences of numbers; ``layers`` is whatever :func:`popflip.golden.layers.parse` reads.
 
     Raises :class:`ConfigError` for a parameter that does not exist, does not fit, or belongs to the other rule, and for
     a network or a batch that this machine's memory cannot hold.
@@ -57,9 +66,11 @@ def configure(base: AnyConfig, given: Mapping[str, Any], shape: Shape, *, tuned:
     for name in LBE_ONLY if base.rule == Rule.GFT else GFT_ONLY:
         if name in values:
             raise ConfigError(f"{name}: is for rule {other}, but this network learns by {base.rule}; leave it out")
-    for name in ("layers", "k0", "window", "margin", "group"):
+    for name in ("k0", "window", "margin", "mmax", "group"):
         if name in values:
             values[name] = _numbers(values[name])
+    if "layers" in values:
+        values["layers"] = plain(parse(values["layers"]))
     if isinstance(base, LbeConfig):
         config: AnyConfig = _configure_lbe(base, values, shape, tuned)
     else:
@@ -70,32 +81,54 @@ def configure(base: AnyConfig, given: Mapping[str, Any], shape: Shape, *, tuned:
 
 
 def _configure_gft(base: Config, values: dict[str, Any], shape: Shape, tuned: bool) -> Config:
-    layers = values.pop("layers", (shape.bits, *base.layers[1:-1], shape.classes))
+    layers = values.pop("layers") if "layers" in values else (_first(base, shape), *base.layers[1:-1], shape.classes)
     if values.get("shift") == "none":
         values["shift"] = None
     if "margin" in values:
-        if len(values["margin"]) != 1:
-            raise ConfigError(f"margin: {len(values['margin'])} given, expected 1 (rule gft has one)")
-        values["margin"] = values["margin"][0]
+        values["margin"] = _one("margin", values["margin"], Rule.GFT)
     precision = values.get("precision", base.precision)
     if not tuned:
         values = stream_rules(shape.samples) | values
-    if (layers, precision) != (base.layers, base.precision) and len(layers) >= 2:
+    if (layers, precision) != (base.layers, base.precision):
         values = network_rules(layers, precision, shape.samples) | values
+        if layers != base.layers and (base.convolves or any(isinstance(item, str) for item in layers)):
+            values = {"mmax": ()} | values  # each layer's default
     return replace(base, layers=layers, **values)
+
+
+def _first(base: Config, shape: Shape) -> int | str:
+    """The inputs of the network ``base`` for data of ``shape``: its bits, or its image."""
+    if not isinstance(base.layers[0], str):
+        return shape.bits
+    if shape.image is not None:
+        return str(shape.image)
+    if base.inputs == shape.bits:
+        return base.layers[0]
+    raise ConfigError(
+        f"layers: the preset's images are {base.image}, but the data holds {shape.bits} bits a sample; give layers"
+    )
 
 
 def _configure_lbe(base: LbeConfig, values: dict[str, Any], shape: Shape, tuned: bool) -> LbeConfig:
     precision = values.pop("precision", Precision.BINARY)
     if precision != Precision.BINARY:
         raise ConfigError(f"precision: {precision!r} is not binary, and rule lbe has binary weights only")
-    layers = values.pop("layers", (shape.bits, *base.layers[1:]))
+    layers = integers("layers", values.pop("layers", (shape.bits, *base.layers[1:])))
+    if "mmax" in values:
+        values["mmax"] = _one("mmax", values["mmax"], Rule.LBE)
     for name in ("group", "margin"):
         if len(values.get(name, ())) == 1:
             values[name] *= len(layers) - 1
     if not tuned or layers != base.layers:
         values = lbe_rules(layers, shape.samples) | values
     return replace(base, layers=layers, classes=shape.classes, **values)
+
+
+def _one(name: str, values: tuple, rule: Rule) -> Any:
+    """The only one of ``values``."""
+    if len(values) != 1:
+        raise ConfigError(f"{name}: {len(values)} given, expected 1 (rule {rule} has one)")
+    return values[0]
 
 
 def _numbers(value: Any) -> tuple:
@@ -111,22 +144,45 @@ def stream_rules(samples: int) -> dict[str, Any]:
     return {"batch": batch, "epochs": max(20, -(-100 * batch // samples))}
 
 
-def network_rules(layers: tuple[int, ...], precision: str, samples: int) -> dict[str, Any]:
+def network_rules(layers: tuple[int | str, ...], precision: str, samples: int) -> dict[str, Any]:
     """Margin, windows, error clip and flips of GFT for a network of ``layers``.
 
-    ``margin ≈ 2√(inputs of the last layer)``; ``window ≈ 0.35√(inputs of the layer)``; ``dclip`` is 1 with one hidden
+    ``margin ≈ 2√(inputs of the last layer)``; ``window ≈ 0.35√(inputs of a neuron)``, which is half the standard
+    deviation of the sums of independent inputs (:func:`calibrated` looks at real ones); ``dclip`` is 1 with one hidden
     layer, 3 with more. ``k0`` is 0.4 % of a layer's synapses, or 1 % with few samples; four times that in the last
     layer; half of it for binary weights.
     """
     share = (0.01 if samples < SMALL_DATA_SET else 0.004) / (2 if precision == Precision.BINARY else 1)
-    synapses = [(inputs + 1) * rows for inputs, rows in pairwise(layers)]
-    shares = [share] * (len(synapses) - 1) + [share * LAST_LAYER_FACTOR]
+    network = plan(parse(layers))
+    shares = [share] * (len(network) - 1) + [share * LAST_LAYER_FACTOR]
     return {
-        "margin": round(2 * math.sqrt(max(0, layers[-2]))),
-        "window": tuple(round(0.35 * math.sqrt(max(0, width))) for width in layers[:-2]),
-        "dclip": 1 if len(layers) <= 3 else 3,
-        "k0": tuple(max(1, round(part * count)) for part, count in zip(shares, synapses, strict=True)),
+        "margin": round(2 * math.sqrt(network[-1].inputs.size)),
+        "window": tuple(round(0.35 * layer.pool * math.sqrt(layer.synapses - layer.bias)) for layer in network[:-1]),
+        "dclip": 1 if len(network) <= 2 else 3,
+        "k0": tuple(
+            max(1, round(part * layer.rows * layer.synapses)) for part, layer in zip(shares, network, strict=True)
+        ),
     }
+
+
+def windows_are_guessed(base: AnyConfig, config: AnyConfig, given: Mapping[str, Any], tuned: bool) -> bool:
+    """Whether the windows of ``config``, from :func:`configure`, are to be :func:`calibrated`: it has convolutional
+    layers, and neither the user nor a preset for this network and data chose them.
+    """
+    known = tuned and (config.layers, config.precision) == (base.layers, base.precision)
+    return config.convolves and given.get("window") is None and not known
+
+
+def calibrated(config: AnyConfig, x: NDArray[np.uint8]) -> AnyConfig:
+    """``config`` with windows that fit the first :data:`CALIBRATION` of the training samples ``x`` ``[n, inputs]``.
+
+    The window of a hidden layer is half the standard deviation of its sums at initialisation, at least 1. Only networks
+    with convolutional layers change: neighbours in an image are alike, so no rule of thumb knows their sums.
+    """
+    if not isinstance(config, Config) or not config.convolves:
+        return config
+    sums = forward(initial(config).weights, pixels(x[:CALIBRATION], config.image), config.plan)
+    return replace(config, window=tuple(max(1, round(float(v.std()) / 2)) for v in sums[:-1]))
 
 
 def lbe_rules(layers: tuple[int, ...], samples: int) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def network_bytes(config: AnyConfig) -> int:
     synapses = [rows * synapses for rows, synapses in zip(config.rows, config.synapses, strict=True)]
     state = 3 * sum(synapses)  # a weight and a counter
     working = 8 * max(synapses)  # the weights as floats, and the counters that the end of a batch compares
-    sums = 4 * min(CHUNK, config.batch) * max(config.layers)
+    sums = 4 * min(CHUNK, config.batch) * max(config.inputs, *(layer.neurons for layer in config.plan))
     return state + working + sums
 
 

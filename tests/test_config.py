@@ -6,26 +6,25 @@ import pytest
 
 from popflip.golden.config import Config, LbeConfig, Precision, Rule
 from popflip.golden.errors import ConfigError
+from popflip.golden.layers import Planes
 from popflip.golden.presets import PRESETS
 from popflip.hw.config import ChipConfig
 
+FORMS = "a number of neurons, an image such as 28x28, or a convolution such as c16k5s1p2"
 GOOD = {"layers": (64, 33, 10), "k0": (20, 5), "window": (6,)}
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"layers": (64,)}, "layers: 1 widths given, expected inputs, hidden widths and classes (2 to 9 numbers)"),
-        (
-            {"layers": (4,) * 10},
-            "layers: 10 widths given, expected inputs, hidden widths and classes (2 to 9 numbers)",
-        ),
+        ({"layers": (64,)}, "layers: 1 given, expected the inputs and 1 to 8 layers after them"),
+        ({"layers": (4,) * 10}, "layers: 10 given, expected the inputs and 1 to 8 layers after them"),
         ({"layers": (64, 0, 10)}, "layers[1]: 0 is outside 1 … 65535"),
         ({"layers": (65_536, 33, 10)}, "layers[0]: 65536 is outside 1 … 65535"),
         ({"layers": (64, 33, 1)}, "layers: the last width is the number of classes and must be 2 or more"),
-        ({"layers": (64, 33.0, 10)}, "layers[1]: 33.0 is not a whole number"),
-        ({"layers": "64"}, "layers: '64' is not a list of whole numbers"),
-        ({"layers": 64}, "layers: 64 is not a list of whole numbers"),
+        ({"layers": (64, 33.0, 10)}, f"layers[1]: 33.0 is not {FORMS}"),
+        ({"layers": "64"}, "layers: 1 given, expected the inputs and 1 to 8 layers after them"),
+        ({"layers": 64}, f"layers: 64 is not a list of layers; give {FORMS}"),
         ({"k0": (20,)}, "k0: 1 given, expected 2 (one per layer)"),
         ({"k0": (20, 0)}, "k0[1]: 0 is outside 1 … 2147483647"),
         ({"window": ()}, "window: 0 given, expected 1 (one per hidden layer)"),
@@ -41,6 +40,14 @@ GOOD = {"layers": (64, 33, 10), "k0": (20, 5), "window": (6,)}
         ({"shift": 32}, "shift: 32 is outside 0 … 31"),
         ({"shift": "none"}, "shift: 'none' is not a whole number"),
         ({"mmax": 32_768}, "mmax: 32768 is outside 1 … 32767"),
+        ({"mmax": 0}, "mmax: 0 is outside 1 … 32767"),
+        ({"mmax": True}, "mmax: True is not a whole number"),
+        ({"mmax": 1.5}, "mmax: 1.5 is not a list of whole numbers"),
+        ({"mmax": (1, 2, 3)}, "mmax: 3 given, expected 2 (one per layer)"),
+        ({"mmax": []}, "mmax: 0 given, expected 2 (one per layer)"),
+        ({"mmax": (1, 0)}, "mmax[1]: 0 is outside 1 … 32767"),
+        ({"layers": "8x8,c8k4,10"}, "layers[1]: kernel: 4 is even; take 3 or 5"),
+        ({"layers": "8x8,c8k3,1"}, "layers: the last width is the number of classes and must be 2 or more"),
         ({"flip_p256": 0}, "flip_p256: 0 is outside 1 … 256"),
         ({"flip_p256": 257}, "flip_p256: 257 is outside 1 … 256"),
         ({"seed": -1}, "seed: -1 is outside 0 … 4294967295"),
@@ -65,6 +72,38 @@ def test_sizes_by_hand():
     assert config.synapses == (64, 65, 33)  # the bias is a synapse
     assert config.words == (2, 3, 2)
     assert config.word_base == (0, 128, 224)
+
+
+CONV = {"layers": "8x8x3,c8k3,c12k5s2p2,10", "k0": (6, 30, 20), "window": (4, 12)}
+
+
+def test_sizes_of_convolutions_by_hand():
+    config = Config(**CONV)
+    assert config.layers == ("8x8x3", "c8k3", "c12k5s2p2", 10)
+    assert (config.image, config.inputs, config.classes, config.depth) == (Planes(8, 8, 3), 192, 10, 3)
+    assert config.convolves
+    assert config.rows == (8, 12, 10)
+    assert config.synapses == (27, 200, 49)  # 2 × 2 × 12 inputs and a bias
+    assert config.words == (1, 7, 2)
+    assert config.word_base == (0, 8, 92)
+
+
+def test_texts_and_lists_are_one_network():
+    config = Config(**CONV)
+    other = Config(["8x8x3", "c8k3s1", "c12k5s2p2", "10"], k0=[6, 30, 20], window=[4, 12])
+    assert config == other
+    assert hash(config) == hash(other)
+    assert Config(**{**GOOD, "layers": "64,33,10"}) == Config(**GOOD)
+    assert not Config(**GOOD).convolves
+
+
+def test_counters_have_a_range_for_each_layer():
+    assert Config(**CONV).mmax == (32_767, 32_767, 127)
+    assert Config(**CONV, mmax=99).mmaxes == (99, 99, 99)
+    assert Config(**CONV, mmax=[9, 8, 7]).mmaxes == (9, 8, 7)
+    assert Config(**GOOD).mmax == 127
+    assert Config(**GOOD, mmax=[31, 31]) == Config(**GOOD, mmax=[31]) == Config(**GOOD, mmax=31)
+    assert Config(**GOOD, mmax=(31, 127)).mmaxes == (31, 127)
 
 
 GOOD_LBE = {"layers": (64, 33, 40), "classes": 10, "group": (32, 8), "margin": (4, 5)}
@@ -124,7 +163,7 @@ def test_presets_are_the_published_tasks():
     assert PRESETS["digits"].config == digits
     assert PRESETS["digits"].thresholds == (3, 6, 9, 12)
     for preset in PRESETS.values():
-        pixels = {"digits": 64, "mnist": 784, "mnist-tiles": 784}[preset.dataset]
+        pixels = {"digits": 64, "mnist": 784, "mnist-tiles": 784, "fashion-mnist": 784}[preset.dataset]
         assert preset.config.inputs == pixels * len(preset.thresholds)
 
 
@@ -138,6 +177,22 @@ def test_rows_learned_at_once_that_do_not_fit(rows, synapses, learn_rows, most):
     with pytest.raises(ConfigError) as error:
         ChipConfig((20, 10), Precision.BINARY, 127, 1, rows, synapses, learn_rows=learn_rows)
     assert str(error.value) == f"learn_rows: {learn_rows} is not a power of two from 1 to {most}"
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (Config(**CONV), "layers: no chip runs the convolutions of 8x8x3-c8k3-c12k5s2p2-10 yet; use device golden"),
+        (
+            Config(**GOOD, mmax=(31, 127)),
+            "mmax: 31, 127 given, but all counters of a chip are alike; give one number",
+        ),
+    ],
+)
+def test_what_no_chip_runs_is_one_line(config, message):
+    with pytest.raises(ConfigError) as error:
+        ChipConfig.of(config)
+    assert str(error.value) == message
 
 
 FEW = "compact: needs rule gft, at most 8 synapses and learn_rows 1"

@@ -106,6 +106,8 @@ FORMS = "a number of neurons, an image such as 28x28, or a convolution such as c
         ((64, True, 10), f"layers[1]: True is not {FORMS}"),
         ("9" * 5000, f"layers[0]: '{'9' * 36}… is not {FORMS}"),
         ((64, 0, 10), "layers[1]: 0 is outside 1 … 65535"),
+        ((64, 10**20, 10), "layers[1]: 100000000000000000000 is outside 1 … 65535"),
+        ((64, 10**5000, 10), "layers[1]: a number of 16610 bits is outside 1 … 65535"),
         ("28x28,c0k5,10", "layers[1]: rows: 0 is outside 1 … 65535"),
         ("28x28,c16k4,10", "layers[1]: kernel: 4 is even; take 3 or 5"),
         ("28x28,c16k17,10", "layers[1]: kernel: 17 is outside 1 … 15"),

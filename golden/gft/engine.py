@@ -3,23 +3,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from popflip.golden.common.engine import Engine
 from popflip.golden.common.error import output_delta, output_error
-from popflip.golden.common.forward import activation, forward, predict, with_bias
+from popflip.golden.common.forward import activation, predict
 from popflip.golden.common.prng import Xorshift32
 from popflip.golden.common.status import Counts
-from popflip.golden.gft.accumulate import accumulate
-from popflip.golden.gft.backward import backward
+from popflip.golden.conv.accumulate import accumulate
+from popflip.golden.conv.backward import backward
+from popflip.golden.conv.forward import forward
+from popflip.golden.conv.patches import pixels
 from popflip.golden.gft.config import Config
 from popflip.golden.gft.flip import Flipped, flip
 from popflip.golden.gft.initialise import initial
 from popflip.golden.gft.select import Selection, select
 from popflip.golden.memory.weights import State
+
+_SEEN = 2**22  # inputs of patches held at a time; bounds memory, changes no result
 
 
 class GftObserver:
@@ -27,7 +31,7 @@ class GftObserver:
 
     def on_errors(self, x: NDArray[np.uint8], updates: NDArray[np.bool_], deltas: Sequence[NDArray[np.int32]]) -> None:
         """Called for samples ``x`` ``[n, K0]``. ``updates`` ``[n]`` marks those that trigger an update. ``deltas`` are
-        their errors in each layer, ``[updates, R]``.
+        their errors in each layer, ``[updates, neurons]``.
         """
 
     def on_flip(self, layer: int, counters: NDArray[np.int16], selection: Selection, flipped: Flipped) -> None:
@@ -45,19 +49,22 @@ class GftEngine(Engine):
         return initial(self.config)
 
     def learn(self, state: State, x: NDArray[np.uint8], y: NDArray[np.integer], counts: Counts) -> None:
-        updates, v, deltas = self._errors(state, x, y, counts)
-        for layer, delta in enumerate(deltas):
-            a = with_bias(activation(v[layer - 1]) if layer else x[updates])
-            state.counters[layer] = accumulate(state.counters[layer], delta, a, self.config.mmax)
+        for chunk in self._chunks(len(x)):
+            updates, v, deltas = self._errors(state, x[chunk], y[chunk], counts)
+            image = pixels(x[chunk][updates], self.config.image)
+            for index, (layer, delta) in enumerate(zip(self.config.plan, deltas, strict=True)):
+                a = activation(v[index - 1]) if index else image
+                m, mmax = state.counters[index], self.config.mmaxes[index]
+                state.counters[index] = accumulate(m, delta, a, layer, mmax)
 
     def _errors(
         self, state: State, x: NDArray[np.uint8], y: NDArray[np.integer], counts: Counts
     ) -> tuple[NDArray[np.bool_], list[NDArray[np.int32]], list[NDArray[np.int32]]]:
         """Whether each sample triggers an update, bool ``[n]``; for those that do, sums and errors of each layer
-        ``[updates, R]``.
+        ``[updates, neurons]``.
         """
         config = self.config
-        v = forward(state.weights, x)
+        v = forward(state.weights, pixels(x, config.image), config.plan)
         updates, rival = output_error(v[-1], y, config.margin)
         counts.samples += len(x)
         counts.errors += int(np.count_nonzero(updates))
@@ -65,7 +72,7 @@ class GftEngine(Engine):
 
         v = [sums[updates] for sums in v]
         delta_out = output_delta(y[updates], rival[updates], config.classes)
-        deltas = backward(state.weights, v, delta_out, config.window, config.dclip)
+        deltas = backward(state.weights, v, delta_out, config.window, config.dclip, config.plan)
         self.observer.on_errors(x, updates, deltas)
         return updates, v, deltas
 
@@ -85,4 +92,12 @@ class GftEngine(Engine):
 
     def scores(self, state: State, x: NDArray[np.uint8]) -> NDArray[np.int32]:
         """Sums of the last layer."""
-        return forward(state.weights, x)[-1]
+        image, plan = self.config.image, self.config.plan
+        parts = (forward(state.weights, pixels(x[chunk], image), plan)[-1] for chunk in self._chunks(len(x)))
+        return np.concatenate([np.empty((0, self.config.classes), np.int32), *parts])
+
+    def _chunks(self, samples: int) -> Iterator[slice]:
+        """Parts of ``samples`` whose patches fit :data:`_SEEN`."""
+        largest = max((layer.pools * layer.synapses for layer in self.config.plan if layer.positions > 1), default=1)
+        size = max(1, _SEEN // largest)
+        return (slice(start, start + size) for start in range(0, samples, size))

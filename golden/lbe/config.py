@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from popflip.golden.errors import ConfigError
+from popflip.golden.layers import MAX_LAYERS, MAX_WIDTH
 from popflip.golden.network import (
     MAX_INTEGER,
-    MAX_WIDTH,
     Learning,
     Precision,
     Rule,
@@ -46,7 +46,12 @@ class LbeConfig(Learning):
         object.__setattr__(self, "rule", member("rule", Rule, self.rule))
         if self.rule != Rule.LBE:
             raise ConfigError(f"rule: {self.rule} has other parameters than {Rule.LBE}")
-        self._check_layers("inputs and the neurons of each layer")
+        if not 2 <= len(self.layers) <= MAX_LAYERS + 1:
+            raise ConfigError(
+                f"layers: {len(self.layers)} widths given, expected inputs and the neurons of each layer (2 to "
+                f"{MAX_LAYERS + 1} numbers)"
+            )
+        check_all_within("layers", self.layers, 1, MAX_WIDTH)
         check_within("classes", self.classes, 2, MAX_WIDTH)
         check_length("group", self.group, self.depth, "layer")
         check_length("margin", self.margin, self.depth, "layer")

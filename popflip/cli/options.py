@@ -131,6 +131,13 @@ def _list_of(item: Callable[[object], Any]) -> Callable[[object], tuple]:
     return parse
 
 
+def _layers(value: object) -> tuple[int | str, ...]:
+    """``784,256,10`` or ``28x28,c16k5p2,10``; in a file also a list."""
+    from popflip.golden.layers import parse, plain
+
+    return plain(parse([value] if isinstance(value, int) else value))
+
+
 def _column(value: object) -> str:
     return _text(str(value) if isinstance(value, int) and not isinstance(value, bool) else value)
 
@@ -178,15 +185,19 @@ class Settings:
         _text, DATA_SET, "none|shift", "shift: move each training image by 0 or 1 pixel at random in every epoch."
     )
 
-    layers: tuple[int, ...] | None = _setting(
-        _list_of(_integer),
+    layers: tuple[int | str, ...] | None = _setting(
+        _layers,
         NETWORK,
         "N,N,…",
-        "Input bits, hidden widths and classes, as 256,64,10. Rule lbe: input bits and neurons per layer, as 256,128.",
+        "Input bits, hidden widths and classes, as 256,64,10; or an image, convolutions (c rows, k kernel, s stride, "
+        "p pool) and classes, as 28x28,c16k5p2,c32k5s2,10. Rule lbe: input bits and neurons per layer, as 256,128.",
     )
     precision: str | None = _setting(_text, NETWORK, "NAME", "Weights: binary or ternary. Rule lbe: binary.")
-    mmax: int | None = _setting(
-        _integer, NETWORK, "N", "Counters saturate at ±N; rule lbe: at −N−1 and N, as 127 or 63."
+    mmax: tuple[int, ...] | None = _setting(
+        _list_of(_integer),
+        NETWORK,
+        "N[,N,…]",
+        "Counters saturate at ±N; one number, or one per layer. Rule lbe: at −N−1 and N, as 127 or 63.",
     )
     dclip: int | None = _setting(_integer, NETWORK, "N", "Rule gft: limit of a hidden neuron's error.")
 
@@ -357,7 +368,9 @@ def _parse_one(name: str, value: object, label: str) -> object:
     try:
         return SETTINGS[name].metadata["parse"](value)
     except ConfigError as error:
-        raise ConfigError(f"{label}: {error}") from None
+        message = str(error)  # may start with the name, as "layers[1]: …" does
+        text = message.removeprefix(name) if message.startswith((f"{name}:", f"{name}[")) else f": {message}"
+        raise ConfigError(f"{label}{text}") from None
 
 
 def _from_file(path: Path, names: Collection[str], command: str) -> dict[str, Any]:

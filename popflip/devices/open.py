@@ -39,7 +39,7 @@ def open_device(
     chip answers (:mod:`popflip.devices.baud`). ``announce`` receives lines of text: before the simulated chip is
     compiled, when the speed is found, when a port goes away, and when it is back. Raises :class:`DeviceError` if the
     name is unknown, or if the device cannot be opened or was built for another network, and :class:`ConfigError` if
-    the network or the simulated chip takes too much memory.
+    no chip runs ``config``, or if the network or the simulated chip takes too much memory.
     """
     check_network(config)
     if waves is not None and name != "sim":
@@ -72,6 +72,9 @@ def _simulated(
 def _board(name: str, config: AnyConfig, baud: int | str | None, announce: Callable[[str], object] | None) -> Device:
     from popflip.devices.chip import ChipDevice
 
+    from popflip.hw.config import check_runs_on_chips
+
+    check_runs_on_chips(config)
     _check_serial_ports(name)
     from popflip.devices.serial import SerialTransport
 

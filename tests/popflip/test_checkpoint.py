@@ -257,7 +257,7 @@ MISSHAPEN = "has shape {} of type {}, expected {} of type {}"
         ({"config": None}, {}, "config: None is not a table of values"),
         ({"config": {"layers": [12, 5, 3]}}, {}, "config: precision is missing"),
         (config(more=1), {}, "config: 'more' is unknown"),
-        (config(layers="12"), {}, "layers: '12' is not a list of whole numbers"),
+        (config(layers="12"), {}, "layers: 1 given, expected the inputs and 1 to 8 layers after them"),
         (config(precision=[]), {}, "precision: [] is not one of binary, ternary"),
         (config(rule={}), {}, "rule: {} is not one of gft, lbe"),
         (config(rule="lbe"), {}, "config: classes is missing"),

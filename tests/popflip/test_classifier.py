@@ -457,8 +457,8 @@ def test_thresholds_for_each_feature():
             "layers: (7, 9) given, but X has 5 features × 4 thresholds = 20 bits and y has 3 classes; "
             "use (20, 9), or other thresholds",
         ),
-        ({"layers": (20,)}, "layers: 1 widths given, expected inputs, hidden widths and classes (2 to 9 numbers)"),
-        ({"layers": ()}, "layers: 0 widths given, expected inputs, hidden widths and classes (2 to 9 numbers)"),
+        ({"layers": (20,)}, "layers: 1 given, expected the inputs and 1 to 8 layers after them"),
+        ({"layers": ()}, "layers: 0 given, expected the inputs and 1 to 8 layers after them"),
         ({"levels": 0}, "levels: 0 is not a whole number of 1 or more"),
         ({"levels": 2, "thresholds": [1]}, "levels: thresholds are given too; leave one of the two out"),
         ({"thresholds": []}, "thresholds: shape (0,) given, expected (levels,) or (levels, 5)"),

@@ -59,7 +59,7 @@ def as_flags(config: dict) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "batches"), [("gft", 2), ("gft_memoryless_binary", 3), ("gft_two_hidden", 5), ("gft", 0)]
+    ("name", "batches"), [("gft", 2), ("gft_memoryless_binary", 3), ("gft_two_hidden", 5), ("gft", 0), ("conv-odd", 2)]
 )
 def test_flags_and_report_reproduce_published_runs(name, batches):
     vector = VECTORS[name]
@@ -291,7 +291,7 @@ def test_every_setting_of_a_run_is_a_flag_of_train():
         (["train", "--plot", "p.jpg"], "--plot: p.jpg does not end in .png, .svg, .pdf, which say the format"),
         (["train", "--label", "1"], "--label: only the columns of a .csv file have names and positions; leave it out"),
         (["train", "--thresholds", "1" + 20 * "0"], "--thresholds: 100000000000000000000 is outside −2⁵³ … 2⁵³"),
-        (["train", "--layers", "99999999999999999999,2"], "--layers: 99999999999999999999 inputs, but digits has 64"),
+        (["train", "--layers", "99999999999999999999,2"], "--layers[0]: 99999999999999999999 is outside 1 … 65535"),
         (["infer"], "Missing option '--model'"),
         (["train", "--nonsense", "1"], "No such option"),
         (["train", "extra"], "Got unexpected extra argument"),

@@ -113,9 +113,9 @@ def test_own_data_gets_quantile_thresholds_and_a_network_that_fits(own):
         ),
         (
             {"layers": (256,)},
-            "layers: 1 widths given, expected inputs, hidden widths and classes (2 to 9 numbers)",
+            "layers: 1 given, expected the inputs and 1 to 8 layers after them",
         ),
-        ({"layers": ()}, "layers: 0 widths given, expected inputs, hidden widths and classes (2 to 9 numbers)"),
+        ({"layers": ()}, "layers: 0 given, expected the inputs and 1 to 8 layers after them"),
         ({"layers": (256, 0, 10)}, "layers[1]: 0 is outside 1 … 65535"),
         ({"layers": (256, -5, 10)}, "layers[1]: -5 is outside 1 … 65535"),
         ({"k0": (1,)}, "k0: 1 given, expected 2 (one per layer)"),

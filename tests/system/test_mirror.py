@@ -37,8 +37,6 @@ WITHOUT = {
     "conv/forward": ("hw testbench", POSITIONS),
     "conv/backward": ("hw testbench", POSITIONS),
     "conv/accumulate": ("hw testbench", POSITIONS),
-    "conv/engine": ("hw testbench", POSITIONS),
-    "conv/config": ("hw testbench", f"{POSITIONS}; parameters"),
     # Parameters and lists: no hardware of their own
     "config": ("testbench", "parameters"),
     "network": ("hw testbench test", "parameters; tests/test_config.py"),

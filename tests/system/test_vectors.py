@@ -14,8 +14,7 @@ from paths import DATA
 
 from popflip.data.datasets import load
 from popflip.golden.config import Config, LbeConfig
-from popflip.golden.conv.config import ConvConfig
-from popflip.golden.conv.engine import ConvEngine
+from popflip.golden.presets import PRESETS
 from popflip.golden.trainer import Trainer
 
 VECTORS = json.loads((DATA / "vectors.json").read_text())
@@ -83,12 +82,19 @@ def test_gft_run(name):
 @pytest.mark.parametrize("name", [name for name in CONV_RUNS if VECTORS[name]["config"]["dataset"] == "digits"])
 def test_conv_run(name):
     parameters, x, y = parameters_and_data(name)
-    config = ConvConfig(**parameters)
-    trainer = Trainer(config, ConvEngine(config))
+    config = Config(**parameters)
+    trainer = Trainer(config)
     order = sample_order(config.seed, config.epochs)
     for count, expected in VECTORS[name]["after_batches"].items():
         learn(trainer, x, y, order, int(count), TRAIN)
         assert result(trainer, x, y) | {"flips": trainer.flips, "errors": trainer.errors} == expected
+
+
+def test_a_preset_is_a_published_run():
+    parameters = {name: value for name, value in VECTORS["conv"]["config"].items() if name != "dataset"}
+    preset = PRESETS["digits-conv"]
+    assert (preset.dataset, preset.thresholds) == ("digits", tuple(parameters.pop("thresholds")))
+    assert preset.config == Config(**parameters)
 
 
 @pytest.mark.skipif("POPFLIP_DATA" not in os.environ, reason="needs MNIST; give POPFLIP_DATA=D, where D holds mnist/")
@@ -98,8 +104,8 @@ def test_conv_run_on_mnist():
     parameters = dict(VECTORS["conv-mnist"]["config"])
     assert (parameters.pop("dataset"), parameters.pop("thresholds")) == ("mnist", [128])
     x, test = ((values >= 128).astype(np.uint8) for values in (data.train_values, data.test_values[:2000]))
-    config = ConvConfig(**parameters)
-    trainer = Trainer(config, ConvEngine(config))
+    config = Config(**parameters)
+    trainer = Trainer(config)
     order = np.random.Generator(np.random.PCG64(config.seed)).permutation(len(x))
     for count, expected in VECTORS["conv-mnist"]["after_batches"].items():
         learn(trainer, x, data.train_classes, order, int(count), len(x))

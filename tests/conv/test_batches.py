@@ -22,15 +22,14 @@ from brute import (
 from layers import brute_layer
 
 from popflip.golden.config import Config, Precision
-from popflip.golden.conv.config import ConvConfig
-from popflip.golden.conv.engine import ConvEngine
+from popflip.golden.gft.engine import GftEngine
 from popflip.golden.trainer import Trainer
 
 
 class BruteTrainer:
     """The learning rule over positions in plain Python numbers, one sample at a time."""
 
-    def __init__(self, config: ConvConfig):
+    def __init__(self, config: Config):
         self.config = config
         self.layers = [brute_layer(layer) for layer in config.plan]
         shapes = [(layer.rows, layer.synapses) for layer in self.layers]
@@ -71,12 +70,12 @@ class BruteTrainer:
 
 
 CONFIGS = {
-    "one convolution": ConvConfig("6x5x2,c3k3p2,3", k0=(6, 9), margin=9, window=(3,), batch=6),
-    "strides": ConvConfig("9x8,c4k5s2,c3k3s2p2,4", k0=(6, 9, 9), margin=6, window=(4, 9), dclip=3, shift=2, batch=6),
-    "small counters": ConvConfig("6x6,c3k3,c4k3p3,3", k0=(9, 9, 4), margin=9, window=(4, 9), mmax=(9, 3, 1), batch=6),
-    "one mmax": ConvConfig("5x5,c3k7,3,3", k0=(9, 9, 4), margin=5, window=(4, 9), mmax=12, shift=None, batch=6),
-    "dense": ConvConfig((12, 7, 3), k0=(9, 4), window=(3,), margin=4, mmax=3, batch=6),
-    "dense on planes": ConvConfig("3x2x2,3", k0=(9,), margin=4, flip_p256=77, batch=6),
+    "one convolution": Config("6x5x2,c3k3p2,3", k0=(6, 9), margin=9, window=(3,), batch=6),
+    "strides": Config("9x8,c4k5s2,c3k3s2p2,4", k0=(6, 9, 9), margin=6, window=(4, 9), dclip=3, shift=2, batch=6),
+    "small counters": Config("6x6,c3k3,c4k3p3,3", k0=(9, 9, 4), margin=9, window=(4, 9), mmax=(9, 3, 1), batch=6),
+    "one mmax": Config("5x5,c3k7,3,3", k0=(9, 9, 4), margin=5, window=(4, 9), mmax=12, shift=None, batch=6),
+    "dense": Config((12, 7, 3), k0=(9, 4), window=(3,), margin=4, mmax=3, batch=6),
+    "dense on planes": Config("3x2x2,3", k0=(9,), margin=4, flip_p256=77, batch=6),
 }
 
 
@@ -84,10 +83,10 @@ CONFIGS = {
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("seen", [50, 2**22])
 def test_equals_the_definition(name, precision, seen, monkeypatch):
-    monkeypatch.setattr("popflip.golden.conv.engine._SEEN", seen)
+    monkeypatch.setattr("popflip.golden.gft.engine._SEEN", seen)
     config = dataclasses.replace(CONFIGS[name], precision=precision)
     rng = np.random.default_rng(21)
-    trainer, brute = Trainer(config, ConvEngine(config)), BruteTrainer(config)
+    trainer, brute = Trainer(config), BruteTrainer(config)
     for batch in range(3):
         x = rng.integers(0, 2, (config.batch, config.inputs)).astype(np.uint8)
         y = rng.integers(0, config.classes, config.batch)
@@ -106,36 +105,15 @@ def test_equals_the_definition(name, precision, seen, monkeypatch):
     assert trainer.infer(x).tolist() == [brute_predict(brute.forward(x_s)[1][-1]) for x_s in x.tolist()]
 
 
-def test_a_dense_network_learns_as_ever():
-    """The same state, counts and scores as the engine of dense layers."""
-    dense = Config((40, 33, 9, 5), k0=(90, 30, 9), window=(5, 4), margin=8, dclip=2, mmax=15, batch=50)
-    same = ConvConfig((40, 33, 9, 5), k0=(90, 30, 9), window=(5, 4), margin=8, dclip=2, mmax=15, batch=50)
-    rng = np.random.default_rng(7)
-    expected, trainer = Trainer(dense), Trainer(same, ConvEngine(same))
-    for batch in range(4):
-        x, y = rng.integers(0, 2, (50, 40)).astype(np.uint8), rng.integers(0, 5, 50)
-        for each in (expected, trainer):
-            each.train(x, y)
-            each.end_batch(dense.schedule(batch, 4))
-    assert trainer.state.sha256() == expected.state.sha256()
-    assert (trainer.state.rng, trainer.signature, trainer.flips) == (
-        expected.state.rng,
-        expected.signature,
-        expected.flips,
-    )
-    assert (trainer.errors, trainer.correct) == (expected.errors, expected.correct)
-    assert trainer.scores(x).tolist() == expected.scores(x).tolist()
-
-
 @pytest.mark.parametrize(("seen", "sizes"), [(1, [1] * 10), (540, [2] * 5), (9 * 270, [9, 1]), (10**6, [10])])
 def test_samples_at_a_time_hold_no_more_patches_than_allowed(monkeypatch, seen, sizes):
     """The layer with the most inputs of patches decides."""
-    monkeypatch.setattr("popflip.golden.conv.engine._SEEN", seen)
-    engine = ConvEngine(ConvConfig("6x5,c3k3,c2k3s2,3", k0=(6, 9, 9), margin=9, window=(3, 3), batch=6))
+    monkeypatch.setattr("popflip.golden.gft.engine._SEEN", seen)
+    engine = GftEngine(Config("6x5,c3k3,c2k3s2,3", k0=(6, 9, 9), margin=9, window=(3, 3), batch=6))
     assert [layer.pools * layer.synapses for layer in engine.config.plan[:2]] == [270, 243]
     assert [len(range(10)[chunk]) for chunk in engine._chunks(10)] == sizes
 
 
 def test_inference_of_no_samples():
     config = CONFIGS["strides"]
-    assert Trainer(config, ConvEngine(config)).infer(np.zeros((0, 72), np.uint8)).tolist() == []
+    assert Trainer(config).infer(np.zeros((0, 72), np.uint8)).tolist() == []
