@@ -63,6 +63,11 @@ class Network:
         return first if isinstance(first, Planes) else self.plan[0].inputs
 
     @property
+    def dense(self) -> bool:
+        """Whether ``layers`` are numbers alone: all layers are dense, and there is no image."""
+        return all(isinstance(item, int) for item in parse(self.layers))
+
+    @property
     def convolves(self) -> bool:
         """Whether any layer is convolutional."""
         return any(isinstance(item, Conv) for item in parse(self.layers))

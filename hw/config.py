@@ -264,9 +264,9 @@ class ChipConfig(Network):
 
 def check_runs_on_chips(config: AnyConfig) -> None:
     """Raise :class:`ConfigError` if the network or its counters are such that no chip has."""
-    if config.convolves:
+    if not config.dense:
         layers = "-".join(map(str, config.layers))
-        raise ConfigError(f"layers: no chip runs the convolutions of {layers} yet; use device golden")
+        raise ConfigError(f"layers: no chip reads images yet, as {layers} does; use device golden")
     if len(set(config.mmaxes)) > 1:
         values = ", ".join(map(str, config.mmaxes))
         raise ConfigError(f"mmax: {values} given, but all counters of a chip are alike; give one number")

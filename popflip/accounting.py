@@ -77,7 +77,11 @@ INT8_PASSES = Operations(int8_multiply=1, int8_add=3)
 
 @dataclass(frozen=True)
 class Account:
-    """A run: its parameters of each kind, steps, flips of weights, and tokens (or samples) that it saw."""
+    """A run: its parameters of each kind, steps, flips of weights, and tokens (or samples) that it saw.
+
+    Each token uses a parameter once; a convolution's also at its other positions, ``float_reuses`` and
+    ``quantised_reuses`` in all.
+    """
 
     float_parameters: int
     ternary_weights: int
@@ -85,6 +89,8 @@ class Account:
     flips: int = 0
     tokens: int = 0
     binary_weights: int = 0
+    float_reuses: int = 0
+    quantised_reuses: int = 0
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -117,12 +123,20 @@ class Account:
         return ADAMW * (self.float_parameters * self.steps) + gft * (self.quantised_weights * self.steps)
 
     def pass_operations(self, quantised: Operations = TERNARY_PASSES) -> Operations:
-        """Operations of all forward and backward passes, of linear layers that use each weight once for a token."""
-        return FLOAT_PASSES * (self.float_parameters * self.tokens) + quantised * (self.quantised_weights * self.tokens)
+        """Operations of all forward and backward passes."""
+        float_uses = self.float_parameters + self.float_reuses
+        quantised_uses = self.quantised_weights + self.quantised_reuses
+        return FLOAT_PASSES * (float_uses * self.tokens) + quantised * (quantised_uses * self.tokens)
 
     def in_floats(self) -> Account:
         """The same run with every weight a float."""
-        return Account(self.float_parameters + self.quantised_weights, 0, self.steps, tokens=self.tokens)
+        return Account(
+            self.float_parameters + self.quantised_weights,
+            0,
+            self.steps,
+            tokens=self.tokens,
+            float_reuses=self.float_reuses + self.quantised_reuses,
+        )
 
     def _bits(self, ternary: float) -> float:
         return FLOAT_BITS * self.float_parameters + ternary * self.ternary_weights + BINARY_BITS * self.binary_weights
@@ -133,12 +147,13 @@ def chip_passes(config: Config, samples: int, errors: int) -> Operations:
 
     Forward: an addition at each synapse. An update: in the last layer, errors of two rows; in every other layer, at
     most of all rows; each adds a vote at every synapse, and, but in the first layer, its weights to the errors of the
-    layer below. The chip skips what is 0, so that it does less.
+    layer below. Rows of a convolutional layer do all this at every position. The chip skips what is 0, so that it does
+    less.
     """
-    forward = sum(rows * synapses for rows, synapses in zip(config.rows, config.synapses, strict=True))
+    forward = sum(layer.positions * layer.rows * layer.synapses for layer in config.plan)
     update = 0
-    for layer, (rows, synapses) in enumerate(zip(config.rows, config.synapses, strict=True)):
-        active = min(2, rows) if layer == config.depth - 1 else rows
-        below = config.layers[layer] if layer else 0
-        update += active * (synapses + below)
+    for index, layer in enumerate(config.plan):
+        active = min(2, layer.rows) if index == config.depth - 1 else layer.rows
+        below = layer.synapses - layer.bias if index else 0
+        update += layer.positions * active * (layer.synapses + below)
     return Operations(int8_add=forward * samples + update * errors)

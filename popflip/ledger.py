@@ -62,7 +62,8 @@ class Counts:
     def account(self) -> Account:
         """The run, all of whose weights are ternary or binary."""
         config = self.config
-        weights = sum(rows * synapses for rows, synapses in zip(config.rows, config.synapses, strict=True))
+        weights = sum(layer.rows * layer.synapses for layer in config.plan)
+        uses = sum(layer.positions * layer.rows * layer.synapses for layer in config.plan)
         binary = config.precision == Precision.BINARY
         return Account(
             float_parameters=0,
@@ -71,6 +72,7 @@ class Counts:
             flips=sum(self.flips),
             tokens=self.samples,
             binary_weights=weights if binary else 0,
+            quantised_reuses=uses - weights,
         )
 
 

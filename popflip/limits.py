@@ -77,7 +77,9 @@ def network_bytes(config: AnyConfig) -> int:
     state = 3 * sum(synapses)  # a weight and a counter
     working = 8 * max(synapses)  # the weights as floats, and the counters that the end of a batch compares
     sums = 4 * min(CHUNK, config.batch) * max(config.inputs, *(layer.neurons for layer in config.plan))
-    return state + working + sums
+    seen = [layer.pools * layer.synapses for layer in config.plan if layer.positions > 1]
+    patches = 5 * max(seen, default=0)  # of one sample, as bytes and as floats
+    return state + working + sums + patches
 
 
 def batch_bytes(config: AnyConfig) -> int:

@@ -58,7 +58,8 @@ def to_onnx(model: str | Path, path: str | Path, batch: int = 1) -> None:
     ``scores`` ``[batch, classes]`` and ``class`` ``[batch]``. Shapes are fixed, as QONNX's execution needs.
 
     Raises :class:`OnnxMissing` without the package ``onnx``, :class:`FileError` if ``model`` is no network or ``path``
-    cannot be written, and :class:`ConfigError` for a network of rule lbe or a batch out of range.
+    cannot be written, and :class:`ConfigError` for a network of rule lbe, one that reads images, or a batch out of
+    range.
     """
     onnx = _onnx()
     check_integer("batch", batch)
@@ -66,6 +67,9 @@ def to_onnx(model: str | Path, path: str | Path, batch: int = 1) -> None:
     saved = checkpoints.load(Path(model))
     if not isinstance(saved.config, Config):
         raise ConfigError(f"model: {model} holds a network of rule {Rule.LBE}, expected {Rule.GFT}")
+    if not saved.config.dense:
+        name = "-".join(map(str, saved.config.layers))
+        raise ConfigError(f"model: {model} holds {name}, which reads images; graphs have dense layers only")
     content = _Graph(onnx, saved.config, batch).model(saved).SerializeToString()
     with whole_file(Path(path)) as file:
         file.write(content)

@@ -19,6 +19,7 @@ from popflip.files import whole_file
 from popflip.golden.config import AnyConfig, Rule
 from popflip.golden.presets import Augment
 from popflip.history import Run, StepResult
+from popflip.kernels import kernel_layers, picture
 from popflip.scores import Scores, never_predicted, score
 from popflip.steps import LBE_STEP, batch_name, step_batches
 
@@ -227,9 +228,15 @@ def _plot_format(path: Path) -> str:
 
 
 def plot(
-    path: Path, history: Sequence[StepResult], config: AnyConfig, test_accuracy: float, scores: Scores | None = None
+    path: Path,
+    history: Sequence[StepResult],
+    config: AnyConfig,
+    test_accuracy: float,
+    scores: Scores | None = None,
+    weights: Sequence[NDArray[np.int8]] | None = None,
 ) -> None:
-    """Plot accuracy, samples that triggered an update, and weights flipped, step by step; with ``scores``, each class.
+    """Plot accuracy, samples that triggered an update, and weights flipped, step by step; with ``scores``, each class;
+    with ``weights``, those of each layer ``[R, S]``, the kernels of convolutional layers.
 
     The suffix of ``path`` says the format: one of :data:`PLOT_SUFFIXES`. Raises :class:`FileError` if the file cannot
     be written or matplotlib fails.
@@ -237,11 +244,15 @@ def plot(
     from matplotlib.figure import Figure
 
     check_plot(path)
-    figure = Figure(figsize=(8 if scores is None else 14, 8), layout="constrained")
-    grid = figure.add_gridspec(3, 1 if scores is None else 2)
+    kernels = [] if weights is None else kernel_layers(config.plan)
+    columns = 1 + (scores is not None) + bool(kernels)
+    figure = Figure(figsize=(2 + 6 * columns, 8), layout="constrained")
+    grid = figure.add_gridspec(3, columns)
     _plot_steps(figure, grid, history, config, test_accuracy)
     if scores is not None:
         _plot_classes(figure, grid, scores)
+    if weights is not None and kernels:
+        _plot_kernels(figure, grid[:, -1].subgridspec(len(kernels), 1), kernels, weights, config)
     name = "-".join(map(str, config.layers))
     figure.suptitle(f"{name} {config.precision.value}, {config.rule.value}, seed {config.seed}")
     with whole_file(path) as file:
@@ -271,6 +282,21 @@ def _plot_steps(figure: Any, grid: Any, history: Sequence[StepResult], config: A
     flips.set_ylabel("weights flipped")
     flips.set_xlabel(batch_name(config))
     flips.legend()
+
+
+def _plot_kernels(
+    figure: Any, grid: Any, layers: Sequence[int], weights: Sequence[NDArray[np.int8]], config: AnyConfig
+) -> None:
+    """The kernels of each of ``layers``, below one another."""
+    for place, index in enumerate(layers):
+        layer = config.plan[index]
+        axes = figure.add_subplot(grid[place, 0])
+        axes.imshow(picture(weights[index], layer), cmap="bwr", vmin=-1, vmax=1, interpolation="nearest")
+        across = f", {layer.inputs.channels} channels across" if layer.inputs.channels > 1 else ""
+        axes.set_title(f"layer {index}, {config.layers[index + 1]}{across}: red +1, blue −1, white 0", fontsize=9)
+        axes.set_facecolor("lightgrey")
+        axes.set_xticks([])
+        axes.set_yticks([])
 
 
 def _plot_classes(figure: Any, grid: Any, scores: Scores) -> None:

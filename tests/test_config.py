@@ -97,6 +97,17 @@ def test_texts_and_lists_are_one_network():
     assert not Config(**GOOD).convolves
 
 
+def test_an_image_alone_makes_no_convolutions():
+    """Its dense layer reads pixel by pixel, a chip plane by plane: they are not the same network."""
+    image = Config("4x4x2,3", k0=(1,))
+    assert [(config.dense, config.convolves) for config in (Config(**GOOD), image, Config(**CONV))] == [
+        (True, False),
+        (False, False),
+        (False, True),
+    ]
+    assert (image.inputs, image.synapses) == (32, (33,))
+
+
 def test_counters_have_a_range_for_each_layer():
     assert Config(**CONV).mmax == (32_767, 32_767, 127)
     assert Config(**CONV, mmax=99).mmaxes == (99, 99, 99)
@@ -182,7 +193,8 @@ def test_rows_learned_at_once_that_do_not_fit(rows, synapses, learn_rows, most):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (Config(**CONV), "layers: no chip runs the convolutions of 8x8x3-c8k3-c12k5s2p2-10 yet; use device golden"),
+        (Config(**CONV), "layers: no chip reads images yet, as 8x8x3-c8k3-c12k5s2p2-10 does; use device golden"),
+        (Config("4x4,3", k0=(1,)), "layers: no chip reads images yet, as 4x4-3 does; use device golden"),
         (
             Config(**GOOD, mmax=(31, 127)),
             "mmax: 31, 127 given, but all counters of a chip are alike; give one number",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-_SINGLE = 2**24  # float32 holds every integer up to here; float64 holds all 32-bit ones
+_SINGLE, _DOUBLE = 2**24, 2**53  # float32 and float64 hold every integer up to here
 
 
 def matmul(left: NDArray, right: NDArray, bound: int) -> NDArray[np.int32]:
@@ -17,13 +17,15 @@ def matmul(left: NDArray, right: NDArray, bound: int) -> NDArray[np.int32]:
     factor, product and partial sum is an integer of magnitude at most ``bound``, in whatever order BLAS adds them, and
     the chosen float type holds every such integer. Nothing is ever rounded.
     """
+    if not bound < 2**31:
+        raise ValueError(f"a matrix product that may reach {bound} does not fit 32 bits")
     return product(left, right, bound).astype(np.int32)
 
 
 def product(left: NDArray, right: NDArray, bound: int) -> NDArray[np.floating]:
-    """:func:`matmul`, as floats."""
-    if not bound < 2**31:
-        raise ValueError(f"a matrix product that may reach {bound} does not fit 32 bits")
+    """:func:`matmul`, as floats. :class:`ValueError` if ``bound`` does not fit 53 bits."""
+    if not bound <= _DOUBLE:
+        raise ValueError(f"a matrix product that may reach {bound} does not fit 53 bits")
     kind = np.float32 if bound <= _SINGLE else np.float64
     return left.astype(kind) @ right.astype(kind)
 

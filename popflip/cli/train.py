@@ -81,7 +81,9 @@ def train(settings: Settings) -> None:
         if settings.report:
             outputs.attempt(reports.write, settings.report, report, path=settings.report)
         if settings.plot:
-            outputs.attempt(reports.plot, settings.plot, run.history, config, test_accuracy, scores, path=settings.plot)
+            weights = run.end.state.weights
+            drawn = (run.history, config, test_accuracy, scores, weights)
+            outputs.attempt(reports.plot, settings.plot, *drawn, path=settings.plot)
         table(reports.rows(report))
 
 

@@ -37,12 +37,18 @@ _PLAIN = Config(layers=(1, 2), k0=(1,))
 
 
 def chip_network(config: Config) -> nn.Sequential:
-    """The network of ``config``, its weights random: floats 0 and 1 ``[n, K0]`` → whole scores ``[n, C]``."""
+    """The network of ``config``, its weights random: floats 0 and 1 ``[n, K0]`` → whole scores ``[n, C]``.
+
+    Raises :class:`ConfigError` for a network that reads images: its layers are not :class:`.GFTLinear` s.
+    """
+    if not config.dense:
+        name = "-".join(map(str, config.layers))
+        raise ConfigError(f"layers: {name} reads images; popflip.torch has dense layers only")
     modules: list[nn.Module] = []
-    for layer, (inputs, rows) in enumerate(zip(config.layers[:-1], config.rows, strict=True)):
-        if layer:
-            modules.append(Sign(config.window[layer - 1], config.dclip))
-        modules.append(GFTLinear(inputs, rows, config.precision, SYNAPSE, scale=1))
+    for index, layer in enumerate(config.plan):
+        if index:
+            modules.append(Sign(config.window[index - 1], config.dclip))
+        modules.append(GFTLinear(layer.inputs.size, layer.rows, config.precision, SYNAPSE, scale=1))
     return nn.Sequential(*modules)
 
 
@@ -53,13 +59,15 @@ def chip_optimiser(network: nn.Sequential, config: Config, samples: int) -> GFT:
     One step is a batch. With ``MarginLoss(config.margin)``, and samples in the order of
     :func:`popflip.steps.sample_order`, it passes through the golden model's states.
     """
-    groups = [{"params": [layer.weight], "k0": k0} for layer, k0 in zip(_linears(network), config.k0, strict=True)]
+    groups = [
+        {"params": [layer.weight], "k0": k0, "mmax": mmax}
+        for layer, k0, mmax in zip(_linears(network), config.k0, config.mmaxes, strict=True)
+    ]
     optimiser = GFT(
         groups,
         steps=config.batches(samples),
         flip_prob=config.flip_p256 / 256,
         shift=config.shift,
-        mmax=config.mmax,
         integer=True,
     )
     optimiser.reset(config.seed)
@@ -112,7 +120,8 @@ def export(
 def load(path: str | Path) -> nn.Sequential:
     """The network in ``path``, which :func:`export`, ``popflip train --save`` or ``Classifier.save`` wrote.
 
-    Raises :class:`FileError` if the file holds anything else, and :class:`ConfigError` for a network of rule lbe.
+    Raises :class:`FileError` if the file holds anything else, and :class:`ConfigError` for a network of rule lbe or one
+    that reads images.
     """
     saved = checkpoints.load(Path(path))
     if not isinstance(saved.config, Config):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from search import bit_arrays, search
 
-from popflip.golden.common.integers import matmul, pack, signed_sum, unpack
+from popflip.golden.common.integers import matmul, pack, product, signed_sum, unpack
 
 
 def test_exact_beyond_the_integers_of_a_float32():
@@ -30,6 +30,9 @@ def test_a_result_that_may_not_fit_is_refused():
     one = np.ones((1, 1), np.int8)
     with pytest.raises(ValueError, match="may reach 2147483648 does not fit 32 bits"):
         matmul(one, one, bound=2**31)
+    assert product(one, one, bound=2**53).tolist() == [[1.0]]
+    with pytest.raises(ValueError, match="may reach 9007199254740993 does not fit 53 bits"):
+        product(one, one, bound=2**53 + 1)
 
 
 packable = st.tuples(st.integers(1, 4), st.sampled_from((1, 31, 63, 64, 65, 128, 130)))

@@ -113,6 +113,15 @@ def test_saturating_sums_are_exact_beyond_32_bits():
     assert saturating_sum(np.array([5], np.int16), votes, 9).tolist() == [7]
 
 
+def test_votes_may_add_up_to_more_than_32_bits(monkeypatch):
+    """16 positions a pool × 4,096 pools × 32,767 a vote."""
+    layer = Layer(Planes(256, 256), 1, 1, pool=4)
+    delta, a = np.full((2, layer.neurons), 32_767, np.int32), np.ones((2, 2**16), np.uint8)
+    assert accumulate(np.array([[-9]], np.int16), delta, a, layer, 9).tolist() == [[9]]
+    delta[1] = -1
+    assert accumulate(np.array([[-9]], np.int16), delta, a, layer, 9).tolist() == [[-9]]
+
+
 @search
 @given(conv_layers(), seeds)
 def test_splitting_a_stream_changes_nothing(layer, seed):

@@ -77,6 +77,15 @@ def test_the_chips_passes_by_hand():
     assert chip_passes(Config((5, 2), k0=(1,)), 1, 1) == Operations(int8_add=2 * 6 + 2 * 6)
 
 
+def test_rows_of_a_convolution_work_at_every_position():
+    """6 × 6 pixels: 36 positions of 2 rows, of which 9 pools of 4 are left; then 4 pools of 1, stride 2."""
+    config = Config("6x6,c2k3p2,c4k3s2,3", k0=(2, 2, 2), window=(3, 3))
+    first, second, last = 36 * 2 * 9, 4 * 4 * 18, 3 * 17
+    assert chip_passes(config, samples=10, errors=0) == Operations(int8_add=10 * (first + second + last))
+    update = first + second + 4 * 4 * 18 + 2 * (17 + 16)
+    assert chip_passes(config, samples=0, errors=7) == Operations(int8_add=7 * update)
+
+
 def test_the_chip_does_at_most_that():
     """Counted in a run of the golden model; with no window and a wide clip, nearly all of it is done."""
     config = Config((20, 6, 4, 3), k0=(2, 2, 2), window=(99, 99), dclip=9, margin=99)

@@ -6,9 +6,10 @@ import json
 import os
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
-from digits import digits
+from digits import TRAIN, digits
 
 from popflip import Classifier
 from popflip.checkpoint import load
@@ -17,9 +18,12 @@ from popflip.devices.open import open_device
 from popflip.errors import ConfigError
 from popflip.experiment import prepare
 from popflip.golden.config import Config
+from popflip.golden.layers import Layer, Planes
 from popflip.golden.presets import PRESETS
 from popflip.golden.trainer import Trainer
 from popflip.heuristics import Shape, calibrated, configure, network_rules, windows_are_guessed
+from popflip.kernels import kernel_layers, picture
+from popflip.ledger import read
 
 LAYERS = "8x8x4,c3k3p2,10"
 SMALL = ("--layers", LAYERS, "--epochs", "1", "--batch", "200")
@@ -140,7 +144,7 @@ def test_settings_files_have_layers_as_text_or_list(layers):
     assert load(Path("m.npz")).config.mmax == (99, 9)
 
 
-NO_CHIP = "--layers: no chip runs the convolutions of 8x8x4-c3k3p2-10 yet; use device golden"
+NO_CHIP = "--layers: no chip reads images yet, as 8x8x4-c3k3p2-10 does; use device golden"
 
 
 @pytest.mark.parametrize(
@@ -150,8 +154,16 @@ NO_CHIP = "--layers: no chip runs the convolutions of 8x8x4-c3k3p2-10 yet; use d
         (("train", *SMALL, "--device", "/dev/none"), NO_CHIP),
         (("verify", *SMALL), NO_CHIP),
         (
+            ("train", "--layers", "8x8x4,10", "--device", "sim"),
+            "--layers: no chip reads images yet, as 8x8x4-10 does; use device golden",
+        ),
+        (
+            ("build", "--board", "ulx3s_85f", "--preset", "digits-conv"),
+            "--layers: no chip reads images yet, as 8x8x4-c16k3p2-10 does; use device golden",
+        ),
+        (
             ("estimate", "--board", "icebreaker", "--layers", "8x8x3,c3k3p2,10"),
-            "--layers: no chip runs the convolutions of 8x8x3-c3k3p2-10 yet; use device golden",
+            "--layers: no chip reads images yet, as 8x8x3-c3k3p2-10 does; use device golden",
         ),
         (("verilog", "--layers", LAYERS), NO_CHIP),
         (("build", "--board", "icebreaker", "--layers", LAYERS), NO_CHIP),
@@ -191,8 +203,92 @@ def test_a_data_set_without_images_is_refused(capsys, bits):
 
 
 def test_a_board_is_refused_before_its_port_is_opened():
-    with pytest.raises(ConfigError, match=r"^layers: no chip runs the convolutions of 8x8x4-c16k3p2-10 yet; use "):
+    with pytest.raises(ConfigError, match=r"^layers: no chip reads images yet, as 8x8x4-c16k3p2-10 does; use "):
         open_device("/dev/none", CONV)
+
+
+# Files ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_begins_with_the_kernels_of_another():
+    assert run_command(["train", *SMALL, "--save", "first.npz"]) == 0
+    assert run_command(["train", "--start", "first.npz", "--limit-batches", "0", "--save", "second.npz"]) == 0
+    first, second = load(Path("first.npz")), load(Path("second.npz"))
+    assert second.config.layers == first.config.layers
+    assert (second.config.mmax, second.config.window) == (first.config.mmax, first.config.window)
+    assert [w.tolist() for w in second.state.weights] == [w.tolist() for w in first.state.weights]
+    assert not any(m.any() for m in second.state.counters)
+
+
+def test_a_saved_network_predicts_and_is_refused_by_a_chip(capsys, tmp_path):
+    assert run_command(["train", *SMALL, "--limit-batches", "2", "--save", "m.npz", "--report", "r.json"]) == 0
+    capsys.readouterr()
+    assert run_command(["infer", "--model", "m.npz", "--predictions", "p.csv"]) == 0
+    saved = load(Path("m.npz"))
+    bits, classes = digits((3, 6, 9, 12))
+    trainer = Trainer(saved.config)
+    trainer.state = saved.state
+    expected = trainer.infer(bits[TRAIN:])
+    assert [int(line) for line in Path("p.csv").read_text().split()] == expected.tolist()
+    accuracy = f"{(expected == classes[TRAIN:]).mean():.2%}"
+    assert f"accuracy: {accuracy}\n" in capsys.readouterr().out
+    assert json.loads(Path("r.json").read_text())["test_accuracy"] == (expected == classes[TRAIN:]).mean()
+    assert run_command(["infer", "--model", "m.npz", "--device", "sim"]) == 2
+    assert capsys.readouterr().err == f"popflip: {NO_CHIP}\n"
+
+
+def test_a_report_and_a_network_have_the_same_account(capsys):
+    assert run_command(["train", *SMALL, "--save", "n.npz", "--report", "r.json"]) == 0
+    assert read(Path("r.json")) == read(Path("n.npz"))
+    capsys.readouterr()
+    assert run_command(["account", "r.json"]) == 0
+    assert capsys.readouterr().out.startswith("8x8x4-c3k3p2-10 ternary: 7 batches, 1400 samples, ")
+
+
+def test_golden_equals_itself(capsys):
+    assert run_command(["verify", *SMALL, "--device", "golden", "--limit-batches", "2"]) == 0
+    assert "golden equals golden in every bit after each of 2 batches" in capsys.readouterr().out
+
+
+# Kernels --------------------------------------------------------------------------------------------------------------
+
+
+def test_kernels_of_one_channel_lie_in_a_square():
+    """Five kernels of 3 × 3: two lines of three."""
+    layer = Layer(Planes(8, 8), 5, 3)
+    w = np.resize(np.array([1, 0, -1, 1, 1], np.int8), (5, 9))
+    shown = picture(w, layer)
+    assert shown.shape == (7, 11)
+    for row in range(5):
+        y, x = divmod(row, 3)
+        assert shown[4 * y : 4 * y + 3, 4 * x : 4 * x + 3].ravel().tolist() == w[row].tolist()
+    assert np.isnan(shown[3]).all() and np.isnan(shown[:, [3, 7]]).all() and np.isnan(shown[4:, 8:]).all()
+    assert np.isnan(shown).sum() == 7 * 11 - 45
+
+
+def test_kernels_of_several_channels_have_a_line_for_each_row():
+    layer = Layer(Planes(8, 8, 2), 3, 3)
+    w = np.random.default_rng(1).integers(-1, 2, (3, 18)).astype(np.int8)
+    shown = picture(w, layer)
+    assert shown.shape == (11, 7)
+    for row in range(3):
+        for channel in range(2):
+            kernel = [[w[row, (ky * 3 + kx) * 2 + channel] for kx in range(3)] for ky in range(3)]
+            assert shown[4 * row : 4 * row + 3, 4 * channel : 4 * channel + 3].tolist() == kernel
+
+
+def test_layers_with_kernels():
+    assert kernel_layers(Config("8x8,c2k3,c2k1,c2k5,10", k0=(1,) * 4, window=(1,) * 3).plan) == [0, 2]
+    assert kernel_layers(PRESETS["digits"].config.plan) == []
+
+
+def test_the_plot_shows_the_kernels(monkeypatch):
+    monkeypatch.setitem(matplotlib.rcParams, "svg.fonttype", "none")
+    layers = ("--layers", "8x8x4,c3k3p2,c4k3,10", "--limit-batches", "1", "--plot", "p.svg")
+    assert run_command(["train", *layers]) == 0
+    text = Path("p.svg").read_text()
+    assert "layer 0, c3k3p2, 4 channels across: red +1, blue −1, white 0" in text
+    assert "layer 1, c4k3, 3 channels across: red +1, blue −1, white 0" in text
 
 
 # The estimator --------------------------------------------------------------------------------------------------------
@@ -225,5 +321,5 @@ def test_an_image_that_does_not_fit_is_one_line():
         "layers: ('5x3', 'c2k3', 2) given, but X has 16 features × 2 thresholds = 32 bits and y has 2 classes; use "
         "('an image of 32 bits', 'c2k3', 2), or other thresholds"
     )
-    with pytest.raises(ConfigError, match=r"^layers: no chip runs the convolutions of 4x4-c2k3-2 yet; use device gold"):
+    with pytest.raises(ConfigError, match=r"^layers: no chip reads images yet, as 4x4-c2k3-2 does; use device gold"):
         Classifier(layers="4x4,c2k3,2", levels=1, device="sim").fit(x, np.arange(60) % 2)

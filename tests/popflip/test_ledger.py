@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from popflip import checkpoint
-from popflip.accounting import ADAMW, CHIP_STEP, GFT_INT8, GFT_PAPER, chip_passes
+from popflip.accounting import ADAMW, CHIP_STEP, FLOAT_PASSES, GFT_INT8, GFT_PAPER, TERNARY_PASSES, chip_passes
 from popflip.cli.account import billions, joules
 from popflip.cli.main import run_command
 from popflip.devices.base import Status
@@ -62,6 +62,17 @@ def test_the_lines_of_a_run():
 def test_a_binary_network_has_a_bit_a_weight():
     binary = Counts(replace(CONFIG, precision="binary"), 40, 4, 25, (5, 2))
     assert [line.stored_bits for line in ledger(binary)] == [32 * WEIGHTS, *[WEIGHTS] * 3]
+
+
+def test_a_token_uses_a_kernel_at_every_position():
+    """6 × 6 pixels, padded: 36 positions of 2 rows of 9, then 3 rows of 73."""
+    config = Config("6x6,c2k3,3", k0=(2, 2), window=(3,))
+    adamw, paper, int8, _ = ledger(Counts(config, 10, 1, 5, (1, 1)))
+    uses, weights = 36 * 18 + 3 * 73, 18 + 3 * 73
+    assert (adamw.updates, adamw.stored_bits, int8.stored_bits) == (weights, 32 * weights, 2 * weights)
+    assert adamw.passes == FLOAT_PASSES * (uses * 10)
+    assert paper.passes == TERNARY_PASSES * (uses * 10)
+    assert adamw.steps == ADAMW * weights
 
 
 # Reading --------------------------------------------------------------------------------------------------------------

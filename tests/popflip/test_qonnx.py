@@ -329,6 +329,12 @@ def test_other_files_and_networks():
     assert run_command(["train", *lbe]) == 0
     with pytest.raises(ConfigError, match=r"^model: l.npz holds a network of rule lbe, expected gft$"):
         to_onnx("l.npz", "n.onnx")
+    conv = Config("4x4x2,c3k3,3", k0=(2, 2), window=(3,))
+    saved(conv)
+    with pytest.raises(
+        ConfigError, match=r"^model: n.npz holds 4x4x2-c3k3-3, which reads images; graphs have dense layers only$"
+    ):
+        to_onnx("n.npz", "n.onnx")
     assert not Path("n.onnx").exists()
 
 

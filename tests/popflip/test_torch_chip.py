@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from popflip.cli.main import run_command
 from popflip.devices.golden import GoldenDevice
 from popflip.errors import ConfigError, FileError
 from popflip.golden.config import Config
+from popflip.golden.trainer import Trainer
 from popflip.training import run
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'popflip[torch]'")
@@ -150,7 +152,9 @@ def test_a_chips_network_in_pytorch():
     config = Config((5, 4, 2), k0=(3, 1), window=(2,), dclip=2)
     network = chip_network(config)
     optimiser = chip_optimiser(network, config, 1000)
-    assert [group["k0"] for group in optimiser.param_groups] == [3, 1]
+    assert [(group["k0"], group["mmax"]) for group in optimiser.param_groups] == [(3, 127), (1, 127)]
+    each = replace(config, mmax=(31, 127))
+    assert [group["mmax"] for group in chip_optimiser(network, each, 1000).param_groups] == [31, 127]
     assert chip_state(optimiser).rng == optimiser.rng
     assert float(MarginLoss(16)(network(torch.zeros(1, 5)), torch.tensor([0])).detach()) > 0
 
@@ -187,6 +191,14 @@ def test_a_network_that_the_chip_does_not_have(network, message):
     with pytest.raises(ConfigError, match="^" + re.escape(message) + "$"):
         export(network, "m.npz")
     assert not Path("m.npz").exists()
+
+
+def test_a_network_that_reads_images():
+    config = Config("4x4x2,c3k3,3", k0=(2, 2), window=(3,))
+    trainer = Trainer(config)
+    checkpoint.save(Path("n.npz"), checkpoint.untrained(config, trainer.state.weights, [1]))
+    with pytest.raises(ConfigError, match=r"^layers: 4x4x2-c3k3-3 reads images; popflip.torch has dense layers only$"):
+        load("n.npz")
 
 
 def test_thresholds_that_do_not_fit():

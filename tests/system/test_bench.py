@@ -101,6 +101,26 @@ def test_the_lbe_bench_equals_popflip_train(capsys, monkeypatch):
         assert cell == f"{sum(right) / 2:.2f} ({min(right):.2f} – {max(right):.2f})"
 
 
+def test_the_bench_of_convolutions_equals_popflip_train(capsys):
+    """A preset and layers, two seeds of two epochs, with a number of its own for each layer's counters."""
+    nets, conv = ("digits-conv", "8x8x4,c3k3s2,10"), script("conv")
+    assert conv.main([*nets, "--seeds", "1,4", "--epochs", "2", "--mmax", "300,31", "--augment", "shift"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "digits, seeds 1, 4"
+    for text, net, size in zip(lines[4:], nets, ("3,146 | 27 kbit | 0.04 M", "598 | 5 kbit | 0.00 M"), strict=True):
+        found, updates = [], 0.0
+        for seed in (1, 4):
+            given = {"preset": net} if net == "digits-conv" else {"dataset": "digits", "layers": net}
+            experiment = prepare(**given, epochs=2, mmax=(300, 31), augment="shift", seed=seed)
+            device = GoldenDevice(experiment.config)
+            train(device, experiment.training_samples, experiment.y_train)
+            found.append(accuracy(device.infer(experiment.x_test), experiment.y_test))
+            updates += device.status().errors / device.status().samples / 2
+        layers = ",".join(map(str, experiment.config.layers))
+        cells = f"| {layers} ternary, moved | 2 | {size} | {updates:.1%} | {sum(found) / 2:.2%} | "
+        assert text.startswith(cells + " ".join(f"{each:.2%}" for each in found) + " | ")
+
+
 # Beside other learners ------------------------------------------------------------------------------------------------
 
 
