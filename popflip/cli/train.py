@@ -142,6 +142,7 @@ def _verify_bitstream(settings: Settings, file: Path, level: Level) -> None:
     from popflip.devices.golden import GoldenDevice
     from popflip.errors import ConfigError
     from popflip.experiment import prepare
+    from popflip.hw.config import check_runs_on_chips
     from popflip.silicon.simulation import Bitstream, BitstreamChip
     from popflip.steps import step_batches
     from popflip.training import check_run
@@ -156,6 +157,7 @@ def _verify_bitstream(settings: Settings, file: Path, level: Level) -> None:
         given["preset"] = bitstream.preset
     experiment = prepare(**given)
     config = experiment.config
+    check_runs_on_chips(config)
     limit = settings.limit_batches or BITSTREAM_STEPS * step_batches(config)
     with (
         ChipDevice(BitstreamChip(bitstream, announce, level), config, str(file)) as device,

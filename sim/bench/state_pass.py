@@ -163,5 +163,5 @@ class Bench(EachCycle):
 
 def random_state(config: ChipConfig, spread: float, rng: np.random.Generator) -> State:
     """A state whose counters have a standard deviation of ``spread`` × MMAX."""
-    layers = [random_layer(config, layer, spread * config.mmaxes[layer], rng) for layer in range(config.depth)]
+    layers = [random_layer(config, layer, spread * config.mmax, rng) for layer in range(config.depth)]
     return State([w for w, _ in layers], [m for _, m in layers], int(rng.integers(1, 2**32)))

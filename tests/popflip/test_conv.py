@@ -202,6 +202,14 @@ def test_a_data_set_without_images_is_refused(capsys, bits):
     assert said == f"--layers: {bits}x{bits} is an image, but {data} holds none; give a dense network"
 
 
+def test_a_bitstream_is_refused_before_it_is_simulated(capsys):
+    Path("m.bin").write_bytes(b"")
+    report = {"board": "icebreaker", "rule": "gft", "layers": [192, 32, 10], "clock_hz": 12e6, "baud": 10**6}
+    Path("m.json").write_text(json.dumps(report))
+    assert run_command(["verify", "--bitstream", "m.bin", "--layers", LAYERS]) == 2
+    assert capsys.readouterr().err == f"popflip: {NO_CHIP}\n"
+
+
 def test_a_board_is_refused_before_its_port_is_opened():
     with pytest.raises(ConfigError, match=r"^layers: no chip reads images yet, as 8x8x4-c16k3p2-10 does; use "):
         open_device("/dev/none", CONV)

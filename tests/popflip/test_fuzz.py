@@ -21,7 +21,9 @@ from popflip.cli.options import parse
 from popflip.data.files import read
 from popflip.data.mnist import read_idx
 from popflip.devices.frames import FrameReader
-from popflip.errors import PopflipError
+from popflip.errors import ConfigError, PopflipError
+from popflip.golden.layers import parse as layer_items
+from popflip.golden.layers import plain, plan
 from popflip.hw.link.codec import OPEN, SYNC, decode, encode
 from popflip.ledger import read as read_run
 
@@ -93,7 +95,7 @@ def test_idx(content):
 
 
 JSON = st.recursive(
-    st.sampled_from([None, True, -1, 0, 3, 1.5, 2**64, "gft", "lbe", "ternary"]),
+    st.sampled_from([None, True, -1, 0, 3, 1.5, 2**64, "gft", "lbe", "ternary", "4x4", "c2k3"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["rule", "layers", "k0"]), inner),
     max_leaves=5,
 )
@@ -101,14 +103,17 @@ REPORT = {
     **{"samples": 4, "batches": 2, "errors": 1, "flips": [0]},
     "config": {"rule": "gft", "layers": [3, 2], "k0": [1], "window": [], "precision": "binary"},
 }
-REPORTS = st.dictionaries(st.sampled_from([*REPORT, "x"]), JSON, max_size=2).map(
-    lambda changes: json.dumps(REPORT | changes).encode()
-)
+CONV_REPORT = REPORT | {"flips": [0, 1]}
+CONV_REPORT["config"] = {"rule": "gft", "layers": ["4x4x2", "c2k3p2", 2], "k0": [1, 1], "window": [2], "mmax": [9, 127]}
+REPORTS = st.tuples(
+    st.sampled_from([REPORT, CONV_REPORT]), st.dictionaries(st.sampled_from([*REPORT, "x"]), JSON, max_size=2)
+).map(lambda drawn: json.dumps(drawn[0] | drawn[1]).encode())
 
 
 @fuzz
 @given(content=damaged(REPORTS))
 @example(content=json.dumps(REPORT).encode())
+@example(content=json.dumps(CONV_REPORT).encode())
 @example(content=b"PK" + b"[" * 100_000)
 def test_reports_of_runs(content):
     check(read_run, ".json", content)
@@ -132,6 +137,8 @@ TOML_VALUES = st.sampled_from(
         "1979-05-27",
         "{a = 1}",
         '"~x"',
+        '"8x8x4,c3k3s1p2,10"',
+        '["8x8", "c3k3", 10]',
     ]
 )
 TOML = st.one_of(
@@ -147,6 +154,25 @@ TOML = st.one_of(
 @example(content=b"\0")
 def test_toml(content):
     check(lambda path: parse({}, path), ".toml", content)
+
+
+LAYERS = st.sampled_from([b"28x28,c16k5p2,c32k5s2,10", b"8x8x4,c3k3s2,10", b"784,256,10", b"1x1,c1k1,1"])
+
+
+@fuzz
+@given(content=damaged(LAYERS))
+@example(content=b"9" * 5000 + b"x1,c1k1,2")
+def test_layers(content):
+    """They are a network whose layers fit each other, or refused by name."""
+    try:
+        items = layer_items(content.decode("utf-8", "replace"))
+        layers = plan(items)
+    except ConfigError as error:
+        assert str(error).startswith("layers") and "\n" not in str(error)
+        return
+    assert layer_items(plain(items)) == items
+    sizes = [layer.inputs.size for layer in layers[1:]]
+    assert sizes == [layer.neurons for layer in layers[:-1]]
 
 
 # The link -------------------------------------------------------------------------------------------------------------
