@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import gzip
 import json
 import os
 from pathlib import Path
@@ -134,6 +136,32 @@ def test_a_run_is_saved_resumed_and_reported(capsys):
     assert report["config"]["layers"] == ["8x8x4", "c3k3p2", 10]
     assert report["config"]["mmax"] == [32_767, 127]
     assert run_command(["infer", "--model", "whole.npz"]) == 0
+
+
+@pytest.fixture(scope="module")
+def blank_images(tmp_path_factory) -> Path:
+    """A folder with an ``mnist/`` and a ``fashion-mnist/`` of 20 training and 10 test images, each of one grey."""
+    folder = tmp_path_factory.mktemp("data")
+    for name in ("mnist", "fashion-mnist"):
+        (folder / name).mkdir()
+        for part, count in (("train", 20), ("t10k", 10)):
+            labels = np.arange(count, dtype=np.uint8) % 10
+            images = np.broadcast_to(25 * labels[:, None, None], (count, 28, 28)).astype(np.uint8)
+            for file, array in ((f"{part}-images-idx3", images), (f"{part}-labels-idx1", labels)):
+                header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
+                (folder / name / f"{file}-ubyte.gz").write_bytes(gzip.compress(header + array.tobytes(), mtime=0))
+    return folder
+
+
+@pytest.mark.parametrize("name", ["mnist-conv", "mnist-conv-wide", "mnist-conv-flat", "fashion-conv"])
+def test_presets_train_images_of_28_by_28(blank_images, name):
+    data = ("--data-dir", str(blank_images))
+    assert run_command(["train", "--preset", name, *data, "--batch", "20", "--epochs", "1", "--save", "m.npz"]) == 0
+    saved, preset = load(Path("m.npz")), PRESETS[name]
+    assert saved.config == dataclasses.replace(preset.config, batch=20, epochs=1)
+    assert saved.config.mmax == (32_767,) * (saved.config.depth - 1) + (127,)
+    assert (saved.augment, saved.thresholds.tolist()) == (preset.augment, list(preset.thresholds))
+    assert saved.status.samples == 20
 
 
 @pytest.mark.parametrize("layers", ['"8x8x4,c3k3p2,10"', '["8x8x4", "c3k3p2", 10]'])
