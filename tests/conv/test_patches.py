@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from brute import brute_conv_pixels
@@ -12,6 +14,8 @@ from search import search
 
 from popflip.golden.conv.patches import padded, patch_sums, pixels, scatter
 from popflip.golden.layers import Layer, Planes
+from popflip.hw.conv.patches import Patches
+from popflip.sim.bench.parts import SideBySide
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -78,3 +82,36 @@ def test_no_samples():
     layer = Layer(Planes(4, 4), 2, 3, pool=2)
     assert patch_sums(np.zeros((0, 16), np.uint8), layer).shape == (0, 4, 9)
     assert scatter(np.zeros((0, 4, 9), np.float32), layer).shape == (0, 16)
+
+
+# The hardware ---------------------------------------------------------------------------------------------------------
+
+PATCHES = {
+    "a_word_each": (Layer(Planes(8, 8), 4, 5, pool=2), 32),
+    "several_words": (Layer(Planes(7, 9, 3), 4, 3, 2), 4),
+    "kernel_1": (Layer(Planes(5, 4, 2), 4, 1), 8),
+    "kernel_1_apart": (Layer(Planes(9, 7), 4, 1, 3, 2), 8),
+    "kernel_7": (Layer(Planes(9, 11, 2), 4, 7, 3), 16),
+    "kernel_9": (Layer(Planes(13, 10), 4, 9, 4), 32),
+    "pool_3": (Layer(Planes(11, 8), 4, 3, pool=3), 16),
+    "pool_4_apart": (Layer(Planes(13, 15), 4, 3, 4, 3), 8),
+    "larger_than_the_image": (Layer(Planes(3, 2), 4, 9), 32),
+    "one_column": (Layer(Planes(6, 1), 4, 3), 16),
+    "one_pixel": (Layer(Planes(1, 1), 4, 3), 16),
+}
+"""Layers, and the synapses in a word."""
+
+
+def run_patches(testbench, **options) -> None:
+    dut = SideBySide({name: Patches(*case) for name, case in PATCHES.items()})
+    parts = {name: {"case": {"layer": asdict(layer), "lanes": lanes}} for name, (layer, lanes) in PATCHES.items()}
+    testbench(dut, "popflip.sim.conv.tb_patches", {"parts": parts, "seed": 1, "samples": 6, **options})
+
+
+def test_words_of_patches_equal_golden(testbench):
+    run_patches(testbench)
+
+
+def test_a_wrong_word_is_named(testbench):
+    with pytest.raises(AssertionError, match="pool_3: sample 3, position 8: "):
+        run_patches(testbench, wrong={"pool_3": [3, 8]})
