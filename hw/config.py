@@ -39,7 +39,7 @@ class ChipConfig(Network):
     with one read port.
     """
 
-    layers: tuple[int, ...]
+    layers: tuple[int | str, ...]
     precision: Precision
     mmax: int
     dclip: int
@@ -114,8 +114,8 @@ class ChipConfig(Network):
 
     @property
     def v_max(self) -> int:
-        """Largest magnitude of a neuron's sum ``v``: every synapse agrees."""
-        return max(self.synapses)
+        """Largest magnitude of a neuron's sum ``v``: every synapse agrees, at every position of its pool."""
+        return max(layer.synapses * layer.pool**2 for layer in self.plan)
 
     @property
     def score_max(self) -> int:
@@ -207,6 +207,11 @@ class ChipConfig(Network):
         return tuple(-(-synapses // self.array_synapses) for synapses in self.synapses)
 
     @property
+    def list_words(self) -> int:
+        """Most words in the list of a sample's nonzero words: one for each word and position of the first layer."""
+        return self.words[0] * self.plan[0].positions
+
+    @property
     def mask_words(self) -> tuple[int, ...]:
         """32-synapse words of a row of each layer. Each has a random mask and an index in the flip signature."""
         return tuple(-(-synapses // WORD) for synapses in self.synapses)
@@ -223,7 +228,7 @@ class ChipConfig(Network):
         More than 1 if a pipelined chip of GFT has more array rows than that layer needs: the array then computes
         ``P/fold`` rows × ``fold·N`` synapses of it.
         """
-        if not self.pipelined or self.rule != Rule.GFT or self.depth == 1:
+        if not self.pipelined or self.rule != Rule.GFT or self.depth == 1 or self.convolves:
             return 1
         rows = max(1 << ceil_log2(self.rows[-1]), self.learn_rows)
         return max(1, min(self.array_rows // rows, 1 << ceil_log2(self.words[-1])))
@@ -234,7 +239,7 @@ class ChipConfig(Network):
 
         Pipelined chips whose inputs fill whole words do so: the array then skips a word that holds only the bias.
         """
-        return self.pipelined and bool(self.bias) and self.inputs % self.array_synapses == 0
+        return self.pipelined and bool(self.plan[0].bias) and self.inputs % self.array_synapses == 0
 
     @property
     def array_words(self) -> tuple[int, ...]:

@@ -52,7 +52,7 @@ def sample_layout(chip: ChipConfig) -> data.StructLayout:
     return data.StructLayout(
         {
             "slot": range(chip.slots),
-            "words": range(chip.words[0] + 1),
+            "words": range(chip.list_words + 1),
             "label": range(chip.classes),
             "infer": 1,
         }

@@ -16,7 +16,7 @@ BINARY, TERNARY = Precision.BINARY, Precision.TERNARY
 
 
 def chip(
-    *layers: int,
+    *layers: int | str,
     precision: Precision = TERNARY,
     rows: int = 2,
     lanes: int = 8,

@@ -1,0 +1,339 @@
+"""Gather: words of patches above the first layer, out of the memory of activations (golden: ``conv.patches``).
+
+A word is ``N/U`` units (:mod:`.fields`), and each lies at the address of its position's first pixel plus a constant. A
+table holds the constants of every word, so addresses take an addition each and no multiplier, whatever the kernel::
+
+    R0 position, word ─▶ R1 table ─▶ R2 addresses, inside? ─▶ R3 activations ─▶ word
+
+Words of rows outside the image are never begun. A word whose units are all beside the image takes a cycle and is dropped,
+unless it is its position's last.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from popflip.hw.config import ChipConfig
+from popflip.hw.conv.fields import Field, Fields
+from popflip.hw.conv.signatures import GroupReadSignature
+from popflip.hw.layouts import lane_layout
+from popflip.hw.lib.lookup import of_layer
+
+
+def most_pools(chip: ChipConfig) -> int:
+    """Most pools of a layer."""
+    return max(layer.pools for layer in chip.plan)
+
+
+def place_layout(chip: ChipConfig) -> data.StructLayout:
+    """A word of a patch: number ``index`` of its row, at a position of pool number ``pool``.
+
+    ``ends_position`` : it is the position's last word. ``ends_pool`` : the position is the pool's last. ``ends_layer`` :
+    the position is the layer's last.
+    """
+    return data.StructLayout(
+        {
+            "index": range(max(chip.words)),
+            "pool": range(most_pools(chip)),
+            "ends_position": 1,
+            "ends_pool": 1,
+            "ends_layer": 1,
+        }
+    )
+
+
+def gathered_layout(chip: ChipConfig) -> data.StructLayout:
+    """A word of a patch and its ``place``; lanes outside the image and pads are 0, a bias is +1."""
+    return data.StructLayout({"place": place_layout(chip), "lanes": lane_layout(chip)})
+
+
+def request_layout(chip: ChipConfig) -> data.StructLayout:
+    """A request for all words of ``layer``, 1 … L−1, of the sample in ``slot``."""
+    return data.StructLayout({"layer": range(chip.depth), "slot": range(chip.slots)})
+
+
+class _Stage(NamedTuple):
+    """A word on its way: its place, the first pixel of its position (row, column and group), whether it is the row's
+    last word, and its request."""
+
+    valid: Signal
+    place: data.View
+    top: Signal
+    left: Signal
+    group: Signal
+    last_word: Signal
+    request: data.View
+
+
+class Gather(wiring.Component):
+    """Reads the words of a layer's patches, position by position.
+
+    Members
+    -------
+    ``start`` : In(stream of :func:`request_layout`)
+        Taken with the request of the last word of the previous pass.
+    ``activations`` : Out(GroupReadSignature)
+    ``o`` : Out(stream of :func:`gathered_layout`)
+        Positions in the order ``(py, px)``, words of a position ascending.
+
+    A word every cycle; a word that is dropped takes one too. The first leaves :attr:`latency` cycles after its start.
+    """
+
+    latency = 4
+
+    def __init__(self, chip: ChipConfig):
+        self.chip, self.fields = chip, Fields(chip)
+        super().__init__(
+            {
+                "start": In(stream.Signature(request_layout(chip))),
+                "activations": Out(GroupReadSignature(chip)),
+                "o": Out(stream.Signature(gathered_layout(chip))),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        moves = Signal()
+        m.d.comb += moves.eq(~self.o.valid | self.o.ready)
+        walk, word = self._walk(m, moves)
+        tapped = self._table(m, moves, walk, word)
+        stage = self._next(m, moves, walk, "tapped")
+        stage, insides, parts = self._address(m, moves, stage, tapped)
+        self._lanes(m, moves, stage, insides, parts)
+        return m
+
+    # R0 ---------------------------------------------------------------------------------------------------------------
+
+    def _per_field(self, layer: Value, values: list) -> Value:
+        """The value of ``layer``, one for each field."""
+        return of_layer(layer, [values[0], *values])
+
+    def _walk(self, m: Module, moves: Signal) -> tuple[_Stage, Value]:
+        """R0: walk over positions and words. Returns the word, and its number in the table."""
+        chip, fields = self.chip, self.fields.fields
+        tallest = max(it.planes.height + it.padding for it in fields)
+        widest = max(it.planes.width + it.padding for it in fields)
+        running = Signal()
+        request = Signal(request_layout(chip))
+        top, left = Signal(signed(ceil_log2(tallest) + 2)), Signal(signed(ceil_log2(widest) + 2))
+        group, row_group = (Signal(range(max(2, self.fields.depth)), name=name) for name in ("group", "row_group"))
+        word, first_word, last_word = (Signal(range(max(chip.words)), name=f"{n}word") for n in ("", "first_", "last_"))
+        across, down = Signal(range(16)), Signal(range(16))  # positions within the pool
+        column = Signal(range(max(it.outputs.width for it in fields)))  # of the pool
+        band = Signal(range(most_pools(chip)))  # first pool of its row
+        row_left = Signal(range(max(it.outputs.height * it.pool for it in fields)))  # rows of positions after this
+
+        def of(name) -> Value:
+            return self._per_field(request.layer, [name(it) for it in fields])
+
+        ends_position = word == last_word
+        ends_across = across == of(lambda it: it.pool - 1)
+        ends_down = down == of(lambda it: it.pool - 1)
+        ends_row = ends_across & (column == of(lambda it: it.outputs.width - 1))
+        ends = ends_position & ends_row & (row_left == 0)
+        step = of(lambda it: it.stride)
+        next_top = Signal.like(top)
+        next_layer = Signal.like(request.layer)
+        takes = self.start.valid & self.start.ready
+        m.d.comb += [
+            self.start.ready.eq(~running | (moves & ends)),
+            next_layer.eq(Mux(takes, self.start.payload.layer, request.layer)),
+            next_top.eq(Mux(takes, self._per_field(self.start.payload.layer, [Const(-it.padding, signed(6)) for it in fields]), top + step)),
+        ]
+        next_first, next_last = self._word_range(m, next_layer, next_top)
+        begins_row = takes | (running & moves & ends_position & ends_row & ~ends)
+        with m.If(running & moves):
+            m.d.sync += word.eq(word + 1)
+            with m.If(ends_position):
+                strides = [it.stride * groups for it, groups in zip(fields, self.fields.pixel_groups, strict=True)]
+                m.d.sync += [
+                    word.eq(first_word),
+                    left.eq(left + step),
+                    group.eq(group + self._per_field(request.layer, strides)),
+                    across.eq(Mux(ends_across, 0, across + 1)),
+                    column.eq(column + ends_across),
+                ]
+        with m.If(begins_row):
+            row_strides = [
+                it.stride * it.planes.width * groups
+                for it, groups in zip(fields, self.fields.pixel_groups, strict=True)
+            ]
+            below = row_group + self._per_field(request.layer, row_strides)
+            m.d.sync += [
+                top.eq(next_top),
+                left.eq(self._per_field(next_layer, [Const(-it.padding, signed(6)) for it in fields])),
+                row_group.eq(below),
+                group.eq(below),
+                word.eq(next_first),
+                first_word.eq(next_first),
+                last_word.eq(next_last),
+                across.eq(0),
+                column.eq(0),
+                down.eq(Mux(ends_down, 0, down + 1)),
+                band.eq(band + Mux(ends_down, of(lambda it: it.outputs.width), 0)),
+                row_left.eq(row_left - 1),
+            ]
+        with m.If(takes):
+            origins = [self._origin(index) for index in range(len(fields))]
+            origin = self._per_field(self.start.payload.layer, origins)
+            heights = [it.outputs.height * it.pool - 1 for it in fields]
+            m.d.sync += [
+                running.eq(1),
+                request.eq(self.start.payload),
+                row_group.eq(origin),
+                group.eq(origin),
+                down.eq(0),
+                band.eq(0),
+                row_left.eq(self._per_field(self.start.payload.layer, heights)),
+            ]
+        with m.Elif(running & moves & ends):
+            m.d.sync += running.eq(0)
+
+        place = Signal(place_layout(chip))
+        m.d.comb += [
+            place.index.eq(word),
+            place.pool.eq(band + column),
+            place.ends_position.eq(ends_position),
+            place.ends_pool.eq(ends_across & ends_down),
+            place.ends_layer.eq(ends_row & (row_left == 0)),
+        ]
+        bases, last_words = [0], [self.fields.words(index) - 1 for index in range(len(fields))]
+        for count in last_words[:-1]:
+            bases.append(bases[-1] + count + 1)
+        ends_synapses = Signal()
+        m.d.comb += ends_synapses.eq(word == self._per_field(request.layer, last_words))
+        stage = _Stage(running, place, top, left, group, ends_synapses, request)
+        return stage, word + self._per_field(request.layer, bases)
+
+    def _origin(self, index: int) -> int:
+        """Group of the first pixel of a field's first position. It may lie outside the image, ahead of the memory's
+        start: addresses wrap, and additions bring those inside back."""
+        it, groups = self.fields.fields[index], self.fields.pixel_groups[index]
+        first = self.fields.base[index] - it.padding * (it.planes.width + 1) * groups
+        return first % (1 << ceil_log2(max(2, self.fields.depth)))
+
+    def _word_range(self, m: Module, layer: Value, top: Value) -> tuple[Value, Value]:
+        """First and last word of positions whose first pixel is in row ``top``."""
+        firsts, lasts = [], []
+        for index, it in enumerate(self.fields.fields):
+            above = {0: 0, **{-row: row for row in range(1, it.padding + 1)}}  # by top: rows outside
+            ranges = {y: self.fields.word_range(index, low, it.height - 1)[0] for y, low in above.items()}
+            firsts.append(_choose(top, ranges, 0))
+            tops = [py * it.stride - it.padding for py in range(it.outputs.height * it.pool)]
+            ends = {y: self.fields.word_range(index, 0, it.planes.height - y - 1)[1] for y in tops
+                    if y + it.height > it.planes.height}
+            lasts.append(_choose(top, ends, self.fields.words(index) - 1))
+        width = ceil_log2(max(2, *self.chip.words))
+        first, last = Signal(width, name="next_first"), Signal(width, name="next_last")
+        m.d.comb += [first.eq(self._per_field(layer, firsts)), last.eq(self._per_field(layer, lasts))]
+        return first, last
+
+    # R1 to R3 ---------------------------------------------------------------------------------------------------------
+
+    def _next(self, m: Module, moves: Signal, stage: _Stage, name: str) -> _Stage:
+        """``stage`` a cycle later."""
+        after = _Stage(*(Signal.like(value, name=f"{name}_{key}") for key, value in stage._asdict().items()))
+        with m.If(moves):
+            m.d.sync += [mine.eq(value) for mine, value in zip(after, stage, strict=True)]
+        return after
+
+    def _tap_layout(self) -> data.StructLayout:
+        """``group`` : from the position's first pixel. ``ky``, ``kx`` : pixel of the field. ``part`` : of the group."""
+        fields = self.fields
+        return data.StructLayout(
+            {
+                "group": range(max(2, fields.depth)),
+                "ky": range(max(it.height for it in fields.fields)),
+                "kx": range(max(it.width for it in fields.fields)),
+                "part": range(fields.parts),
+            }
+        )
+
+    def _table(self, m: Module, moves: Signal, walk: _Stage, word: Value) -> data.View:
+        """R1: the units of the word."""
+        fields, layout = self.fields, data.ArrayLayout(self._tap_layout(), self.fields.units)
+        entries = []
+        for index, it in enumerate(fields.fields):
+            for number in range(fields.words(index)):
+                entries.append([self._entry(index, it, tap) for tap in fields.word_taps(index, number)])
+        memory = Memory(shape=layout, depth=len(entries), init=entries)
+        m.submodules.table = memory
+        read = memory.read_port()
+        m.d.comb += [read.en.eq(moves), read.addr.eq(word)]
+        return read.data
+
+    def _entry(self, index: int, it: Field, tap) -> dict[str, int]:
+        groups, parts = self.fields.pixel_groups[index], self.fields.parts
+        group = (tap.ky * it.planes.width + tap.kx) * groups + tap.unit // parts
+        return {"group": group, "ky": tap.ky, "kx": tap.kx, "part": tap.unit % parts}
+
+    def _address(self, m: Module, moves: Signal, stage: _Stage, taps: data.View) -> tuple[_Stage, Value, list[Value]]:
+        """R2: the addresses; request the groups. Returns the word in R3, which of its units are inside the image, and
+        their parts of the groups."""
+        units, layer = range(self.fields.units), stage.request.layer
+        height = self._per_field(layer, [it.planes.height for it in self.fields.fields])
+        width = self._per_field(layer, [it.planes.width for it in self.fields.fields])
+        inside = Signal(len(units))
+        groups = [Signal.like(stage.group, name=f"group{unit}") for unit in units]
+        parts = [Signal(range(self.fields.parts), name=f"part{unit}") for unit in units]
+        kept = Signal()
+        after = self._next(m, moves, stage, "addressed")
+        insides = []
+        for tap in taps:
+            y, x = stage.top + tap.ky, stage.left + tap.kx
+            insides.append((y >= 0) & (y < height) & (x >= 0) & (x < width))
+        with m.If(moves):
+            m.d.sync += [inside.eq(Cat(insides)), kept.eq(Cat(insides).any() | stage.place.ends_position)]
+            m.d.sync += [group.eq(stage.group + tap.group) for group, tap in zip(groups, taps, strict=True)]
+            m.d.sync += [part.eq(tap.part) for part, tap in zip(parts, taps, strict=True)]
+        m.d.comb += [
+            self.activations.en.eq(moves),
+            self.activations.slot.eq(after.request.slot),
+            *(self.activations.groups[unit].eq(groups[unit]) for unit in units),
+        ]
+        here = self._next(m, moves, after._replace(valid=after.valid & kept), "read")
+        inside_here = Signal.like(inside, name="inside_here")
+        parts_here = [Signal.like(part, name=f"part_here{unit}") for unit, part in enumerate(parts)]
+        with m.If(moves):
+            m.d.sync += inside_here.eq(inside)
+            m.d.sync += [mine.eq(part) for mine, part in zip(parts_here, parts, strict=True)]
+        return here, inside_here, parts_here
+
+    def _lanes(self, m: Module, moves: Signal, stage: _Stage, inside: Value, parts: list[Value]) -> None:
+        """R3: the lanes of the word."""
+        chip, unit = self.chip, self.fields.unit
+        active = Cat(
+            Array(group.word_select(index, unit) for index in range(self.fields.parts))[part]
+            for group, part in zip(self.activations.active, parts, strict=True)
+        )
+        real, bias = [], []
+        for it in self.fields.fields:
+            count = it.synapses % chip.array_synapses or chip.array_synapses
+            real.append((1 << count) - 1)
+            bias.append(it.bias << count - 1)
+        full = (1 << chip.array_synapses) - 1
+        layer, lanes = stage.request.layer, self.o.payload.lanes
+        m.d.comb += [
+            self.o.valid.eq(stage.valid),
+            self.o.payload.place.eq(stage.place),
+            lanes.enable.eq(
+                Cat(bit.replicate(unit) for bit in inside)
+                & Mux(stage.last_word, self._per_field(layer, real), full)
+            ),
+            lanes.positive.eq(active | Mux(stage.last_word, self._per_field(layer, bias), 0)),
+        ]
+
+
+def _choose(value: Value, results: dict[int, int], default: int) -> Value:
+    """``results[value]``, or ``default``."""
+    chosen: Value = Const(default, ceil_log2(max([1, default, *results.values()]) + 1))
+    for key, result in results.items():
+        if result != default:
+            chosen = Mux(value == key, result, chosen)
+    return chosen
