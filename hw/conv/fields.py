@@ -21,12 +21,12 @@ from popflip.hw.config import ChipConfig
 
 @dataclass(frozen=True)
 class Tap:
-    """A unit of a word: unit ``unit`` of pixel ``(ky, kx)`` of the field. ``there``: the unit holds synapses."""
+    """A unit of a word: unit ``unit`` of pixel ``(ky, kx)`` of the field. ``reads``: some of its synapses read there."""
 
     ky: int
     kx: int
     unit: int
-    there: bool
+    reads: bool
 
 
 @dataclass(frozen=True)
@@ -137,10 +137,11 @@ class Fields:
         if number * self.unit >= it.synapses:
             return None
         if it.height * it.width == 1:
-            return Tap(0, 0, number if number * self.unit < it.taps else 0, True)
+            reads = number * self.unit < it.taps
+            return Tap(0, 0, number if reads else 0, reads)
         pixel, unit = divmod(number, it.planes.channels // self.unit)
         if pixel == it.height * it.width:
-            return Tap(0, 0, 0, True)
+            return Tap(0, 0, 0, False)
         return Tap(*divmod(pixel, it.width), unit, True)
 
     def word_range(self, index: int, low: int, high: int) -> tuple[int, int]:

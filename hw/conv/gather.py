@@ -48,9 +48,22 @@ def place_layout(chip: ChipConfig) -> data.StructLayout:
     )
 
 
+def unit_layout(chip: ChipConfig) -> data.StructLayout:
+    """Where a unit lies: part ``part`` of a group. ``reads`` : it is inside the image, and no bias or pad."""
+    fields = Fields(chip)
+    return data.StructLayout({"group": range(max(2, fields.depth)), "part": range(fields.parts), "reads": 1})
+
+
 def gathered_layout(chip: ChipConfig) -> data.StructLayout:
-    """A word of a patch and its ``place``; lanes outside the image and pads are 0, a bias is +1."""
-    return data.StructLayout({"place": place_layout(chip), "lanes": lane_layout(chip)})
+    """A word of a patch, its ``place``, and the ``units`` that it comes from; lanes outside the image and pads are 0, a
+    bias is +1."""
+    return data.StructLayout(
+        {
+            "place": place_layout(chip),
+            "lanes": lane_layout(chip),
+            "units": data.ArrayLayout(unit_layout(chip), Fields(chip).units),
+        }
+    )
 
 
 def request_layout(chip: ChipConfig) -> data.StructLayout:
@@ -104,8 +117,7 @@ class Gather(wiring.Component):
         walk, word = self._walk(m, moves)
         tapped = self._table(m, moves, walk, word)
         stage = self._next(m, moves, walk, "tapped")
-        stage, insides, parts = self._address(m, moves, stage, tapped)
-        self._lanes(m, moves, stage, insides, parts)
+        self._lanes(m, *self._address(m, moves, stage, tapped))
         return m
 
     # R0 ---------------------------------------------------------------------------------------------------------------
@@ -252,6 +264,7 @@ class Gather(wiring.Component):
                 "ky": range(max(it.height for it in fields.fields)),
                 "kx": range(max(it.width for it in fields.fields)),
                 "part": range(fields.parts),
+                "reads": 1,
             }
         )
 
@@ -271,46 +284,43 @@ class Gather(wiring.Component):
     def _entry(self, index: int, it: Field, tap) -> dict[str, int]:
         groups, parts = self.fields.pixel_groups[index], self.fields.parts
         group = (tap.ky * it.planes.width + tap.kx) * groups + tap.unit // parts
-        return {"group": group, "ky": tap.ky, "kx": tap.kx, "part": tap.unit % parts}
+        return {"group": group, "ky": tap.ky, "kx": tap.kx, "part": tap.unit % parts, "reads": int(tap.reads)}
 
-    def _address(self, m: Module, moves: Signal, stage: _Stage, taps: data.View) -> tuple[_Stage, Value, list[Value]]:
+    def _address(self, m: Module, moves: Signal, stage: _Stage, taps: data.View) -> tuple[_Stage, Value, data.View]:
         """R2: the addresses; request the groups. Returns the word in R3, which of its units are inside the image, and
-        their parts of the groups."""
-        units, layer = range(self.fields.units), stage.request.layer
+        where they lie."""
+        layout, layer = self.o.payload.units.shape(), stage.request.layer
         height = self._per_field(layer, [it.planes.height for it in self.fields.fields])
         width = self._per_field(layer, [it.planes.width for it in self.fields.fields])
-        inside = Signal(len(units))
-        groups = [Signal.like(stage.group, name=f"group{unit}") for unit in units]
-        parts = [Signal(range(self.fields.parts), name=f"part{unit}") for unit in units]
-        kept = Signal()
-        after = self._next(m, moves, stage, "addressed")
+        inside, kept = Signal(self.fields.units, name="inside"), Signal(name="kept")
+        units = Signal(layout, name="units")
         insides = []
         for tap in taps:
             y, x = stage.top + tap.ky, stage.left + tap.kx
             insides.append((y >= 0) & (y < height) & (x >= 0) & (x < width))
         with m.If(moves):
             m.d.sync += [inside.eq(Cat(insides)), kept.eq(Cat(insides).any() | stage.place.ends_position)]
-            m.d.sync += [group.eq(stage.group + tap.group) for group, tap in zip(groups, taps, strict=True)]
-            m.d.sync += [part.eq(tap.part) for part, tap in zip(parts, taps, strict=True)]
+            for unit, tap, here in zip(units, taps, insides, strict=True):
+                m.d.sync += [unit.group.eq(stage.group + tap.group), unit.part.eq(tap.part)]
+                m.d.sync += unit.reads.eq(tap.reads & here)
+        after = self._next(m, moves, stage, "addressed")
         m.d.comb += [
             self.activations.en.eq(moves),
             self.activations.slot.eq(after.request.slot),
-            *(self.activations.groups[unit].eq(groups[unit]) for unit in units),
+            *(group.eq(unit.group) for group, unit in zip(self.activations.groups, units, strict=True)),
         ]
         here = self._next(m, moves, after._replace(valid=after.valid & kept), "read")
-        inside_here = Signal.like(inside, name="inside_here")
-        parts_here = [Signal.like(part, name=f"part_here{unit}") for unit, part in enumerate(parts)]
+        inside_here, units_here = Signal.like(inside, name="inside_here"), Signal(layout, name="units_here")
         with m.If(moves):
-            m.d.sync += inside_here.eq(inside)
-            m.d.sync += [mine.eq(part) for mine, part in zip(parts_here, parts, strict=True)]
-        return here, inside_here, parts_here
+            m.d.sync += [inside_here.eq(inside), units_here.eq(units)]
+        return here, inside_here, units_here
 
-    def _lanes(self, m: Module, moves: Signal, stage: _Stage, inside: Value, parts: list[Value]) -> None:
+    def _lanes(self, m: Module, stage: _Stage, inside: Value, units: data.View) -> None:
         """R3: the lanes of the word."""
         chip, unit = self.chip, self.fields.unit
         active = Cat(
-            Array(group.word_select(index, unit) for index in range(self.fields.parts))[part]
-            for group, part in zip(self.activations.active, parts, strict=True)
+            Array(group.word_select(index, unit) for index in range(self.fields.parts))[place.part]
+            for group, place in zip(self.activations.active, units, strict=True)
         )
         real, bias = [], []
         for it in self.fields.fields:
@@ -322,6 +332,7 @@ class Gather(wiring.Component):
         m.d.comb += [
             self.o.valid.eq(stage.valid),
             self.o.payload.place.eq(stage.place),
+            self.o.payload.units.eq(units),
             lanes.enable.eq(
                 Cat(bit.replicate(unit) for bit in inside)
                 & Mux(stage.last_word, self._per_field(layer, real), full)
