@@ -37,6 +37,7 @@ class ChipConfig(Network):
     ``compact`` (GFT, N ≤ 8) : for an iCE40 UP5K, whose block RAM holds little more than the weights. Counters lie in
     its single-port RAMs, which read or write one word a cycle. Inputs and activations of all samples share one memory
     with one read port.
+    ``mmaxes`` : limit of each layer's counters, none larger than ``mmax``; (): ``mmax`` for all.
     """
 
     layers: tuple[int | str, ...]
@@ -51,6 +52,7 @@ class ChipConfig(Network):
     store_samples: int = 0
     learn_rows: int = 1
     compact: bool = False
+    mmaxes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.classes and self.rule == Rule.GFT:

@@ -110,7 +110,13 @@ def bank_row_layout(chip: ChipConfig) -> data.StructLayout:
 
 
 def update_layout(chip: ChipConfig) -> data.StructLayout:
-    """An update of one row's word: the ``address`` of its counters, the row's δ, which is not 0, and its inputs."""
+    """An update of one row's word: the ``address`` of its counters, the row's δ, which is not 0, and its inputs.
+    ``layer`` : only if the layers' counters have different limits."""
     return data.StructLayout(
-        {"address": range(chip.counter_map.depth), "delta": delta_shape(chip), "lanes": lane_layout(chip)}
+        {
+            "address": range(chip.counter_map.depth),
+            "delta": delta_shape(chip),
+            "lanes": lane_layout(chip),
+            **({"layer": range(chip.depth)} if chip.mmaxes else {}),
+        }
     )

@@ -2,14 +2,11 @@
 
 ``P`` rows × ``N`` synapses a cycle::
 
-    list of patch words ─┐
-                         ├─▶ weights ─▶ MAC array ─▶ Σ words, positions of the pool ─▶ v ─▶ activations; last layer: o
-    gather ──────────────┘
+    patch words ─▶ weights ─▶ MAC array ─▶ Σ words, positions of the pool ─▶ v ─┬▶ v > 0, |v| ≤ WINDOW ─▶ activations
+                                                                                └▶ last layer: o, to the error unit
 
 A layer is one pass for each group of ``P`` rows. A pass takes all positions in the order ``(py, px)``, and the words of
-each. The first layer reads the list that ingest made of the sample's nonzero patch words (:mod:`.patches`); the layers
-above gather their words from the activations (:mod:`.gather`). The next layer begins when the last activation of this one
-is stored. A layer takes hundreds of cycles, so the few in which the pipeline drains need no second sample to fill them.
+each (:mod:`.patch_words`). The next layer begins when the last activation of this one is stored. A layer takes hundreds of cycles, so the few in which the pipeline drains need no second sample to fill them.
 """
 
 from __future__ import annotations
@@ -25,7 +22,8 @@ from popflip.hw.common.forward import RESULT_GROUPS, active
 from popflip.hw.common.mac_array import MacArray
 from popflip.hw.config import ChipConfig
 from popflip.hw.conv.fields import Fields
-from popflip.hw.conv.gather import Gather, most_pools
+from popflip.hw.conv.gather import most_pools
+from popflip.hw.conv.patch_words import PatchWords
 from popflip.hw.conv.pool_accumulator import PoolAccumulator
 from popflip.hw.conv.signatures import GroupReadSignature, GroupWriteSignature, PatchReadSignature
 from popflip.hw.layouts import lane_layout, result_layout, sample_layout
@@ -90,9 +88,9 @@ class ConvForward(wiring.Component):
         self.chip = chip
         self.fields = Fields(chip)
         self.mac = MacArray(chip)
-        self.gather = Gather(chip)
+        self.words = PatchWords(chip)
         # From the last word of a layer at the array's door to the first one of the next layer there.
-        self.latency = chip.read_latency + self.mac.latency + 3 + Gather.latency
+        self.latency = chip.read_latency + self.mac.latency + 3 + PatchWords.latency
         super().__init__(
             {
                 "i": In(stream.Signature(sample_layout(chip))),
@@ -111,7 +109,7 @@ class ConvForward(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         chip = self.chip
-        m.submodules.mac, m.submodules.gather = self.mac, self.gather
+        m.submodules.mac, m.submodules.words = self.mac, self.words
         self._sample = Signal(sample_layout(chip), name="sample")
         self._running = Signal(name="running")  # a sample is here
         self._layer = Signal(range(chip.depth), name="layer")
@@ -137,52 +135,26 @@ class ConvForward(wiring.Component):
     # Words ------------------------------------------------------------------------------------------------------------
 
     def _words(self, m: Module, ready: Signal) -> _Word:
-        """The words of the pass: from the list in the first layer, gathered above it."""
-        chip, gather = self.chip, self.gather
-        first = self._layer == 0
-        listed, listed_last = self._read_list(m, ready & first, first)
-        wiring.connect(m, gather.activations, wiring.flipped(self.activations))
-        gathered = gather.o.payload
+        """The words of the passes."""
+        words, request = self.words, self.words.start
+        wiring.connect(m, words.patches, wiring.flipped(self.patches))
+        wiring.connect(m, words.activations, wiring.flipped(self.activations))
         m.d.comb += [
-            gather.start.valid.eq(self._requesting & ~first),
-            gather.start.payload.layer.eq(self._layer),
-            gather.start.payload.slot.eq(self._sample.slot),
-            gather.o.ready.eq(ready & ~first),
+            request.valid.eq(self._requesting),
+            request.payload.layer.eq(self._layer),
+            request.payload.slot.eq(self._sample.slot),
+            request.payload.words.eq(self._sample.words),
+            words.o.ready.eq(ready),
         ]
-        entry, place = self.patches.data, gathered.place
-        lanes = Signal(lane_layout(chip))
-        m.d.comb += [
-            lanes.enable.eq(Mux(first, entry.bits, gathered.lanes.enable)),
-            lanes.positive.eq(Mux(first, entry.bits, gathered.lanes.positive)),
-        ]
+        place = words.o.payload.place
         return _Word(
-            valid=Mux(first, listed, gather.o.valid),
-            lanes=lanes,
-            index=Mux(first, entry.index, place.index),
-            pool=Mux(first, entry.pool, place.pool),
-            ends_pool=Mux(first, entry.last, place.ends_position & place.ends_pool),
-            ends_pass=Mux(first, listed_last, place.ends_position & place.ends_layer),
+            valid=words.o.valid,
+            lanes=words.o.payload.lanes,
+            index=place.index,
+            pool=place.pool,
+            ends_pool=place.ends_position & place.ends_pool,
+            ends_pass=place.ends_position & place.ends_layer,
         )
-
-    def _read_list(self, m: Module, ready: Value, first: Value) -> tuple[Signal, Signal]:
-        """Read the sample's list once for each pass of the first layer. Returns whether an entry is here, and whether
-        it is the last one."""
-        position = Signal(range(self.chip.list_words))
-        listed, listed_last = Signal(), Signal()
-        moves = ~listed | ready
-        last = position == self._sample.words - 1
-        reads = self._requesting & first & moves
-        self._list_ends = reads & last
-        m.d.comb += [
-            self.patches.en.eq(reads),
-            self.patches.slot.eq(self._sample.slot),
-            self.patches.position.eq(position),
-        ]
-        with m.If(moves):
-            m.d.sync += [listed.eq(reads), listed_last.eq(last)]
-        with m.If(reads):
-            m.d.sync += position.eq(Mux(last, 0, position + 1))
-        return listed, listed_last
 
     def _take(self, m: Module, word: _Word, ready: Signal) -> data.View:
         """Request the weights of a word, unless the results would have no room. Returns its tag."""
@@ -273,7 +245,7 @@ class ConvForward(wiring.Component):
         last_layer = self._layer == chip.depth - 1
         finished = self._ends_layer & last_layer
         passes = Signal(range(max(chip.groups)))  # still to be requested after this one
-        requested = self._list_ends | (self.gather.start.valid & self.gather.start.ready)
+        requested = self.words.start.valid & self.words.start.ready
         takes = self.i.valid & self.i.ready
         stored = Signal()
         m.d.sync += stored.eq(layer_done)

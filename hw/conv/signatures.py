@@ -56,3 +56,18 @@ class PatchReadSignature(wiring.Signature):
                 "data": In(patch_word_layout(chip.plan[0], chip.array_synapses)),
             }
         )
+
+
+class WindowReadSignature(wiring.Signature):
+    """Reads whether the neurons of a group are within their window, timed as in :class:`GroupReadSignature`."""
+
+    def __init__(self, chip: ChipConfig):
+        fields = Fields(chip)
+        super().__init__(
+            {
+                "en": Out(1),
+                "slot": Out(range(chip.slots)),
+                "group": Out(range(max(2, fields.depth))),
+                "in_window": In(fields.group),
+            }
+        )

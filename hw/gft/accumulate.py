@@ -14,12 +14,13 @@ from amaranth.lib.wiring import In, Out
 from popflip.hw.config import ChipConfig
 from popflip.hw.layouts import delta_shape, update_layout
 from popflip.hw.lib.arithmetic import clip
+from popflip.hw.lib.lookup import of_layer
 from popflip.hw.lib.stream import delayed
 from popflip.hw.memory.signatures import CounterBankSignature
 
 
 class Accumulate(wiring.Component):
-    """Adds ``δ·a`` to a word of counters, saturating at ±MMAX.
+    """Adds ``δ·a`` to a word of counters, saturating at ±MMAX, the layer's own if limits differ.
 
     Members
     -------
@@ -67,7 +68,7 @@ class Accumulate(wiring.Component):
             m.d.comb += self.counters.write.eq(waiting & ~self.valid)
         else:
             m.d.sync += self.counters.write.eq(reading)
-        add = self._add_one if chip.dclip == 1 else self._add
+        add = self._add_one if chip.dclip == 1 and not chip.mmaxes else self._add
         with m.If(reading if chip.compact else 1):
             m.d.sync += self.counters.write_address.eq(update.address)
             for lane in range(chip.array_synapses):
@@ -91,4 +92,7 @@ class Accumulate(wiring.Component):
         step = Mux(update.lanes.positive[lane], update.delta, -update.delta)
         moved = Signal(signed(max(chip.counter_bits, delta_shape(chip).width) + 2), name=f"moved{lane}")
         m.d.comb += moved.eq(counter + Mux(enable, step, 0))
-        return clip(moved, -chip.mmax, chip.mmax)
+        if not chip.mmaxes:
+            return clip(moved, -chip.mmax, chip.mmax)
+        limit = of_layer(update.layer, chip.mmaxes)
+        return Mux(moved > limit, limit, Mux(moved < -limit, -limit, moved))

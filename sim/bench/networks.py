@@ -16,7 +16,8 @@ from popflip.hw.config import ChipConfig
 def chip_of(values: dict[str, Any]) -> ChipConfig:
     """The :class:`ChipConfig` whose fields, turned into JSON and back, are ``values``."""
     layers, precision, rule = tuple(values["layers"]), Precision(values["precision"]), Rule(values["rule"])
-    return ChipConfig(**{**values, "layers": layers, "precision": precision, "rule": rule})
+    mmaxes = tuple(values["mmaxes"])
+    return ChipConfig(**{**values, "layers": layers, "precision": precision, "rule": rule, "mmaxes": mmaxes})
 
 
 def config_of(chip: ChipConfig, **learning: Any) -> Any:

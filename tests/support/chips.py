@@ -25,9 +25,11 @@ def chip(
     slots: int = 4,
     learn_rows: int = 1,
     compact: bool = False,
+    mmaxes: tuple[int, ...] = (),
 ) -> ChipConfig:
     """A chip of ``layers`` whose array takes ``rows`` × ``lanes`` synapses."""
-    return ChipConfig(layers, precision, mmax, dclip, rows, lanes, slots, learn_rows=learn_rows, compact=compact)
+    options = {"learn_rows": learn_rows, "compact": compact, "mmaxes": mmaxes}
+    return ChipConfig(layers, precision, max(mmaxes, default=mmax), dclip, rows, lanes, slots, **options)
 
 
 def lbe_chip(*layers: int, classes: int, rows: int = 2, lanes: int = 8, mmax: int = 127, slots: int = 4) -> ChipConfig:
