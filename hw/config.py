@@ -144,8 +144,9 @@ class ChipConfig(Network):
         """Whether the chip takes packed samples (:mod:`popflip.golden.common.packing`).
 
         Chips that are not pipelined lack the cells to unpack them, and LBE uses every word of a sample, zero or not.
+        Networks with positions take a bit a cycle, packed or not.
         """
-        return self.rule == Rule.GFT and self.pipelined
+        return self.rule == Rule.GFT and self.pipelined and not self.convolves
 
     @property
     def packed_bytes(self) -> int:

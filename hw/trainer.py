@@ -22,6 +22,9 @@ from popflip.hw.common.ingest import Ingest
 from popflip.hw.common.slots import Slots
 from popflip.hw.common.status import RegisterFile, Status
 from popflip.hw.config import ChipConfig
+from popflip.hw.conv.activations import ConvActivations
+from popflip.hw.conv.forward import ConvForward
+from popflip.hw.conv.ingest import ConvIngest
 from popflip.hw.gft.engine import GftEngine
 from popflip.hw.layouts import sample_layout
 from popflip.hw.lbe.engine import LbeEngine
@@ -58,8 +61,8 @@ class Trainer(wiring.Component):
         m.submodules.registers = self.registers = RegisterFile(chip)
         m.submodules.status = self.status = Status(chip)
         m.submodules.slots = self.slots = Slots(chip)
-        m.submodules.ingest = self.ingest = Ingest(chip)
-        m.submodules.forward = self.forward = Forward(chip)
+        m.submodules.ingest = self.ingest = (ConvIngest if chip.convolves else Ingest)(chip)
+        m.submodules.forward = self.forward = (ConvForward if chip.convolves else Forward)(chip)
         m.submodules.engine = self.engine = ENGINES[chip.rule](chip)
         m.submodules.weights = self.weights = Weights(chip)
         m.submodules.counters = self.counters = Counters(chip)
@@ -96,6 +99,9 @@ class Trainer(wiring.Component):
     def _connect_sample_memory(self, m: Module) -> None:
         """Inputs and activations of the samples on the chip, read by forward and by the engine."""
         ingest, forward, engine = self.ingest, self.forward, self.engine
+        if self.chip.convolves:
+            self._connect_patches(m)
+            return
         if self.chip.compact:
             m.submodules.samples = memory = Samples(self.chip)
             connect(m, ingest.list, memory.list)
@@ -109,6 +115,17 @@ class Trainer(wiring.Component):
         for reader, its_inputs, its_activations in zip((forward, engine), inputs, activations, strict=True):
             connect(m, reader.inputs, its_inputs)
             connect(m, reader.activations, its_activations)
+
+    def _connect_patches(self, m: Module) -> None:
+        """Lists of patch words, and activations of the samples on the chip."""
+        forward, engine = self.forward, self.engine
+        m.submodules.activations = memory = ConvActivations(self.chip)
+        connect(m, forward.store, memory.store)
+        connect(m, forward.patches, self.ingest.forward)
+        connect(m, engine.patches, self.ingest.learn)
+        connect(m, forward.activations, memory.forward)
+        connect(m, engine.activations, memory.learn)
+        connect(m, engine.windows, memory.windows)
 
     def _connect_engine(self, m: Module) -> None:
         """Connect the engine: sums, its control of forward, predictions, and the slots that it frees."""

@@ -21,6 +21,7 @@ from popflip.golden.config import Rule
 from popflip.hw.common.slots import FreeSignature
 from popflip.hw.common.status import EventSignature, register_values_layout
 from popflip.hw.config import ChipConfig
+from popflip.hw.conv import signatures as positions
 from popflip.hw.layouts import result_layout
 from popflip.hw.memory.signatures import (
     ActivationReadSignature,
@@ -46,7 +47,8 @@ class ForwardControlSignature(wiring.Signature):
             if chip.rule == Rule.GFT
             else {"settled": Out(chip.depth)}
         )
-        super().__init__({**rule, "hold": Out(1), "weights_ready": Out(1)})
+        hold = {} if chip.convolves else {"hold": Out(1)}
+        super().__init__({**rule, **hold, "weights_ready": Out(1)})
 
 
 class WordSignature(wiring.Signature):
@@ -74,7 +76,8 @@ class EngineSignature(wiring.Signature):
     ``sums`` : In(stream of :func:`.forward.result_layout`), ``control`` : Out(ForwardControlSignature)
         The forward pass.
     ``inputs`` : Out(InputReadSignature), ``activations`` : Out(ActivationReadSignature)
-        Read the inputs and the hidden activations of the samples on the chip.
+        Read the inputs and the hidden activations of the samples on the chip. Networks with positions have the members
+        of :func:`popflip.hw.conv.signatures.sample_readers` in their place.
     ``predictions`` : Out(stream of range(classes))
         The class of each sample that is only classified, in the order of the samples.
     ``freed`` : Out(FreeSignature)
@@ -100,8 +103,7 @@ class EngineSignature(wiring.Signature):
                 "values": In(register_values_layout(chip)),
                 "sums": In(stream.Signature(result_layout(chip))),
                 "control": Out(ForwardControlSignature(chip)),
-                "inputs": Out(InputReadSignature(chip)),
-                "activations": Out(ActivationReadSignature(chip)),
+                **sample_readers(chip),
                 "predictions": Out(stream.Signature(range(chip.classes))),
                 "freed": Out(FreeSignature(chip)),
                 "started": In(1),
@@ -114,6 +116,13 @@ class EngineSignature(wiring.Signature):
                 "events": Out(EventSignature(chip)),
             }
         )
+
+
+def sample_readers(chip: ChipConfig) -> dict:
+    """Members of an engine that read the samples on the chip."""
+    if chip.convolves:
+        return positions.sample_readers(chip)
+    return {"inputs": Out(InputReadSignature(chip)), "activations": Out(ActivationReadSignature(chip))}
 
 
 def share(m: Module, target: wiring.PureInterface, initiators: list, chosen: ValueLike) -> None:

@@ -71,3 +71,12 @@ class WindowReadSignature(wiring.Signature):
                 "in_window": In(fields.group),
             }
         )
+
+
+def sample_readers(chip: ChipConfig) -> dict:
+    """Members of a rule's engine that read the samples on the chip."""
+    return {
+        "patches": Out(PatchReadSignature(chip)),
+        "activations": Out(GroupReadSignature(chip)),
+        "windows": Out(WindowReadSignature(chip)),
+    }

@@ -18,9 +18,10 @@ from amaranth.hdl import Array, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import connect, flipped
 
-from popflip.hw.common.engine import EngineCommand, EngineSignature, share
+from popflip.hw.common.engine import EngineCommand, EngineSignature, sample_readers, share
 from popflip.hw.common.error import Error
 from popflip.hw.config import ChipConfig
+from popflip.hw.conv.learn import ConvLearn
 from popflip.hw.gft.end_of_batch import EndOfBatch
 from popflip.hw.gft.learn import Learn
 from popflip.hw.layouts import verdict_layout
@@ -40,7 +41,7 @@ class GftEngine(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         m.submodules.error = self._error = Error(self.chip)
-        m.submodules.learn = self._learn = Learn(self.chip)
+        m.submodules.learn = self._learn = (ConvLearn if self.chip.convolves else Learn)(self.chip)
         m.submodules.end_of_batch = self._end = EndOfBatch(self.chip)
         self._connect_forward(m)
         self._decide(m)
@@ -53,8 +54,8 @@ class GftEngine(wiring.Component):
         """Connect sums to the error unit, learning to the samples' memories, and the control of the forward pass."""
         chip, learn, control = self.chip, self._learn, self.control
         connect(m, flipped(self.sums), self._error.i)
-        connect(m, learn.inputs, flipped(self.inputs))
-        connect(m, learn.activations, flipped(self.activations))
+        for name in sample_readers(chip):
+            connect(m, getattr(learn, name), flipped(getattr(self, name)))
         m.d.comb += [
             *(control.window[layer].eq(self.values[f"window{layer}"]) for layer in range(chip.depth - 1)),
             control.weights_ready.eq(~learn.state.weights.read),

@@ -1,0 +1,181 @@
+"""Ingest with positions: the bytes of a sample become the list of its nonzero patch words.
+
+A sample comes plane after plane, but a pixel needs the bits of all planes at once. So its bits first fill an image, one a
+cycle. Then its pixels pass :mod:`.patches`, while the next sample fills the other image::
+
+    bytes ─▶ bits ─▶ image 0, 1 ─▶ pixels ─▶ patches ─▶ list of the sample's slot
+                                                └ last word ─▶ sample
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from popflip.hw.config import ChipConfig
+from popflip.hw.conv.patches import Patches
+from popflip.hw.conv.signatures import PatchReadSignature
+from popflip.hw.layouts import sample_layout
+from popflip.hw.lib.stream import Queue
+
+UNDER_WAY = 4
+"""Samples between the last bit of their image and the last word of their list: two images, and those in patches."""
+
+
+class ConvIngest(wiring.Component):
+    """Makes the list of a sample's patch words, and passes the sample on when it is complete.
+
+    Members
+    -------
+    ``i`` : In(stream 8)
+        ``⌈K[0]/8⌉`` bytes a sample. Bit ``i`` of byte ``q`` is input ``8q + i``; bits past ``K[0]`` are ignored.
+    ``label`` : In(range(classes)), ``infer`` : In(1)
+        Stable while the bytes of a sample come.
+    ``slot_available`` : In(1), ``slot`` : In(range(slots)), ``started`` : Out(1)
+        A sample begins only if ``slot`` is available. Its first byte takes the slot, in the cycle with ``started``.
+    ``o`` : Out(stream sample_layout)
+        A complete sample; ``words`` is the length of its list.
+    ``forward``, ``learn`` : In(PatchReadSignature)
+        The readers of the lists.
+
+    Takes a byte every 8 cycles.
+    """
+
+    def __init__(self, chip: ChipConfig):
+        self.chip = chip
+        super().__init__(
+            {
+                "i": In(stream.Signature(8)),
+                "label": In(range(chip.classes)),
+                "infer": In(1),
+                "slot_available": In(1),
+                "slot": In(range(chip.slots)),
+                "started": Out(1),
+                "o": Out(stream.Signature(sample_layout(chip))),
+                "forward": In(PatchReadSignature(chip)),
+                "learn": In(PatchReadSignature(chip)),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        chip, planes = self.chip, self.chip.plan[0].inputs
+        m.submodules.patches = self._patches = Patches(chip.plan[0], chip.array_synapses)
+        m.submodules.samples = self._samples = Queue(sample_layout(chip), UNDER_WAY)
+        self._pixels = planes.height * planes.width
+        self._full = Signal(2, name="full")  # images that are complete, and not read yet
+        self._filled, self._emptied = Signal(name="filled"), Signal(name="emptied")
+        filling, reading = Signal(), Signal()  # the image that is filled, and the one that is read
+        m.d.sync += [
+            filling.eq(filling ^ self._filled),
+            reading.eq(reading ^ self._emptied),
+            self._full.eq((self._full | (self._filled << filling)) & ~(self._emptied << reading)),
+        ]
+        self._bits = ceil_log2(self._pixels)
+        images = [Memory(shape=1, depth=2 << self._bits, init=[]) for _ in range(planes.channels)]
+        for number, image in enumerate(images):
+            m.submodules[f"plane{number}"] = image
+        self._fill(m, images, filling)
+        self._read(m, images, reading)
+        self._list(m)
+        return m
+
+    def _fill(self, m: Module, images: list[Memory], image: Signal) -> None:
+        """Write the bits of a sample into its image."""
+        chip, queue = self.chip, self._samples
+        byte, left = Signal(8), Signal(range(9))  # bits of the byte that are not written
+        inside = Signal()  # a sample has begun
+        pixel, plane = Signal(range(self._pixels)), Signal(range(len(images)))
+        sample = Signal(sample_layout(chip))
+        begins, take, writes = Signal(), Signal(), Signal()
+        ends_plane = pixel == self._pixels - 1
+        m.d.comb += [
+            begins.eq(~inside & self.slot_available & ~self._full.bit_select(image, 1) & queue.i.ready),
+            self.i.ready.eq((left == 0) & (inside | begins)),
+            take.eq(self.i.valid & self.i.ready),
+            self.started.eq(take & ~inside),
+            writes.eq(left != 0),
+            self._filled.eq(writes & ends_plane & (plane == len(images) - 1)),
+            queue.i.valid.eq(self._filled),
+            queue.i.payload.eq(sample),
+        ]
+        with m.If(take):
+            m.d.sync += [byte.eq(self.i.payload), left.eq(8), inside.eq(1)]
+            with m.If(~inside):
+                m.d.sync += [sample.slot.eq(self.slot), sample.label.eq(self.label), sample.infer.eq(self.infer)]
+        with m.If(writes):
+            m.d.sync += [
+                byte.eq(byte >> 1),
+                left.eq(Mux(self._filled, 0, left - 1)),
+                pixel.eq(Mux(ends_plane, 0, pixel + 1)),
+                inside.eq(~self._filled),
+            ]
+            with m.If(ends_plane):
+                m.d.sync += plane.eq(Mux(self._filled, 0, plane + 1))
+        for number, memory in enumerate(images):
+            write = memory.write_port()
+            m.d.comb += [
+                write.en.eq(writes & (plane == number)),
+                write.addr.eq(Cat(pixel[: self._bits], image)),
+                write.data.eq(byte[0]),
+            ]
+
+    def _read(self, m: Module, images: list[Memory], image: Signal) -> None:
+        """Send the pixels of a complete image to patches."""
+        pixels = self._patches.i
+        pixel = Signal(range(self._pixels), name="read_pixel")
+        moves, reads = Signal(), Signal()
+        m.d.comb += [
+            moves.eq(~pixels.valid | pixels.ready),
+            reads.eq(moves & self._full.bit_select(image, 1)),
+            self._emptied.eq(reads & (pixel == self._pixels - 1)),
+        ]
+        with m.If(moves):
+            m.d.sync += pixels.valid.eq(reads)
+        with m.If(reads):
+            m.d.sync += pixel.eq(Mux(self._emptied, 0, pixel + 1))
+        for number, memory in enumerate(images):
+            read = memory.read_port()
+            m.d.comb += [
+                read.en.eq(reads),
+                read.addr.eq(Cat(pixel[: self._bits], image)),
+                pixels.payload[number].eq(read.data),
+            ]
+
+    def _list(self, m: Module) -> None:
+        """Write the words of a sample, and pass it on with the last one."""
+        chip, words, samples = self.chip, self._patches.o, self._samples.o
+        position = Signal(range(chip.list_words))
+        stride = ceil_log2(chip.list_words)  # so that an address is a concatenation
+        lists = Memory(shape=words.payload.shape(), depth=chip.slots << stride, init=[])
+        m.submodules.lists = lists
+        write = lists.write_port()
+        takes, last = words.valid & words.ready, Signal()
+        m.d.comb += [
+            words.ready.eq(~self.o.valid | self.o.ready),
+            last.eq(words.payload.last & (words.payload.pool == chip.plan[0].pools - 1)),
+            write.en.eq(takes),
+            write.addr.eq(Cat(position[:stride], samples.payload.slot)),
+            write.data.eq(words.payload),
+            samples.ready.eq(takes & last),
+        ]
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        with m.If(takes):
+            m.d.sync += position.eq(Mux(last, 0, position + 1))
+            with m.If(last):
+                m.d.sync += [
+                    self.o.valid.eq(1),
+                    self.o.payload.eq(samples.payload),
+                    self.o.payload.words.eq(position + 1),
+                ]
+        for port in (self.forward, self.learn):
+            read = lists.read_port()
+            m.d.comb += [
+                read.en.eq(port.en),
+                read.addr.eq(Cat(port.position[:stride], port.slot)),
+                port.data.eq(read.data),
+            ]
