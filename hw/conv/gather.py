@@ -156,7 +156,13 @@ class Gather(wiring.Component):
         m.d.comb += [
             self.start.ready.eq(~running | (moves & ends)),
             next_layer.eq(Mux(takes, self.start.payload.layer, request.layer)),
-            next_top.eq(Mux(takes, self._per_field(self.start.payload.layer, [Const(-it.padding, signed(6)) for it in fields]), top + step)),
+            next_top.eq(
+                Mux(
+                    takes,
+                    self._per_field(self.start.payload.layer, [Const(-it.padding, signed(6)) for it in fields]),
+                    top + step,
+                )
+            ),
         ]
         next_first, next_last = self._word_range(m, next_layer, next_top)
         begins_row = takes | (running & moves & ends_position & ends_row & ~ends)
@@ -238,8 +244,11 @@ class Gather(wiring.Component):
             ranges = {y: self.fields.word_range(index, low, it.height - 1)[0] for y, low in above.items()}
             firsts.append(_choose(top, ranges, 0))
             tops = [py * it.stride - it.padding for py in range(it.outputs.height * it.pool)]
-            ends = {y: self.fields.word_range(index, 0, it.planes.height - y - 1)[1] for y in tops
-                    if y + it.height > it.planes.height}
+            ends = {
+                y: self.fields.word_range(index, 0, it.planes.height - y - 1)[1]
+                for y in tops
+                if y + it.height > it.planes.height
+            }
             lasts.append(_choose(top, ends, self.fields.words(index) - 1))
         width = ceil_log2(max(2, *self.chip.words))
         first, last = Signal(width, name="next_first"), Signal(width, name="next_last")
@@ -334,8 +343,7 @@ class Gather(wiring.Component):
             self.o.payload.place.eq(stage.place),
             self.o.payload.units.eq(units),
             lanes.enable.eq(
-                Cat(bit.replicate(unit) for bit in inside)
-                & Mux(stage.last_word, self._per_field(layer, real), full)
+                Cat(bit.replicate(unit) for bit in inside) & Mux(stage.last_word, self._per_field(layer, real), full)
             ),
             lanes.positive.eq(active | Mux(stage.last_word, self._per_field(layer, bias), 0)),
         ]

@@ -361,9 +361,7 @@ class ConvLearn(wiring.Component):
                     m.next = "VERDICT"
             with m.State("VERDICT"):
                 for row, delta in enumerate(self._deltas):
-                    m.d.sync += delta.eq(
-                        Mux(verdict.sample.label == row, 1, Mux(verdict.rival == row, -1, 0))
-                    )
+                    m.d.sync += delta.eq(Mux(verdict.sample.label == row, 1, Mux(verdict.rival == row, -1, 0)))
                 m.d.sync += [self._loaded.eq(1), self._pool.eq(0)]
                 m.next = "CLEAR"
             with m.State("CLEAR"):

@@ -20,7 +20,9 @@ class GroupMemory:
     def __init__(self, chip: ChipConfig, seed: int):
         self.chip, self.fields = chip, Fields(chip)
         draw = random.Random(f"{seed} groups")
-        self._bits = [[draw.getrandbits(self.fields.group) for _ in range(self.fields.depth)] for _ in range(chip.slots)]
+        self._bits = [
+            [draw.getrandbits(self.fields.group) for _ in range(self.fields.depth)] for _ in range(chip.slots)
+        ]
 
     def write(self, slot: int, group: int, part: int, active: int) -> None:
         """Write ``P`` activations: part ``part`` of a group."""

@@ -28,7 +28,9 @@ def patch_list(chip: ChipConfig, x: NDArray[np.uint8]) -> list[dict[str, int]]:
     """The list of patch words that ingest makes of input bits ``[K0]``."""
     case = Case(chip.plan[0], chip.array_synapses)
     image = pixels(x[None], chip.plan[0].inputs)
-    return [entry for position, patch in enumerate(patches(image, case.layer)[0]) for entry in words(case, position, patch)]
+    return [
+        entry for position, patch in enumerate(patches(image, case.layer)[0]) for entry in words(case, position, patch)
+    ]
 
 
 class WindowBits(EachCycle):
@@ -86,7 +88,9 @@ class Bench:
     def stored(self, slot: int, layer: int) -> list[tuple[int, int]]:
         """``active`` and ``in_window`` of each input of ``layer``."""
         memory = self.memory
-        places = [memory._place(layer, *divmod(i, memory._channels(layer))) for i in range(self.chip.plan[layer - 1].neurons)]
+        places = [
+            memory._place(layer, *divmod(i, memory._channels(layer))) for i in range(self.chip.plan[layer - 1].neurons)
+        ]
         in_window = [self.windows.bits[slot, group] >> lane & 1 for group, lane in places]
         return list(zip(memory.layer(slot, layer), in_window, strict=True))
 
@@ -127,7 +131,9 @@ class Bench:
             self.compare(sample, token, await self.sink.receive(chip.groups[-1]), v[-1][sample])
             for layer in range(chip.depth - 1):
                 limit = np.abs(v[layer][sample]) <= window[layer]
-                expected = list(zip(active[layer][sample].astype(int).tolist(), limit.astype(int).tolist(), strict=True))
+                expected = list(
+                    zip(active[layer][sample].astype(int).tolist(), limit.astype(int).tolist(), strict=True)
+                )
                 got = self.stored(token["slot"], layer + 1)
                 for neuron, (mine, theirs) in enumerate(zip(got, expected, strict=True)):
                     assert mine == theirs, (

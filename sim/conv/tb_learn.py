@@ -80,9 +80,7 @@ class Bench:
         """A row's word, and with Pc > 1 those of the rows of its block; rows that do not exist are random."""
         banks, width = self.chip.learn_rows, self.chip.weight_bits * self.chip.array_synapses
         first = bank - bank % banks
-        words = [
-            self.words.get((first + each, address), self.draw.getrandbits(width)) for each in range(banks)
-        ]
+        words = [self.words.get((first + each, address), self.draw.getrandbits(width)) for each in range(banks)]
         return [words[bank - first], fields(words, width)] if banks > 1 else words
 
     def _read_counters(self, bank: int, address: int) -> list[int]:

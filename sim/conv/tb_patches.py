@@ -68,9 +68,7 @@ async def check(part: Part, case: dict, stall: float) -> None:
     sink = part.sink("o", patch_word_layout(layer, it.lanes), stall=stall, seed=2)
     for image in x.reshape(count, -1, layer.inputs.channels):
         source.send(*(fields(pixel, 1) for pixel in image))
-    expected = [
-        [words(it, position, patch) for position, patch in enumerate(sample)] for sample in patches(x, layer)
-    ]
+    expected = [[words(it, position, patch) for position, patch in enumerate(sample)] for sample in patches(x, layer)]
     wrong = options.get("wrong", {}).get(part.name)
     if wrong is not None:
         sample, position = wrong
