@@ -1,12 +1,13 @@
 """Receptive fields of the layers above the first, and where the activations that they read lie.
 
-A memory of activations holds, for each hidden layer, pixel after pixel; a pixel has whole *groups* of ``D`` channels, the
-last one with pads. ``D`` is ``max(P, U)``: the forward pass writes ``P`` rows at a time, and readers take *units* of ``U``
-channels. ``U`` divides ``N`` and the channels of every field of several pixels, so a word of ``N`` synapses is ``N/U``
-whole units, each of them part of one group. A field of one pixel needs no such divisor: its words lie side by side.
+A memory of activations holds, for each hidden layer, pixel after pixel; a pixel has whole *groups* of ``D`` channels,
+the last one with pads. ``D`` is ``max(P, U)``: the forward pass writes ``P`` rows at a time, and readers take *units*
+of ``U`` channels. ``U`` divides ``N`` and the channels of every field of several pixels, so a word of ``N`` synapses is
+``N/U`` whole units, each of them part of one group. A field of one pixel needs no such divisor: its words lie side by
+side.
 
-A dense layer is a field of one position: on planes of a convolutional layer it covers them all, above a dense layer it is
-one pixel.
+A dense layer is a field of one position: on planes of a convolutional layer it covers them all, above a dense layer it
+is one pixel.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from popflip.hw.config import ChipConfig
 
 @dataclass(frozen=True)
 class Tap:
-    """A unit of a word: unit ``unit`` of pixel ``(ky, kx)`` of the field. ``reads``: some of its synapses read there."""
+    """A unit of a word: unit ``unit`` of pixel ``(ky, kx)`` of the field. ``reads``: some of its synapses read
+    there."""
 
     ky: int
     kx: int

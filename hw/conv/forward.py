@@ -6,7 +6,8 @@
                                                                                 └▶ last layer: o, to the error unit
 
 A layer is one pass for each group of ``P`` rows. A pass takes all positions in the order ``(py, px)``, and the words of
-each (:mod:`.patch_words`). The next layer begins when the last activation of this one is stored. A layer takes hundreds of cycles, so the few in which the pipeline drains need no second sample to fill them.
+each (:mod:`.patch_words`). The next layer begins when the last activation of this one is stored. A layer takes hundreds
+of cycles, so the few in which the pipeline drains need no second sample to fill them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from popflip.hw.conv.gather import most_pools
 from popflip.hw.conv.patch_words import PatchWords
 from popflip.hw.conv.pool_accumulator import PoolAccumulator
 from popflip.hw.conv.signatures import GroupReadSignature, GroupWriteSignature, PatchReadSignature
-from popflip.hw.layouts import lane_layout, result_layout, sample_layout
+from popflip.hw.layouts import result_layout, sample_layout
 from popflip.hw.lib.arithmetic import compare_magnitude
 from popflip.hw.lib.lookup import of_layer, times
 from popflip.hw.lib.stream import Queue, delayed

@@ -5,8 +5,8 @@ table holds the constants of every word, so addresses take an addition each and 
 
     R0 position, word ─▶ R1 table ─▶ R2 addresses, inside? ─▶ R3 activations ─▶ word
 
-Words of rows outside the image are never begun. A word whose units are all beside the image takes a cycle and is dropped,
-unless it is its position's last.
+Words of rows outside the image are never begun. A word whose units are all beside the image takes a cycle and is
+dropped, unless it is its position's last.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def most_pools(chip: ChipConfig) -> int:
 def place_layout(chip: ChipConfig) -> data.StructLayout:
     """A word of a patch: number ``index`` of its row, at a position of pool number ``pool``.
 
-    ``ends_position`` : it is the position's last word. ``ends_pool`` : the position is the pool's last. ``ends_layer`` :
-    the position is the layer's last.
+    ``ends_position`` : it is the position's last word. ``ends_pool`` : the position is the pool's last. ``ends_layer``
+    : the position is the layer's last.
     """
     return data.StructLayout(
         {

@@ -1,7 +1,7 @@
 """Ingest with positions: the bytes of a sample become the list of its nonzero patch words.
 
-A sample comes plane after plane, but a pixel needs the bits of all planes at once. So its bits first fill an image, one a
-cycle. Then its pixels pass :mod:`.patches`, while the next sample fills the other image::
+A sample comes plane after plane, but a pixel needs the bits of all planes at once. So its bits first fill an image, one
+a cycle. Then its pixels pass :mod:`.patches`, while the next sample fills the other image::
 
     bytes ─▶ bits ─▶ image 0, 1 ─▶ pixels ─▶ patches ─▶ list of the sample's slot
                                                 └ last word ─▶ sample
@@ -10,7 +10,7 @@ cycle. Then its pixels pass :mod:`.patches`, while the next sample fills the oth
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2

@@ -1,15 +1,15 @@
 """Learn with positions: backward and accumulate, one sample at a time from the last layer to the first.
 
-A sweep of a layer goes over its patch words, position by position. At each word it visits the blocks of ``Pc`` rows that
-have a ``δ ≠ 0`` at this pool: the counters of ``Pc`` rows take their votes, and above the first layer ``Σ δ·w`` of the
-word is added to the errors of the activations that the word was gathered from::
+A sweep of a layer goes over its patch words, position by position. At each word it visits the blocks of ``Pc`` rows
+that have a ``δ ≠ 0`` at this pool: the counters of ``Pc`` rows take their votes, and above the first layer ``Σ δ·w`` of
+the word is added to the errors of the activations that the word was gathered from::
 
     patch words ─┐                 ┌▶ counters += δ·a
                  ├▶ block, δ ─▶ V1 ┤
     errors ─▶ δ ─┘                 └▶ weights ─▶ Σ δ·w of the word ─▶ queue ─▶ errors of the layer below, unit by unit
 
-Errors stay sums, as wide as they get, until the layer below is swept. Then they are clipped, and are 0 outside the window.
-A position without any ``δ ≠ 0`` takes a cycle a word.
+Errors stay sums, as wide as they get, until the layer below is swept. Then they are clipped, and are 0 outside the
+window. A position without any ``δ ≠ 0`` takes a cycle a word.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def error_limit(chip: ChipConfig) -> int:
 
 
 def visit_layout(chip: ChipConfig) -> data.StructLayout:
-    """A visit of a block of ``Pc`` rows. ``above`` : its layer is above the first. ``starts_word``, ``ends_word`` : it is
-    the first, the last visit at the word."""
+    """A visit of a block of ``Pc`` rows. ``above`` : its layer is above the first. ``starts_word``, ``ends_word`` : it
+    is the first, the last visit at the word."""
     return data.StructLayout(
         {
             "valid": 1,
@@ -91,8 +91,8 @@ class ConvLearn(wiring.Component):
         A sample is here, or offered, and the engine visits no block.
 
     A sweep takes a cycle for each word and block of rows with ``δ ≠ 0``, and at each position some more to load ``δ``
-    (the units of a pool's neurons, and 3). A word of counters is visited again only when its previous votes are written.
-    Before a sweep above the first layer, the errors of the layer below are cleared, a unit a cycle.
+    (the units of a pool's neurons, and 3). A word of counters is visited again only when its previous votes are
+    written. Before a sweep above the first layer, the errors of the layer below are cleared, a unit a cycle.
     """
 
     def __init__(self, chip: ChipConfig):
@@ -153,8 +153,8 @@ class ConvLearn(wiring.Component):
         return (group << exact_log2(self.fields.parts)) | part
 
     def _load(self, m: Module) -> None:
-        """Load the ``δ`` of the pool of the word that is offered, unless they are here: errors, clipped, or 0 outside the
-        window. A row that the layer does not have has none."""
+        """Load the ``δ`` of the pool of the word that is offered, unless they are here: errors, clipped, or 0 outside
+        the window. A row that the layer does not have has none."""
         chip, fields, place = self.chip, self.fields, self.words.o.payload.place
         parts, unit_bits = exact_log2(fields.parts), fields.unit
         number = Signal(range(self._units), name="load_unit")
@@ -238,8 +238,8 @@ class ConvLearn(wiring.Component):
         return [self._deltas[first + bank] for bank in range(self.chip.learn_rows)]
 
     def _may_visit(self, m: Module, address: Value, last: Value) -> Value:
-        """Whether the votes of the previous visit at this address are written, and, at the last visit of a word, whether
-        its errors have room."""
+        """Whether the votes of the previous visit at this address are written, and, at the last visit of a word,
+        whether its errors have room."""
         self._recent = Signal(1, name="recent")
         self._room = Signal(1, name="room")
         self._visit_address = Signal.like(address, name="visit_address")
@@ -275,8 +275,8 @@ class ConvLearn(wiring.Component):
     # Backward ---------------------------------------------------------------------------------------------------------
 
     def _pass_errors_back(self, m: Module, visit: data.View) -> None:
-        """V1: request the weights of the block. V2: add ``δ·w``. After a word's last visit its sums go to the queue, and
-        from there to the errors."""
+        """V1: request the weights of the block. V2: add ``δ·w``. After a word's last visit its sums go to the queue,
+        and from there to the errors."""
         chip, weights = self.chip, self.state.weights
         row = visit.block << exact_log2(chip.learn_rows)
         bits = exact_log2(chip.array_rows)
@@ -384,7 +384,7 @@ class ConvLearn(wiring.Component):
 
     def _clear(self, m: Module) -> None:
         """State ``CLEAR``: clear the errors of the activations that the layer reads."""
-        fields, chip = self.fields, self.chip
+        fields = self.fields
         firsts = [base * fields.parts for base in fields.base]
         ends = [*firsts[1:], fields.depth * fields.parts]
         address = Signal(range(max(2, fields.depth * fields.parts)), name="clear_address")

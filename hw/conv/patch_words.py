@@ -1,7 +1,7 @@
 """Patch words: the words of a layer's patches, from wherever they lie.
 
-The first layer's come from the list that ingest made of the sample's nonzero words (:mod:`.patches`), those of the layers
-above are gathered from the activations (:mod:`.gather`).
+The first layer's come from the list that ingest made of the sample's nonzero words (:mod:`.patches`), those of the
+layers above are gathered from the activations (:mod:`.gather`).
 """
 
 from __future__ import annotations

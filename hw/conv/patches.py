@@ -61,7 +61,8 @@ class Patches(wiring.Component):
     Members
     -------
     ``i`` : In(stream of C)
-        ``H·W`` pixels a sample, row by row; bit ``c`` is channel ``c``. All are taken, also those that no patch reaches.
+        ``H·W`` pixels a sample, row by row; bit ``c`` is channel ``c``. All are taken, also those that no patch
+        reaches.
     ``o`` : Out(stream of :func:`patch_word_layout`)
         Positions in the order ``(py, px)``, words of a position ascending.
 
@@ -222,8 +223,8 @@ class Patches(wiring.Component):
 class _Along:
     """Positions along one side of the image, as pixels pass. It adds its logic to the module ``m``.
 
-    ``here`` : the pixel completes a position. ``pool``, ``ends_pool`` : the position's pool along this side, and whether
-    it is the last one there.
+    ``here`` : the pixel completes a position. ``pool``, ``ends_pool`` : the position's pool along this side, and
+    whether it is the last one there.
     """
 
     def __init__(self, m: Module, name: str, layer: Layer, pools: int):

@@ -4,7 +4,6 @@ import cocotb
 import numpy as np
 
 from popflip.golden.common.forward import with_bias
-from popflip.golden.layers import Planes
 from popflip.hw.config import ChipConfig
 from popflip.hw.conv.gather import Gather, gathered_layout, request_layout
 from popflip.sim.bench.networks import chip_of

@@ -25,18 +25,23 @@ NO_ROOM = "lies in no room; move it to the room of its component"
 LINK = "golden knows no link"
 CONTROLLER = f"{LINK}; part of hw/link/controller.py, in sim/link/tb_controller.py"
 BOARD = "golden knows no board"
-POSITIONS = "the chip has one position a layer"
 
 WITHOUT = {
     # Golden alone
     "common/integers": ("hw testbench", "exact integers in NumPy; hardware has wires as wide as it needs"),
     "common/packing": ("hw testbench", "the host packs; hw/common/unpack.py is the inverse"),
-    # Layers with positions: golden alone, until the chip has them
-    "layers": ("hw testbench", POSITIONS),
-    "conv/patches": ("hw testbench", POSITIONS),
-    "conv/forward": ("hw testbench", POSITIONS),
-    "conv/backward": ("hw testbench", POSITIONS),
-    "conv/accumulate": ("hw testbench", POSITIONS),
+    # Layers with positions
+    "layers": ("hw testbench", "shapes; hardware takes golden's"),
+    "conv/backward": ("hw testbench", "part of hw/conv/learn.py"),
+    "conv/accumulate": ("hw testbench", "part of hw/conv/learn.py"),
+    "conv/learn": ("golden", "a sample's backward and accumulate; golden/gft/engine.py: learn"),
+    "conv/gather": ("golden", "golden/conv/patches.py"),
+    "conv/patch_words": ("golden testbench test", "a choice; in sim/conv/tb_forward.py and sim/conv/tb_learn.py"),
+    "conv/fields": ("golden testbench test", "addresses; golden has arrays; in sim/conv/tb_gather.py"),
+    "conv/pool_accumulator": ("golden testbench test", "golden multiplies matrices; in sim/conv/tb_forward.py"),
+    "conv/signatures": ("golden testbench test", "signatures; the testbenches of the memories' users drive them"),
+    "conv/ingest": ("golden testbench test", "wires up hw/conv/patches.py; run by tests/test_trainer.py"),
+    "conv/activations": ("golden testbench test", "a memory; golden has arrays; run by tests/test_trainer.py"),
     # Parameters and lists: no hardware of their own
     "config": ("testbench", "parameters"),
     "network": ("hw testbench test", "parameters; tests/test_config.py"),
