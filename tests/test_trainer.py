@@ -360,6 +360,38 @@ RTL = {
         {"array_rows": 16, "array_synapses": 16, "learn_rows": 2},
         True,
     ),
+    "ternary, positions": (
+        Config(
+            layers=("6x5", "c4k3p2", "c5k3", 3),
+            k0=(8, 20, 9),
+            window=(3, 6),
+            margin=6,
+            dclip=2,
+            shift=3,
+            mmax=(40, 60, 9),
+            batch=6,
+            epochs=1,
+            seed=3,
+        ),
+        {"array_rows": 2, "array_synapses": 8, "slots": 4},
+        False,
+    ),
+    "binary, positions, banks of counters": (
+        Config(
+            layers=("7x6x2", "c6k3", "c8k3s2p2", 4),
+            precision=Precision.BINARY,
+            k0=(8, 20, 9),
+            window=(3, 6),
+            margin=6,
+            shift=None,
+            mmax=30,
+            batch=8,
+            epochs=1,
+            seed=4,
+        ),
+        {"array_rows": 8, "array_synapses": 16, "learn_rows": 4},
+        True,
+    ),
     "binary, last layer folded to one word": (
         Config(
             layers=(70, 33, 3),
@@ -378,9 +410,18 @@ RTL = {
 }
 
 
+def chip_of(config: Config | LbeConfig, geometry: dict) -> ChipConfig:
+    """The chip of ``config``. Networks with positions run on no device yet, so that :meth:`ChipConfig.of` refuses them."""
+    if not config.convolves:
+        return ChipConfig.of(config, **geometry)
+    mmaxes = config.mmaxes if len(set(config.mmaxes)) > 1 else ()
+    shape = {"layers": config.layers, "precision": config.precision, "dclip": config.dclip}
+    return ChipConfig(mmax=max(config.mmaxes), mmaxes=mmaxes, **shape, **geometry)
+
+
 def run_rtl(testbench, name: str, **options) -> None:
     config, geometry, ends_by_itself = RTL[name]
-    chip = ChipConfig.of(config, **geometry)
+    chip = chip_of(config, geometry)
     parameters = {
         "config": dataclasses.asdict(config),
         "chip": dataclasses.asdict(chip),
