@@ -411,7 +411,7 @@ RTL = {
 
 
 def chip_of(config: Config | LbeConfig, geometry: dict) -> ChipConfig:
-    """The chip of ``config``. Networks with positions run on no device yet, so that :meth:`ChipConfig.of` refuses them."""
+    """The chip of ``config``. :meth:`ChipConfig.of` refuses networks with positions, since no device runs them yet."""
     if not config.convolves:
         return ChipConfig.of(config, **geometry)
     mmaxes = config.mmaxes if len(set(config.mmaxes)) > 1 else ()
