@@ -1,0 +1,119 @@
+"""Words that a chip with positions touches for a sample, and the cycles that it takes for them.
+
+    python bench/conv_words.py [LAYERS …] [--array ROWSxSYNAPSES] [--learn-rows N] [--samples N] [--data-dir DIR]
+
+Counts from shapes and from the first training digits of MNIST, threshold 128; nothing is simulated. For each layer, a
+sample's words for a group of rows: ``touched``, not all 0 and not all outside the image, and ``taken``, with the words
+that only end an empty pool and those that are dropped. ``forward``: both over all groups. ``slide``: cycles of ingest.
+``visits``: words × blocks of rows with an error, in a sample that updates, with initial weights, windows of half the
+standard deviation of the sums, and a DCLIP of 3.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from popflip.data.datasets import load
+from popflip.golden.common.error import output_delta, output_error
+from popflip.golden.config import Config
+from popflip.golden.conv.backward import backward
+from popflip.golden.conv.forward import forward
+from popflip.golden.conv.patches import patch_sums
+from popflip.golden.gft.initialise import initial
+from popflip.golden.layers import Layer
+from popflip.hw.config import ChipConfig
+from popflip.hw.conv.fields import Fields
+from popflip.hw.conv.patches import Patches
+
+NETS = ("28x28,c16k5p2,c32k5s2,10", "28x28,c64k9s3,10", "28x28,c32k5s2,c64k5s2,10")
+DCLIP = 3
+
+
+def words(x: NDArray[np.uint8], layer: Layer, lanes: int) -> NDArray[np.bool_]:
+    """Whether each word of each position's patch has a one, ``[n, py, px, words]``."""
+    single = Layer(layer.inputs, 1, layer.kernel, layer.stride)
+    grid, outputs, count = single.outputs, layer.outputs, -(-layer.synapses // lanes)
+    patches = np.zeros((len(x), grid.height, grid.width, count * lanes), np.int8)
+    patches[..., : layer.synapses] = patch_sums(x, single).reshape(*patches.shape[:3], -1)
+    used = patches[:, : outputs.height * layer.pool, : outputs.width * layer.pool]
+    return used.reshape(*used.shape[:3], count, lanes).any(axis=4)
+
+
+def first_layer(chip: ChipConfig, there: NDArray[np.bool_]) -> tuple[float, float]:
+    """Words touched and taken by the first layer."""
+    pool = chip.plan[0].pool
+    empty = ~there[:, pool - 1 :: pool, pool - 1 :: pool].any(axis=3)  # last positions of pools
+    return there.sum() / len(there), (there.sum() + empty.sum()) / len(there)
+
+
+def upper_layer(chip: ChipConfig, layer: int) -> tuple[int, int]:
+    """Words touched and taken by a layer above the first."""
+    fields, it = Fields(chip), chip.plan[layer]
+    if it.bias:
+        return chip.words[layer], chip.words[layer]
+    field = fields.fields[layer - 1]
+    touched = words(np.ones((1, it.inputs.size), np.uint8), it, chip.array_synapses)
+    ranges = (fields.word_range(layer - 1, *field.rows_inside(py)) for py in range(touched.shape[1]))
+    return int(touched.sum()), sum(last - first + 1 for first, last in ranges) * touched.shape[2]
+
+
+def visits(chip: ChipConfig, x: NDArray[np.uint8], y: NDArray[np.integer], there: NDArray[np.bool_]) -> list[float]:
+    """Visits of each layer in a sample that updates."""
+    weights = initial(Config(chip.layers, k0=(1,) * chip.depth, window=(0,) * (chip.depth - 1))).weights
+    v = forward(weights, x, chip.plan)
+    window = [max(1, round(float(sums.std()) / 2)) for sums in v[:-1]]
+    _, rival = output_error(v[-1], y, 0)
+    deltas = backward(weights, v, output_delta(y, rival, chip.classes), window, DCLIP, chip.plan)
+    result = []
+    for number, (it, delta) in enumerate(zip(chip.plan, deltas, strict=True)):
+        rows = np.pad(delta.reshape(len(x), it.pools, it.rows), ((0, 0), (0, 0), (0, -it.rows % chip.learn_rows)))
+        blocks = rows.reshape(len(x), it.outputs.height, it.outputs.width, -1, chip.learn_rows).any(axis=4).sum(axis=3)
+        each = blocks.repeat(it.pool, axis=1).repeat(it.pool, axis=2)
+        if number == 0:
+            count = there.sum(axis=3)
+        elif it.bias:
+            count = np.array([[[chip.words[number]]]])
+        else:
+            count = words(np.ones((1, it.inputs.size), np.uint8), it, chip.array_synapses).sum(axis=3)
+        result.append(float((each * count).sum()) / len(x))
+    return result
+
+
+def report(chip: ChipConfig, x: NDArray[np.uint8], y: NDArray[np.integer]) -> str:
+    """The lines of a network."""
+    there = words(x, chip.plan[0], chip.array_synapses)
+    layers = [first_layer(chip, there), *(upper_layer(chip, layer) for layer in range(1, chip.depth))]
+    lines = [f"{','.join(map(str, chip.layers))}: {chip.array_rows}×{chip.array_synapses}, Pc {chip.learn_rows}"]
+    learned = visits(chip, x, y, there)
+    for layer, ((touched, taken), visited) in enumerate(zip(layers, learned, strict=True)):
+        lines.append(f"  layer {layer}: touched {touched:.0f}, taken {taken:.0f}, visits {visited:.0f}")
+    touched, taken = (sum(g * w for g, w in zip(chip.groups, each, strict=True)) for each in zip(*layers, strict=True))
+    slide = Patches(chip.plan[0], chip.array_synapses).cycles
+    lines.append(f"  forward: touched {touched:.0f}, taken {taken:.0f}; slide {slide}; visits {sum(learned):.0f}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("layers", nargs="*", default=NETS, metavar="LAYERS")
+    parser.add_argument("--array", default="32x32", metavar="ROWSxSYNAPSES")
+    parser.add_argument("--learn-rows", type=int, default=4, metavar="N")
+    parser.add_argument("--samples", type=int, default=100, metavar="N")
+    parser.add_argument("--data-dir", type=Path, metavar="DIR")
+    options = parser.parse_args()
+    rows, synapses = map(int, options.array.split("x"))
+    data = load("mnist", options.data_dir)
+    x = (data.train_values[: options.samples].reshape(options.samples, -1) >= 128).astype(np.uint8)
+    y = data.train_classes[: options.samples].astype(np.int64)
+    for layers in options.layers:
+        config = Config(layers, k0=(1,) * layers.count(","), window=(0,) * (layers.count(",") - 1))
+        chip = ChipConfig(config.layers, config.precision, 32767, DCLIP, rows, synapses, learn_rows=options.learn_rows)
+        print(report(chip, x, y), flush=True)
+
+
+if __name__ == "__main__":
+    main()
