@@ -11,6 +11,7 @@ dropped, unless it is its position's last.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
@@ -19,11 +20,13 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from popflip.golden.layers import MAX_POOL
 from popflip.hw.config import ChipConfig
 from popflip.hw.conv.fields import Field, Fields
 from popflip.hw.conv.signatures import GroupReadSignature
 from popflip.hw.layouts import lane_layout
 from popflip.hw.lib.lookup import of_layer
+from popflip.hw.memory_map import first_indices
 
 
 def most_pools(chip: ChipConfig) -> int:
@@ -84,6 +87,29 @@ class _Stage(NamedTuple):
     request: data.View
 
 
+class _Walk:
+    """Where R0 is: word ``word`` of ``first_word`` … ``last_word``, of the position whose first pixel is in row ``top``
+    and column ``left``, at ``group``, that of the row's first position at ``row_group``.
+
+    ``across``, ``down`` : the position within its pool. ``column`` : of the pool. ``band`` : first pool of its row.
+    ``row_left`` : rows of positions after this one.
+    """
+
+    def __init__(self, chip: ChipConfig, fields: Fields):
+        tallest = max(it.planes.height + it.padding for it in fields.fields)
+        widest = max(it.planes.width + it.padding for it in fields.fields)
+        groups, words = range(max(2, fields.depth)), range(max(chip.words))
+        self.running = Signal()
+        self.request = Signal(request_layout(chip))
+        self.top, self.left = Signal(signed(ceil_log2(tallest) + 2)), Signal(signed(ceil_log2(widest) + 2))
+        self.group, self.row_group = Signal(groups), Signal(groups)
+        self.word, self.first_word, self.last_word = Signal(words), Signal(words), Signal(words)
+        self.across, self.down = Signal(range(MAX_POOL)), Signal(range(MAX_POOL))
+        self.column = Signal(range(max(it.outputs.width for it in fields.fields)))
+        self.band = Signal(range(most_pools(chip)))
+        self.row_left = Signal(range(max(it.outputs.height * it.pool for it in fields.fields)))
+
+
 class Gather(wiring.Component):
     """Reads the words of a layer's patches, position by position.
 
@@ -126,108 +152,109 @@ class Gather(wiring.Component):
         """The value of ``layer``, one for each field."""
         return of_layer(layer, [values[0], *values])
 
+    def _of(self, layer: Value, number: Callable[[Field], int]) -> Value:
+        """``number`` of the field of ``layer``."""
+        return self._per_field(layer, [number(it) for it in self.fields.fields])
+
+    def _before(self, layer: Value) -> Value:
+        """The row or column of the first pixel of a layer's first positions."""
+        return self._per_field(layer, [Const(-it.padding, signed(6)) for it in self.fields.fields])
+
     def _walk(self, m: Module, moves: Signal) -> tuple[_Stage, Value]:
         """R0: walk over positions and words. Returns the word, and its number in the table."""
-        chip, fields = self.chip, self.fields.fields
-        tallest = max(it.planes.height + it.padding for it in fields)
-        widest = max(it.planes.width + it.padding for it in fields)
-        running = Signal()
-        request = Signal(request_layout(chip))
-        top, left = Signal(signed(ceil_log2(tallest) + 2)), Signal(signed(ceil_log2(widest) + 2))
-        group, row_group = (Signal(range(max(2, self.fields.depth)), name=name) for name in ("group", "row_group"))
-        word, first_word, last_word = (Signal(range(max(chip.words)), name=f"{n}word") for n in ("", "first_", "last_"))
-        across, down = Signal(range(16)), Signal(range(16))  # positions within the pool
-        column = Signal(range(max(it.outputs.width for it in fields)))  # of the pool
-        band = Signal(range(most_pools(chip)))  # first pool of its row
-        row_left = Signal(range(max(it.outputs.height * it.pool for it in fields)))  # rows of positions after this
-
-        def of(name) -> Value:
-            return self._per_field(request.layer, [name(it) for it in fields])
-
-        ends_position = word == last_word
-        ends_across = across == of(lambda it: it.pool - 1)
-        ends_down = down == of(lambda it: it.pool - 1)
-        ends_row = ends_across & (column == of(lambda it: it.outputs.width - 1))
-        ends = ends_position & ends_row & (row_left == 0)
-        step = of(lambda it: it.stride)
-        next_top = Signal.like(top)
-        next_layer = Signal.like(request.layer)
+        it = _Walk(self.chip, self.fields)
+        layer = it.request.layer
+        ends_position = it.word == it.last_word
+        ends_across = it.across == self._of(layer, lambda field: field.pool - 1)
+        ends_down = it.down == self._of(layer, lambda field: field.pool - 1)
+        ends_row = ends_across & (it.column == self._of(layer, lambda field: field.outputs.width - 1))
+        ends = ends_position & ends_row & (it.row_left == 0)
         takes = self.start.valid & self.start.ready
-        m.d.comb += [
-            self.start.ready.eq(~running | (moves & ends)),
-            next_layer.eq(Mux(takes, self.start.payload.layer, request.layer)),
-            next_top.eq(
-                Mux(
-                    takes,
-                    self._per_field(self.start.payload.layer, [Const(-it.padding, signed(6)) for it in fields]),
-                    top + step,
-                )
-            ),
-        ]
-        next_first, next_last = self._word_range(m, next_layer, next_top)
-        begins_row = takes | (running & moves & ends_position & ends_row & ~ends)
-        with m.If(running & moves):
-            m.d.sync += word.eq(word + 1)
+        m.d.comb += self.start.ready.eq(~it.running | (moves & ends))
+        begins_row = takes | (it.running & moves & ends_position & ends_row & ~ends)
+        with m.If(it.running & moves):
+            m.d.sync += it.word.eq(it.word + 1)
             with m.If(ends_position):
-                strides = [it.stride * groups for it, groups in zip(fields, self.fields.pixel_groups, strict=True)]
-                m.d.sync += [
-                    word.eq(first_word),
-                    left.eq(left + step),
-                    group.eq(group + self._per_field(request.layer, strides)),
-                    across.eq(Mux(ends_across, 0, across + 1)),
-                    column.eq(column + ends_across),
-                ]
-        with m.If(begins_row):
-            row_strides = [
-                it.stride * it.planes.width * groups
-                for it, groups in zip(fields, self.fields.pixel_groups, strict=True)
-            ]
-            below = row_group + self._per_field(request.layer, row_strides)
-            m.d.sync += [
-                top.eq(next_top),
-                left.eq(self._per_field(next_layer, [Const(-it.padding, signed(6)) for it in fields])),
-                row_group.eq(below),
-                group.eq(below),
-                word.eq(next_first),
-                first_word.eq(next_first),
-                last_word.eq(next_last),
-                across.eq(0),
-                column.eq(0),
-                down.eq(Mux(ends_down, 0, down + 1)),
-                band.eq(band + Mux(ends_down, of(lambda it: it.outputs.width), 0)),
-                row_left.eq(row_left - 1),
-            ]
+                self._next_position(m, it, ends_across)
+        self._next_row(m, it, takes, begins_row, ends_down)
         with m.If(takes):
-            origins = [self._origin(index) for index in range(len(fields))]
-            origin = self._per_field(self.start.payload.layer, origins)
-            heights = [it.outputs.height * it.pool - 1 for it in fields]
-            m.d.sync += [
-                running.eq(1),
-                request.eq(self.start.payload),
-                row_group.eq(origin),
-                group.eq(origin),
-                down.eq(0),
-                band.eq(0),
-                row_left.eq(self._per_field(self.start.payload.layer, heights)),
-            ]
-        with m.Elif(running & moves & ends):
-            m.d.sync += running.eq(0)
+            self._begin(m, it)
+        with m.Elif(it.running & moves & ends):
+            m.d.sync += it.running.eq(0)
 
-        place = Signal(place_layout(chip))
+        place = Signal(place_layout(self.chip))
         m.d.comb += [
-            place.index.eq(word),
-            place.pool.eq(band + column),
+            place.index.eq(it.word),
+            place.pool.eq(it.band + it.column),
             place.ends_position.eq(ends_position),
             place.ends_pool.eq(ends_across & ends_down),
-            place.ends_layer.eq(ends_row & (row_left == 0)),
+            place.ends_layer.eq(ends_row & (it.row_left == 0)),
         ]
-        bases, last_words = [0], [self.fields.words(index) - 1 for index in range(len(fields))]
-        for count in last_words[:-1]:
-            bases.append(bases[-1] + count + 1)
+        counts = [self.fields.words(index) for index in range(len(self.fields.fields))]
         ends_synapses = Signal()
-        m.d.comb += ends_synapses.eq(word == self._per_field(request.layer, last_words))
-        stage = _Stage(running, place, top, left, group, ends_synapses, request)
-        return stage, word + self._per_field(request.layer, bases)
+        m.d.comb += ends_synapses.eq(it.word == self._per_field(layer, [count - 1 for count in counts]))
+        stage = _Stage(it.running, place, it.top, it.left, it.group, ends_synapses, it.request)
+        return stage, it.word + self._per_field(layer, list(first_indices(counts)))
+
+    def _next_position(self, m: Module, it: _Walk, ends_across: Value) -> None:
+        """Go to the next position of the row."""
+        layer, fields = it.request.layer, self.fields
+        strides = [each.stride * count for each, count in zip(fields.fields, fields.pixel_groups, strict=True)]
+        m.d.sync += [
+            it.word.eq(it.first_word),
+            it.left.eq(it.left + self._of(layer, lambda field: field.stride)),
+            it.group.eq(it.group + self._per_field(layer, strides)),
+            it.across.eq(Mux(ends_across, 0, it.across + 1)),
+            it.column.eq(it.column + ends_across),
+        ]
+
+    def _next_row(self, m: Module, it: _Walk, takes: Value, begins_row: Value, ends_down: Value) -> None:
+        """With ``begins_row``, go to the first position of the next row, or with ``takes`` of the first row."""
+        fields, request = self.fields, self.start.payload
+        layer = Signal.like(it.request.layer, name="next_layer")
+        top = Signal.like(it.top, name="next_top")
+        stride = self._of(it.request.layer, lambda field: field.stride)
+        m.d.comb += [
+            layer.eq(Mux(takes, request.layer, it.request.layer)),
+            top.eq(Mux(takes, self._before(request.layer), it.top + stride)),
+        ]
+        first_word, last_word = self._word_range(m, layer, top)
+        strides = [
+            each.stride * each.planes.width * count
+            for each, count in zip(fields.fields, fields.pixel_groups, strict=True)
+        ]
+        below = it.row_group + self._per_field(it.request.layer, strides)
+        width = self._of(it.request.layer, lambda field: field.outputs.width)
+        with m.If(begins_row):
+            m.d.sync += [
+                it.top.eq(top),
+                it.left.eq(self._before(layer)),
+                it.row_group.eq(below),
+                it.group.eq(below),
+                it.word.eq(first_word),
+                it.first_word.eq(first_word),
+                it.last_word.eq(last_word),
+                it.across.eq(0),
+                it.column.eq(0),
+                it.down.eq(Mux(ends_down, 0, it.down + 1)),
+                it.band.eq(it.band + Mux(ends_down, width, 0)),
+                it.row_left.eq(it.row_left - 1),
+            ]
+
+    def _begin(self, m: Module, it: _Walk) -> None:
+        """Go to the first row of a layer; :meth:`_next_row` does the rest."""
+        request = self.start.payload
+        origins = [self._origin(index) for index in range(len(self.fields.fields))]
+        origin = self._per_field(request.layer, origins)
+        m.d.sync += [
+            it.running.eq(1),
+            it.request.eq(request),
+            it.row_group.eq(origin),
+            it.group.eq(origin),
+            it.down.eq(0),
+            it.band.eq(0),
+            it.row_left.eq(self._of(request.layer, lambda field: field.outputs.height * field.pool - 1)),
+        ]
 
     def _origin(self, index: int) -> int:
         """Group of the first pixel of a field's first position. It may lie outside the image, ahead of the memory's
