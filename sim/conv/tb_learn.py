@@ -1,6 +1,7 @@
 """Testbench of learning with positions between memories in Python."""
 
 import random
+from collections.abc import Callable
 from functools import partial
 
 import cocotb
@@ -37,6 +38,15 @@ def visits(chip: ChipConfig, layer: int, delta: np.ndarray, list_: list[dict]) -
         entries, _ = gathered(chip, layer, np.ones(chip.plan[layer - 1].neurons, np.int8))
         list_ = [entry["place"] for entry in entries]
     return int(sum(blocks[entry["pool"]] for entry in list_))
+
+
+def all_visits(chip: ChipConfig, deltas: list[np.ndarray], lists: list[list[dict]]) -> int:
+    """:func:`visits` of all layers and samples, for errors ``[n, neurons]`` of each layer."""
+    return sum(
+        visits(chip, layer, delta, list_)
+        for layer, each in enumerate(deltas)
+        for delta, list_ in zip(each, lists, strict=True)
+    )
 
 
 class Bench:
@@ -142,27 +152,30 @@ class Bench:
                 self.source.send({"sample": token, "rival": rival, "updates": 1, "correct": self.draw.randrange(2)})
 
         cocotb.start_soon(feed())
-        idle = seen = 0
-        while learned() < samples:
-            await self.part.next_cycle()
-            idle, seen = (idle + 1 if learned() == seen else 0), learned()
-            assert idle < PATIENCE, f"stuck after {seen} of {samples} samples"
-        for (layer, row, word), (place, expected) in counter_words(chip, counters).items():
-            got = self.counters[place]
-            assert got == expected, (
-                f"layer {layer}, row {row}, word {word}: counters {got:#x}, expected {expected:#x} (seed {seed})"
-            )
-        due = sum(
-            visits(chip, layer, each[sample], lists[sample])
-            for layer, each in enumerate(deltas)
-            for sample in range(samples)
-        )
-        taken = self.activity.busy - busy
+        await self.wait(samples, learned)
+        self.compare(counters, seed)
+        due, taken = all_visits(chip, deltas, lists), self.activity.busy - busy
         assert taken == due, f"busy for {taken} cycles, expected {due}"
         assert self.finished.slots[finished:] == slots, "slots are not freed in the order their samples came"
         assert self.finished.written[-1] == sum(port.count for port in self.writes), (
             "a sample was done before its counters were written"
         )
+
+    def compare(self, counters: list[np.ndarray], seed: int) -> None:
+        """All words of counters."""
+        for (layer, row, word), (place, expected) in counter_words(self.chip, counters).items():
+            got = self.counters[place]
+            assert got == expected, (
+                f"layer {layer}, row {row}, word {word}: counters {got:#x}, expected {expected:#x} (seed {seed})"
+            )
+
+    async def wait(self, samples: int, learned: Callable[[], int]) -> None:
+        """Wait until all ``samples`` are learned."""
+        idle = seen = 0
+        while learned() < samples:
+            await self.part.next_cycle()
+            idle, seen = (idle + 1 if learned() == seen else 0), learned()
+            assert idle < PATIENCE, f"stuck after {seen} of {samples} samples"
 
 
 async def check(part: Part, chip: dict, stall: float) -> None:
