@@ -71,7 +71,6 @@ def _simulated(
 
 def _board(name: str, config: AnyConfig, baud: int | str | None, announce: Callable[[str], object] | None) -> Device:
     from popflip.devices.chip import ChipDevice
-
     from popflip.hw.config import check_runs_on_chips
 
     check_runs_on_chips(config)
