@@ -98,6 +98,11 @@ class Board:
         rule = rule or (PRESETS[preset].config.rule if preset in PRESETS else None)
         return next((fit for fit in self.fits if PRESETS[fit.preset].config.rule == rule), self.fits[0])
 
+    def fit_like(self, fit: Fit, config: AnyConfig) -> Fit:
+        """``fit``, whose array suits its own network, or the first one for a network that convolves as ``config``."""
+        alike = (each for each in (fit, *self.fits) if PRESETS[each.preset].config.convolves == config.convolves)
+        return next(alike, fit)
+
     def chip(
         self,
         fit: Fit,

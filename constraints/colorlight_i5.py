@@ -25,7 +25,10 @@ class Platform(LatticeECP5Platform):
 BOARD = Board(
     summary="Colorlight i5 (ECP5 25F)",
     platform=Platform,
-    fits=(Fit("mnist-25f", rows=16, synapses=16, clock_hz=72e6, slots=8, learn_rows=4, ripup=True),),
+    fits=(
+        Fit("mnist-25f", rows=16, synapses=16, clock_hz=72e6, slots=8, learn_rows=4, ripup=True),
+        Fit("mnist-conv-25f", rows=8, synapses=16, clock_hz=50e6, slots=2, learn_rows=2, ripup=True),
+    ),
     buffer=2048,
     program="openFPGALoader --board colorlight-i5 {bitstream}",
     port="/dev/ttyACM0",

@@ -135,6 +135,21 @@ PRESETS: dict[str, Preset] = {
         ),
         Augment.SHIFT,
     ),
+    "mnist-conv-25f": Preset(
+        "MNIST, images moved at random, 28x28-c8k5p2-c16k5s2-10 ternary: 11,250 synapses, fits an ECP5 25F",
+        "mnist",
+        (128,),
+        Config(
+            layers=("28x28", "c8k5p2", "c16k5s2", 10),
+            batch=1024,
+            k0=(1, 13, 126),
+            margin=56,
+            window=(2, 5),
+            dclip=3,
+            shift=5,
+        ),
+        Augment.SHIFT,
+    ),
     "mnist-conv-wide": Preset(
         "MNIST, images moved at random, 28x28-c32k5s2-c64k5s2-10 ternary: 83,370 synapses",
         "mnist",

@@ -64,6 +64,8 @@ class ChipConfig(Network):
             _power_of_two("store", self.store_samples, 1, MAX_STORE_SAMPLES)
         most = min(self.array_rows, self.array_synapses) if self.rule == Rule.GFT else 1
         _power_of_two("learn_rows", self.learn_rows, 1, most)
+        if self.compact and self.convolves:
+            raise ConfigError("compact: such a chip has no memories for convolutions; leave it out")
         if self.compact and (self.rule != Rule.GFT or self.pipelined or self.learn_rows > 1):
             raise ConfigError("compact: needs rule gft, at most 8 synapses and learn_rows 1")
         if self.compact and self.array_rows > self.array_synapses:
@@ -75,31 +77,44 @@ class ChipConfig(Network):
     def of(
         cls,
         config: AnyConfig,
-        array_rows: int = 4,
+        array_rows: int | None = None,
         array_synapses: int = 32,
         slots: int | None = None,
         store_samples: int = 0,
-        learn_rows: int = 1,
+        learn_rows: int | None = None,
         compact: bool = False,
     ) -> ChipConfig:
-        """A chip that runs ``config``. ``slots`` : 8 by default, 2 if ``compact``.
+        """A chip that runs ``config``.
 
-        :class:`ConfigError` if no chip runs it (:func:`check_runs_on_chips`).
+        ``array_rows`` : by default 4, with convolutions the smallest power of two from 4 to 32 that holds the rows of
+        every convolutional layer. ``learn_rows`` : by default 1, with convolutions as many as ``array_rows``, at most
+        4. ``slots`` : by default 8, with convolutions 4, and 2 if ``compact``.
+
+        An image that no convolution reads is a dense network's inputs, in the order ``[y][x][c]``
+        (:func:`popflip.golden.conv.patches.pixels`). :class:`ConfigError` if no chip runs the network
+        (:func:`check_runs_on_chips`).
         """
         check_runs_on_chips(config)
+        convolves = config.convolves
+        if array_rows is None:
+            array_rows = _rows_for(config) if convolves else 4
+        if learn_rows is None:
+            learn_rows = min(4, array_rows, array_synapses) if convolves else 1
+        limits = config.mmaxes
         return cls(
-            layers=config.layers,
+            layers=config.layers if convolves else (config.inputs, *config.layers[1:]),
             precision=config.precision,
-            mmax=config.mmaxes[0],
+            mmax=max(limits),
             dclip=getattr(config, "dclip", 1),
             array_rows=array_rows,
             array_synapses=array_synapses,
-            slots=slots or (2 if compact else 8),
+            slots=slots or (2 if compact else 4 if convolves else 8),
             rule=config.rule,
             classes=config.classes,
             store_samples=store_samples,
             learn_rows=learn_rows,
             compact=compact,
+            mmaxes=limits if len(set(limits)) > 1 else (),
         )
 
     # Bits -------------------------------------------------------------------------------------------------------------
@@ -113,6 +128,11 @@ class ChipConfig(Network):
     def counter_bits(self) -> int:
         """Bits of a counter, two's complement."""
         return self.mmax.bit_length() + 1
+
+    @property
+    def limits(self) -> tuple[int, ...]:
+        """Limit of the counters of each layer."""
+        return self.mmaxes or (self.mmax,) * self.depth
 
     @property
     def v_max(self) -> int:
@@ -271,13 +291,18 @@ class ChipConfig(Network):
 
 
 def check_runs_on_chips(config: AnyConfig) -> None:
-    """Raise :class:`ConfigError` if the network or its counters are such that no chip has."""
-    if not config.dense:
-        layers = "-".join(map(str, config.layers))
-        raise ConfigError(f"layers: no chip reads images yet, as {layers} does; use device golden")
-    if len(set(config.mmaxes)) > 1:
+    """Raise :class:`ConfigError` if the counters of the network are such that no chip has."""
+    if len(set(config.mmaxes)) > 1 and not config.convolves:
         values = ", ".join(map(str, config.mmaxes))
-        raise ConfigError(f"mmax: {values} given, but all counters of a chip are alike; give one number")
+        raise ConfigError(
+            f"mmax: {values} given, but all counters of a chip without convolutions are alike; give one number"
+        )
+
+
+def _rows_for(config: AnyConfig) -> int:
+    """Rows of an array that holds those of every convolutional layer, if it may be so large."""
+    rows = max(layer.rows for layer in config.plan if not layer.bias)
+    return min(max(4, 1 << ceil_log2(rows)), LARGE_ROWS)
 
 
 def _power_of_two(name: str, value: int, low: int, high: int) -> None:

@@ -190,21 +190,36 @@ def test_rows_learned_at_once_that_do_not_fit(rows, synapses, learn_rows, most):
     assert str(error.value) == f"learn_rows: {learn_rows} is not a power of two from 1 to {most}"
 
 
+def test_counters_that_no_chip_has_are_one_line():
+    with pytest.raises(ConfigError) as error:
+        ChipConfig.of(Config(**GOOD, mmax=(31, 127)))
+    message = "mmax: 31, 127 given, but all counters of a chip without convolutions are alike; give one number"
+    assert str(error.value) == message
+
+
 @pytest.mark.parametrize(
-    ("config", "message"),
+    ("layers", "rows", "learn_rows"),
     [
-        (Config(**CONV), "layers: no chip reads images yet, as 8x8x3-c8k3-c12k5s2p2-10 does; use device golden"),
-        (Config("4x4,3", k0=(1,)), "layers: no chip reads images yet, as 4x4-3 does; use device golden"),
-        (
-            Config(**GOOD, mmax=(31, 127)),
-            "mmax: 31, 127 given, but all counters of a chip are alike; give one number",
-        ),
+        ("8x8,c3k3,10", 4, 4),
+        ("8x8,c9k3,c5k3,200", 16, 4),
+        ("28x28,c16k5p2,c32k5s2,10", 32, 4),
+        ("8x8,c99k3,10", 32, 4),
     ],
 )
-def test_what_no_chip_runs_is_one_line(config, message):
-    with pytest.raises(ConfigError) as error:
-        ChipConfig.of(config)
-    assert str(error.value) == message
+def test_the_array_for_convolutions_holds_their_rows(layers, rows, learn_rows):
+    depth = layers.count(",")
+    chip = ChipConfig.of(Config(layers, k0=(1,) * depth, window=(1,) * (depth - 1)))
+    assert (chip.array_rows, chip.array_synapses, chip.learn_rows, chip.slots) == (rows, 32, learn_rows, 4)
+    assert chip.limits == (32767,) * (depth - 1) + (127,)
+    assert chip.mmaxes == chip.limits
+    small = ChipConfig.of(Config(layers, k0=(1,) * depth, window=(1,) * (depth - 1), mmax=9), 2, 4)
+    assert (small.array_rows, small.array_synapses, small.learn_rows) == (2, 4, 2)
+    assert (small.mmaxes, small.limits, small.mmax) == ((), (9,) * depth, 9)
+
+
+def test_an_image_without_convolutions_is_a_dense_network_s_inputs():
+    chip = ChipConfig.of(Config("4x4x3,9,3", k0=(1, 1), window=(2,)))
+    assert (chip.layers, chip.array_rows, chip.slots) == ((48, 9, 3), 4, 8)
 
 
 FEW = "compact: needs rule gft, at most 8 synapses and learn_rows 1"
@@ -217,12 +232,13 @@ FEW = "compact: needs rule gft, at most 8 synapses and learn_rows 1"
         ({"learn_rows": 2}, FEW),
         ({"rule": Rule.LBE, "classes": 3}, FEW),
         ({"array_rows": 16}, "compact: needs no more rows than synapses, not 16 and 8"),
+        ({"layers": ("5x4", "c2k3", 10)}, "compact: such a chip has no memories for convolutions; leave it out"),
     ],
 )
 def test_an_impossible_compact_chip_is_one_line(geometry, message):
-    fields = {"array_rows": 4, "array_synapses": 8, **geometry}
+    fields = {"layers": (20, 10), "array_rows": 4, "array_synapses": 8, **geometry}
     with pytest.raises(ConfigError) as error:
-        ChipConfig((20, 10), Precision.BINARY, 127, 1, slots=2, compact=True, **fields)
+        ChipConfig(precision=Precision.BINARY, mmax=127, dclip=1, slots=2, compact=True, **fields)
     assert str(error.value) == message
 
 

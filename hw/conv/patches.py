@@ -82,7 +82,7 @@ class Patches(wiring.Component):
             for size in (outputs.height, outputs.width)
         )
         # Rows and columns from the image's first pixel to the last one that is in the image or in a patch.
-        self._high, self._wide = max(planes.height, high), max(planes.width, wide)
+        self._high, self.wide = max(planes.height, high), max(planes.width, wide)
         super().__init__(
             {
                 "i": In(stream.Signature(planes.channels)),
@@ -93,7 +93,7 @@ class Patches(wiring.Component):
     @property
     def cycles(self) -> int:
         """Cycles of a sample: the pixels of the image, and those right of it and below it that patches reach."""
-        return self._high * self._wide
+        return self._high * self.wide
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -126,12 +126,12 @@ class Patches(wiring.Component):
     def _walk(self, m: Module, takes: Signal) -> tuple[_Place, Value]:
         """A: walk over the pixels. Returns the place of the current one, and whether it is inside the image."""
         layer, outputs = self.layer, self.layer.outputs
-        row, column = Signal(range(self._high)), Signal(range(self._wide))
+        row, column = Signal(range(self._high)), Signal(range(self.wide))
         known = Signal(layer.kernel - 1)
         down = _Along(m, "down", layer, outputs.height)
         across = _Along(m, "across", layer, outputs.width)
         band = Signal(range(layer.pools + 1))  # the first pool of these positions
-        ends_row, ends = column == self._wide - 1, row == self._high - 1
+        ends_row, ends = column == self.wide - 1, row == self._high - 1
         with m.If(takes):
             m.d.sync += column.eq(Mux(ends_row, 0, column + 1))
             across.step(ends_row)
@@ -165,7 +165,7 @@ class Patches(wiring.Component):
         layer, channels = self.layer, self.layer.inputs.channels
         if layer.kernel == 1:
             return [pixel]
-        m.submodules.lines = lines = Memory(shape=(layer.kernel - 1) * channels, depth=self._wide, init=[])
+        m.submodules.lines = lines = Memory(shape=(layer.kernel - 1) * channels, depth=self.wide, init=[])
         write, read = lines.write_port(), lines.read_port()
         above = [
             read.data.word_select(index, channels) & held.known[index].replicate(channels)

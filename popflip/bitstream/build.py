@@ -34,12 +34,12 @@ Announce = Callable[[str], object]
 DESIGN = "popflip"
 
 UNDEFINED_COLLISIONS = (
-    "select -set shared t:$memrd_v2 r:COLLISION_X_MASK=1'0 %i r:CLK_ENABLE=1 %i",
+    "select -set shared t:$memrd_v2 r:COLLISION_X_MASK=1'0 %i r:CLK_ENABLE=1 %i r:TRANSPARENCY_MASK=1'0 %i",
     "setparam -set COLLISION_X_MASK 1'1 @shared",
 )
 """Yosys commands that declare a read undefined in the cycle that writes the same word. The chip never uses such a word
 (tests/test_trainer.py). Amaranth cannot express that; without these commands Yosys adds logic to every memory that
-returns the old word. ROMs and asynchronous reads have no such cycle."""
+returns the old word. ROMs and asynchronous reads have no such cycle; transparent ports return the new word."""
 
 ATTEMPTS = 4
 """Seeds to try if the router gets stuck."""

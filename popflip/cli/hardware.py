@@ -81,6 +81,7 @@ def board_chip(settings: Settings, name: str) -> tuple[Board, Fit, ChipConfig]:
 
     entry, fit = _board(settings, name)
     config = network(default=fit.preset, **settings.values(NETWORK))
+    fit = entry.fit_like(fit, config)
     chip = entry.chip(fit, config, **settings.values(CHIP))
     check_room(entry, chip)
     return entry, fit, chip

@@ -54,7 +54,8 @@ class ChipDevice(Device):
             self.link = Link(transport, name)
             self.chip = _compatible(self.link.chip, config, name)
             self.store_samples = self.chip.store_samples
-            self._samples = SampleCodec(self.chip, self.link.payload_bytes)
+            planes = None if config.convolves else config.image
+            self._samples = SampleCodec(self.chip, self.link.payload_bytes, planes)
             self._sent_samples = self._sent_bytes = 0  # training samples measured, and their bytes in payloads
             self._registers = {register.name: number for number, register in enumerate(registers(self.chip))}
             self._limits = {register.name: register.high for register in registers(self.chip)}
@@ -195,11 +196,11 @@ class ChipDevice(Device):
 
     def _check_ranges(self, weights: list[NDArray[np.int8]], counters: list[NDArray[np.int16]]) -> None:
         """Raise :class:`ChipLost` for values that no chip can hold."""
-        least = -self.chip.mmax - (self.config.rule == Rule.LBE)
-        for layer, (w, m) in enumerate(zip(weights, counters, strict=True)):
+        beyond = self.config.rule == Rule.LBE
+        for layer, (w, m, mmax) in enumerate(zip(weights, counters, self.chip.limits, strict=True)):
             for name, lowest, highest, low, high in (
                 ("weight", w.min(), w.max(), -1, 1),
-                ("counter", m.min(), m.max(), least, self.chip.mmax),
+                ("counter", m.min(), m.max(), -mmax - beyond, mmax),
             ):
                 if lowest < low or highest > high:
                     raise self.link.lost(f"a {name} of layer {layer} is not within {low} and {high}")
@@ -228,17 +229,27 @@ class ChipDevice(Device):
 
 def _compatible(chip: ChipConfig, config: AnyConfig, name: str) -> ChipConfig:
     """``chip``, if it can run ``config``; else a :class:`DeviceError`."""
-    wanted = ChipConfig.of(config, chip.array_rows, chip.array_synapses, chip.slots)
+    its, wanted = (
+        _parameters(chip),
+        _parameters(ChipConfig.of(config, chip.array_rows, chip.array_synapses, chip.slots)),
+    )
     different = [
-        f"{field} {_text(getattr(chip, field))} instead of {_text(getattr(wanted, field))}"
-        for field in ("rule", "layers", "classes", "precision", "mmax", "dclip")
-        if getattr(chip, field) != getattr(wanted, field)
+        f"{name} {_text(value)} instead of {_text(wanted[name])}"
+        for name, value in its.items()
+        if value != wanted[name]
     ]
     if different:
         raise DeviceError(
             f"{name}: built for another network, with {', '.join(different)}; use its parameters or another bitstream"
         )
     return chip
+
+
+def _parameters(chip: ChipConfig) -> dict[str, object]:
+    """What a network and its chip must agree on."""
+    names = ("rule", "layers", "classes", "precision")
+    limits = chip.mmaxes or chip.mmax
+    return {name: getattr(chip, name) for name in names} | {"mmax": limits, "dclip": chip.dclip}
 
 
 def _text(value: object) -> str:

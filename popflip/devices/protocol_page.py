@@ -51,6 +51,10 @@ def page() -> str:
             _fields(REFUSAL),
             "## Identity\n",
             _fields(Identity.FIELDS),
+            _SHAPE,
+            _fields(Identity.SHAPE_FIELDS),
+            "Then, for each layer:\n",
+            _fields(Identity.LAYER_FIELDS),
             "## Registers\n",
             f"Registers of preset `{preset}`. In other networks the ranges differ; there is a `window` for each hidden "
             "layer and a `k` for each layer.\n",
@@ -246,6 +250,11 @@ or two if a label, all bytes of inputs and their masks can exceed 255 bytes. For
 binary weight has one bit (1: +1, 0: −1), a ternary weight two (two's complement). A counter has the bits of mmax and a
 sign bit. `hw/memory_map.py` defines which word holds which synapses. Lanes past the last synapse must be written as
 zeros.
+"""
+
+_SHAPE = """\
+The identity of a network with convolutions goes on, and its length tells so. `mmax` is then the largest limit of a
+layer's counters.
 """
 
 

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from popflip.golden.common.packing import pack
+from popflip.golden.conv.patches import pixels
+from popflip.golden.layers import Planes
 from popflip.hw.config import ChipConfig
 from popflip.hw.link.commands import Command
 
@@ -28,11 +30,16 @@ class Payload(NamedTuple):
 
 
 class SampleCodec:
-    """Cuts samples into payloads for ``chip`` of at most ``payload_bytes``, or of one sample if that is longer."""
+    """Cuts samples into payloads for ``chip`` of at most ``payload_bytes``, or of one sample if that is longer.
 
-    def __init__(self, chip: ChipConfig, payload_bytes: int):
+    ``image`` : the planes of samples whose pixels the chip takes in the order ``[y][x][c]``, as one without
+    convolutions does; None: it takes them plane after plane, as they are.
+    """
+
+    def __init__(self, chip: ChipConfig, payload_bytes: int, image: Planes | None = None):
         self._chip = chip
         self._payload_bytes = payload_bytes
+        self._image = image
 
     def training(self, x: NDArray[np.uint8], y: NDArray[np.integer]) -> Iterator[Payload]:
         """Payloads that train samples ``x`` [samples, inputs] of classes ``y``."""
@@ -40,7 +47,7 @@ class SampleCodec:
 
     def inference(self, x: NDArray[np.uint8]) -> Iterator[Payload]:
         """Payloads that predict the classes of ``x`` [samples, inputs]."""
-        return self._payloads(_input_bytes(x), Command.INFER, Command.INFER_PACKED)
+        return self._payloads(self._inputs(x), Command.INFER, Command.INFER_PACKED)
 
     def stored(self, numbers: NDArray[np.integer]) -> Iterator[Payload]:
         """Payloads that train stored samples, given by their numbers."""
@@ -54,7 +61,7 @@ class SampleCodec:
         """Samples with their labels in front, [samples, bytes]."""
         size = self._chip.label_bytes
         labels = np.asarray(y).astype(f"<u{size}").view(np.uint8).reshape(len(y), size)
-        return np.concatenate([labels, _input_bytes(x)], axis=1)
+        return np.concatenate([labels, self._inputs(x)], axis=1)
 
     def predictions(self, answers: bytes) -> NDArray[np.int64]:
         """The classes in the answers to :meth:`inference`."""
@@ -68,6 +75,10 @@ class SampleCodec:
     def numbers_per_payload(self) -> int:
         """Numbers of stored samples in a payload."""
         return min(MOST_NUMBERS, self.samples_per_payload(NUMBER_BYTES))
+
+    def _inputs(self, x: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Samples ``x`` as bytes, [samples, bytes]."""
+        return np.packbits(x if self._image is None else pixels(x, self._image), axis=1, bitorder="little")
 
     def _payloads(self, samples: NDArray[np.uint8], plain: Command, packed: Command) -> Iterator[Payload]:
         """Payloads of ``samples``, [samples, bytes], each in the shorter form if the chip takes both."""
@@ -113,7 +124,3 @@ def packed_items(
         is_packed[starts + place] = False
     items[is_packed] = packed
     return items, ends
-
-
-def _input_bytes(x: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.packbits(x, axis=1, bitorder="little")

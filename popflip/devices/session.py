@@ -22,7 +22,7 @@ MOST_ATTEMPTS = 24
 OPENING_PATIENCE = 240
 """Allowances of a wait that opening a chip may take in all: two minutes on a serial line. A port that goes away may be
 absent for one of them."""
-LONGEST_ANSWER = SESSION_BYTES + struct.calcsize(Identity.FORMAT) + 2 * 255
+LONGEST_ANSWER = SESSION_BYTES + Identity.longest()
 """Most bytes of an answer to IDENTIFY."""
 MOST_BYTES = sum(zeros for zeros, _ in OPENING) + MOST_ATTEMPTS * (OVERHEAD + LONGEST_ANSWER)
 """More bytes than are sent and received until a session has begun."""

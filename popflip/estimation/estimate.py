@@ -86,6 +86,8 @@ def check(config: AnyConfig) -> None:
         raise ConfigError(
             f"rule: {config.rule} cannot be estimated; build it for its resources, simulate it for its cycles"
         )
+    if config.convolves:
+        raise ConfigError("layers: convolutions have no estimate of their cycles yet; simulate them")
 
 
 def estimate(board: Board, clock_hz: float, chip: ChipConfig, work: Work) -> Estimate:

@@ -15,6 +15,8 @@ from amaranth.utils import ceil_log2
 
 from popflip.constraints.base import Board
 from popflip.errors import ConfigError
+from popflip.estimation import conv
+from popflip.estimation.blocks import Block, BlockRams
 from popflip.golden.config import Rule
 from popflip.hw.common.status import HALF
 from popflip.hw.config import ChipConfig
@@ -27,52 +29,6 @@ MEMORY_ERROR = 0.25
 """Relative error of :func:`block_rams` beyond which a chip is refused. Measured chips are within 0.1."""
 CELLS_ERROR = 0.5
 """Relative error of :func:`cells` beyond which a chip is refused. Measured chips of GFT are within 0.04."""
-
-
-@dataclass(frozen=True)
-class Block:
-    """A memory of ``depth`` words of ``width`` bits, with a copy for each reader, written in ``pieces`` of a word."""
-
-    name: str
-    width: int
-    depth: int
-    readers: int = 1
-    pieces: int = 1
-
-
-@dataclass(frozen=True)
-class BlockRams:
-    """The block RAM of an FPGA family.
-
-    ``shapes`` : bits wide by words deep. ``lut_ram`` : largest number of 4 × 16 bit LUT RAMs that is cheaper than a
-    block RAM. ``rom`` : whether block RAM holds tables; else they become logic.
-    """
-
-    shapes: tuple[tuple[int, int], ...]
-    lut_ram: int = 0
-    rom: bool = True
-
-    def needed(self, block: Block) -> int:
-        """Block RAMs for a memory; 0 if it goes into LUTs."""
-        part = -(-block.width // block.pieces)
-        luts = block.pieces * ceil(part / 4) * ceil(block.depth / 16)
-        if luts * block.readers <= self.lut_ram and (block.pieces == 1 or block.depth <= 16):
-            return 0
-        return block.readers * min(self._columns(part, block, *shape) for shape in self.shapes)
-
-    def choices(self, block: Block) -> int:
-        """Data bits multiplexed between block RAMs, once for each block RAM by which a memory is deeper than one."""
-        if not self.needed(block):
-            return 0
-        _, words = min(self.shapes, key=lambda shape: self._columns(-(-block.width // block.pieces), block, *shape))
-        return block.readers * block.width * (ceil(block.depth / words) - 1)
-
-    def _columns(self, part: int, block: Block, bits: int, words: int) -> int:
-        full, rest = divmod(block.width, bits)
-        if block.pieces > 1 and part < bits:  # a block RAM holds whole pieces
-            full, rest = -(-block.width // (bits // part * part)), 0
-        columns = full * ceil(block.depth / words)
-        return columns + (min(ceil(rest / b) * ceil(block.depth / w) for b, w in self.shapes) if rest else 0)
 
 
 @dataclass(frozen=True)
@@ -136,7 +92,8 @@ def fpga_of(board: Board) -> Fpga:
 def block_rams(chip: ChipConfig, buffer_bytes: int, family: Family) -> int:
     """Block RAMs of a chip and its link, without a store."""
     ram = family.block_ram
-    return sum(ram.needed(block) for block in memories(chip, buffer_bytes)) + (ram.rom and not chip.compact)
+    tables = 0 if chip.compact or not ram.rom else 3 if chip.convolves else 1  # the link's, and those of two gathers
+    return sum(ram.needed(block) for block in memories(chip, buffer_bytes)) + tables
 
 
 def check_room(board: Board, chip: ChipConfig) -> None:
@@ -159,9 +116,10 @@ def check_room(board: Board, chip: ChipConfig) -> None:
     ]
     if short:
         layers = "-".join(map(str, chip.layers))
+        larger = "a board with an ECP5, or " if chip.convolves and fpga.family is ICE40 else ""
         raise ConfigError(
-            f"layers: {layers} does not fit {board.summary}: it needs {' and '.join(short)}; use fewer or smaller "
-            "layers, rows or synapses"
+            f"layers: {layers} does not fit {board.summary}: it needs {' and '.join(short)}; use {larger}fewer or "
+            "smaller layers, rows or synapses"
         )
 
 
@@ -208,6 +166,8 @@ def memories(chip: ChipConfig, buffer_bytes: int) -> list[Block]:
     always = [Block("status", HALF, 2 * (10 + chip.depth)), Block("packet buffer", 8, buffer_bytes)]
     if chip.compact:
         return [*_compact_memories(chip), *always]
+    if chip.convolves:
+        return [*conv.sample_memories(chip), *_state_memories(chip), *always]
     rule = _gft_memories if chip.rule == Rule.GFT else _lbe_memories
     return [*_sample_memories(chip), *_state_memories(chip), *rule(chip), *always]
 

@@ -84,11 +84,13 @@ def _function(index: int, design: Design, schedule: Schedule, members: dict[str,
     """The function of part ``index``. Parts that read its results become stale only if the results changed."""
     part, variables = schedule.parts[index], design.temporaries
     defined = {name for statement in part for name in statement.defines}
-    incoming = {name for statement in part for name in statement.reads & set(variables)} - defined
+    undriven = set(variables) - schedule.defined  # bits that Yosys removed, and nothing depends on
+    read = {name for statement in part for name in statement.reads & set(variables)} - defined
+    incoming = read - undriven
     integers = Integers(members, variables, lambda name: f"shared_{name}" if name in incoming else name)
 
     lines = [f"void p_top::part{index}(bool posedge_p_clk) {{"]
-    lines += ["\t" + _declaration(name, variables[name]) for name in sorted(defined & set(variables))]
+    lines += ["\t" + _declaration(name, variables[name]) for name in sorted(defined & set(variables) | read & undriven)]
     lines += [integers.line(line) for statement in part if not statement.sets for line in statement.lines]
     for name in sorted(defined & schedule.shared):
         others = schedule.readers[name] - {index}

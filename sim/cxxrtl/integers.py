@@ -28,6 +28,9 @@ _CONSTANT = re.compile(r"value<(\d+)>(?: ?\{(.*)\}|\(\))")  # value<0>() has no 
 _ASSIGNMENT = re.compile(r"(\t+)((?:\w+|\.next|\.slice<[\d,]+>\(\)|\.concat\(|\))+) = (.*);")
 _INDEX = re.compile(r"(\t+auto \w+ = memory_index\()(.*)(, \d+, \d+\);)")
 _READ = re.compile(r"\t+value<(\d+)> (\w+) = \w+\[\w+\.index\];")
+_ADDRESS = re.compile(r"(\t+)const value<(\d+)> &(\w+) = (.*);")
+_SAME_ADDRESS = re.compile(r"(\t+)if \((\w+) == ([^ ]*)\) \{")
+_UPDATED = re.compile(r"(\t+)(\w+) = \2\.update\((.*)\);")
 _CONDITION = re.compile(r"(\t+if ?\()(.*)(\) \{)")
 _PLAIN = re.compile(r"\t*(?:\}|\{|\} else \{|CXXRTL_ASSERT\(.*\);|if ?\(\w+\.valid\) \{|)")
 
@@ -100,6 +103,12 @@ class Integers:
             return line
         if match := _INDEX.fullmatch(line):
             return f"{match[1]}{self.expression(match[2]).value}{match[3]}"
+        if match := _ADDRESS.fullmatch(line):
+            return self._address(match)
+        if match := _SAME_ADDRESS.fullmatch(line):
+            return f"{match[1]}if ({self._name(match[2], '').text} == {self.expression(match[3]).text}) {{"
+        if match := _UPDATED.fullmatch(line):
+            return f"{match[1]}{match[2]} = {match[2]}.update({self._words(match[3])});"
         if match := _CONDITION.fullmatch(line):
             return f"{match[1]}{self.expression(match[2]).text}{match[3]}"
         match = _ASSIGNMENT.fullmatch(line)
@@ -112,6 +121,17 @@ class Integers:
         found = parser.expression()
         assert parser.ended, text
         return _whole(found)
+
+    def _address(self, match: re.Match[str]) -> str:
+        """The address of a port that reads what another one writes in the same cycle, as an integer."""
+        self._widths[match[3]] = int(match[2])
+        self._integers.add(match[3])
+        return f"{match[1]}const uint64_t {match[3]} = {self.expression(match[4]).text};"
+
+    def _words(self, text: str) -> str:
+        """Arguments of a call, as values."""
+        parser = _Parser(f"({text})", self._name)
+        return ", ".join(_whole(each).value for each in parser.arguments())
 
     def _name(self, name: str, state: str) -> Value:
         """The value of a signal, of a register's ``state`` (``.curr`` or ``.next``), or of a word of a memory."""
@@ -236,7 +256,7 @@ class _Parser:
                 return self._name_of(match["name"], f".{state['method']}")
             return self._name_of(match["name"], "")
         if match["function"]:
-            return _call(match["function"], int(match["width"]), [_whole(each) for each in self._arguments()])
+            return _call(match["function"], int(match["width"]), [_whole(each) for each in self.arguments()])
         assert match["mark"] == "(", self._text
         condition = _whole(self.expression())
         if self._next()["mark"] == ")":
@@ -250,7 +270,8 @@ class _Parser:
         assert yes.width == no.width
         return Value(f"({condition.text} ? {yes.text} : {no.text})", yes.width)
 
-    def _arguments(self) -> Iterator[Value]:
+    def arguments(self) -> Iterator[Value]:
+        """Those of a call, from its opening bracket on."""
         self._take("(")
         yield self.expression()
         while self._next()["mark"] == ",":

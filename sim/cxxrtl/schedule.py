@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import cached_property
 
 from popflip.sim.cxxrtl.parse import Statement
 
@@ -25,6 +26,11 @@ class Schedule:
     parts: list[list[Statement]]
     readers: dict[str, set[int]]
     shared: set[str]
+
+    @cached_property
+    def defined(self) -> set[str]:
+        """Signals that a statement defines."""
+        return {name for part in self.parts for statement in part for name in statement.defines}
 
 
 def schedule(statements: list[Statement]) -> Schedule:

@@ -17,6 +17,8 @@ CHIPS = {
     "gft": GFT,
     "lbe": lbe_chip(32, 20, 4, classes=5, lanes=64),
     "store": replace(GFT, slots=8, store_samples=65536),
+    "conv": chip("9x8x2", "c5k3p2", "c7k1s3", 6, 4, rows=4, lanes=16, learn_rows=2),
+    "limits": chip("28x28", "c16k5p2", "c32k5s2", 10, rows=32, lanes=32, mmaxes=(32767, 999, 127)),
     "compact": chip(20, 9, 3, rows=2, lanes=8, slots=2, compact=True),
 }
 

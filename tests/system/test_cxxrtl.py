@@ -69,6 +69,13 @@ def test_expressions_become_integers(before, after):
         ("if (p_a) {", "if (p_a) {"),
         ("if (p_r.curr) {", "if (get(p_r.curr)) {"),
         ("auto tmp_0 = memory_index(p_b, 0, 32);", "auto tmp_0 = memory_index(value_of<5>(p_b), 0, 32);"),
+        ("const value<3> &tmp_1 = p_b.slice<2,0>().val();", "const uint64_t tmp_1 = (p_b & 0x7ull);"),
+        ("if (p_a == p_b) {", "if (p_a == p_b) {"),
+        ("if (p_b == p_r.curr) {", "if (p_b == get(p_r.curr)) {"),
+        (
+            "p_w = p_w.update(p_w.curr, p_a.slice<0>().repeat<96>().val());",
+            "p_w = p_w.update(p_w.curr, filled<96>((p_a & 0x1ull)));",
+        ),
         (
             "p_b.slice<4,3>().concat(p_a.slice<0>()) = p_a.slice<2,0>().val();",
             "{ auto all = (p_a & 0x7ull); p_b = (p_b & 0xffffffffffffffe7ull) | ((all >> 1) << 3); "

@@ -1,0 +1,36 @@
+"""Memories of a chip with convolutions, as :mod:`.resources` counts them (docs/conv-hw.md has a table of them)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from amaranth.hdl import Shape
+from amaranth.utils import ceil_log2
+
+from popflip.estimation.blocks import Block
+from popflip.hw.config import ChipConfig
+from popflip.hw.conv.fields import Fields
+from popflip.hw.conv.learn import error_limit
+from popflip.hw.conv.patches import Patches, patch_word_layout
+from popflip.hw.layouts import sum_shape
+
+
+def sample_memories(chip: ChipConfig) -> Iterator[Block]:
+    """What keeps the samples on the chip: images, lists of patch words, activations, and errors."""
+    first, slots, fields = chip.plan[0], chip.slots, Fields(chip)
+    for plane in range(first.inputs.channels):
+        yield Block(f"image {plane}", 1, 2 << ceil_log2(first.inputs.height * first.inputs.width))
+    if first.kernel > 1:
+        patches = Patches(first, chip.array_synapses)
+        yield Block("line", (first.kernel - 1) * first.inputs.channels, patches.wide)
+    entry = Shape.cast(patch_word_layout(first, chip.array_synapses)).width
+    yield Block("patch words", entry, slots << ceil_log2(chip.list_words), readers=2)
+    hidden, pieces = slots << ceil_log2(fields.depth), fields.group // chip.array_rows
+    for copy in range(2 * fields.units):  # forward's and learning's, one for each unit of a word
+        yield Block(f"activations {copy}", fields.group, hidden, pieces=pieces)
+    yield Block("windows", fields.group, hidden, pieces=pieces)
+    error = error_limit(chip).bit_length() + 1
+    yield Block("errors", fields.unit * error, fields.depth * fields.parts, readers=2)
+    across = max((layer.outputs.width for layer in chip.plan if layer.pool > 1), default=0)
+    if across:
+        yield Block("open pools", chip.array_rows * sum_shape(chip).width, 1 << ceil_log2(across))
