@@ -52,7 +52,7 @@ class ActivationMemory:
         place = activation_base(self.chip, layer) * self.chip.array_synapses
         return [
             (self._active[slot] >> bit & 1, self._in_window[slot] >> bit & 1)
-            for bit in range(place, place + self.chip.layers[layer])
+            for bit in range(place, place + self.chip.rows[layer - 1])
         ]
 
     def _put(self, slot: int, place: int, count: int, active: int, in_window: int) -> None:

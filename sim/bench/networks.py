@@ -24,7 +24,7 @@ def config_of(chip: ChipConfig, **learning: Any) -> Any:
     """A configuration that ``chip`` can run, with the parameters ``learning`` of its rule."""
     if chip.rule == Rule.LBE:
         defaults = {"group": (1,) * chip.depth, "margin": (0,) * chip.depth}
-        return LbeConfig(chip.layers, chip.classes, mmax=chip.mmax, **(defaults | learning))
+        return LbeConfig((chip.inputs, *chip.rows), chip.classes, mmax=chip.mmax, **(defaults | learning))
     return Config(
         chip.layers,
         chip.precision,

@@ -21,8 +21,12 @@ from popflip.sim.bench.simulators import TOP, simulator
 from popflip.sim.cache import built, content_hash, versions
 
 PARAMETERS = "parameters.json"
-CLOCKED_READ = re.compile(r"(parameter \\COLLISION_X_MASK 1')0(\n(?:\s*parameter .*\n)*?\s*parameter \\CLK_ENABLE 1\n)")
-"""Clocked read port of a memory in RTLIL. An asynchronous one shows a written word only after the clock edge."""
+CLOCKED_READ = re.compile(
+    r"(parameter \\TRANSPARENCY_MASK 1'0\n\s*parameter \\COLLISION_X_MASK 1')0"
+    r"(\n(?:\s*parameter .*\n)*?\s*parameter \\CLK_ENABLE 1\n)"
+)
+"""Clocked read port of a memory in RTLIL. An asynchronous one shows a written word only after the clock edge, and a
+transparent one in the cycle of the write."""
 
 
 def run_testbench(
