@@ -23,8 +23,10 @@ from popflip.hw.common.slots import Slots
 from popflip.hw.common.status import RegisterFile, Status
 from popflip.hw.config import ChipConfig
 from popflip.hw.conv.activations import ConvActivations
+from popflip.hw.conv.blank import Blank
 from popflip.hw.conv.forward import ConvForward
 from popflip.hw.conv.ingest import ConvIngest
+from popflip.hw.conv.weight_rows import WeightRows
 from popflip.hw.gft.engine import GftEngine
 from popflip.hw.layouts import sample_layout
 from popflip.hw.lbe.engine import LbeEngine
@@ -89,12 +91,17 @@ class Trainer(wiring.Component):
         ]
         if chip.packs:
             m.d.comb += [ingest.packed.eq(samples.packed), ingest.last.eq(samples.last)]
+        forward = self.forward.i
+        if chip.convolves:
+            m.submodules.blank = self.blank = Blank(chip)
+            connect(m, self.blank.o, forward)
+            forward = self.blank.i
         if chip.slots > 2:
             m.submodules.arrived = arrived = Queue(sample_layout(chip), chip.slots)
             connect(m, ingest.o, arrived.i)
-            connect(m, arrived.o, self.forward.i)
+            connect(m, arrived.o, forward)
         else:  # one sample comes while forward has the other
-            connect(m, ingest.o, self.forward.i)
+            connect(m, ingest.o, forward)
 
     def _connect_sample_memory(self, m: Module) -> None:
         """Inputs and activations of the samples on the chip, read by forward and by the engine."""
@@ -117,10 +124,19 @@ class Trainer(wiring.Component):
             connect(m, reader.activations, its_activations)
 
     def _connect_patches(self, m: Module) -> None:
-        """Lists of patch words, and activations of the samples on the chip."""
-        forward, engine = self.forward, self.engine
+        """Lists of patch words, activations of the samples on the chip, and learning's copy of the weights."""
+        forward, engine, written = self.forward, self.engine, self.weights.row
         m.submodules.activations = memory = ConvActivations(self.chip)
+        m.submodules.weight_rows = rows = WeightRows(self.chip)
+        connect(m, engine.weight_rows, rows.read)
+        m.d.comb += [
+            rows.written.write.eq(written.write),
+            rows.written.bank.eq(written.write_bank),
+            rows.written.address.eq(written.write_address),
+            rows.written.data.eq(written.write_data),
+        ]
         connect(m, forward.store, memory.store)
+        connect(m, self.blank.store, memory.blank)
         connect(m, forward.patches, self.ingest.forward)
         connect(m, engine.patches, self.ingest.learn)
         connect(m, forward.activations, memory.forward)

@@ -1,10 +1,11 @@
 """Ingest with positions: the bytes of a sample become the list of its nonzero patch words.
 
-A sample comes plane after plane, but a pixel needs the bits of all planes at once. So its bits first fill an image, one
-a cycle. Then its pixels pass :mod:`.patches`, while the next sample fills the other image::
+A sample comes plane after plane, but a pixel needs the bits of all planes at once. So its bits first fill an image, as
+many in a cycle as :mod:`.patches` takes side by side. Then its pixels pass there, while the next sample fills the other
+image::
 
-    bytes ─▶ bits ─▶ image 0, 1 ─▶ pixels ─▶ patches ─▶ list of the sample's slot
-                                                └ last word ─▶ sample
+    bytes ─▶ s bits ─▶ image 0, 1 ─▶ s pixels ─▶ patches ─▶ list of the sample's slot
+                                                   └ last word ─▶ sample
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class ConvIngest(wiring.Component):
     ``forward``, ``learn`` : In(PatchReadSignature)
         The readers of the lists.
 
-    Takes a byte every 8 cycles.
+    A sample takes a cycle for each byte, and one for each step of :mod:`.patches` inside each plane.
     """
 
     def __init__(self, chip: ChipConfig):
@@ -65,7 +66,7 @@ class ConvIngest(wiring.Component):
         chip, planes = self.chip, self.chip.plan[0].inputs
         m.submodules.patches = self._patches = Patches(chip.plan[0], chip.array_synapses)
         m.submodules.samples = self._samples = Queue(sample_layout(chip), UNDER_WAY)
-        self._pixels = planes.height * planes.width
+        self._steps = planes.height * self._patches.steps  # of an image
         self._full = Signal(2, name="full")  # images that are complete, and not read yet
         self._filled, self._emptied = Signal(name="filled"), Signal(name="emptied")
         filling, reading = Signal(), Signal()  # the image that is filled, and the one that is read
@@ -74,8 +75,8 @@ class ConvIngest(wiring.Component):
             reading.eq(reading ^ self._emptied),
             self._full.eq((self._full | (self._filled << filling)) & ~(self._emptied << reading)),
         ]
-        self._bits = ceil_log2(self._pixels)
-        images = [Memory(shape=1, depth=2 << self._bits, init=[]) for _ in range(planes.channels)]
+        self._bits = ceil_log2(self._steps)
+        images = [Memory(shape=chip.plan[0].stride, depth=2 << self._bits, init=[]) for _ in range(planes.channels)]
         for number, image in enumerate(images):
             m.submodules[f"plane{number}"] = image
         self._fill(m, images, filling)
@@ -84,65 +85,70 @@ class ConvIngest(wiring.Component):
         return m
 
     def _fill(self, m: Module, images: list[Memory], image: Signal) -> None:
-        """Write the bits of a sample into its image."""
-        chip, queue = self.chip, self._samples
-        byte, left = Signal(8), Signal(range(9))  # bits of the byte that are not written
+        """Write the bits of a sample into its image, a step a cycle. A byte is taken when too few bits are left."""
+        chip, queue, stride = self.chip, self._samples, self.chip.plan[0].stride
+        width = chip.plan[0].inputs.width
+        bits, left = Signal(8 + stride - 1), Signal(range(8 + stride))  # bits that are not written
         inside = Signal()  # a sample has begun
-        pixel, plane = Signal(range(self._pixels)), Signal(range(len(images)))
+        step, plane = Signal(range(self._steps)), Signal(range(len(images)))
+        column = Signal(range(self._patches.steps))  # step within the row
         sample = Signal(sample_layout(chip))
         begins, take, writes = Signal(), Signal(), Signal()
-        ends_plane = pixel == self._pixels - 1
+        ends_row, ends_plane = column == self._patches.steps - 1, step == self._steps - 1
+        count = Mux(ends_row, (width - 1) % stride + 1, stride)  # pixels of the step
         m.d.comb += [
             begins.eq(~inside & self.slot_available & ~self._full.bit_select(image, 1) & queue.i.ready),
-            self.i.ready.eq((left == 0) & (inside | begins)),
+            writes.eq(inside & (left >= count)),
+            self.i.ready.eq(~writes & (inside | begins)),
             take.eq(self.i.valid & self.i.ready),
             self.started.eq(take & ~inside),
-            writes.eq(left != 0),
             self._filled.eq(writes & ends_plane & (plane == len(images) - 1)),
             queue.i.valid.eq(self._filled),
             queue.i.payload.eq(sample),
         ]
         with m.If(take):
-            m.d.sync += [byte.eq(self.i.payload), left.eq(8), inside.eq(1)]
+            m.d.sync += [bits.eq(bits | (self.i.payload << left)), left.eq(left + 8), inside.eq(1)]
             with m.If(~inside):
                 m.d.sync += [sample.slot.eq(self.slot), sample.label.eq(self.label), sample.infer.eq(self.infer)]
         with m.If(writes):
             m.d.sync += [
-                byte.eq(byte >> 1),
-                left.eq(Mux(self._filled, 0, left - 1)),
-                pixel.eq(Mux(ends_plane, 0, pixel + 1)),
+                bits.eq(Mux(self._filled, 0, bits >> count)),
+                left.eq(Mux(self._filled, 0, left - count)),
+                step.eq(Mux(ends_plane, 0, step + 1)),
+                column.eq(Mux(ends_row, 0, column + 1)),
                 inside.eq(~self._filled),
             ]
             with m.If(ends_plane):
                 m.d.sync += plane.eq(Mux(self._filled, 0, plane + 1))
+        real = Mux(ends_row, (1 << (width - 1) % stride + 1) - 1, (1 << stride) - 1)
         for number, memory in enumerate(images):
             write = memory.write_port()
             m.d.comb += [
                 write.en.eq(writes & (plane == number)),
-                write.addr.eq(Cat(pixel[: self._bits], image)),
-                write.data.eq(byte[0]),
+                write.addr.eq(Cat(step[: self._bits], image)),
+                write.data.eq(bits & real),
             ]
 
     def _read(self, m: Module, images: list[Memory], image: Signal) -> None:
         """Send the pixels of a complete image to patches."""
-        pixels = self._patches.i
-        pixel = Signal(range(self._pixels), name="read_pixel")
+        pixels, count = self._patches.i, len(images)
+        step = Signal(range(self._steps), name="read_step")
         moves, reads = Signal(), Signal()
         m.d.comb += [
             moves.eq(~pixels.valid | pixels.ready),
             reads.eq(moves & self._full.bit_select(image, 1)),
-            self._emptied.eq(reads & (pixel == self._pixels - 1)),
+            self._emptied.eq(reads & (step == self._steps - 1)),
         ]
         with m.If(moves):
             m.d.sync += pixels.valid.eq(reads)
         with m.If(reads):
-            m.d.sync += pixel.eq(Mux(self._emptied, 0, pixel + 1))
+            m.d.sync += step.eq(Mux(self._emptied, 0, step + 1))
         for number, memory in enumerate(images):
             read = memory.read_port()
             m.d.comb += [
                 read.en.eq(reads),
-                read.addr.eq(Cat(pixel[: self._bits], image)),
-                pixels.payload[number].eq(read.data),
+                read.addr.eq(Cat(step[: self._bits], image)),
+                *(pixels.payload[pixel * count + number].eq(bit) for pixel, bit in enumerate(read.data)),
             ]
 
     def _list(self, m: Module) -> None:

@@ -8,6 +8,8 @@ from amaranth.lib.wiring import In, Out
 from popflip.hw.config import ChipConfig
 from popflip.hw.conv.fields import Fields
 from popflip.hw.conv.patches import patch_word_layout
+from popflip.hw.layouts import weight_word
+from popflip.hw.memory.signatures import CounterBanksSignature
 
 
 class GroupReadSignature(wiring.Signature):
@@ -43,6 +45,20 @@ class GroupWriteSignature(wiring.Signature):
         )
 
 
+class BlankSignature(wiring.Signature):
+    """Writes −1 and "within the window" to a whole group, in a cycle with ``write`` and ``ready``."""
+
+    def __init__(self, chip: ChipConfig):
+        super().__init__(
+            {
+                "write": Out(1),
+                "ready": In(1),
+                "slot": Out(range(chip.slots)),
+                "group": Out(range(max(1, Fields(chip).depth))),
+            }
+        )
+
+
 class PatchReadSignature(wiring.Signature):
     """Reads an entry of a sample's list of patch words: request in one cycle, data in the next, held until the next
     request."""
@@ -73,10 +89,47 @@ class WindowReadSignature(wiring.Signature):
         )
 
 
+class BlockReadSignature(wiring.Signature):
+    """Reads the weight words of a block of ``Pc`` rows that share an address: block ``block`` of their group of ``P``
+    rows. ``rows`` follow :attr:`.ChipConfig.read_latency` cycles later and stay until those of the next request."""
+
+    def __init__(self, chip: ChipConfig):
+        super().__init__(
+            {
+                "en": Out(1),
+                "block": Out(range(chip.array_rows // chip.learn_rows)),
+                "address": Out(range(chip.weight_map.depth)),
+                "rows": In(data.ArrayLayout(weight_word(chip), chip.learn_rows)),
+            }
+        )
+
+
+class RowWriteSignature(wiring.Signature):
+    """A write to the weights, as in :class:`popflip.hw.memory.signatures.WeightRowSignature`."""
+
+    def __init__(self, chip: ChipConfig):
+        super().__init__(
+            {
+                "write": Out(1),
+                "bank": Out(range(chip.array_rows)),
+                "address": Out(range(chip.weight_map.depth)),
+                "data": Out(weight_word(chip)),
+            }
+        )
+
+
+class LearnStateSignature(wiring.Signature):
+    """The state that learning changes: all banks of counters."""
+
+    def __init__(self, chip: ChipConfig):
+        super().__init__({"counters": Out(CounterBanksSignature(chip))})
+
+
 def sample_readers(chip: ChipConfig) -> dict:
-    """Members of a rule's engine that read the samples on the chip."""
+    """Members of a rule's engine that read the samples on the chip, and the weights while samples are there."""
     return {
         "patches": Out(PatchReadSignature(chip)),
         "activations": Out(GroupReadSignature(chip)),
         "windows": Out(WindowReadSignature(chip)),
+        "weight_rows": Out(BlockReadSignature(chip)),
     }

@@ -38,14 +38,15 @@ class Accumulate(wiring.Component):
     def __init__(self, chip: ChipConfig):
         self.chip = chip
         self.latency = chip.read_latency + 2 + chip.compact
-        super().__init__(
-            {
-                "valid": In(1),
-                "i": In(update_layout(chip)),
-                "counters": Out(CounterBankSignature(chip)),
-                "busy": Out(1),
-            }
-        )
+        super().__init__(self._members())
+
+    def _members(self) -> dict:
+        return {
+            "valid": In(1),
+            "i": In(update_layout(self.chip)),
+            "counters": Out(CounterBankSignature(self.chip)),
+            "busy": Out(1),
+        }
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -76,9 +77,13 @@ class Accumulate(wiring.Component):
         m.d.comb += self.busy.eq(busy | waiting | self.counters.write)
         return m
 
+    def _counter(self, lane: int) -> Value:
+        """The counter that the update adds to."""
+        return self.counters.read_data[lane]
+
     def _add_one(self, m: Module, update: data.View, lane: int) -> Value:
         """The new counter where δ is +1 or −1: a counter at its limit stays, so no sum is wider than a counter."""
-        chip, counter = self.chip, self.counters.read_data[lane]
+        chip, counter = self.chip, self._counter(lane)
         enable = update.lanes.enable[lane]
         down = Signal(name=f"down{lane}")
         m.d.comb += down.eq(update.lanes.positive[lane] == update.delta[-1])
@@ -87,7 +92,7 @@ class Accumulate(wiring.Component):
 
     def _add(self, m: Module, update: data.View, lane: int) -> Value:
         """The new counter for any δ."""
-        chip, counter = self.chip, self.counters.read_data[lane]
+        chip, counter = self.chip, self._counter(lane)
         enable = update.lanes.enable[lane]
         step = Mux(update.lanes.positive[lane], update.delta, -update.delta)
         moved = Signal(signed(max(chip.counter_bits, delta_shape(chip).width) + 2), name=f"moved{lane}")

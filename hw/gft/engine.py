@@ -58,7 +58,7 @@ class GftEngine(wiring.Component):
             connect(m, getattr(learn, name), flipped(getattr(self, name)))
         m.d.comb += [
             *(control.window[layer].eq(self.values[f"window{layer}"]) for layer in range(chip.depth - 1)),
-            control.weights_ready.eq(~learn.state.weights.read),
+            control.weights_ready.eq(1 if chip.convolves else ~learn.state.weights.read),
         ]
         if chip.compact:
             m.d.comb += control.hold.eq(learn.inputs.en | learn.activations.en)
@@ -120,8 +120,11 @@ class GftEngine(wiring.Component):
     def _connect_state(self, m: Module) -> None:
         """Connect the weights to learning, or in a command to the end of batch. Neither reads in its first cycle."""
         learn, end = self._learn.state, self._end.state
-        ending = Signal()
-        m.d.sync += ending.eq(self.command.valid)
-        share(m, self.state.weights, [learn.weights, end.weights], ending)
+        if self.chip.convolves:  # learning has a copy of the weights
+            connect(m, end.weights, flipped(self.state.weights))
+        else:
+            ending = Signal()
+            m.d.sync += ending.eq(self.command.valid)
+            share(m, self.state.weights, [learn.weights, end.weights], ending)
         connect(m, end.counters, flipped(self.state.counters))
         connect(m, learn.counters, flipped(self.counter_banks))

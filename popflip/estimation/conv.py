@@ -10,25 +10,28 @@ from amaranth.utils import ceil_log2
 from popflip.estimation.blocks import Block
 from popflip.hw.config import ChipConfig
 from popflip.hw.conv.fields import Fields
-from popflip.hw.conv.learn import error_limit
+from popflip.hw.conv.errors import error_limit
 from popflip.hw.conv.patches import Patches, patch_word_layout
-from popflip.hw.layouts import sum_shape
+from popflip.hw.layouts import sum_shape, weight_word
 
 
 def sample_memories(chip: ChipConfig) -> Iterator[Block]:
     """What keeps the samples on the chip: images, lists of patch words, activations, and errors."""
     first, slots, fields = chip.plan[0], chip.slots, Fields(chip)
+    patches = Patches(first, chip.array_synapses)
     for plane in range(first.inputs.channels):
-        yield Block(f"image {plane}", 1, 2 << ceil_log2(first.inputs.height * first.inputs.width))
+        yield Block(f"image {plane}", first.stride, 2 << ceil_log2(first.inputs.height * patches.steps))
     if first.kernel > 1:
-        patches = Patches(first, chip.array_synapses)
-        yield Block("line", (first.kernel - 1) * first.inputs.channels, patches.wide)
+        yield Block("line", (first.kernel - 1) * first.stride * first.inputs.channels, patches.wide)
     entry = Shape.cast(patch_word_layout(first, chip.array_synapses)).width
     yield Block("patch words", entry, slots << ceil_log2(chip.list_words), readers=2)
     hidden, pieces = slots << ceil_log2(fields.depth), fields.group // chip.array_rows
     for copy in range(2 * fields.units):  # forward's and learning's, one for each unit of a word
         yield Block(f"activations {copy}", fields.group, hidden, pieces=pieces)
     yield Block("windows", fields.group, hidden, pieces=pieces)
+    rows = chip.weight_map.depth * chip.array_rows // chip.learn_rows
+    for bank in range(chip.learn_rows):
+        yield Block(f"weight rows {bank}", weight_word(chip).size, rows)
     error = error_limit(chip).bit_length() + 1
     yield Block("errors", fields.unit * error, fields.depth * fields.parts, readers=2)
     across = max((layer.outputs.width for layer in chip.plan if layer.pool > 1), default=0)

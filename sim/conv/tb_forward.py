@@ -10,6 +10,7 @@ from popflip.golden.common.forward import activation
 from popflip.golden.conv.forward import forward
 from popflip.golden.conv.patches import pixels
 from popflip.hw.config import ChipConfig
+from popflip.hw.conv.fields import Fields
 from popflip.hw.conv.patches import patch_word_layout
 from popflip.hw.layouts import result_layout, sample_layout, weight_word
 from popflip.sim.bench.clock import cycle
@@ -28,9 +29,7 @@ def patch_list(chip: ChipConfig, x: NDArray[np.uint8]) -> list[dict[str, int]]:
     """The list of patch words that ingest makes of input bits ``[K0]``."""
     case = Case(chip.plan[0], chip.array_synapses)
     image = pixels(x[None], chip.plan[0].inputs)
-    return [
-        entry for position, patch in enumerate(patches(image, case.layer)[0]) for entry in words(case, position, patch)
-    ]
+    return [entry for entries in words(case, patches(image, case.layer)[0]) for entry in entries]
 
 
 class WindowBits(EachCycle):
@@ -40,6 +39,11 @@ class WindowBits(EachCycle):
         self.bits: dict[tuple[int, int], int] = {}
         self._rows = memory.chip.array_rows
         super().__init__(part)
+
+    def blank(self, slot: int, fields: Fields) -> None:
+        """All of the first layer's neurons are within their window."""
+        groups = range(fields.base[1] if len(fields.base) > 1 else fields.depth)
+        self.bits.update({(slot, group): (1 << fields.group) - 1 for group in groups})
 
     def put(self, slot: int, group: int, part: int, in_window: int) -> None:
         mask = (1 << self._rows) - 1 << part * self._rows
@@ -123,6 +127,8 @@ class Bench:
                 token["slot"] = self.draw.choice(sorted(free))
                 free.discard(token["slot"])
                 self.lists[token["slot"]] = [pack(entry, word) for word in each]
+                self.memory.put_layer(token["slot"], 1, np.zeros(chip.plan[0].neurons, bool))
+                self.windows.blank(token["slot"], self.memory.fields)
                 self.source.send(token)
 
         busy, first = self.activity.busy, cycle()

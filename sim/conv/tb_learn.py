@@ -66,15 +66,9 @@ class Bench:
         ReadPort(part, "windows__en", group, ("windows__in_window",), lambda *place: [self.windows.read(*place)])
         position = ("patches__slot", "patches__position")
         ReadPort(part, "patches__en", position, ("patches__data",), lambda slot, at: [self.lists[slot][at]])
-        rows = ("state__weights__read_rows",) if self.chip.learn_rows > 1 else ()
-        ReadPort(
-            part,
-            "state__weights__read",
-            ("state__weights__read_bank", "state__weights__read_address"),
-            ("state__weights__read_data", *rows),
-            self._read_weights,
-            latency=self.chip.read_latency,
-        )
+        block = ("weight_rows__block", "weight_rows__address")
+        latency = self.chip.read_latency
+        ReadPort(part, "weight_rows__en", block, ("weight_rows__rows",), self._read_weights, latency=latency)
         self.writes = []
         for bank in range(self.chip.learn_rows):
             port = f"state__counters__bank{bank}__"
@@ -83,24 +77,19 @@ class Bench:
             ReadPort(part, f"{port}read", address, data, read, latency=self.chip.read_latency)
             written = (f"{port}write_address", f"{port}write_data")
             self.writes.append(WritePort(part, f"{port}write", written, partial(self._write_counters, bank)))
-        WritePort(part, "state__weights__write", (), self._refuse)
         self.finished = Finished(part, self.writes)
 
-    def _read_weights(self, bank: int, address: int) -> list[int]:
-        """A row's word, and with Pc > 1 those of the rows of its block; rows that do not exist are random."""
+    def _read_weights(self, block: int, address: int) -> list[int]:
+        """The words of the rows of a block; rows that do not exist are random."""
         banks, width = self.chip.learn_rows, self.chip.weight_bits * self.chip.array_synapses
-        first = bank - bank % banks
-        words = [self.words.get((first + each, address), self.draw.getrandbits(width)) for each in range(banks)]
-        return [words[bank - first], fields(words, width)] if banks > 1 else words
+        places = [(block * banks + each, address) for each in range(banks)]
+        return [fields([self.words.get(place, self.draw.getrandbits(width)) for place in places], width)]
 
     def _read_counters(self, bank: int, address: int) -> list[int]:
         return [self.counters.get((bank, address), 0)]
 
     def _write_counters(self, bank: int, address: int, bits: int) -> None:
         self.counters[bank, address] = bits
-
-    def _refuse(self) -> None:
-        raise AssertionError(f"{self.part.name}: learning wrote a weight")
 
     async def run(self, seed: int, samples: int, wrong: list[int] | None) -> None:
         """Learn from ``samples`` that trigger updates, with new weights and counters. The counters end as golden's, and

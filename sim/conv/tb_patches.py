@@ -45,17 +45,36 @@ def patches(x: NDArray, layer: Layer) -> list[list[list[int]]]:
     return used.reshape(len(x), layer.positions, layer.synapses).tolist()
 
 
-def words(case: Case, position: int, patch: list[int]) -> list[dict[str, int]]:
-    """The entries of a position: its nonzero words, or for the last position of a pool at least word 0."""
+def words(case: Case, patches: list[list[int]]) -> list[list[dict[str, int]]]:
+    """The entries of each position of a sample: its nonzero words. The last position of a pool has at least word 0 if
+    the pool has begun, or if it is the last pool."""
     layer, lanes = case.layer, case.lanes
-    py, px = divmod(position, layer.outputs.width * layer.pool)
-    pool = py // layer.pool * layer.outputs.width + px // layer.pool
-    last = py % layer.pool == px % layer.pool == layer.pool - 1
-    bits = [fields(patch[start : start + lanes], 1) for start in range(0, len(patch), lanes)]
-    kept = [index for index, word in enumerate(bits) if word] or ([0] if last else [])
-    return [
-        {"bits": bits[index], "index": index, "pool": pool, "last": int(last and index == kept[-1])} for index in kept
-    ]
+    begun, entries = set(), []
+    for position, patch in enumerate(patches):
+        py, px = divmod(position, layer.outputs.width * layer.pool)
+        pool = py // layer.pool * layer.outputs.width + px // layer.pool
+        last = py % layer.pool == px % layer.pool == layer.pool - 1
+        bits = [fields(patch[start : start + lanes], 1) for start in range(0, len(patch), lanes)]
+        kept = [index for index, word in enumerate(bits) if word]
+        if kept:
+            begun.add(pool)
+        elif last and (pool in begun or pool == layer.pools - 1):
+            kept = [0]
+        entries.append(
+            [
+                {"bits": bits[index], "index": index, "pool": pool, "last": int(last and index == kept[-1])}
+                for index in kept
+            ]
+        )
+    return entries
+
+
+def steps(layer: Layer, image: NDArray[np.uint8]) -> list[int]:
+    """The pixels ``[H·W·C]`` of an image, ``s`` side by side."""
+    planes, stride = layer.inputs, layer.stride
+    rows = np.zeros((planes.height, -(-planes.width // stride) * stride, planes.channels), np.uint8)
+    rows[:, : planes.width] = image.reshape(planes.height, planes.width, planes.channels)
+    return [fields(step, 1) for step in rows.reshape(-1, stride * planes.channels).tolist()]
 
 
 async def check(part: Part, case: dict, stall: float) -> None:
@@ -64,26 +83,26 @@ async def check(part: Part, case: dict, stall: float) -> None:
     layer, count = it.layer, options["samples"]
     rng = np.random.default_rng(options["seed"])
     x = images(layer, count, rng)
-    source = part.source("i", layer.inputs.channels, stall=stall, seed=1)
+    source = part.source("i", layer.stride * layer.inputs.channels, stall=stall, seed=1)
     sink = part.sink("o", patch_word_layout(layer, it.lanes), stall=stall, seed=2)
-    for image in x.reshape(count, -1, layer.inputs.channels):
-        source.send(*(fields(pixel, 1) for pixel in image))
-    expected = [[words(it, position, patch) for position, patch in enumerate(sample)] for sample in patches(x, layer)]
+    for image in x:
+        source.send(*steps(layer, image))
+    expected = [words(it, sample) for sample in patches(x, layer)]
     wrong = options.get("wrong", {}).get(part.name)
     if wrong is not None:
-        sample, position = wrong
+        sample, position = wrong  # of a position with words
         expected[sample][position][0]["bits"] ^= 1
     for number, sample in enumerate(expected):
         for position, entries in enumerate(sample):
-            got = await sink.receive(len(entries))
+            got = await sink.receive(len(entries)) if entries else []
             assert got == entries, f"sample {number}, position {position}: {got}, expected {entries}"
     await source.drain()
-    if stall == 0 and max(len(entries) for sample in expected for entries in sample) <= layer.stride:
+    if stall == 0 and max(len(entries) for sample in expected for entries in sample) <= 1:
         component, first = Patches(layer, it.lanes), source.monitor.cycles[0]
         last = first + count * component.cycles - 1 + component.latency
         assert sink.monitor.cycles[-1] <= last, f"{count} samples take {sink.monitor.cycles[-1] - first} cycles"
         for sample in range(count):
-            start = source.monitor.cycles[sample * layer.inputs.height * layer.inputs.width] - first
+            start = source.monitor.cycles[sample * layer.inputs.height * component.steps] - first
             assert start == sample * component.cycles, f"sample {sample} begins {start} cycles after the first"
 
 
