@@ -1,8 +1,8 @@
 """Blank: the activations of pools of the first layer that see nothing.
 
-A pool whose patches are all 0 has no words (:mod:`.patches`), so the forward pass never comes to it. Its sums are 0: its
-neurons are −1, and within any window. So every sample begins with all of its first activations like that, while the one
-before it is in the forward pass.
+A pool whose patches are all 0 has no words (:mod:`.patches`), so the forward pass never comes to it. Its sums are 0:
+its neurons are −1, and within any window. So every sample begins with all of its first activations like that, while the
+one before it is in the forward pass.
 """
 
 from __future__ import annotations

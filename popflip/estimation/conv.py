@@ -9,8 +9,8 @@ from amaranth.utils import ceil_log2
 
 from popflip.estimation.blocks import Block
 from popflip.hw.config import ChipConfig
-from popflip.hw.conv.fields import Fields
 from popflip.hw.conv.errors import error_limit
+from popflip.hw.conv.fields import Fields
 from popflip.hw.conv.patches import Patches, patch_word_layout
 from popflip.hw.layouts import sum_shape, weight_word
 
