@@ -9,7 +9,7 @@ from dataclasses import replace
 from popflip.constraints.base import Board
 from popflip.golden.errors import ConfigError
 
-OTHER_MODULES = ("base", "pins")
+OTHER_MODULES = ("base", "links", "pins")
 
 
 def boards() -> dict[str, Board]:

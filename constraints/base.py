@@ -10,22 +10,22 @@ from amaranth.build import Platform
 from amaranth.hdl import Module, Signal
 from amaranth.vendor import LatticeICE40Platform
 
+from popflip.constraints.links import Link, UsbLink, chosen
 from popflip.golden.config import AnyConfig
 from popflip.golden.errors import ConfigError
 from popflip.golden.presets import PRESETS
 from popflip.hw.config import MAX_STORE_SAMPLES, ChipConfig
 from popflip.hw.lib.pll import Ecp5Pll, Ice40Pll, find_pll
 from popflip.hw.link.store import BlockBytes, Memories, SpramBytes, samples_in
-from popflip.hw.link.uart import BAUD
-from popflip.hw.top import BoardTop
+from popflip.hw.top import BoardTop, UartTop
 
 
 class RightPll(Ecp5Pll):
     """The right PLL of a 25F. nextpnr cannot route from the left one to the clock gate, whatever the network."""
 
-    def instance(self, pin: Any, out: Signal, locked: Signal) -> Module:
+    def instance(self, pin: Any, out: Signal, locked: Signal, quarter: Signal | None = None) -> Module:
         """The primitive at the right PLL's site."""
-        m = super().instance(pin, out, locked)
+        m = super().instance(pin, out, locked, quarter)
         m.submodules.pll.attrs["BEL"] = "X70/Y49/EHXPLL_LR"
         return m
 
@@ -60,7 +60,7 @@ class Board:
     ``fits`` : the first one is the default.
     ``buffer`` : bytes of the link's packet buffer.
     ``program`` : the command that loads ``{bitstream}``.
-    ``port`` : where the link appears on Linux.
+    ``links`` : its links to the host. The first one is that of the bitstream.
     ``store_bytes``, ``store_memory`` : size and kind of the memory that holds training samples.
     ``pll`` : kind of PLL; None stands for the family's PLL at the clock's pad.
     ``tied_high`` : resources of the platform, pins that must be high for the board to work.
@@ -72,13 +72,32 @@ class Board:
     fits: tuple[Fit, ...]
     buffer: int
     program: str
-    port: str
-    baud: int = BAUD
+    links: tuple[Link, ...]
     store_bytes: int = 0
     store_memory: Memories = BlockBytes
     pll: type[Ice40Pll] | type[Ecp5Pll] | None = None
     tied_high: tuple[str, ...] = ()
     name: str = ""
+
+    @property
+    def link(self) -> Link:
+        """The link of the bitstream."""
+        return self.links[0]
+
+    @property
+    def port(self) -> str:
+        """Where the link appears on Linux, or the name of a device that finds it."""
+        return self.link.port
+
+    @property
+    def baud(self) -> int:
+        """Bits per second of the link; for USB, of a serial line that carries as many bytes."""
+        return self.link.baud
+
+    def linked(self, link: str | None, baud: int | None = None) -> Board:
+        """The board with the link that ``link`` and ``baud`` name: see :func:`popflip.constraints.links.chosen`."""
+        found = chosen(self.links, self.summary, link, baud)
+        return replace(self, links=(found, *(each for each in self.links if each.kind != found.kind)))
 
     @property
     def single_port(self) -> bool:
@@ -145,6 +164,24 @@ class Board:
         return pll, pll.hz / kind.CLOCK_DIVIDER
 
     def top(self, chip: ChipConfig, platform: Platform, clock_hz: float) -> BoardTop:
-        """The design for ``platform``, an instance of :attr:`platform`, at about ``clock_hz``."""
+        """The design for ``platform``, an instance of :attr:`platform`, at about ``clock_hz``.
+
+        Raises :class:`ConfigError` if the clock cannot make the link's speed, or if what USB needs is not installed.
+        """
         pll, hz = self.clock(platform, clock_hz)
-        return BoardTop(chip, hz, pll, self.buffer, self.baud, self.store_memory, self.tied_high)
+        rest = (self.buffer, self.store_memory, self.tied_high)
+        if not isinstance(self.link, UsbLink):
+            return UartTop(chip, hz, pll, *rest, baud=self.link.baud)
+        require_luna()
+        from popflip.hw.usb_top import UsbTop, usb_pll
+
+        usb = usb_pll(self.link.pll, platform.default_clk_frequency)
+        return UsbTop(chip, hz, pll, *rest, usb_pll=usb, serial=self.name)
+
+
+def require_luna() -> None:
+    """Raise :class:`ConfigError` if LUNA, which has the gateware of USB, is not installed."""
+    try:
+        import luna  # noqa: F401
+    except ImportError:
+        raise ConfigError("link: USB needs luna-usb, which is not installed; run pip install 'popflip[usb]'") from None

@@ -8,6 +8,7 @@ from amaranth.vendor import LatticeECP5Platform
 from amaranth_boards.resources import UARTResource
 
 from popflip.constraints.base import Board, Fit, RightPll
+from popflip.constraints.links import UartLink
 
 
 class Platform(LatticeECP5Platform):
@@ -31,6 +32,6 @@ BOARD = Board(
     ),
     buffer=2048,
     program="openFPGALoader --board colorlight-i5 {bitstream}",
-    port="/dev/ttyACM0",
+    links=(UartLink("DAPLink", "/dev/ttyACM0"),),
     pll=RightPll,
 )

@@ -6,6 +6,7 @@ from amaranth.hdl import Const, Instance, Module, Signal
 from amaranth_boards.ice40_hx8k_b_evn import ICE40HX8KBEVNPlatform
 
 from popflip.constraints.base import Board, Fit
+from popflip.constraints.links import UartLink
 from popflip.hw.lib.pll import Ice40Pll
 
 
@@ -39,6 +40,6 @@ BOARD = Board(
     fits=(Fit("digits-medium", rows=8, synapses=8, slots=4, clock_hz=48e6),),
     buffer=512,
     program="iceprog {bitstream}",
-    port="/dev/ttyUSB1",
+    links=(UartLink("FT2232H", "/dev/ttyUSB1"),),
     pll=CorePll,
 )

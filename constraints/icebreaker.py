@@ -5,6 +5,7 @@ FT2232H.
 from amaranth_boards.icebreaker import ICEBreakerPlatform
 
 from popflip.constraints.base import Board, Fit
+from popflip.constraints.links import UartLink
 from popflip.hw.link.store import SpramBytes
 from popflip.hw.memory.spram import SPRAM_BYTES, SPRAMS
 
@@ -21,5 +22,5 @@ BOARD = Board(
     store_bytes=SPRAMS * SPRAM_BYTES,
     store_memory=SpramBytes,
     program="openFPGALoader --board ice40_generic {bitstream}",
-    port="/dev/ttyUSB1",
+    links=(UartLink("FT2232H", "/dev/ttyUSB1"),),
 )

@@ -1,21 +1,25 @@
 """OrangeCrab r0.2 with 25F: ECP5 (24,288 logic cells, 56 memories of 18 kbit).
 
-Its USB connects directly to the FPGA, so the link uses pins 0 (to the chip) and 1 (from the chip) of the Feather
-header and needs a 3.3 V USB serial adapter.
+Its USB port goes to the FPGA: N1, M2 and N2 (the pull-up). The other link uses pins 0 (to the chip) and 1 (from the
+chip) of the Feather header and needs a 3.3 V USB serial adapter.
 """
 
 from amaranth.build import Attrs
 from amaranth_boards.orangecrab_r0_2 import OrangeCrabR0_2_25FPlatform
-from amaranth_boards.resources import UARTResource
+from amaranth_boards.resources import DirectUSBResource, UARTResource
 
 from popflip.constraints.base import Board, Fit, RightPll
+from popflip.constraints.links import UartLink, UsbLink
 
 
 class Platform(OrangeCrabR0_2_25FPlatform):
-    """The board's definition with a UART, and without ``dfu-suffix``, a tool that only loading needs."""
+    """The board's definition with a UART, no pulls at the wires of USB, and without ``dfu-suffix``, a tool that only
+    loading needs.
+    """
 
     resources = (
-        *OrangeCrabR0_2_25FPlatform.resources,
+        *(resource for resource in OrangeCrabR0_2_25FPlatform.resources if resource.name != "usb"),
+        DirectUSBResource(0, d_p="N1", d_n="M2", pullup="N2", attrs=Attrs(IO_TYPE="LVCMOS33", PULLMODE="NONE")),
         UARTResource(0, rx="0", tx="1", conn=("io", 0), attrs=Attrs(IO_TYPE="LVCMOS33")),
     )
 
@@ -37,6 +41,6 @@ BOARD = Board(
     ),
     buffer=2048,
     program="dfu-util --device 1209:5af0 --alt 0 --download {bitstream}",
-    port="/dev/ttyUSB0",
+    links=(UartLink("USB serial adapter", "/dev/ttyUSB0"), UsbLink("USB port")),
     pll=RightPll,
 )

@@ -3,19 +3,27 @@
 Pin L2 goes to GPIO0 of the board's ESP32. The ECP5 pulls a pin that a design does not drive weakly low. The firmware of
 many boards takes a GPIO0 that stays low for a few seconds as a request to take over the board: it loads another
 bitstream, and the chip is gone (the board's author: github.com/olofk/edalize/issues/58). So the chip drives it high.
+
+Port US2 goes to the FPGA: D15 and E15 drive its wires, and B12 pulls D+ up through 1.5 kΩ. Pins and pulls:
+github.com/emard/ulx3s, doc/constraints/ulx3s_v20.lpf.
 """
 
 from amaranth.build import Attrs, Pins, Resource
+from amaranth_boards.resources import DirectUSBResource
 from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
 from popflip.constraints.base import Board, Fit
+from popflip.constraints.links import UartLink, UsbLink
 
 
 class Platform(ULX3S_85F_Platform):
-    """The board's definition, with the ESP32's GPIO0 as a pin of its own."""
+    """The board's definition, with the ESP32's GPIO0 as a pin of its own, and no pulls at the wires of USB."""
 
     resources = (
-        *ULX3S_85F_Platform.resources,
+        *(resource for resource in ULX3S_85F_Platform.resources if resource.name != "usb"),
+        DirectUSBResource(
+            0, d_p="D15", d_n="E15", pullup="B12", attrs=Attrs(IO_TYPE="LVCMOS33", PULLMODE="NONE", DRIVE="4")
+        ),
         Resource("wifi_gpio0", 0, Pins("L2", dir="o"), Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP", DRIVE="4")),
     )
 
@@ -34,6 +42,6 @@ BOARD = Board(
     ),
     buffer=2048,
     program="openFPGALoader --board ulx3s {bitstream}",
-    port="/dev/ttyUSB0",
+    links=(UartLink("FT231X", "/dev/ttyUSB0", most_baud=3_000_000), UsbLink("port US2")),
     tied_high=("wifi_gpio0",),
 )

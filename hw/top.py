@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.hdl import ClockDomain, Elaboratable, Module, Signal
 from amaranth.lib import io, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -49,11 +51,11 @@ class Chip(wiring.Component):
 
 
 class BoardTop(Elaboratable):
-    """A whole bitstream: clock, chip, and the UART of a board.
+    """A whole bitstream: clock, chip, and a link to the host.
 
     ``clock_hz`` is the frequency that :class:`Clock` makes with ``pll``, or of the board's own clock without one.
-    ``buffer`` and ``memory``: see :class:`Chip`. The platform has a resource ``uart`` with ``rx`` and ``tx``, named
-    from the chip's side, and the resources ``tied_high``, pins that are driven high.
+    ``buffer`` and ``memory``: see :class:`Chip`. The platform has the resources ``tied_high``, pins that are driven
+    high.
     """
 
     def __init__(
@@ -62,20 +64,41 @@ class BoardTop(Elaboratable):
         clock_hz: float,
         pll: Ice40Pll | Ecp5Pll | None,
         buffer: int,
-        baud: int = BAUD,
         memory: Memories = BlockBytes,
         tied_high: tuple[str, ...] = (),
     ):
         self.tied_high = tied_high
         self.clock = Clock(pll, clock_hz)
         self.chip = Chip(chip, round(clock_hz), buffer, memory)
-        self.uart = Uart(divisor(clock_hz, baud))
 
     def elaborate(self, platform) -> Module:
         m = Module()
         m.domains.sync = ClockDomain(reset_less=True)
         m.submodules.clock = self.clock
         m.submodules.chip = self.chip
+        self.add_link(m, platform)
+        for name in self.tied_high:
+            m.submodules[name] = pin = io.Buffer("o", platform.request(name, dir="-"))
+            m.d.comb += pin.o.eq(1)
+        return m
+
+    def add_link(self, m: Module, platform: Any) -> None:
+        """Connect the chip's two streams of bytes to the pins of the board's link."""
+        raise NotImplementedError
+
+
+class UartTop(BoardTop):
+    """A bitstream whose link is a UART of ``baud`` bits per second. Other parameters as those of :class:`BoardTop`.
+
+    The platform has a resource ``uart`` with ``rx`` and ``tx``, named from the chip's side.
+    """
+
+    def __init__(self, chip: ChipConfig, clock_hz: float, *rest: Any, baud: int = BAUD):
+        super().__init__(chip, clock_hz, *rest)
+        self.uart = Uart(divisor(clock_hz, baud))
+
+    def add_link(self, m: Module, platform: Any) -> None:
+        """The UART and its two pins."""
         m.submodules.uart = self.uart
         pins = platform.request("uart", dir="-")
         m.submodules.rx_pin = rx_pin = io.Buffer("i", pins.rx)
@@ -83,7 +106,3 @@ class BoardTop(Elaboratable):
         m.d.comb += [self.uart.rx_pin.eq(rx_pin.i), tx_pin.o.eq(self.uart.tx_pin)]
         wiring.connect(m, self.uart.rx, self.chip.rx)
         wiring.connect(m, self.chip.tx, self.uart.tx)
-        for name in self.tied_high:
-            m.submodules[name] = pin = io.Buffer("o", platform.request(name, dir="-"))
-            m.d.comb += pin.o.eq(1)
-        return m

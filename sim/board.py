@@ -7,10 +7,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from popflip.hw.config import ChipConfig
-from popflip.hw.link.uart import Uart, divisor
+from popflip.hw.link.uart import Uart, byte_cycles, divisor
 from popflip.hw.top import Chip
-
-BITS_PER_BYTE = 10  # on the line: start bit, eight data bits, stop bit
 
 
 class SimulatedBoard(wiring.Component):
@@ -29,7 +27,7 @@ class SimulatedBoard(wiring.Component):
 
     def __init__(self, chip: ChipConfig, clock_hz: int, baud: int, buffer: int):
         self.divisor = divisor(clock_hz, baud)
-        self.cycles_per_byte = BITS_PER_BYTE * self.divisor
+        self.cycles_per_byte = byte_cycles(self.divisor)
         self.chip = Chip(chip, clock_hz, buffer)
         super().__init__({"rx": In(stream.Signature(8)), "tx": Out(stream.Signature(8))})
 

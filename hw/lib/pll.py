@@ -147,10 +147,16 @@ class Ecp5Pll:
         for dividers in chain(alone, product(inputs, [1], range(1, 129), range(1, 129))):
             yield cls(reference_hz, *dividers)
 
-    def instance(self, pin, out: Signal, locked: Signal) -> Module:
-        """The primitive, and the buffer of the clock pin."""
+    def instance(self, pin, out: Signal, locked: Signal, quarter: Signal | None = None) -> Module:
+        """The primitive, and the buffer of the clock's ``pin``. A ``pin`` that is a signal has its buffer elsewhere.
+
+        ``quarter`` : a clock of a quarter of the frequency, its edges aligned with those of ``out``.
+        """
         m = Module()
-        m.submodules.pin = buffer = io.Buffer("i", pin)
+        reference = pin
+        if not isinstance(pin, Signal):
+            m.submodules.pin = buffer = io.Buffer("i", pin)
+            reference = buffer.i
         primary = Signal() if self.secondary else out
         secondary = {
             "p_CLKOS_DIV": self.secondary,
@@ -159,6 +165,15 @@ class Ecp5Pll:
             "p_CLKOS_FPHASE": 0,
             "i_ENCLKOS": Const(0),
             "o_CLKOS": out,
+        }
+        divider = self.secondary or self.output
+        slow = {
+            "p_CLKOS2_DIV": 4 * divider,
+            "p_CLKOS2_ENABLE": "ENABLED",
+            "p_CLKOS2_CPHASE": divider // 2,  # as the fast one's: cycles of the oscillator until the first edge
+            "p_CLKOS2_FPHASE": 0,
+            "i_ENCLKOS2": Const(0),
+            "o_CLKOS2": quarter,
         }
         m.submodules.pll = Instance(
             "EHXPLLL",
@@ -178,7 +193,7 @@ class Ecp5Pll:
             p_CLKOP_CPHASE=self.output // 2,
             p_CLKOP_FPHASE=0,
             p_FEEDBK_PATH="CLKOP",
-            i_CLKI=buffer.i,
+            i_CLKI=reference,
             i_CLKFB=primary,
             i_RST=Const(0),
             i_STDBY=Const(0),
@@ -192,6 +207,7 @@ class Ecp5Pll:
             o_CLKOP=primary,
             o_LOCK=locked,
             **(secondary if self.secondary else {}),
+            **(slow if quarter is not None else {}),
         )
         return m
 
@@ -217,17 +233,21 @@ class Clock(Elaboratable):
 
     ``pll``: None takes the board's clock as it is (ECP5 only). ``hz`` is the frequency of ``sync``, that of ``pll``
     divided by its ``CLOCK_DIVIDER``.
+    :attr:`reference` is the board's clock if its pin has a buffer elsewhere (ECP5 only); set it before elaboration.
     """
 
     def __init__(self, pll: Ice40Pll | Ecp5Pll | None, hz: float):
         self.pll, self.hz = pll, hz
+        self.reference: Signal | None = None
 
     def elaborate(self, platform) -> Module:
         m = Module()
         source, locked, clock = Signal(), Signal(), Signal(attrs={"keep": True})
-        pin = platform.request(platform.default_clk, dir="-")
+        pin = platform.request(platform.default_clk, dir="-") if self.reference is None else self.reference
         if self.pll is not None:
             m.submodules.pll = self.pll.instance(pin, source, locked)
+        elif self.reference is not None:
+            m.d.comb += [source.eq(self.reference), locked.eq(1)]
         else:
             m.submodules.pin = buffer = io.Buffer("i", pin)
             m.d.comb += [source.eq(buffer.i), locked.eq(1)]

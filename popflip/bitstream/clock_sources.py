@@ -31,7 +31,7 @@ SOURCES = {
     "SB_PLL40": ("PLLOUTCORE", "PLLOUTGLOBAL"),
     "SB_IO": ("D_IN_0",),
     "TRELLIS_FF": ("Q",),
-    "EHXPLLL": ("CLKOP", "CLKOS"),
+    "EHXPLLL": ("CLKOP", "CLKOS", "CLKOS2"),
     "TRELLIS_IO": ("O",),
 }
 """Outputs without glitches, by cell type as in :data:`CLOCK_PINS`."""
