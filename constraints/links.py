@@ -18,6 +18,7 @@ A clock makes every speed at which a bit has :data:`popflip.hw.link.uart.MIN_DIV
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from popflip.golden.errors import ConfigError
 from popflip.hw.lib.pll import Ecp5Pll
@@ -46,6 +47,12 @@ class UartLink:
     baud: int = BAUD
 
     kind = "uart"
+    packages: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def place(self) -> str:
+        """Where the link is, as a sentence's end."""
+        return f"its link appears as {self.port} or the like"
 
     @property
     def summary(self) -> str:
@@ -68,6 +75,13 @@ class UsbLink:
     port = "usb"
     baud = BITS * USB_BYTES
     """Bits per second of a serial line that would carry as many bytes."""
+    packages: ClassVar[tuple[str, ...]] = ("luna-usb", "usb-protocol")
+    """Python packages that shape the bitstream."""
+
+    @property
+    def place(self) -> str:
+        """Where the link is, as a sentence's end."""
+        return f"its link is {self.socket}, which --device usb finds"
 
     @property
     def summary(self) -> str:

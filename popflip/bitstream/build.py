@@ -13,6 +13,7 @@ import re
 import tempfile
 import time
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 from amaranth.build import Platform
@@ -24,6 +25,7 @@ from popflip.bitstream.margin import icetime_mhz, jitter_seconds, required_mhz
 from popflip.bitstream.router_watch import is_stuck
 from popflip.bitstream.toolchain import RouterStuck, Toolchain
 from popflip.constraints.base import Board, Fit
+from popflip.constraints.links import UsbLink
 from popflip.errors import BuildError
 from popflip.files import reason, whole_file
 from popflip.hw.config import ChipConfig
@@ -40,6 +42,9 @@ UNDEFINED_COLLISIONS = (
 """Yosys commands that declare a read undefined in the cycle that writes the same word. The chip never uses such a word
 (tests/test_trainer.py). Amaranth cannot express that; without these commands Yosys adds logic to every memory that
 returns the old word. ROMs and asynchronous reads have no such cycle; transparent ports return the new word."""
+
+NOT_OF_THE_CHIP = ("select -set shared @shared popflip.usb*/* %d",)
+"""For a bitstream with USB, between the two: LUNA may use such words, and its queues have two clocks."""
 
 ATTEMPTS = 4
 """Seeds to try if the router gets stuck."""
@@ -80,7 +85,7 @@ def build(
             "jitter_ns": round(jitter * 1e9, 3),
             "icetime_mhz": icetime_mhz(platform.device, platform.package, folder / f"{DESIGN}.asc", announce),
             "seconds": seconds,
-            "tools": tools.versions(),
+            "tools": tools.versions() | {package: metadata.version(package) for package in board.link.packages},
             "sha256": hashlib.sha256(bitstream).hexdigest(),
             **({"netlists": netlists.digests(kept)} if keep else {}),
         }
@@ -111,7 +116,7 @@ def prepare(board: Board, platform: Platform, chip: ChipConfig, fit: Fit) -> Bui
         board.top(chip, platform, fit.clock_hz),
         DESIGN,
         emit_src=False,
-        script_after_read="\n".join(UNDEFINED_COLLISIONS),
+        script_after_read="\n".join(_collisions(board)),
         synth_opts=family.synthesis,
         script_after_synth="tee -q -o cells.json stat -json",
         # reports.check_clocks has a one-line message for clocks that are not met.
@@ -120,6 +125,12 @@ def prepare(board: Board, platform: Platform, chip: ChipConfig, fit: Fit) -> Bui
     (pins,) = (file for file in plan.files if file.endswith((".pcf", ".lpf")))
     plan.files[pins] = over_constrained(plan.files[pins], _factor(board, platform, fit))
     return plan
+
+
+def _collisions(board: Board) -> tuple[str, ...]:
+    """The commands of :data:`UNDEFINED_COLLISIONS` for the chip alone."""
+    select, set_ = UNDEFINED_COLLISIONS
+    return (select, *(NOT_OF_THE_CHIP if isinstance(board.link, UsbLink) else ()), set_)
 
 
 def over_constrained(pins: str, factor: float) -> str:

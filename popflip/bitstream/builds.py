@@ -17,12 +17,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from popflip import constraints
+from popflip import constraints, hw
 from popflip.bitstream import build as bitstreams
 from popflip.bitstream import families, margin, reports
 from popflip.bitstream.families import family_of
 from popflip.constraints import base
 from popflip.constraints.base import Board, Fit
+from popflip.constraints.links import UartLink, UsbLink
 from popflip.errors import PopflipError
 from popflip.files import read_input, whole_file
 from popflip.hw.config import ChipConfig
@@ -34,8 +35,11 @@ from popflip.sim.cache import cache_directory, content_hash
 
 KIND = "builds"
 """Folder of the cache that holds a file for each build's identity and board."""
-NOTE = {"identity": str, "board": str, "baud": int}
+NOTE = {"identity": str, "board": str, "link": str, "baud": int}
 """The members of such a file."""
+HARDWARE = Path(str(hw.__file__)).parent
+USB_SOURCES = ("usb_top.py", "link/usb.py", "link/usb_names.py")
+"""Sources of a bitstream with USB that the hash of the chip's sources leaves out: a chip knows no kind of link."""
 MOST_REPORT = 2**20
 """Bytes of a report that are read at most."""
 
@@ -99,9 +103,12 @@ def inputs_of(board: Board, fit: Fit, chip: ChipConfig) -> str:
     It changes with some sources that change no bitstream.
     """
     own = importlib.import_module(f"popflip.constraints.{board.name}")
-    modules = (bitstreams, families, margin, reports, base, own)
-    sources = (code_of(Path(str(module.__file__)).read_text(encoding="utf-8")) for module in modules)
-    return content_hash(identity_of(board, fit, chip).pack(), repr(fit), board.name, str(board.baud), *sources)
+    files = [Path(str(module.__file__)) for module in (bitstreams, families, margin, reports, base, own)]
+    if isinstance(board.link, UsbLink):
+        files += [HARDWARE / name for name in USB_SOURCES]
+    sources = (code_of(file.read_text(encoding="utf-8")) for file in files)
+    link = f"{board.link.kind} {board.baud}"
+    return content_hash(identity_of(board, fit, chip).pack(), repr(fit), board.name, link, *sources)
 
 
 def identity_of(board: Board, fit: Fit, chip: ChipConfig) -> Identity:
@@ -137,7 +144,8 @@ def _note(identity: bytes, board: Board) -> None:
         folder = cache_directory() / KIND
         folder.mkdir(parents=True, exist_ok=True)
         with whole_file(folder / f"{content_hash(identity)}-{board.name}.json") as file:
-            file.write(json.dumps({"identity": identity.hex(), "board": board.name, "baud": board.baud}).encode())
+            note = {"identity": identity.hex(), "board": board.name, "link": board.link.kind, "baud": board.baud}
+            file.write(json.dumps(note).encode())
 
 
 def _noted(identity: bytes) -> set[str]:
@@ -147,8 +155,8 @@ def _noted(identity: bytes) -> set[str]:
 
 
 def noted_speeds() -> list[int]:
-    """The baud rates of the builds in the cache, without repetitions."""
-    return sorted({note["baud"] for note in _notes("*.json")})
+    """The baud rates of the UARTs of the builds in the cache, without repetitions."""
+    return sorted({note["baud"] for note in _notes("*.json") if note["link"] == UartLink.kind})
 
 
 def _notes(pattern: str) -> Iterator[dict[str, Any]]:

@@ -41,6 +41,7 @@ def chip_report(board: Board, fit: Fit, chip: ChipConfig) -> dict[str, Any]:
         "slots": chip.slots,
         "store_samples": chip.store_samples,
         "clock_hz": fit.clock_hz,
+        "link": board.link.kind,
         "baud": board.baud,
     }
 
@@ -121,15 +122,21 @@ def check_clocks(report: dict[str, Any], board: Board) -> None:
 
 
 def critical_path(timing: dict[str, Any]) -> dict[str, Any]:
-    """Start, end and delay of the slowest path within one clock domain."""
+    """Start, end and delay of the slowest path within one clock domain, in proportion to the period of its clock."""
     inside = [path for path in timing["critical_paths"] if path["from"] == path["to"]]
-    slowest = max(inside, key=_nanoseconds)
+    slowest = max(inside, key=lambda path: _nanoseconds(path) * _constraint(timing, path))
     return {
         "clock": slowest["from"].removeprefix("posedge ").removeprefix("negedge "),
         "source": signal_name(slowest["path"][0]["from"]["cell"]),
         "sink": signal_name(slowest["path"][-1]["to"]["cell"]),
         "nanoseconds": round(_nanoseconds(slowest), 2),
     }
+
+
+def _constraint(timing: dict[str, Any], path: dict[str, Any]) -> float:
+    """The MHz that were requested of the clock of ``path``."""
+    clock = path["from"].removeprefix("posedge ").removeprefix("negedge ")
+    return timing["fmax"].get(clock, {}).get("constraint", 1.0)
 
 
 def _nanoseconds(path: dict[str, Any]) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,7 +49,7 @@ def verilog(
     print(f"{output}: {text.count(chr(10))} lines")
 
 
-@with_settings((*CHIP_ALONE, "baud"))
+@with_settings((*CHIP_ALONE, "link", "baud"))
 def build(
     settings: Settings,
     board: BoardName,
@@ -75,11 +74,18 @@ def build(
 
 
 def board_chip(settings: Settings, name: str) -> tuple[Board, Fit, ChipConfig]:
-    """The board called ``name``, the fit, and the chip that the settings describe, which has room on the board."""
+    """The board called ``name``, the fit, and the chip that the settings describe, which has room on the board.
+
+    Raises :class:`ConfigError` also if the link's gateware is not installed.
+    """
+    from popflip.constraints.base import require_luna
+    from popflip.constraints.links import UsbLink
     from popflip.estimation.resources import check_room
     from popflip.experiment import network
 
     entry, fit = _board(settings, name)
+    if isinstance(entry.link, UsbLink):
+        require_luna()
     config = network(default=fit.preset, **settings.values(NETWORK))
     fit = entry.fit_like(fit, config)
     chip = entry.chip(fit, config, **settings.values(CHIP))
@@ -87,7 +93,7 @@ def board_chip(settings: Settings, name: str) -> tuple[Board, Fit, ChipConfig]:
     return entry, fit, chip
 
 
-@with_settings((*EXPERIMENT, "limit_batches", *(name for name in CHIP if name != "store"), "baud"))
+@with_settings((*EXPERIMENT, "limit_batches", *(name for name in CHIP if name != "store"), "link", "baud"))
 def estimate(
     settings: Settings,
     board: BoardName,
@@ -137,15 +143,18 @@ def estimate(
 
 
 def _board(settings: Settings, name: str) -> tuple[Board, Fit]:
-    """The board called ``name``, with the link speed of the settings, and the fit for their preset and rule."""
+    """The board called ``name``, with the link of the settings, and the fit for their preset and rule.
+
+    Raises :class:`ConfigError` if the board has no such link, or the fit's clock cannot make its speed.
+    """
     from popflip import constraints
+    from popflip.constraints.links import UartLink
     from popflip.hw.link.uart import divisor
 
-    board = constraints.board(name)
-    fit = board.fit(settings.preset, settings.rule)
     if isinstance(settings.baud, str):
         raise ConfigError("baud: a bitstream needs a number; auto is for a chip that answers")
-    if settings.baud is not None:
-        divisor(fit.clock_hz, settings.baud)
-        board = replace(board, baud=settings.baud)
+    board = constraints.board(name).linked(settings.link, settings.baud)
+    fit = board.fit(settings.preset, settings.rule)
+    if isinstance(board.link, UartLink):
+        divisor(fit.clock_hz, board.link.baud)
     return board, fit

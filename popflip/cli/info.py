@@ -66,7 +66,7 @@ def _chip(port: str, baud: int | str | None) -> None:
     from popflip.devices.open import identify
     from popflip.hw.fingerprint import build_hash
 
-    speed, identity = identify(port, baud, announce)
+    link, identity = identify(port, baud, announce)
     chip, names = identity.chip(), boards_of(identity)
     layers = "-".join(map(str, chip.layers))
     ours = build_hash(chip) == identity.build_hash
@@ -76,7 +76,7 @@ def _chip(port: str, baud: int | str | None) -> None:
             ("network", f"{layers} {chip.precision}, rule {chip.rule}"),
             ("array", f"{chip.array_rows} rows × {chip.array_synapses} synapses, {chip.learn_rows} learned at once"),
             ("clock", f"{identity.clock_hz / 1e6:g} MHz" if identity.clock_hz else "simulated"),
-            ("link", f"{speed} baud, {identity.buffer_bytes} bytes of requests ahead"),
+            ("link", f"{link}, {identity.buffer_bytes} bytes of requests ahead"),
             ("sample store", f"{chip.store_samples} samples" if chip.store_samples else "none"),
             ("protocol", str(identity.protocol)),
             ("build hash", identity.build_hash.hex()),

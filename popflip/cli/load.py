@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from popflip.bitstream.programmers import Programmer
     from popflip.constraints.base import Board
 
-LOADED = (*CHIP_ALONE, "baud")
+LOADED = (*CHIP_ALONE, "link", "baud")
 """The settings of a bitstream that is built."""
 
 
@@ -72,12 +72,10 @@ def load(
         announce(f"{missing}; building it")
         builds.make(entry, fit, chip, output, announce)
     _program(loader.command(tool, programmer, memory, file), entry, programmer, memory)
-    announce(
-        f"{file} is in the {memory} of {entry.summary}{_stay(memory)}; its link appears as {entry.port} or the like"
-    )
+    announce(f"{file} is in the {memory} of {entry.summary}{_stay(memory)}; {entry.link.place}")
     if bitstream is None and not settings.values(("layers", "precision", "mmax", "dclip")):
-        speed = "" if settings.baud is None else f" --baud {settings.baud}"
-        announce(f"train it with: popflip train --preset {settings.preset or fit.preset} --device {entry.port}{speed}")
+        device = f"{entry.port}{_speed(entry)}"
+        announce(f"train it with: popflip train --preset {settings.preset or fit.preset} --device {device}")
 
 
 def _check_alone(settings: Settings) -> None:
@@ -121,6 +119,14 @@ def _program(command: list[str], board: Board, programmer: Programmer, memory: s
     except KeyboardInterrupt:
         state = "its flash may hold a part of the bitstream" if memory == FLASH else "its chip may be gone"
         raise Interrupted(f"interrupted; {board.name}: {state}; load it again") from None
+
+
+def _speed(board: Board) -> str:
+    """The flag that names the speed of the board's link, unless it is that of every board or has none."""
+    from popflip.constraints.links import UartLink
+    from popflip.hw.link.uart import BAUD
+
+    return f" --baud {board.baud}" if isinstance(board.link, UartLink) and board.baud != BAUD else ""
 
 
 def _stay(memory: str) -> str:

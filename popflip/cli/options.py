@@ -244,7 +244,10 @@ class Settings:
     )
 
     device: str | None = _setting(
-        _text, HARDWARE, "golden|sim|PORT", "Golden model, simulated chip, or the port of a board: /dev/ttyUSB1, COM3."
+        _text,
+        HARDWARE,
+        "golden|sim|usb|PORT",
+        "Golden model, simulated chip, or a board: usb, or its port, as /dev/ttyUSB1 or COM3.",
     )
     rows: int | None = _setting(_integer, HARDWARE, "P", "Rows of the chip's MAC array (4).")
     synapses: int | None = _setting(_integer, HARDWARE, "N", "Synapses per row and cycle of the MAC array (32).")
@@ -264,7 +267,13 @@ class Settings:
         _boolean, HARDWARE, "", "Rule gft: put the counters into the single-port RAM of an iCE40 UP5K."
     )
     baud: int | str | None = _setting(
-        _baud, HARDWARE, "N|auto", "Baud rate of a board's link (1000000); auto: the one at which its chip answers."
+        _baud, HARDWARE, "N|auto", "Baud rate of a board's UART (1000000); auto: the one at which its chip answers."
+    )
+    link: str | None = _setting(
+        _text,
+        HARDWARE,
+        "uart[@N]|usb",
+        "Link of a board's bitstream: a UART, with its baud rate, or the FPGA's own USB (uart@1000000).",
     )
     learn_rows: int | None = _setting(
         _integer,

@@ -12,7 +12,7 @@ from popflip.hw.link.identity import Identity
 from popflip.hw.link.uart import BAUD
 
 SPEEDS = (
-    *(BAUD, 3_000_000, 2_000_000, 6_000_000, 921_600, 500_000, 460_800, 250_000, 230_400, 115_200),
+    *(BAUD, 3_000_000, 2_000_000, 6_000_000, 4_000_000, 921_600, 500_000, 460_800, 250_000, 230_400, 115_200),
     *(12_000_000, 57_600, 38_400, 19_200, 9_600),
 )
 """Speeds to try, in bits per second: first that of every board, then what adapters and clocks commonly make."""
@@ -59,14 +59,18 @@ def find_baud(
 
 
 def ask(
-    name: str, baud: int, opening: Sequence[tuple[int, int]] = OPENING, allowance: float = serial.ALLOWANCE
+    name: str,
+    baud: int,
+    opening: Sequence[tuple[int, int]] = OPENING,
+    allowance: float = serial.ALLOWANCE,
+    find: Callable[[], str] | None = None,
 ) -> Identity:
     """What the chip on the serial port ``name`` says about itself at ``baud``. Its state stays.
 
-    ``opening`` : see :func:`popflip.devices.session.open_session`, whose errors this raises. Raises
-    :class:`DeviceError` if the port cannot be opened.
+    ``opening`` : see :func:`popflip.devices.session.open_session`, whose errors this raises. ``find`` : see
+    :class:`.serial.SerialTransport`. Raises :class:`DeviceError` if the port cannot be opened.
     """
-    transport = serial.SerialTransport(name, baud, allowance=allowance, absence=0)
+    transport = serial.SerialTransport(name, baud, allowance=allowance, absence=0, find=find)
     try:
         return open_session(transport, FrameReader(transport), name, opening)[0]
     finally:

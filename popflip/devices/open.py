@@ -32,14 +32,15 @@ def open_device(
     announce: Callable[[str], object] | None = None,
     baud: int | str | None = None,
 ) -> Device:
-    """Open ``golden``, ``sim`` (the simulated chip) or a serial port for ``config``.
+    """Open ``golden``, ``sim`` (the simulated chip), ``usb`` (the chip at USB) or a serial port for ``config``.
 
     ``sim`` simulates ``chip``, by default ``ChipConfig.of(config)``. It records its signals in ``waves``, a VCD file.
     ``baud`` is the speed of a serial port, by default that of every board; ``"auto"`` stands for the speed at which the
-    chip answers (:mod:`popflip.devices.baud`). ``announce`` receives lines of text: before the simulated chip is
-    compiled, when the speed is found, when a port goes away, and when it is back. Raises :class:`DeviceError` if the
-    name is unknown, or if the device cannot be opened or was built for another network, and :class:`ConfigError` if
-    no chip runs ``config``, or if the network or the simulated chip takes too much memory.
+    chip answers (:mod:`popflip.devices.baud`). USB has none (:mod:`popflip.devices.usb`). ``announce`` receives lines
+    of text: before the simulated chip is compiled, when the speed is found, when a port goes away, and when it is back.
+    Raises :class:`DeviceError` if the name is unknown, or if the device cannot be opened or was built for another
+    network, and :class:`ConfigError` if no chip runs ``config``, or if the network or the simulated chip takes too much
+    memory.
     """
     check_network(config)
     if waves is not None and name != "sim":
@@ -50,7 +51,7 @@ def open_device(
         return _simulated(config, chip, waves, announce)
     if _looks_like_a_port(name):
         return _board(name, config, baud, announce)
-    raise DeviceError(f"device: {name!r} is not golden, sim or a serial port such as /dev/ttyUSB1 or COM3")
+    raise DeviceError(f"device: {name!r} is not golden, sim, usb or a serial port such as /dev/ttyUSB1 or COM3")
 
 
 # These import Amaranth and pyserial, which the golden model does not need.
@@ -78,32 +79,51 @@ def _board(name: str, config: AnyConfig, baud: int | str | None, announce: Calla
     from popflip.devices.serial import SerialTransport
 
     speed, _ = _speed(name, baud, announce)
-    return ChipDevice(SerialTransport(name, speed, announce), config, name, speed)
+    return ChipDevice(SerialTransport(name, speed, announce, find=_finder(name)), config, name, speed)
 
 
 def identify(
     name: str, baud: int | str | None = None, announce: Callable[[str], object] | None = None
-) -> tuple[int, Identity]:
-    """The speed of the link of the chip on the serial port ``name``, and what it says about itself.
+) -> tuple[str, Identity]:
+    """The link of the chip at the device ``name`` in words, and what the chip says about itself.
 
     ``baud`` and ``announce``: see :func:`open_device`. Begins a session with the chip, whose state stays. Raises
     :class:`DeviceError` if ``name`` is no port or cannot be opened, and :class:`LinkError` if no chip answers.
     """
     if not _looks_like_a_port(name):
-        raise DeviceError(f"device: {name!r} is not a serial port such as /dev/ttyUSB1 or COM3")
+        raise DeviceError(f"device: {name!r} is not usb or a serial port such as /dev/ttyUSB1 or COM3")
     _check_serial_ports(name)
     from popflip.devices.baud import ask
 
     speed, identity = _speed(name, baud, announce)
-    return speed, ask(name, speed) if identity is None else identity
+    find = _finder(name)
+    link = f"{speed} baud" if find is None else f"USB, full speed, at {find()}"
+    return link, ask(name, speed, find=find) if identity is None else identity
+
+
+def _finder(name: str) -> Callable[[], str] | None:
+    """A function that finds the port of the device ``name`` if it is a chip at USB; None for all other ports."""
+    from popflip.devices import usb
+
+    if usb.is_name(name):
+        return lambda: usb.find_port(name)
+    serial = usb.serial_number(name)
+    if serial is None:
+        return None
+    return lambda: name
 
 
 def _speed(name: str, baud: int | str | None, announce: Callable[[str], object] | None) -> tuple[int, Identity | None]:
     """The speed of the port ``name`` that ``baud`` stands for, and the identity of the chip if it had to be asked."""
     from popflip.bitstream.builds import noted_speeds
     from popflip.devices.baud import find_baud
+    from popflip.devices.usb import BAUD as USB_BAUD
     from popflip.hw.link.uart import BAUD
 
+    if _finder(name) is not None:
+        if baud not in (None, AUTO):
+            raise DeviceError("baud: USB has a speed of its own; leave it out")
+        return USB_BAUD, None
     if baud == AUTO:
         return find_baud(name, noted_speeds(), announce)
     if isinstance(baud, str):
@@ -120,5 +140,7 @@ def _check_serial_ports(name: str) -> None:
 
 
 def _looks_like_a_port(name: str) -> bool:
-    """Whether ``name`` is a path (/dev/…), a URL (socket://…), or COM and a number."""
-    return "/" in name or (name[:3].upper() == "COM" and name[3:].isdigit())
+    """Whether ``name`` is a path (/dev/…), a URL (socket://…), COM and a number, or stands for a chip at USB."""
+    from popflip.devices.usb import is_name
+
+    return "/" in name or (name[:3].upper() == "COM" and name[3:].isdigit()) or is_name(name)

@@ -11,6 +11,7 @@ import serial
 
 from popflip.devices.base import BITS_PER_BYTE
 from popflip.devices.transport import PortLost, PortStuck
+from popflip.devices.usb import PORT_BAUD
 from popflip.errors import DeviceError, LinkError
 from popflip.hw.link.uart import BAUD
 
@@ -45,8 +46,9 @@ class SerialTransport:
     """Bytes over serial port ``name``, or over any URL that pyserial knows. Its clock counts seconds.
 
     ``announce`` receives a line of text when the port goes away, and while :meth:`restore` waits for it, at most
-    ``absence`` seconds. ``allowance``: see :data:`ALLOWANCE`. Raises :class:`DeviceError` if the port cannot be opened
-    or cannot run at ``baud``.
+    ``absence`` seconds. ``allowance``: see :data:`ALLOWANCE`. ``find`` returns the port that ``name`` stands for; it
+    may be another one each time it is opened. Such a port is at USB: ``baud`` says how fast it is, and sets nothing.
+    Raises :class:`DeviceError` if the port cannot be opened or cannot run at ``baud``.
     """
 
     def __init__(
@@ -56,13 +58,15 @@ class SerialTransport:
         announce: Callable[[str], object] | None = None,
         allowance: float = ALLOWANCE,
         absence: float = ABSENCE,
+        find: Callable[[], str] | None = None,
     ):
         if not LEAST_BAUD <= baud <= MOST_BAUD:
             raise DeviceError(f"baud: {baud} is not between {LEAST_BAUD} and {MOST_BAUD}; boards use {BAUD}")
         self.name = name
         self._announce = announce or _ignore
         self._allowance, self._absence = allowance, absence
-        self._baud = baud
+        self._baud = baud if find is None else PORT_BAUD
+        self._find = find
         self._byte_seconds = BITS_PER_BYTE / baud
         self._line_free = 0.0  # when the line will have carried all bytes written
         self._bytes = bytearray()
@@ -133,9 +137,10 @@ class SerialTransport:
     def _open(self) -> serial.SerialBase:
         """The port, open and empty. pyserial raises errors of many classes, those of its parsers of URLs included."""
         stall = STALL + 2 * _CHUNK * self._byte_seconds
-        exclusive = {} if "://" in self.name else {"exclusive": True}
+        name = self.name if self._find is None else self._find()
+        exclusive = {} if "://" in name else {"exclusive": True}
         try:
-            port = serial.serial_for_url(self.name, self._baud, timeout=_POLL, write_timeout=stall, **exclusive)
+            port = serial.serial_for_url(name, self._baud, timeout=_POLL, write_timeout=stall, **exclusive)
             with suppress(AttributeError, OSError, ValueError):  # not every port supports it
                 port.set_low_latency_mode(True)  # else short answers wait 16 ms in the adapter
             port.reset_input_buffer()

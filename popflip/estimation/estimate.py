@@ -143,10 +143,13 @@ def _cycle_rows(estimate: Estimate) -> list[tuple[str, str]]:
 
 
 def _speed_rows(estimate: Estimate) -> list[tuple[str, str]]:
-    cycles, baud, samples = estimate.cycles, estimate.board.baud, estimate.samples_per_second
-    link = baud / BITS_PER_BYTE / estimate.sample_bytes
+    cycles, board, samples = estimate.cycles, estimate.board, estimate.samples_per_second
+    link = board.baud / BITS_PER_BYTE / estimate.sample_bytes
     inferences = estimate.clock_hz / max(estimate.sample_bytes, cycles.forward_busy / cycles.samples)
     return [
         (f"at {estimate.clock_hz / 1e6:g} MHz", f"{samples:,.0f} trained samples/s, {inferences:,.0f} inferences/s"),
-        (f"link, {baud} baud", f"{link:,.0f} samples/s" + (": the limit, unless replayed" if link < samples else "")),
+        (
+            f"link, {board.link.summary}",
+            f"{link:,.0f} samples/s" + (": the limit, unless replayed" if link < samples else ""),
+        ),
     ]

@@ -24,6 +24,7 @@ from popflip.bitstream import netlists
 from popflip.bitstream.families import ECP5, ICE40, family_of
 from popflip.bitstream.packed import ECP5_PACKAGES
 from popflip.bitstream.toolchain import Toolchain
+from popflip.constraints.links import UartLink
 from popflip.constraints.pins import pin_file
 from popflip.errors import BuildError
 from popflip.files import reason
@@ -79,6 +80,10 @@ class Bitstream:
         kinds: dict[str, Any] = {"board": str, "rule": str, "layers": list, "clock_hz": (int, float), "baud": int}
         if not isinstance(report, dict) or any(not isinstance(report.get(key), kind) for key, kind in kinds.items()):
             raise BuildError(f"bitstream: {path} is not the report of a build")
+        if report.get("link", UartLink.kind) != UartLink.kind:
+            raise BuildError(
+                f"bitstream: the link of {file} is USB; popflip verify drives a UART: build it with link uart"
+            )
         return cls(file, report)
 
     @property

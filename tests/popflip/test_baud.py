@@ -78,7 +78,7 @@ def test_a_device_opens_at_the_speed_that_is_found(chip_at):
 def test_speeds_of_this_machine_s_builds_are_tried_early(chip_at, monkeypatch):
     board = constraints.board("ulx3s_85f")
     for speed in (460_800, 750_000):
-        builds._note(bytes([speed % 251]), replace(board, baud=speed))
+        builds._note(bytes([speed % 251]), board.linked(None, speed))
     asked: list[int] = []
 
     def listen(name: str, speed: int, *_: object) -> object:
@@ -210,8 +210,8 @@ def test_info_shows_a_store(chip_at, capsys):
     ("flags", "message"),
     [
         (["--baud", "auto"], "--baud: is for a chip; name its port with --device"),
-        (["--device", "sim"], "--device: 'sim' is not a serial port such as /dev/ttyUSB1 or COM3"),
-        (["--device", "golden"], "--device: 'golden' is not a serial port such as /dev/ttyUSB1 or COM3"),
+        (["--device", "sim"], "--device: 'sim' is not usb or a serial port such as /dev/ttyUSB1 or COM3"),
+        (["--device", "golden"], "--device: 'golden' is not usb or a serial port such as /dev/ttyUSB1 or COM3"),
     ],
 )
 def test_bad_input_of_info_is_one_line(flags, message, capsys):
