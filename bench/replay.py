@@ -1,10 +1,11 @@
 """Speed of a board over its link, with samples sent or replayed. The chip and both ends of the line are simulated.
 
-    python bench/replay.py [--batches N] [--store SAMPLES] [icebreaker …]
+    python bench/replay.py [--batches N] [--store SAMPLES] [--baud N] [--clock MHZ] [icebreaker …]
 
 Each board has the network, array, clock, link speed and packet buffer of its bitstream, and trains the first batches of
-its preset; ``--store`` gives it a sample store of another size. Cycles are exact: the same command prints the same
-numbers everywhere. The simulated host answers at once; a real one is slightly slower.
+its preset; ``--store`` gives it a sample store of another size, ``--baud`` and ``--clock`` another speed. Cycles are
+exact: the same command prints the same numbers everywhere. The simulated host answers at once; a real one is slightly
+slower.
 
 * ``samples``: how many were ``sent`` or ``replayed`` in training, ``inferred`` (the test set), or ``stored`` (the
   training set, once).
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from popflip import constraints
+from popflip.constraints.base import Board
 from popflip.devices.chip import ChipDevice
 from popflip.errors import PopflipError
 from popflip.experiment import prepare
@@ -77,13 +79,11 @@ class Measurement:
         )
 
 
-def simulated(name: str, store: int | None) -> tuple[SimulatedBoard, bytes]:
-    """The board called ``name`` with a store of ``store`` samples (None: its own), and its compiled simulation."""
-    board = constraints.board(name)
-    fit = board.fit()
-    chip = board.chip(fit, store=store)
-    design = SimulatedBoard(chip, round(fit.clock_hz), board.baud, board.buffer)
-    key = content_hash(build_hash(chip), repr((fit.clock_hz, board.baud, board.buffer)))
+def simulated(board: Board, store: int | None, clock_hz: int) -> tuple[SimulatedBoard, bytes]:
+    """``board`` with a store of ``store`` samples (None: its own) at ``clock_hz``, and its compiled simulation."""
+    chip = board.chip(board.fit(), store=store)
+    design = SimulatedBoard(chip, clock_hz, board.baud, board.buffer)
+    key = content_hash(build_hash(chip), repr((clock_hz, board.baud, board.buffer)))
     return design, cached_library("board", key, lambda: design, announce=lambda line: print(line, file=sys.stderr))
 
 
@@ -99,11 +99,11 @@ def transfer(line: Line, device: ChipDevice, work: Callable[[], object]) -> tupl
     return cycles, sent, busy_cycles(after) - busy_cycles(before)
 
 
-def measure(name: str, batches: int, store: int | None = None) -> bool:
-    """Print the lines of a board, and return whether it meets the goal."""
-    design, library = simulated(name, store)
-    board = constraints.board(name)
-    experiment, clock_hz = prepare(preset=board.fit().preset), board.fit().clock_hz
+def measure(board: Board, batches: int, store: int | None = None, clock_hz: float | None = None) -> bool:
+    """Print the lines of a board at ``clock_hz`` (None: its own), and return whether it meets the goal."""
+    clock_hz = board.fit().clock_hz if clock_hz is None else clock_hz
+    design, library = simulated(board, store, round(clock_hz))
+    experiment, name = prepare(preset=board.fit().preset), board.name
     x, y, x_test = experiment.x_train, experiment.y_train, experiment.x_test
     per_byte, found = design.cycles_per_byte, []
 
@@ -135,10 +135,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("boards", nargs="*", metavar="BOARD", help="boards (all with a store)")
     parser.add_argument("--batches", type=int, default=BATCHES, help=f"batches to measure ({BATCHES})")
     parser.add_argument("--store", type=int, metavar="SAMPLES", help="samples that the board's chip stores (its own)")
+    parser.add_argument("--baud", type=int, metavar="N", help="speed of the link (the board's)")
+    parser.add_argument("--clock", type=float, metavar="MHZ", help="clock of the chip (that of its bitstream)")
     options = parser.parse_args(arguments)
     names = options.boards or [name for name, board in constraints.boards().items() if board.store_bytes]
     print(f"{'board':12} {'':8} {'samples':>7} {'cycles/sample':>13} {'samples/s':>9} {'line':>6} {'chip':>6}")
-    missed = [name for name in names if not measure(name, options.batches, options.store)]
+    boards = [constraints.board(name).linked(None, options.baud) for name in names]
+    hz = None if options.clock is None else 1e6 * options.clock
+    missed = [board.name for board in boards if not measure(board, options.batches, options.store, hz)]
     print(f"goal missed: {', '.join(missed)}" if missed else "all goals met")
     return 1 if missed else 0
 

@@ -157,6 +157,7 @@ def descriptors(serial: str) -> DeviceDescriptorCollection:
     found = DeviceDescriptorCollection()
     with found.DeviceDescriptor() as device:
         device.idVendor, device.idProduct = VENDOR_ID, PRODUCT_ID
+        device.bDeviceClass, device.bDeviceSubclass, device.bDeviceProtocol = 0xEF, 0x02, 0x01  # its interfaces belong
         device.iManufacturer, device.iProduct, device.iSerialNumber = VENDOR, PRODUCT, serial
         device.bNumConfigurations = 1
     with found.ConfigurationDescriptor() as configuration:

@@ -469,7 +469,7 @@ def test_thresholds_for_each_feature():
         ({"preset": "digit"}, "preset: 'digit' is not one of "),
         ({"rule": "lbe", "batch": 3}, "batch: is for rule gft, but this network learns by lbe; leave it out"),
         ({"batch": 1.5}, "batch: 1.5 is not a whole number"),
-        ({"device": "goldn"}, "device: 'goldn' is not golden, sim or a serial port such as /dev/ttyUSB1 or COM3"),
+        ({"device": "goldn"}, "device: 'goldn' is not golden, sim, usb or a serial port such as /dev/ttyUSB1 or COM3"),
         ({"device": "/nowhere/ttyUSB1"}, "/nowhere/ttyUSB1: "),
         ({"device": "sim", "store": 3}, "store"),
         ({"batch": 10_000}, "batch: 10000 samples per batch, but "),

@@ -30,7 +30,7 @@ def test_golden_is_opened_by_name():
 def test_an_unknown_device_lists_the_known_ones():
     with pytest.raises(DeviceError) as error:
         open_device("goldn", CONFIG)
-    assert str(error.value) == "device: 'goldn' is not golden, sim or a serial port such as /dev/ttyUSB1 or COM3"
+    assert str(error.value) == "device: 'goldn' is not golden, sim, usb or a serial port such as /dev/ttyUSB1 or COM3"
 
 
 def test_only_the_simulated_chip_has_waves():
