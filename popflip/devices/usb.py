@@ -46,13 +46,16 @@ def find_port(name: str) -> str:
 
 
 def _chips() -> list[Any]:
-    """The serial ports that are Popflip's, as pyserial lists them. Some systems do not tell the product's name."""
+    """The ports of Popflip's chips. Some systems do not tell the product's name."""
+    ids = (VENDOR_ID, PRODUCT_ID)
+    return [port for port in _listed() if (port.vid, port.pid) == ids and port.product in (PRODUCT, None)]
+
+
+def _listed() -> list[Any]:
+    """The serial ports of this machine, as pyserial describes them."""
     try:
         from serial.tools.list_ports import comports
 
-        ports = sorted(comports())
+        return sorted(comports())
     except (ImportError, OSError):  # pyserial knows no ports on this system
         return []
-    return [
-        port for port in ports if (port.vid, port.pid) == (VENDOR_ID, PRODUCT_ID) and port.product in (PRODUCT, None)
-    ]
