@@ -9,9 +9,9 @@ from __future__ import annotations
 from popflip.golden.gft.config import Config
 from popflip.golden.layers import MAX_WIDTH
 from popflip.golden.lbe.config import LbeConfig
-from popflip.golden.network import WORD, Network, Precision, Rule
+from popflip.golden.network import WORD, Network, Order, Precision, Rule
 
-__all__ = ["MAX_WIDTH", "WORD", "AnyConfig", "Config", "LbeConfig", "Network", "Precision", "Rule"]
+__all__ = ["MAX_WIDTH", "WORD", "AnyConfig", "Config", "LbeConfig", "Network", "Order", "Precision", "Rule"]
 
 AnyConfig = Config | LbeConfig
 """The configuration of any rule; ``config.rule`` says which."""

@@ -35,6 +35,14 @@ class Rule(StrEnum):
     LBE = "lbe"
 
 
+class Order(StrEnum):
+    """Order of the samples in each epoch. ``numpy``: permutations that NumPy draws. ``chip``: those that a chip makes
+    (:mod:`popflip.golden.common.order`)."""
+
+    NUMPY = "numpy"
+    CHIP = "chip"
+
+
 class Network:
     """Sizes of a network, derived from its rule and its ``layers``: the inputs, then each layer
     (:mod:`popflip.golden.layers`). Numbers alone are the widths ``K[0] … K[L]`` of a dense network.
@@ -99,6 +107,8 @@ class Learning(Network):
     batch: int
     epochs: int
     mmax: int | tuple[int, ...]
+    seed: int
+    order: Order
 
     @property
     def mmaxes(self) -> tuple[int, ...]:

@@ -12,13 +12,16 @@ from functools import cached_property
 
 from amaranth.utils import ceil_log2
 
+from popflip.golden.common.order import MOST
 from popflip.golden.config import WORD, AnyConfig, Network, Precision, Rule
 from popflip.golden.errors import ConfigError
 from popflip.hw.memory_map import MemoryMap, WeightMap, first_indices, map_counters, map_weights, rows_per_bank
 
 MAX_ROWS = 1024
 MIN_SYNAPSES, MAX_SYNAPSES = 4, 1024
-MAX_STORE_SAMPLES = 2**16
+MAX_STORE_SAMPLES = MOST
+SDRAMS = ("ulx3s", "colorlight_i5")
+"""SDRAMs that can hold the store, by the names of their boards."""
 LARGE_ROWS = 32  # from this many rows a cycle on, the memory banks spread over the whole chip
 
 
@@ -32,6 +35,9 @@ class ChipConfig(Network):
     ``classes`` : needed for LBE only; GFT's last layer has a row for each.
     ``dclip`` : largest magnitude of a hidden neuron's error; GFT only.
     ``store_samples`` : training samples that the chip keeps and can train again by number, a power of two; 0: none.
+    ``sdram`` : the SDRAM that keeps them, one of :data:`SDRAMS`; "": memory of the FPGA.
+    ``walks`` : whether the chip walks through its stored set by itself, in the order of
+    :mod:`popflip.golden.common.order`.
     ``learn_rows`` (``Pc``; GFT) : rows of the first layer whose counters take votes in one cycle, and whose counters
     the end of a batch counts in one cycle; a power of two, no more than ``P`` and ``N``.
     ``compact`` (GFT, N ≤ 8) : for an iCE40 UP5K, whose block RAM holds little more than the weights. Counters lie in
@@ -53,6 +59,8 @@ class ChipConfig(Network):
     learn_rows: int = 1
     compact: bool = False
     mmaxes: tuple[int, ...] = ()
+    sdram: str = ""
+    walks: bool = False
 
     def __post_init__(self) -> None:
         if not self.classes and self.rule == Rule.GFT:
@@ -62,6 +70,7 @@ class ChipConfig(Network):
         _power_of_two("slots", self.slots, 2, 64)
         if self.store_samples != 0:
             _power_of_two("store", self.store_samples, 1, MAX_STORE_SAMPLES)
+        self._check_store()
         most = min(self.array_rows, self.array_synapses) if self.rule == Rule.GFT else 1
         _power_of_two("learn_rows", self.learn_rows, 1, most)
         if self.compact and self.convolves:
@@ -73,6 +82,17 @@ class ChipConfig(Network):
                 f"compact: needs no more rows than synapses, not {self.array_rows} and {self.array_synapses}"
             )
 
+    def _check_store(self) -> None:
+        """Raise :class:`ConfigError` unless the chip has a store for what walks, and a known SDRAM for it."""
+        if self.walks and not self.store_samples:
+            raise ConfigError("walks: the chip has no store to walk through; give it one, or leave it out")
+        if not self.sdram:
+            return
+        if self.sdram not in SDRAMS:
+            raise ConfigError(f"sdram: {self.sdram!r} is not one of {', '.join(SDRAMS)}")
+        if not self.store_samples:
+            raise ConfigError("sdram: it holds the store, but the chip has none; give it one, or leave it out")
+
     @classmethod
     def of(
         cls,
@@ -83,6 +103,8 @@ class ChipConfig(Network):
         store_samples: int = 0,
         learn_rows: int | None = None,
         compact: bool = False,
+        sdram: str = "",
+        walks: bool = False,
     ) -> ChipConfig:
         """A chip that runs ``config``.
 
@@ -115,6 +137,8 @@ class ChipConfig(Network):
             learn_rows=learn_rows,
             compact=compact,
             mmaxes=limits if len(set(limits)) > 1 else (),
+            sdram=sdram,
+            walks=walks,
         )
 
     # Bits -------------------------------------------------------------------------------------------------------------
@@ -177,6 +201,16 @@ class ChipConfig(Network):
     def size_bytes(self) -> int:
         """Bytes of a packed sample's length field on the link. The length includes the label."""
         return 1 if self.label_bytes + self.packed_bytes <= 255 else 2
+
+    @property
+    def stored_bytes(self) -> int:
+        """Most bytes of an item of STORE, and of a sample in the store: packed with its size, if the chip packs."""
+        return self.size_bytes + self.label_bytes + self.packed_bytes if self.packs else self.sample_bytes
+
+    @property
+    def number_bytes(self) -> int:
+        """Bytes of a stored sample's number on the link."""
+        return 2 if self.store_samples <= 2**16 else 3
 
     @property
     def pipelined(self) -> bool:

@@ -13,6 +13,8 @@ from popflip.hw.gft import registers as gft
 from popflip.hw.lbe import registers as lbe
 
 RULES = {Rule.GFT: gft, Rule.LBE: lbe}
+LAST_SAMPLE, KEY = "last_sample", "key"
+"""Registers of a chip that walks through its stored set."""
 
 
 def registers(chip: ChipConfig) -> tuple[Register, ...]:
@@ -21,6 +23,15 @@ def registers(chip: ChipConfig) -> tuple[Register, ...]:
         *RULES[chip.rule].registers(chip),
         Register("rng", 1, 2**32 - 1, 1, "xorshift32 state; never 0"),
         Register("signature", 0, 2**32 - 1, 0, "CRC-32 of the flips so far; written to resume a run"),
+        *(walk_registers(chip) if chip.walks else ()),
+    )
+
+
+def walk_registers(chip: ChipConfig) -> tuple[Register, ...]:
+    """The registers that describe the stored set and its order."""
+    return (
+        Register(LAST_SAMPLE, 0, max(0, chip.store_samples - 1), 0, "number of the last sample of the stored set"),
+        Register(KEY, 0, 2**32 - 1, 0, "word of the order's key; the last three words written count"),
     )
 
 

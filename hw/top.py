@@ -23,19 +23,30 @@ class Chip(wiring.Component):
     """A chip that learns and answers over a byte stream. It knows no pins, no clock source and no kind of link.
 
     ``clock_hz`` is the frequency that IDENTIFY tells the host, 0 in simulation. ``buffer`` is the minimum size of the
-    packet buffer in bytes. ``memory`` makes the memory of the sample store, if the chip has one.
+    packet buffer in bytes. ``memory`` makes the memory of the sample store, if the chip has one that is no SDRAM.
+    ``capture`` : see :class:`popflip.hw.memory.sdram.Sdram`.
 
     Members
     -------
     ``rx`` : In(stream of 8), ``tx`` : Out(stream of 8)
         Frames of :mod:`popflip.hw.link.codec`.
+    ``sdram`` : Out(SdramPinsSignature)
+        Only if the chip has an SDRAM.
     """
 
-    def __init__(self, chip: ChipConfig, clock_hz: int = 0, buffer: int = BUFFER_BYTES, memory: Memories = BlockBytes):
+    def __init__(
+        self,
+        chip: ChipConfig,
+        clock_hz: int = 0,
+        buffer: int = BUFFER_BYTES,
+        memory: Memories = BlockBytes,
+        capture: int = 0,
+    ):
         self.identity = Identity.of(chip, buffer_bytes(chip, buffer), clock_hz, build_hash(chip))
-        self.link = Link(chip, self.identity, memory)
+        self.link = Link(chip, self.identity, memory, capture)
         self.trainer = Trainer(chip)
-        super().__init__({"rx": In(stream.Signature(8)), "tx": Out(stream.Signature(8))})
+        sdram = {"sdram": Out(self.link.sdram.signature)} if chip.sdram else {}
+        super().__init__({"rx": In(stream.Signature(8)), "tx": Out(stream.Signature(8)), **sdram})
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -47,6 +58,8 @@ class Chip(wiring.Component):
         wiring.connect(m, wiring.flipped(self.rx), self.link.rx)
         wiring.connect(m, self.link.trainer, self.trainer.port)
         wiring.connect(m, self.link.tx, wiring.flipped(self.tx))
+        if hasattr(self, "sdram"):
+            wiring.connect(m, self.link.sdram, wiring.flipped(self.sdram))
         return m
 
 

@@ -26,7 +26,7 @@ from popflip.devices.base import Status
 from popflip.errors import ConfigError, FileError
 from popflip.files import reason, whole_file
 from popflip.golden.common.prng import first_state
-from popflip.golden.config import AnyConfig, Config, LbeConfig, Precision, Rule
+from popflip.golden.config import AnyConfig, Config, LbeConfig, Order, Precision, Rule
 from popflip.golden.lbe.initialise import LbeState, signs
 from popflip.golden.lbe.initialise import initial as lbe_initial
 from popflip.golden.memory.weights import State
@@ -218,6 +218,8 @@ def _config(header: Mapping[str, Any]) -> AnyConfig:
     names = [field.name for field in fields(kind)]
     if header["format"] == 1 and isinstance(values, dict):
         values = {name: getattr(kind, name) for name in names if hasattr(kind, name)} | values
+    if isinstance(values, dict):
+        values = {"order": Order.NUMPY} | values  # older files lack it
     _check_keys("config", values, names)
     return kind(**values)
 

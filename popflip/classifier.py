@@ -34,7 +34,7 @@ from popflip.devices.golden import GoldenDevice
 from popflip.devices.open import open_device
 from popflip.errors import ConfigError, DataError, PopflipError
 from popflip.experiment import find_preset
-from popflip.golden.config import AnyConfig, Rule
+from popflip.golden.config import AnyConfig, Order, Rule
 from popflip.golden.layers import Planes, parse
 from popflip.heuristics import CALIBRATION, PARAMETERS, Shape, calibrated, configure, windows_are_guessed
 from popflip.history import StepResult
@@ -88,6 +88,8 @@ class Classifier(ClassifierMixin, BaseEstimator):
         group: neurons of which at most one is updated, one number or one for each layer. Rule ``lbe``.
         reinforce_p256: an updated counter moves away from 0 with probability reinforce_p256 / 256. Rule ``lbe``.
         seed: seed of everything random.
+        order: of the samples in each epoch of ``fit``. ``"numpy"`` draws it; ``"chip"`` is one that a chip makes by
+            itself, so that it learns a stored set without the host.
 
     Device:
         device: ``"golden"`` (NumPy), ``"sim"`` (the simulated chip) or a serial port. All three learn the same bits.
@@ -144,6 +146,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         group: int | Sequence[int] | None = None,
         reinforce_p256: int | None = None,
         seed: int | None = None,
+        order: str | None = None,
         device: str = "golden",
         rows: int | None = None,
         synapses: int | None = None,
@@ -173,6 +176,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         self.group = group
         self.reinforce_p256 = reinforce_p256
         self.seed = seed
+        self.order = order
         self.device = device
         self.rows = rows
         self.synapses = synapses
@@ -408,6 +412,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
             "learn_rows": self.learn_rows,
             "store_samples": self.store,
             "compact": self.compact,
+            "walks": bool(self.store) and config.order == Order.CHIP,
         }
         return ChipConfig.of(config, **{name: _plain(value) for name, value in given.items() if value is not None})
 
@@ -508,7 +513,7 @@ def _plain(value: Any) -> Any:
 def _parameters(config: AnyConfig) -> dict[str, Any]:
     """Parameters of a classifier that has ``config``."""
     values = {name: value for name, value in asdict(config).items() if name in PARAMETERS}
-    values |= {"rule": config.rule.value, "precision": config.precision.value}
+    values |= {"rule": config.rule.value, "precision": config.precision.value, "order": config.order.value}
     if "shift" in values and values["shift"] is None:
         values["shift"] = "none"
     return values

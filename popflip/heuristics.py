@@ -23,7 +23,7 @@ from popflip.golden.layers import Planes, parse, plain, plan
 from popflip.golden.network import integers
 from popflip.limits import check_batch, check_network
 
-SHARED = ("rule", "layers", "precision", "mmax", "epochs", "margin", "seed")
+SHARED = ("rule", "layers", "precision", "mmax", "epochs", "margin", "seed", "order")
 """Parameters of both rules."""
 GFT_ONLY = ("batch", "k0", "window", "shift", "dclip", "flip_p256")
 LBE_ONLY = ("group", "reinforce_p256")

@@ -14,7 +14,8 @@ The order and the steps come from :mod:`popflip.steps`. A chip that lost the run
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +23,12 @@ from numpy.typing import NDArray
 from popflip.data.augment import Moves, MovingImages
 from popflip.devices.base import Device, Status
 from popflip.errors import ChipLost, ConfigError, DeviceError, Difference, Interrupted
-from popflip.golden.config import Rule
+from popflip.golden.common.order import key_of
+from popflip.golden.config import Order, Rule
 from popflip.golden.memory.weights import State
 from popflip.history import Record, Run, StepResult, step_result
 from popflip.repair import SAVE_EVERY, Announce, Keeper, OnSnapshot, Snapshot, ignore, with_repairs
-from popflip.steps import batch_name, batches_to_run, steps
+from popflip.steps import batch_name, batches_to_run, epoch_steps, pieces, step_batches, steps, watched_steps
 from popflip.verification import compare, same_predictions
 
 OnStep = Callable[[StepResult], object]
@@ -175,6 +177,13 @@ def accuracy(predictions: NDArray[np.integer], classes: NDArray[np.integer]) -> 
     return int(np.count_nonzero(predictions == classes)) / len(classes)
 
 
+class _Step(NamedTuple):
+    """A step: its samples, and what makes a device learn them and end their batches."""
+
+    samples: int
+    learn: Callable[[Device], object]
+
+
 class _Course:
     """A run under way: its devices and data, and what it has recorded."""
 
@@ -209,16 +218,13 @@ class _Course:
         if self.golden is not None:
             compare(self.device, self.golden, before, self.unit)
         state_was_read = self.golden is not None
-        moves = Moves(config.seed)
+        walks = stored and self.device.walks and config.order == Order.CHIP
+        work = self._walk(first) if walks else self._batches(first, stored)
         try:
-            for index, samples in steps(len(self.x), config, first, self.last):
-                if isinstance(self.x, MovingImages):
-                    bits = self.x.bits(samples, moves.take(index * config.batch, len(samples)))
-                else:
-                    bits = self.x[samples]
+            for step in work:
                 if state_was_read:  # that took cycles, which do not belong to training
                     before = self.device.status()
-                before = self._step(before, bits, samples, config.schedule(index, self.total), stored)
+                before = self._step(before, step)
                 stopping = self.stop()
                 state_was_read = self._keep(stopping)
                 if stopping:
@@ -227,24 +233,62 @@ class _Course:
             reached = self.record.history[-1].batch if self.record.history else first
             raise Interrupted(f"interrupted after {self.unit} {reached} of {self.last}") from None
 
-    def _step(
-        self, before: Status, bits: NDArray[np.uint8], samples: NDArray[np.intp], k: tuple[int, ...], stored: bool
-    ) -> Status:
+    def _batches(self, first: int, stored: bool) -> Iterator[_Step]:
+        """The steps from batch ``first`` on, of which the host sends the samples or their numbers."""
+        config, moves = self.device.config, Moves(self.device.config.seed)
+        for index, samples in steps(len(self.x), config, first, self.last):
+            if isinstance(self.x, MovingImages):
+                bits = self.x.bits(samples, moves.take(index * config.batch, len(samples)))
+            else:
+                bits = self.x[samples]
+            k = config.schedule(index, self.total)
+
+            def learn(device: Device, bits: NDArray = bits, samples: NDArray = samples, k: tuple = k) -> None:
+                if stored and device is self.device:
+                    device.train_stored(samples)
+                else:
+                    device.train(bits, self.y[samples])
+                device.end_batch(k)
+
+            yield _Step(len(samples), learn)
+
+    def _walk(self, first: int) -> Iterator[_Step]:
+        """The steps from batch ``first`` on, in which the device walks through its stored set: epochs.
+
+        If golden runs alongside, they are those of :meth:`_batches`, and it gets the samples.
+        """
+        config, device = self.device.config, self.device
+        order = self._batches(first, True)
+
+        def walk(begin: int, end: int) -> None:
+            for piece in pieces(len(self.x), config.batch, begin, end):
+                schedule = [config.schedule(index, self.total) for index in piece.batches]
+                device.train_set(key_of(config.seed, piece.epoch), piece.place, piece.samples, schedule)
+
+        watched = watched_steps(first, self.last, step_batches(config))
+        for begin, end in epoch_steps(len(self.x), config, first, self.last) if self.golden is None else watched:
+            expected = None if self.golden is None else next(order)
+
+            def learn(each: Device, begin: int = begin, end: int = end, expected: _Step | None = expected) -> None:
+                if each is device:
+                    walk(begin, end)
+                else:
+                    assert expected is not None
+                    expected.learn(each)
+
+            yield _Step((end - begin) * config.batch, learn)
+
+    def _step(self, before: Status, step: _Step) -> Status:
         """Train one step on the devices and compare them. Returns the status after it."""
         device, golden, record = self.device, self.golden, self.record
         record.start(before)
-        if stored:
-            device.train_stored(samples)
-        else:
-            device.train(bits, self.y[samples])
-        device.end_batch(k)
+        step.learn(device)
         self.status = after = device.status()
         record.stop(after)
         if golden is not None:
-            golden.train(bits, self.y[samples])
-            golden.end_batch(k)
+            step.learn(golden)
             compare(device, golden, after, self.unit)
-        record.samples += len(samples)
+        record.samples += step.samples
         record.history.append(step_result(before, after))
         self.on_step(record.history[-1])
         return after

@@ -10,6 +10,7 @@ from popflip.golden.network import (
     MAX_COUNTER,
     MAX_INTEGER,
     Learning,
+    Order,
     Precision,
     Rule,
     check_all_within,
@@ -46,6 +47,7 @@ class Config(Learning):
     flip_p256: int = 128  # a selected synapse flips with probability flip_p256 / 256
     seed: int = 1
     rule: Rule = Rule.GFT
+    order: Order = Order.NUMPY  # of the samples in each epoch
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", plain(parse(self.layers)))
@@ -58,6 +60,7 @@ class Config(Learning):
             check_within("shift", self.shift, 0, 31)
         object.__setattr__(self, "precision", member("precision", Precision, self.precision))
         object.__setattr__(self, "rule", member("rule", Rule, self.rule))
+        object.__setattr__(self, "order", member("order", Order, self.order))
         if self.rule != Rule.GFT:
             raise ConfigError(f"rule: {self.rule} has other parameters than {Rule.GFT}")
         if self.classes < 2:

@@ -9,6 +9,7 @@ from popflip.golden.layers import MAX_LAYERS, MAX_WIDTH
 from popflip.golden.network import (
     MAX_INTEGER,
     Learning,
+    Order,
     Precision,
     Rule,
     check_all_within,
@@ -37,6 +38,7 @@ class LbeConfig(Learning):
     epochs: int = 20
     seed: int = 1
     rule: Rule = Rule.LBE
+    order: Order = Order.NUMPY  # of the samples in each epoch
 
     def __post_init__(self) -> None:
         for name in ("layers", "group", "margin"):
@@ -44,6 +46,7 @@ class LbeConfig(Learning):
         for name in ("classes", "reinforce_p256", "mmax", "epochs", "seed"):
             check_integer(name, getattr(self, name))
         object.__setattr__(self, "rule", member("rule", Rule, self.rule))
+        object.__setattr__(self, "order", member("order", Order, self.order))
         if self.rule != Rule.LBE:
             raise ConfigError(f"rule: {self.rule} has other parameters than {Rule.LBE}")
         if not 2 <= len(self.layers) <= MAX_LAYERS + 1:

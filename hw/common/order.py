@@ -11,9 +11,9 @@ from popflip.golden.common.order import KEY_WORDS, MOST, ROUNDS, width
 
 def start_layout(most: int) -> data.StructLayout:
     """A run through an order. ``highest``: the set's last sample, count − 1. ``first`` and ``last``: places in the
-    order, ``first`` ≤ ``last`` ≤ ``highest``. ``fresh``: with a new key."""
+    order, ``first`` ≤ ``last`` ≤ ``highest``."""
     number = range(most)
-    return data.StructLayout({"fresh": 1, "highest": number, "first": number, "last": number})
+    return data.StructLayout({"highest": number, "first": number, "last": number})
 
 
 def scramble(half: Value, key: Value) -> Value:
@@ -37,8 +37,8 @@ class Order(wiring.Component):
     -------
     ``start`` : In(stream of :func:`start_layout`)
         Taken when the last number of the run before has left the network.
-    ``words`` : In(stream of 32)
-        Random words, taken for a new key (:class:`.prng.Prng`).
+    ``load`` : In(1), ``word`` : In(32)
+        ``load`` takes a word of the key; the last :data:`KEY_WORDS` words count. Only between runs.
     ``o`` : Out(stream of ``number`` and ``last``)
         The samples at places ``first`` to ``last``.
 
@@ -54,7 +54,8 @@ class Order(wiring.Component):
         super().__init__(
             {
                 "start": In(stream.Signature(start_layout(most))),
-                "words": In(stream.Signature(32)),
+                "load": In(1),
+                "word": In(32),
                 "o": Out(stream.Signature(data.StructLayout({"number": number, "last": 1}))),
             }
         )
@@ -64,7 +65,7 @@ class Order(wiring.Component):
         run = Signal.like(self.start.payload)
         keys = Signal(32 * KEY_WORDS)  # the next round's lowest; they go round once in a pass
         mask, value = Signal(self.bits, name="mask"), Signal(self.bits, name="value")
-        step = Signal(range(max(ROUNDS, KEY_WORDS)))
+        step = Signal(range(ROUNDS))
         number, free = self.o.payload.number, ~self.o.valid | self.o.ready
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
@@ -72,17 +73,14 @@ class Order(wiring.Component):
             with m.State("IDLE"):
                 m.d.comb += self.start.ready.eq(1)
                 m.d.sync += [run.eq(self.start.payload), step.eq(0), value.eq(self.start.payload.first)]
+                with m.If(self.load):
+                    m.d.sync += keys.eq(Cat(keys[32:], self.word))
                 with m.If(self.start.valid):
-                    m.next = "KEY"
-            with m.State("KEY"):
+                    m.next = "MASK"
+            with m.State("MASK"):
                 highest = run.highest
                 m.d.sync += mask.eq(Cat(*(highest[place:].any() for place in range(self.bits))) | 0b11)
-                m.d.comb += self.words.ready.eq(run.fresh)
-                with m.If(self.words.valid & run.fresh):
-                    m.d.sync += [keys.eq(Cat(keys[32:], self.words.payload)), step.eq(step + 1)]
-                with m.If(~run.fresh | (self.words.valid & (step == KEY_WORDS - 1))):
-                    m.d.sync += step.eq(0)
-                    m.next = "ROUND"
+                m.next = "ROUND"
             with m.State("ROUND"):
                 self._round(m, value, mask, keys, step[0])
                 m.d.sync += [keys.eq(keys.rotate_right(16)), step.eq(step + 1)]

@@ -9,12 +9,14 @@ from amaranth.lib.wiring import In, Out
 
 from popflip.hw.common.signature import bits_a_cycle
 from popflip.hw.config import ChipConfig
-from popflip.hw.registers import registers, status_words
+from popflip.hw.registers import KEY, LAST_SAMPLE, registers, status_words
 
 HALF = 16  # bits of a count that are added in a cycle: the width of a small block of memory
 
 HELD_ELSEWHERE = ("rng", "signature")
-"""Registers that another component holds. The register file turns a write to them into a strobe."""
+"""Registers that another component of the trainer holds. The register file turns a write to them into a strobe."""
+OF_THE_LINK = (LAST_SAMPLE, KEY)
+"""Registers that the link holds."""
 
 
 def register_shape(low: int, high: int):
@@ -23,12 +25,12 @@ def register_shape(low: int, high: int):
 
 
 def register_values_layout(chip: ChipConfig) -> data.StructLayout:
-    """The values of all registers by name, except those in :data:`HELD_ELSEWHERE`."""
+    """The values of all registers by name, except those in :data:`HELD_ELSEWHERE` and :data:`OF_THE_LINK`."""
     return data.StructLayout(
         {
             register.name: register_shape(register.low, register.high)
             for register in registers(chip)
-            if register.name not in HELD_ELSEWHERE
+            if register.name not in (*HELD_ELSEWHERE, *OF_THE_LINK)
         }
     )
 
@@ -60,6 +62,8 @@ class RegisterFile(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         for number, register in enumerate(self.registers):
+            if register.name in OF_THE_LINK:
+                continue
             written = self.write & (self.index == number)
             if register.name in HELD_ELSEWHERE:
                 m.d.comb += getattr(self, f"write_{register.name}").eq(written)

@@ -11,7 +11,9 @@ from popflip.hw.link.datapath import Datapath
 from popflip.hw.link.executor import Executor
 from popflip.hw.link.receiver import VERDICT
 from popflip.hw.link.samples import SampleBytes
+from popflip.hw.link.store import stride
 from popflip.hw.link.tables import NONCE_BITS, SIGN, VALUE_BYTES
+from popflip.hw.link.walk import Walk
 
 
 class Checker:
@@ -22,8 +24,10 @@ class Checker:
     those of its register's limits).
     """
 
-    def __init__(self, m: Module, datapath: Datapath, samples: SampleBytes, executor: Executor):
-        self.m, self.datapath, self.samples, self.executor = m, datapath, samples, executor
+    def __init__(
+        self, m: Module, datapath: Datapath, samples: SampleBytes, executor: Executor, walk: Walk | None = None
+    ):
+        self.m, self.datapath, self.samples, self.executor, self.walk = m, datapath, samples, executor, walk
         self.chip, self.reader = datapath.chip, datapath.reader
         self.phase = Signal(range(ENTRY_HEADER))
         self.reserved_bits = Signal(8 - len(datapath.command))
@@ -128,6 +132,12 @@ class Checker:
                 m.d.sync += count.eq(words)
                 with m.If(words[len(count) :].any()):
                     m.d.sync += address_overflow.eq(1)
+            if self.walk is not None:
+                self.walk.prepare(words, start)
+                with m.If(datapath.command == Command.INFER_SET):
+                    m.d.sync += count.eq(words)
+                    with m.If(words[len(count) :].any()):
+                        m.d.sync += address_overflow.eq(1)
             m.next = "ITEM"
 
     # Items ------------------------------------------------------------------------------------------------------------
@@ -149,7 +159,7 @@ class Checker:
             with m.Elif(datapath.remaining < item_bytes):
                 self._refuse(Result.BAD_LENGTH)
             if self.chip.packs:
-                with m.Elif(self.samples.packed):
+                with m.Elif(self.samples.in_sizes):
                     self._shift_size()
                     m.next = "SIZE_COMPARE" if self.chip.size_bytes == 1 else "SIZE_HIGH"
             with m.Elif(datapath.is_one_of(*datapath.sizes.labelled)):
@@ -161,11 +171,15 @@ class Checker:
                     m.d.comb += [reader.step.eq(item_bytes), datapath.count_up.eq(1)]
                     m.d.sync += self.invalid.eq(data >= self.chip.classes)
             if self.chip.store_samples:
-                with m.Elif(self.samples.stored):
+                with m.Elif(datapath.command == Command.TRAIN_STORED):
                     m.d.comb += reader.step.eq(1)
-                    m.next = "POSITION_CHECK"
+                    m.next = "POSITION_CHECK1"
                     with m.If(data[ceil_log2(self.chip.store_samples) :].any()):
                         self._refuse(Result.BAD_ADDRESS)
+            if self.walk is not None and self.walk.ends_batches:
+                with m.Elif(self.walk.trains):
+                    m.d.sync += datapath.register_index.eq(self.walk.first_k)
+                    m.next = "LIMITS"
             with m.Elif(datapath.command == Command.CONFIGURE):
                 m.d.comb += reader.step.eq(1)
                 m.d.sync += self.invalid.eq(data >= len(datapath.rom.indices))
@@ -187,9 +201,12 @@ class Checker:
                 m.next = "SIZE_COMPARE"
 
         bad_size = Signal()
-        trains = datapath.command == Command.TRAIN_PACKED
+        trains = datapath.is_one_of(Command.TRAIN_PACKED, Command.STORE)
         with m.State("SIZE_COMPARE"):  # registered, so that no address depends on the comparison
             m.d.sync += bad_size.eq((size <= Mux(trains, chip.label_bytes, 0)) | (size > datapath.remaining))
+            if chip.store_samples:
+                with m.If((datapath.command == Command.STORE) & (size > stride(chip) - chip.size_bytes)):
+                    m.d.sync += bad_size.eq(1)
             m.next = "SIZE_CHECK"
 
         with m.State("SIZE_CHECK"):
@@ -206,19 +223,20 @@ class Checker:
                 m.d.sync += self.invalid.eq(trains & (reader.data >= chip.classes))
 
     def _stored_item(self) -> None:
-        m = self.m
-        with m.State("POSITION_CHECK"):
-            m.d.comb += [self.reader.step.eq(1), self.datapath.count_up.eq(1)]
-            m.next = "ITEM"
-            with m.If(self.reader.data[max(0, ceil_log2(self.chip.store_samples) - 8) :].any()):
-                self._refuse(Result.BAD_ADDRESS)
+        m, last = self.m, self.chip.number_bytes - 1
+        for byte in range(1, last + 1):
+            with m.State(f"POSITION_CHECK{byte}"):
+                m.d.comb += [self.reader.step.eq(1), self.datapath.count_up.eq(byte == last)]
+                m.next = "ITEM" if byte == last else f"POSITION_CHECK{byte + 1}"
+                with m.If(self.reader.data[max(0, ceil_log2(self.chip.store_samples) - 8 * byte) :].any()):
+                    self._refuse(Result.BAD_ADDRESS)
 
     def _label(self) -> None:
         m, datapath, reader = self.m, self.datapath, self.reader
         with m.State("LABEL_CHECK"):
             m.d.comb += [reader.step.eq(datapath.item_bytes - 1), datapath.count_up.eq(1)]
             if self.chip.packs:
-                with m.If(self.samples.packed):
+                with m.If(self.samples.in_sizes):
                     m.d.comb += reader.step.eq(self.samples.size)
             m.d.sync += self.invalid.eq(Cat(datapath.label[8:], reader.data) >= self.chip.classes)
             m.next = "ITEM"
@@ -264,9 +282,16 @@ class Checker:
         with m.State("IN_RANGE"):
             with m.If(self.below | self.above):
                 self._refuse(Result.BAD_VALUE)
+            if self.walk is not None and self.walk.ends_batches:
+                with m.Elif(self.walk.trains & (datapath.register_index != self.walk.last_k)):
+                    m.d.sync += [self.below.eq(0), self.above.eq(0)]
+                    m.d.sync += datapath.register_index.eq(datapath.register_index + 1)
+                    m.next = "LIMITS"
             with m.Else():
                 m.d.comb += datapath.count_up.eq(1)
                 m.next = "ITEM"
+                if self.walk is not None:
+                    self.walk.item()
 
     # Verdict ----------------------------------------------------------------------------------------------------------
 
@@ -277,7 +302,7 @@ class Checker:
             m.next = "ACCEPT"
 
         with m.State("ACCEPT"):
-            with m.If(datapath.bad_address):
+            with m.If(datapath.bad_address if self.walk is None else datapath.bad_address | self.walk.outside):
                 self._refuse(Result.BAD_ADDRESS)
             with m.Elif(datapath.bad_length):
                 self._refuse(Result.BAD_LENGTH)

@@ -13,12 +13,12 @@ from amaranth.lib import enum
 
 from popflip.hw.config import ChipConfig
 
-PROTOCOL_VERSION = 6
+PROTOCOL_VERSION = 7
 """Changes with these tables, the frame format or the identity."""
 
 
 class Command(enum.IntEnum, shape=5):
-    """Code of a request. Chips without packed samples decode only the lower four bits; the others must be 0."""
+    """Code of a request. Chips that know none from 16 on decode only the lower four bits; the others must be 0."""
 
     IDENTIFY = 1
     CONFIGURE = 2
@@ -37,6 +37,8 @@ class Command(enum.IntEnum, shape=5):
     TRAIN_STORED = 15
     TRAIN_PACKED = 16
     INFER_PACKED = 17
+    TRAIN_SET = 18
+    INFER_SET = 19
 
 
 class Result(enum.IntEnum, shape=4):
@@ -121,6 +123,8 @@ _PACKED = Field("packed inputs", "packed", "one byte or more; see below")
 _WEIGHTS = Field("weights", "weight word", "`N` weights; word `a` is in bank `a mod P` at address `a div P`")
 _COUNTERS = Field("counters", "counter word", "`N` counters; word `a` is in bank `a mod Pc` at address `a div Pc`")
 _WORD = Field("word", "u32", "status word")
+_SAMPLES = Field("samples", "u16", "samples of a piece, not 0")
+_PLACE = Field("place", "u32", "place of the first sample in the order, from 0; the others follow it")
 _SESSION = Field("session", "u32", "number of the chip's session, 0 if it has none")
 
 COMMANDS: dict[Command, CommandFormat] = {
@@ -190,12 +194,12 @@ COMMANDS: dict[Command, CommandFormat] = {
             Command.STORE,
             "Keep samples in the sample store. Only chips with a store.",
             request=(Field("first", "u32", "position of the first sample in the store; the others follow it"),),
-            item=(_LABEL, _INPUTS),
+            item=(Field("stored sample", "stored", "an item of TRAIN_PACKED if the chip packs, else one of TRAIN"),),
         ),
         CommandFormat(
             Command.TRAIN_STORED,
             "Train on samples of the store. Only chips with a store. Positions never written hold undefined samples.",
-            item=(Field("sample", "u16", "position of a sample in the store"),),
+            item=(Field("sample", "number", "position of a sample in the store"),),
         ),
         CommandFormat(
             Command.TRAIN_PACKED,
@@ -209,9 +213,25 @@ COMMANDS: dict[Command, CommandFormat] = {
             answer=(_PREDICTION,),
             reads=True,
         ),
+        CommandFormat(
+            Command.TRAIN_SET,
+            "Train on the stored set in the chip's order: for each item a piece of it, which ends a batch; without "
+            "items one piece, which ends none (lbe: always so). Only chips that walk.",
+            request=(_SAMPLES, _PLACE),
+            item=(Field("schedule", "schedule", "u32 for each layer: register `k` of the batch that ends here"),),
+        ),
+        CommandFormat(
+            Command.INFER_SET,
+            "Classify samples of the stored set in the chip's order. Only chips that walk.",
+            request=(_SAMPLES, _PLACE),
+            answer=(_PREDICTION,),
+            reads=True,
+        ),
     )
 }
 
+SET_COMMANDS = (Command.TRAIN_SET, Command.INFER_SET)
+"""Unknown to a chip that does not walk through its set."""
 STORE_COMMANDS = (Command.STORE, Command.TRAIN_STORED)
 """Unknown to a chip without a store."""
 PACKED_COMMANDS = (Command.TRAIN_PACKED, Command.INFER_PACKED)
@@ -220,7 +240,11 @@ PACKED_COMMANDS = (Command.TRAIN_PACKED, Command.INFER_PACKED)
 
 def commands_of(chip: ChipConfig) -> dict[Command, CommandFormat]:
     """The commands ``chip`` knows."""
-    unknown = (() if chip.store_samples else STORE_COMMANDS) + (() if chip.packs else PACKED_COMMANDS)
+    unknown = (
+        *(() if chip.store_samples else STORE_COMMANDS),
+        *(() if chip.packs else PACKED_COMMANDS),
+        *(() if chip.walks else SET_COMMANDS),
+    )
     return {key: value for key, value in COMMANDS.items() if key not in unknown}
 
 

@@ -17,7 +17,9 @@ Packed samples vary in length. Each begins with its size: the first pass uses it
 second pass state SIZE takes it before LABEL.
 
 STORE copies samples from the buffer to the sample store, byte by byte. TRAIN_STORED sends positions: POSITION takes one
-from the buffer, and the sample's label and inputs then come from the store.
+from the buffer, and the sample's label and inputs then come from the store. TRAIN_SET and INFER_SET start the order
+(WALK), whose numbers go to the store without the controller. Behind each piece of TRAIN_SET, SCHEDULE waits for its
+samples, COLLECT and WRITE set the registers ``k``, and COMMAND ends the batch.
 
 Pipelined chips do not DRAIN. They continue with the next request while predictions are pending, so that the MAC array
 does not wait for the first pass.
@@ -39,7 +41,8 @@ from popflip.hw.link.responder import Responder
 from popflip.hw.link.samples import SampleBytes
 from popflip.hw.link.sender import ANSWER_HEADER
 from popflip.hw.link.store import StoreSignature
-from popflip.hw.link.tables import NONCE_BITS, POSITION_BYTES
+from popflip.hw.link.tables import NONCE_BITS
+from popflip.hw.link.walk import OrderSignature, Walk
 from popflip.hw.trainer_port import TrainerSignature
 
 
@@ -55,7 +58,8 @@ def packed_latency(chip: ChipConfig, samples: int) -> int:
 
 def replay_latency(chip: ChipConfig, samples: int) -> int:
     """:func:`train_latency` of a TRAIN_STORED request: all positions are checked."""
-    return train_latency(chip, 0) + 3 + POSITION_BYTES * samples
+    size = chip.size_bytes if chip.packs else 0
+    return train_latency(chip, 0) + 2 + chip.number_bytes + chip.number_bytes * samples + size
 
 
 class Controller(wiring.Component):
@@ -74,9 +78,12 @@ class Controller(wiring.Component):
     ``trainer`` : Out(TrainerSignature)
     ``store`` : Out(StoreSignature)
         Only if the chip has a store.
+    ``order`` : Out(OrderSignature)
+        Only if the chip walks through its set.
 
-    Cycles per training sample: ``label_bytes + input_bytes``; three more from the store; a packed sample as many as its
-    item has bytes. Latency of the first one: :func:`train_latency`, :func:`replay_latency`, :func:`packed_latency`.
+    Cycles per training sample: ``label_bytes + input_bytes``; a packed sample as many as its item has bytes. From the
+    store ``number_bytes + 2`` more, and the bytes of a size. Latency of the first one: :func:`train_latency`,
+    :func:`replay_latency`, :func:`packed_latency`.
     """
 
     def __init__(self, chip: ChipConfig, identity: Identity):
@@ -92,6 +99,7 @@ class Controller(wiring.Component):
                 "quiet": In(1),
                 "trainer": Out(TrainerSignature(chip)),
                 **({"store": Out(StoreSignature(chip))} if chip.store_samples else {}),
+                **({"order": Out(OrderSignature(chip))} if chip.walks else {}),
             }
         )
 
@@ -100,9 +108,10 @@ class Controller(wiring.Component):
         datapath = Datapath(m, self.chip, self.identity, self)
         m.d.comb += [self.session.eq(datapath.session), self.epoch.eq(datapath.epoch)]
         samples = SampleBytes(m, datapath)
-        executor = Executor(m, datapath, samples)
+        walk = Walk(m, datapath) if self.chip.walks else None
+        executor = Executor(m, datapath, samples, walk)
         responder = Responder(m, datapath, samples)
-        checker = Checker(m, datapath, samples, executor)
+        checker = Checker(m, datapath, samples, executor, walk)
         with m.FSM():
             checker.add_states()
             executor.add_states()

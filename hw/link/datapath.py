@@ -52,6 +52,8 @@ class Datapath:
         self.nonce, self.quiet = ports.nonce, ports.quiet
         if chip.store_samples:
             self.store = ports.store
+        if chip.walks:
+            self.order = ports.order
         self.commands = commands_of(self.chip)
         self.sizes = Sizes(self.chip)
         self.rom = Rom(self.chip, identity)
@@ -96,7 +98,7 @@ class Datapath:
 
         self._places = max(self.sizes.weight_words, self.sizes.counter_words, chip.store_samples, self.rom.end)
         names = IntEnum("Command", {key.name: int(key) for key in self.commands})
-        self.command = Signal(5 if chip.packs else 4, decoder=names)
+        self.command = Signal(5 if chip.packs or chip.walks else 4, decoder=names)
         self.sequence = Signal(8)
         self.expected = Signal(8)
         self.session = Signal(32)
@@ -118,6 +120,8 @@ class Datapath:
         self.infers = self.command == Command.INFER
         if self.chip.packs:
             self.infers |= self.command == Command.INFER_PACKED
+        if self.chip.walks:
+            self.infers |= self.command == Command.INFER_SET
         self.request_bytes = self.constant("request_bytes", {key: form.request_bytes for key, form in commands.items()})
         # Other commands take no items: the default exceeds any payload.
         self.item_bytes = self.constant("item_bytes", sizes.item, default=self.buffer_bytes - 1)

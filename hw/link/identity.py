@@ -45,12 +45,13 @@ class Identity:
     store_samples: int
     clock_hz: int
     compact: bool
+    walks: bool
     build_hash: bytes
     layers: tuple[int, ...]
     image: tuple[int, ...] = ()
     windows: tuple[tuple[int, int, int, int], ...] = ()
 
-    FORMAT = "<4B6H3I?8sB"
+    FORMAT = "<4B6H3I??8sB"
     IMAGE = "<3H"
     WINDOW = "<3BH"
     FIELDS = (
@@ -68,6 +69,7 @@ class Identity:
         Field("store_samples", "u32", "training samples the store holds; 0: no store"),
         Field("clock_hz", "u32", "clock frequency; 0: simulated"),
         Field("compact", "u8", "1: made for an iCE40 UP5K, with counters in its single-port RAMs; 0: not"),
+        Field("walks", "u8", "1: walks through its stored set by itself (TRAIN_SET, INFER_SET); 0: does not"),
         Field("build_hash", "8 bytes", "start of the SHA-256 of the chip's shape and sources"),
         Field("widths", "u8", "number of widths that follow"),
         Field("layers", "u16 each", "number of input bits, then of rows in each layer"),
@@ -109,6 +111,7 @@ class Identity:
             store_samples=chip.store_samples,
             clock_hz=clock_hz,
             compact=chip.compact,
+            walks=chip.walks,
             build_hash=build_hash,
             layers=(image.size, *chip.rows),
             image=(image.height, image.width, image.channels) if chip.convolves else (),
@@ -171,6 +174,7 @@ class Identity:
             learn_rows=self.learn_rows,
             compact=self.compact,
             mmaxes=limits if len(set(limits)) > 1 else (),
+            walks=self.walks,
         )
 
     def _items(self) -> tuple[int | str, ...]:

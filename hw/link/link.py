@@ -6,12 +6,14 @@ from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from popflip.hw.common.order import Order
 from popflip.hw.config import ChipConfig
 from popflip.hw.lib.stream import Queue
 from popflip.hw.link.buffer import PacketBuffer, longest_payload
 from popflip.hw.link.controller import Controller
 from popflip.hw.link.identity import Identity
 from popflip.hw.link.receiver import FrameReceiver
+from popflip.hw.link.sdram_store import SIMULATED_HZ, SdramStore
 from popflip.hw.link.sender import ANSWER_HEADER, FrameSender
 from popflip.hw.link.store import BlockBytes, Memories, Store
 from popflip.hw.link.tables import NONCE_BITS
@@ -22,11 +24,12 @@ class Link(wiring.Component):
     """Frame receiver, packet buffer, controller, frame sender, and the sample store if the chip has one. ::
 
         rx ─▶ receiver ─▶ buffer ─▶ controller ─▶ sender ─▶ tx
-                           store ◀──┘   └──▶ trainer
+                store ◀─ order ◀──┘    └──▶ trainer
+                  └── samples ─▶ controller
 
     The receiver takes the next frames while a request executes, and the next request may execute while the sender sends
     an answer. ``identity`` is the answer to IDENTIFY and sets the size of the packet buffer; ``memory`` makes the
-    store's memory.
+    store's memory, unless that is an SDRAM. ``capture`` : see :class:`popflip.hw.memory.sdram.Sdram`.
 
     Members
     -------
@@ -35,17 +38,24 @@ class Link(wiring.Component):
     ``nonce`` : In(16)
         Differs from one session's begin to the next, and from one power-up to the next.
     ``trainer`` : Out(TrainerSignature)
+    ``sdram`` : Out(SdramPinsSignature)
+        Only if the chip has an SDRAM.
     """
 
-    def __init__(self, chip: ChipConfig, identity: Identity, memory: Memories = BlockBytes):
+    def __init__(self, chip: ChipConfig, identity: Identity, memory: Memories = BlockBytes, capture: int = 0):
         self.chip, self.identity = chip, identity
-        self.store = Store(chip, memory) if chip.store_samples else None
+        self.store: Store | SdramStore | None = None
+        if chip.sdram:
+            self.store = SdramStore(chip, identity.clock_hz or SIMULATED_HZ, capture)
+        elif chip.store_samples:
+            self.store = Store(chip, memory)
         super().__init__(
             {
                 "rx": In(stream.Signature(8)),
                 "tx": Out(stream.Signature(8)),
                 "nonce": In(NONCE_BITS),
                 "trainer": Out(TrainerSignature(chip)),
+                **({"sdram": Out(self.store.pins.signature)} if chip.sdram else {}),
             }
         )
 
@@ -66,6 +76,10 @@ class Link(wiring.Component):
         if self.store is not None:
             m.submodules.store = self.store
             wiring.connect(m, controller.store, self.store.port)
+            if self.chip.sdram:
+                wiring.connect(m, self.store.pins, wiring.flipped(self.sdram))
+            if self.chip.walks:
+                self._connect_order(m, controller)
         wiring.connect(m, wiring.flipped(self.rx), receiver.rx)
         wiring.connect(m, receiver.buffer, buffer.writer)
         wiring.connect(m, controller.reader, buffer.reader)
@@ -82,3 +96,16 @@ class Link(wiring.Component):
         wiring.connect(m, controller.trainer, wiring.flipped(self.trainer))
         wiring.connect(m, sender.tx, wiring.flipped(self.tx))
         return m
+
+    def _connect_order(self, m: Module, controller: Controller) -> None:
+        """Numbers come from the order while it makes some, else from the controller."""
+        numbers = self.store.port.numbers
+        m.submodules.order = order = Order(self.chip.store_samples)
+        wiring.connect(m, controller.order.start, order.start)
+        m.d.comb += [
+            order.load.eq(controller.order.load),
+            order.word.eq(controller.order.word),
+            order.o.ready.eq(numbers.ready),
+        ]
+        with m.If(order.o.valid):
+            m.d.comb += [numbers.valid.eq(1), numbers.payload.eq(order.o.payload.number)]

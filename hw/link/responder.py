@@ -44,6 +44,9 @@ class Responder:
                     if self.chip.packs:
                         with m.If(datapath.command == Command.INFER_PACKED):
                             m.next = "SIZE"
+                    if self.chip.walks:
+                        with m.If(datapath.command == Command.INFER_SET):
+                            m.next = "WALK"
 
     def _fetch(self) -> None:
         """A word from its memory into ``word``."""

@@ -1,30 +1,34 @@
-"""The sample store: keeps training samples on the chip, so that the link only has to send their positions.
+"""The sample store: numbers of samples in, their bytes out. It keeps training samples beside the chip or on it.
 
-Samples lie a power of two bytes apart, so an address is a sample's position next to a byte's: ::
+::
 
-    sample ┐
-           ├─▶ byte address ─▶ block memory, or the four single-port RAMs of an iCE40 UP5K
-    byte  ─┘
+    numbers ─▶ Store ─────▶ byte address ─▶ block memory, or the four single-port RAMs of an iCE40 UP5K ─▶ samples
+    numbers ─▶ SdramStore ─▶ bursts of words ─▶ SDRAM (hw/link/sdram_store.py) ──────────────────────────▶ samples
+
+Both speak :class:`StoreSignature`. Samples lie a power of two bytes apart, so an address is a sample's number next to a
+byte's. Chips that take packed samples keep them packed, each behind its size: that is what an item of STORE is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from amaranth.hdl import Cat, Module, Signal
-from amaranth.lib import data, wiring
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from popflip.golden.errors import ConfigError
 from popflip.hw.config import ChipConfig
+from popflip.hw.memory.sdram_part import PARTS
 from popflip.hw.memory.spram import SPRAM_BYTES, SPRAM_WORDS, SPRAMS, Spram
 
 
 def stride(chip: ChipConfig) -> int:
     """Bytes from one sample in the store to the next: the smallest power of two that holds a sample."""
-    return 1 << ceil_log2(chip.sample_bytes)
+    word = PARTS[chip.sdram].data_bits // 8 if chip.sdram else 1
+    return max(word, 1 << ceil_log2(chip.stored_bytes))
 
 
 def samples_in(chip: ChipConfig, size: int) -> int:
@@ -108,29 +112,79 @@ class SpramBytes(wiring.Component):
 Memories = Callable[[int], wiring.Component]
 """Makes the memory of a store from its depth: :class:`BlockBytes` or :class:`SpramBytes`."""
 
+BYTE = data.StructLayout({"byte": 8, "last": 1})
+"""A byte of a sample, and whether it is the sample's last one."""
+
 
 class StoreSignature(wiring.Signature):
-    """:class:`ByteMemorySignature`, addressed by a sample's position and a byte within the sample."""
+    """A store, from the side of its user.
+
+    Members
+    -------
+    ``numbers`` : Out(stream of range(store_samples))
+        Samples to read. The store takes them ahead, as many as it likes.
+    ``samples`` : In(stream of :data:`BYTE`)
+        The samples in the order of their numbers: label and inputs, packed if the chip packs, without the size.
+        A sample has at least two bytes, even one that was never written.
+    ``written`` : Out(stream of :data:`BYTE`), ``position`` : Out(range(store_samples))
+        An item of STORE, to be kept as sample ``position``, which is stable from its first byte to its last one. Only
+        while no sample is being read.
+    """
 
     def __init__(self, chip: ChipConfig):
+        number = range(chip.store_samples)
         super().__init__(
             {
-                "sample": Out(range(chip.store_samples)),
-                "byte": Out(range(chip.sample_bytes)),
-                "read": Out(1),
-                "write": Out(1),
-                "write_data": Out(8),
-                "read_data": In(8),
+                "numbers": Out(stream.Signature(number)),
+                "samples": In(stream.Signature(BYTE)),
+                "written": Out(stream.Signature(BYTE)),
+                "position": Out(number),
             }
         )
 
 
+class Place:
+    """Which byte of a stored sample is shown, and what it is.
+
+    ``index`` counts the sample's bytes before it. ``is_size``: the byte belongs to the size, which the user of the
+    store does not get. ``last``: it ends the sample. A sample that was never written has any size; ``end`` says where its
+    place ends at the latest.
+    """
+
+    def __init__(self, m: Module, chip: ChipConfig, byte: Value, end: Value):
+        self._m, self._chip, self._byte, self._end = m, chip, byte, end
+        self.index = Signal(range(stride(chip)))
+        self.is_size: Value = Const(0)
+        if not chip.packs:
+            self.last: Value = self.index == chip.sample_bytes - 1
+            return
+        self.is_size = self.index < chip.size_bytes
+        self._size = Signal(8 * chip.size_bytes)
+        self._size_ends = Signal()  # the byte shown is the last one that the size counts
+        self.last = self._size_ends | end
+
+    def step(self) -> None:
+        """To the next byte. Called where the one shown is taken."""
+        m, chip = self._m, self._chip
+        m.d.sync += self.index.eq(Mux(self.last, 0, self.index + 1))
+        if not chip.packs:
+            return
+        head = chip.size_bytes + chip.label_bytes  # a sample has one byte more, at least
+        last = self.index == self._size + (chip.size_bytes - 2)  # the byte before the last one
+        m.d.sync += self._size_ends.eq(~self.last & (self.index >= head - 1) & last)
+        with m.If(self.is_size):
+            m.d.sync += self._size.eq(Cat(self._size[8:], self._byte))
+
+
 class Store(wiring.Component):
-    """``chip.store_samples`` samples of ``chip.sample_bytes`` bytes each, in one of :data:`Memories`.
+    """A store of ``chip.store_samples`` samples in one of :data:`Memories`.
 
     Members
     -------
     ``port`` : In(StoreSignature)
+
+    A byte of a sample leaves each cycle. Two cycles pass from the last byte of a sample, or from its number, to the
+    first byte of the next one; on chips that pack, the bytes of its size take a cycle each.
     """
 
     def __init__(self, chip: ChipConfig, memory: Memories = BlockBytes):
@@ -142,13 +196,34 @@ class Store(wiring.Component):
         m = Module()
         m.submodules.memory = self.memory
         port, memory = self.port, self.memory.port
-        byte = Signal(ceil_log2(stride(self.chip)))
+        number = Signal.like(port.numbers.payload)
+        reading = Signal()  # ``number`` is being read
+        shown = Signal()  # a byte of it is at the memory's output
+        end = Signal()
+        place = Place(m, self.chip, memory.read_data, end)
+        index, last = place.index, place.last
+        taken = Signal()
         m.d.comb += [
-            byte.eq(port.byte),
-            memory.address.eq(Cat(byte, port.sample)),
-            memory.read.eq(port.read),
-            memory.write.eq(port.write),
-            memory.write_data.eq(port.write_data),
-            port.read_data.eq(memory.read_data),
+            end.eq(index.all()),
+            taken.eq(shown & (port.samples.ready | place.is_size)),
+            port.numbers.ready.eq(~reading),
+            port.samples.valid.eq(shown & ~place.is_size),
+            port.samples.payload.byte.eq(memory.read_data),
+            port.samples.payload.last.eq(last),
+            port.written.ready.eq(1),
+            memory.write.eq(port.written.valid),
+            memory.write_data.eq(port.written.payload.byte),
+            memory.read.eq(reading & (~shown | (taken & ~last))),
+            memory.address.eq(Cat((index + shown)[: len(index)], Mux(reading, number, port.position))),
         ]
+        with m.If(port.numbers.valid & port.numbers.ready):
+            m.d.sync += [number.eq(port.numbers.payload), reading.eq(1)]
+        with m.If(memory.read):
+            m.d.sync += shown.eq(1)
+        with m.If(taken):
+            place.step()
+            with m.If(last):
+                m.d.sync += [shown.eq(0), reading.eq(0)]
+        with m.If(port.written.valid):
+            m.d.sync += index.eq(Mux(port.written.payload.last, 0, index + 1))
         return m

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from popflip.golden.config import Rule
 from popflip.hw.config import ChipConfig
 from popflip.hw.link.buffer import counter_bytes, weight_bytes
 from popflip.hw.link.commands import SESSION_BYTES, Command
@@ -10,8 +11,6 @@ from popflip.hw.registers import CYCLE_COUNTERS, registers, status_words
 
 VALUE_BYTES = 4
 """Bytes of a register's value and of a status word."""
-POSITION_BYTES = 2
-"""Bytes of a sample's position in the store."""
 NONCE_BITS = 16
 """Bits of the session number that the chip takes part in: the upper half."""
 SIGN = 0x80
@@ -65,10 +64,21 @@ class Sizes:
             }
             self.answer[Command.INFER_PACKED] = chip.label_bytes
         if chip.store_samples:
+            self._add_store(chip)
+        if chip.walks:
+            self.answer[Command.INFER_SET] = chip.label_bytes
+            if chip.rule == Rule.GFT:
+                self.item[Command.TRAIN_SET] = VALUE_BYTES * chip.depth
+                self.unit[Command.TRAIN_SET] = VALUE_BYTES
+
+    def _add_store(self, chip: ChipConfig) -> None:
+        self.memory[Command.STORE] = chip.store_samples
+        self.item[Command.TRAIN_STORED] = self.unit[Command.TRAIN_STORED] = chip.number_bytes
+        if chip.packs:
+            self.item[Command.STORE] = self.item[Command.TRAIN_PACKED]
+        else:
             self.labelled.append(Command.STORE)
-            self.memory[Command.STORE] = chip.store_samples
-            self.item |= {Command.STORE: chip.sample_bytes, Command.TRAIN_STORED: POSITION_BYTES}
-            self.unit |= {Command.STORE: chip.sample_bytes, Command.TRAIN_STORED: chip.sample_bytes}
+            self.item[Command.STORE] = self.unit[Command.STORE] = chip.sample_bytes
 
 
 class Rom:

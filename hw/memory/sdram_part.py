@@ -13,6 +13,7 @@ from amaranth.lib import data, enum, wiring
 from amaranth.lib.wiring import In, Out
 
 from popflip.golden.errors import ConfigError
+from popflip.hw.config import SDRAMS
 
 BANKS = 4
 ALL_BANKS = 10
@@ -218,6 +219,10 @@ ULX3S = slowest("SDRAM of a ULX3S", AS4C16M16SA_7, W9825G6_6I)
 """32 MB. Boards have chips of several makers."""
 COLORLIGHT_I5 = replace(EM638325_6, name="SDRAM of a Colorlight i5", masks=False)
 """8 MB. The board has an EM638325BK-6H (github.com/wuxx/Colorlight-FPGA-Projects), with DQM, CKE and CS tied."""
+
+
+PARTS = dict(zip(SDRAMS, (ULX3S, COLORLIGHT_I5), strict=True))
+"""The SDRAMs of boards, by the name that a chip has for them."""
 
 
 def word_layout(part: SdramPart) -> data.StructLayout:

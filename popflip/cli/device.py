@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 def chip_for(settings: Settings, config: AnyConfig) -> ChipConfig:
     """The chip for ``config``. :meth:`ChipConfig.of` chooses every chip parameter that ``settings`` leaves out."""
+    from popflip.golden.config import Order
     from popflip.hw.config import ChipConfig
 
     names = {
@@ -25,7 +26,8 @@ def chip_for(settings: Settings, config: AnyConfig) -> ChipConfig:
         "store": "store_samples",
         "compact": "compact",
     }
-    return ChipConfig.of(config, **{names[name]: value for name, value in settings.values(names).items()})
+    walks = bool(settings.store) and config.order == Order.CHIP
+    return ChipConfig.of(config, walks=walks, **{names[name]: value for name, value in settings.values(names).items()})
 
 
 def device_for(settings: Settings, name: str, config: AnyConfig) -> Device:

@@ -239,6 +239,13 @@ class Settings:
         _integer, LEARNING, "1…256", "Rule gft: a selected weight flips with probability N/256."
     )
     seed: int | None = _setting(_integer, LEARNING, "N", "Seed of every random number in the run.")
+    order: str | None = _setting(
+        _text,
+        LEARNING,
+        "numpy|chip",
+        "Order of the samples in each epoch: numpy draws it; chip is one that a chip makes by itself, so it walks "
+        "through its stored set without the host (numpy).",
+    )
     limit_batches: int | None = _setting(
         _count, LEARNING, "N", "Stop after N batches (rule lbe: samples); the schedule stays that of the full run."
     )
@@ -316,7 +323,7 @@ SETTINGS: dict[str, Field] = {setting.name: setting for setting in fields(Settin
 
 LEARN = (
     *("rule", "layers", "precision", "mmax", "dclip", "batch", "epochs", "k0", "margin", "group"),
-    *("reinforce_p256", "window", "shift", "flip_p256", "seed"),
+    *("reinforce_p256", "window", "shift", "flip_p256", "seed", "order"),
 )
 """The parameters of the network and of its rule."""
 DATA = ("preset", "dataset", "label", "data_dir", "thresholds", "levels", "test_split", "augment")

@@ -12,6 +12,7 @@ The same calls with the same arguments give the same weights, counters, random s
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from popflip.errors import PopflipError
+from popflip.golden.common.order import Key
 from popflip.golden.config import AnyConfig
 from popflip.golden.memory.weights import State
 
@@ -65,6 +67,8 @@ class Device(ABC):
 
     store_samples = 0
     """Training samples that :meth:`store` can hold."""
+    walks = False
+    """Whether the device walks through its stored set by itself (:meth:`train_set`)."""
 
     def __init__(self, config: AnyConfig):
         self.config = config
@@ -83,6 +87,14 @@ class Device(ABC):
 
     def train_stored(self, numbers: NDArray[np.integer]) -> None:
         """Learn stored samples as :meth:`train` does; ``numbers`` [n] are their positions in the store, from 0."""
+        raise NotImplementedError
+
+    def train_set(self, key: Key, place: int, samples: int, schedule: Sequence[tuple[int, ...]]) -> None:
+        """Learn the stored set in the order of ``key``, from ``place`` on (:mod:`popflip.golden.common.order`).
+
+        For each item of ``schedule``, learn ``samples`` samples and end the batch, as :meth:`end_batch` does with that
+        item. Without any, learn ``samples`` samples.
+        """
         raise NotImplementedError
 
     @property

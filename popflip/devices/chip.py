@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from popflip.devices.base import Device, LinkSpeed, Status
 from popflip.devices.counts import Counts
 from popflip.devices.link import Link
-from popflip.devices.sample_codec import NUMBER_BYTES, Payload, SampleCodec
+from popflip.devices.requests import WALK_BYTES
+from popflip.devices.sample_codec import Payload, SampleCodec
 from popflip.devices.session import opening_deadline
 from popflip.devices.state_codec import (
     decode_counters,
@@ -21,6 +22,7 @@ from popflip.devices.state_codec import (
 )
 from popflip.devices.transport import Transport
 from popflip.errors import ChipLost, DeviceError, LinkError
+from popflip.golden.common.order import Key
 from popflip.golden.common.prng import first_state
 from popflip.golden.config import AnyConfig, LbeConfig, Rule
 from popflip.golden.lbe.initialise import LbeState
@@ -30,7 +32,9 @@ from popflip.hw.config import ChipConfig
 from popflip.hw.link.buffer import counter_bytes, weight_bytes
 from popflip.hw.link.codec import OVERHEAD
 from popflip.hw.link.commands import Command
-from popflip.hw.registers import CYCLE_COUNTERS, register_values, registers
+from popflip.hw.link.tables import VALUE_BYTES
+from popflip.hw.registers import CYCLE_COUNTERS, KEY, LAST_SAMPLE, register_values, registers
+from popflip.steps import MOST_PIECE
 
 ANSWER_BYTES = 1024
 """Approximate payload of an answer when memories are read: small, so that little is sent again after a damaged byte."""
@@ -53,7 +57,8 @@ class ChipDevice(Device):
         try:
             self.link = Link(transport, name)
             self.chip = _compatible(self.link.chip, config, name)
-            self.store_samples = self.chip.store_samples
+            self.store_samples, self.walks = self.chip.store_samples, self.chip.walks
+            self._key: Key | None = None  # the one that the chip has
             planes = None if config.convolves else config.image
             self._samples = SampleCodec(self.chip, self.link.payload_bytes, planes)
             self._sent_samples = self._sent_bytes = 0  # training samples measured, and their bytes in payloads
@@ -76,7 +81,10 @@ class ChipDevice(Device):
             self._train(payload)
 
     def store(self, x: NDArray[np.uint8], y: NDArray[np.integer]) -> None:
-        self._write(Command.STORE, self._samples.labelled(x, y))
+        for payload in self._samples.storing(x, y):
+            self.link.post(payload.command, payload.data)
+        if self.walks:
+            self._configure({LAST_SAMPLE: len(x) - 1})
         for payload in self._samples.training(x, y):  # link_speed reports the size that sent samples would have
             self._measure(payload)
         self.link.wait()
@@ -85,11 +93,26 @@ class ChipDevice(Device):
         for payload in self._samples.stored(numbers):
             self._train(payload)
 
+    def train_set(self, key: Key, place: int, samples: int, schedule: Sequence[tuple[int, ...]]) -> None:
+        if key != self._key:
+            self._write_key(key)
+        flips = [self._within(k) for k in schedule if k]  # rule lbe schedules nothing
+        if not flips:
+            most = MOST_PIECE if schedule else samples  # every sample is a batch
+            for begin in range(0, samples * max(1, len(schedule)), most):
+                count = min(most, samples * max(1, len(schedule)) - begin)
+                self._walk(count, place + begin, [], count)
+            return
+        most = max(1, (self.link.payload_bytes - WALK_BYTES) // (VALUE_BYTES * self.chip.depth))
+        for first in range(0, len(flips), most):
+            part = flips[first : first + most]
+            self._walk(samples, place + first * samples, part, samples * len(part))
+
     def end_batch(self, k: tuple[int, ...]) -> None:
         if self.config.rule == Rule.LBE:  # each sample is a batch
             return
         names = (f"k{layer}" for layer in range(self.chip.depth))
-        self._configure({name: min(flips, self._limits[name]) for name, flips in zip(names, k, strict=True)})
+        self._configure(dict(zip(names, self._within(k), strict=True)))
         self.link.post(Command.END_BATCH)
         self._counts.batch_ended()
 
@@ -141,7 +164,7 @@ class ChipDevice(Device):
             return None
         samples = self._samples
         size = self._sent_bytes / self._sent_samples if self._sent_samples else self.chip.sample_bytes
-        number_bytes = NUMBER_BYTES + OVERHEAD / samples.numbers_per_payload
+        number_bytes = self.chip.number_bytes + OVERHEAD / samples.numbers_per_payload
         return LinkSpeed(
             clock_hz=self.link.identity.clock_hz,
             baud=self._baud,
@@ -150,6 +173,7 @@ class ChipDevice(Device):
         )
 
     def reopen(self) -> None:
+        self._key = None
         self.link.reopen()
         self._prepare()
 
@@ -173,6 +197,27 @@ class ChipDevice(Device):
                 if attempt == OPENINGS or self._transport.now >= latest:
                     raise LinkError(f"{error}; gave up after {attempt} attempts to open it; check its power") from None
                 self.link.reopen()
+
+    def _within(self, k: tuple[int, ...]) -> tuple[int, ...]:
+        """``k`` as the registers hold it."""
+        return tuple(min(flips, self._limits[f"k{layer}"]) for layer, flips in enumerate(k))
+
+    def _walk(self, samples: int, place: int, schedule: Sequence[tuple[int, ...]], total: int) -> None:
+        """A request for ``total`` samples of the stored set, ``samples`` a piece."""
+        content = struct.pack("<HI", samples, place)
+        for k in schedule:
+            content += struct.pack(f"<{len(k)}I", *k)
+        self.link.post(Command.TRAIN_SET, content)
+        self._counts.trained(total)
+        for _ in schedule:
+            self._counts.batch_ended()
+
+    def _write_key(self, key: Key) -> None:
+        """Make the chip's order that of ``key``."""
+        words = (low | high << 16 for low, high in zip(key[::2], key[1::2], strict=True))
+        number = self._registers[KEY]
+        self.link.post(Command.CONFIGURE, b"".join(struct.pack("<BI", number, word) for word in words))
+        self._key = key
 
     def _train(self, payload: Payload) -> None:
         self.link.post(payload.command, payload.data)
@@ -221,7 +266,7 @@ class ChipDevice(Device):
         return np.frombuffer(content, np.uint8).reshape(words, size)
 
     def _write(self, command: Command, content: NDArray[np.uint8]) -> None:
-        """Write a memory or the store from its beginning; ``content`` is [words or samples, bytes]."""
+        """Write a memory from its beginning; ``content`` is [words, bytes]."""
         count = max(1, (self.link.payload_bytes - 4) // content.shape[1])
         for first in range(0, len(content), count):
             self.link.post(command, struct.pack("<I", first) + content[first : first + count].tobytes())

@@ -9,14 +9,18 @@ from dataclasses import dataclass, field
 from popflip.hw.config import ChipConfig
 from popflip.hw.link.buffer import counter_bytes, weight_bytes
 from popflip.hw.link.codec import OVERHEAD
-from popflip.hw.link.commands import COMMANDS, PACKED_COMMANDS, Command
-from popflip.hw.link.tables import POSITION_BYTES, VALUE_BYTES
+from popflip.hw.link.commands import COMMANDS, PACKED_COMMANDS, SET_COMMANDS, Command
+from popflip.hw.link.tables import VALUE_BYTES
 from popflip.hw.registers import CYCLE_COUNTERS, status_words
 
 CYCLES_PER_WORD = 256
 """More cycles than any pass spends on a word of the counter memory."""
 CYCLES_PER_SAMPLE_WORD = 16
 """More cycles than a sample spends on a word of the weight or counter memory, forward and learning together."""
+STORED_BYTE_CYCLES = 32
+"""More cycles than the store takes for a byte: an SDRAM opens a row for each word."""
+WALK_BYTES = 6
+"""Bytes of a walk before its schedule."""
 FIXED_CYCLES = 1000
 """More cycles than a sample or a request takes besides."""
 
@@ -64,7 +68,7 @@ class Formats:
             Command.WRITE_WEIGHTS: weight_bytes(chip),
             Command.WRITE_COUNTERS: counter_bytes(chip),
             Command.STORE: chip.sample_bytes,
-            Command.TRAIN_STORED: POSITION_BYTES,
+            Command.TRAIN_STORED: chip.number_bytes,
         }
         self._words = {Command.READ_WEIGHTS: weight_bytes(chip), Command.READ_COUNTERS: counter_bytes(chip)}
         self._fixed_answers = {
@@ -96,6 +100,11 @@ class Formats:
     def _cycles(self, command: Command, payload: bytes) -> int:
         if command in (Command.TRAIN, Command.INFER, Command.TRAIN_STORED):
             return self.sample_cycles * (len(payload) // self._items[command])
+        if command in SET_COMMANDS:
+            pieces = max(1, self._pieces(payload))
+            return pieces * (self.batch_cycles + self.sample_cycles * int.from_bytes(payload[:2], "little"))
+        if command == Command.STORE:
+            return self.batch_cycles + STORED_BYTE_CYCLES * len(payload)
         if command in PACKED_COMMANDS:  # a packed sample has a size and at least one byte
             return self.sample_cycles * (len(payload) // (self._chip.size_bytes + 1))
         return self.batch_cycles
@@ -107,14 +116,29 @@ class Formats:
             return len(payload) // self._chip.input_bytes * self._chip.label_bytes
         if command == Command.INFER_PACKED:
             return len(self._packed_ends(payload)) * self._chip.label_bytes
+        if command == Command.INFER_SET:
+            return int.from_bytes(payload[:2], "little") * self._chip.label_bytes
         return self._fixed_answers.get(command, 0)
+
+    def _pieces(self, payload: bytes) -> int:
+        """Items of a TRAIN_SET."""
+        return (len(payload) - WALK_BYTES) // (VALUE_BYTES * self._chip.depth)
 
     def _parts(self, command: Command, payload: bytes, limit: int) -> Iterator[bytes]:
         """Payloads that have together the effect of ``payload``."""
         if command in self._words:
             yield from _word_ranges(payload, max(1, limit // self._words[command]))
+        elif command in SET_COMMANDS:
+            yield from self._walks(command, payload, limit)
         elif command in PACKED_COMMANDS:
             yield from _cut(payload, self._packed_ends(payload), limit)
+        elif command == Command.STORE and self._chip.packs:
+            head, content = payload[:4], payload[4:]
+            ends = self._packed_ends(content)
+            stored = 0
+            for part in _cut(content, ends, limit - len(head)):
+                yield _moved(head, stored) + part
+                stored += len(self._packed_ends(part))
         elif command in self._items:
             head = COMMANDS[command].request_bytes
             item = self._items[command]
@@ -124,6 +148,20 @@ class Formats:
                 yield _moved(payload[:head], first) + content
         else:
             yield payload
+
+    def _walks(self, command: Command, payload: bytes, limit: int) -> Iterator[bytes]:
+        """A walk as shorter ones: of fewer pieces, or of fewer predictions."""
+        samples, first = struct.unpack_from("<HI", payload)
+        if command == Command.INFER_SET:
+            most = max(1, limit // self._chip.label_bytes)
+            for begin in range(0, samples, most):
+                yield struct.pack("<HI", min(most, samples - begin), first + begin)
+            return
+        size = VALUE_BYTES * self._chip.depth
+        most = max(1, (limit - WALK_BYTES) // size)
+        for piece in range(0, max(1, self._pieces(payload)), most):
+            items = payload[WALK_BYTES + piece * size : WALK_BYTES + (piece + most) * size]
+            yield struct.pack("<HI", samples, first + piece * samples) + items
 
     def _packed_ends(self, payload: bytes) -> list[int]:
         """The end of each packed sample."""

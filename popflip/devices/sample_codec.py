@@ -17,8 +17,10 @@ from popflip.hw.link.commands import Command
 FIRST_NUMBERS, MOST_NUMBERS = 4, 64
 """Numbers of stored samples in a frame: few at first, so that the chip starts early, then twice as many each time. The
 chip answers a frame when it has learned all but the last few of its samples."""
-NUMBER_BYTES = 2
-"""Bytes of the number of a stored sample."""
+
+
+FIRST_BYTES = 4
+"""Bytes of the position at which a request begins to store."""
 
 
 class Payload(NamedTuple):
@@ -54,8 +56,23 @@ class SampleCodec:
         first, size = 0, FIRST_NUMBERS
         while first < len(numbers):
             part = numbers[first : first + size]
-            yield Payload(Command.TRAIN_STORED, part.astype("<u2").tobytes(), len(part))
+            content = part.astype("<u4").view(np.uint8).reshape(-1, 4)[:, : self._chip.number_bytes]
+            yield Payload(Command.TRAIN_STORED, content.tobytes(), len(part))
             first, size = first + size, min(2 * size, self.numbers_per_payload)
+
+    def storing(self, x: NDArray[np.uint8], y: NDArray[np.integer]) -> Iterator[Payload]:
+        """Payloads that store samples ``x`` [samples, inputs] of classes ``y`` from the beginning of the store on."""
+        chip, samples = self._chip, self.labelled(x, y)
+        if chip.packs:
+            items, ends = packed_items(samples, chip.label_bytes, chip.size_bytes)
+        else:
+            items, ends = samples.reshape(-1), chip.sample_bytes * np.arange(1, len(samples) + 1)
+        first = begin = 0
+        while first < len(samples):
+            last = max(first + 1, int(np.searchsorted(ends, begin + self._payload_bytes - FIRST_BYTES, "right")))
+            content = items[begin : ends[last - 1]].tobytes()
+            yield Payload(Command.STORE, first.to_bytes(FIRST_BYTES, "little") + content, last - first)
+            first, begin = last, int(ends[last - 1])
 
     def labelled(self, x: NDArray[np.uint8], y: NDArray[np.integer]) -> NDArray[np.uint8]:
         """Samples with their labels in front, [samples, bytes]."""
@@ -74,7 +91,7 @@ class SampleCodec:
     @property
     def numbers_per_payload(self) -> int:
         """Numbers of stored samples in a payload."""
-        return min(MOST_NUMBERS, self.samples_per_payload(NUMBER_BYTES))
+        return min(MOST_NUMBERS, self.samples_per_payload(self._chip.number_bytes))
 
     def _inputs(self, x: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Samples ``x`` as bytes, [samples, bytes]."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from popflip.devices.base import BITS_PER_BYTE
-from popflip.devices.sample_codec import NUMBER_BYTES, SampleCodec
+from popflip.devices.sample_codec import SampleCodec
 from popflip.estimation.estimate import Estimate
 from popflip.hw.link.buffer import buffer_bytes
 from popflip.hw.link.codec import OVERHEAD
@@ -67,7 +67,7 @@ def bounds(estimate: Estimate, train_samples: int, replay: bool = True) -> Bound
     def framed(size: float) -> float:
         return size + OVERHEAD / codec.samples_per_payload(size)
 
-    number = NUMBER_BYTES + OVERHEAD / codec.numbers_per_payload
+    number = chip.number_bytes + OVERHEAD / codec.numbers_per_payload
     return Bounds(
         stored=stored,
         loading=byte * train_samples * framed(chip.sample_bytes) if stored else 0.0,

@@ -8,6 +8,10 @@ import zlib
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from popflip.golden.common.order import permuted
+from popflip.golden.config import Rule
 from popflip.hw.config import ChipConfig
 from popflip.hw.link.buffer import counter_bytes, longest_payload, weight_bytes
 from popflip.hw.link.codec import HEADER_BYTES, MAX_LENGTH, OPEN, OVERHEAD, SYNC, Frame, decode, payload_length
@@ -15,7 +19,7 @@ from popflip.hw.link.commands import Command, Refusal, Result, commands_of
 from popflip.hw.link.identity import Identity
 from popflip.hw.link.store import stride
 from popflip.hw.link.tables import NONCE_BITS
-from popflip.hw.registers import CYCLE_COUNTERS, registers, status_words
+from popflip.hw.registers import CYCLE_COUNTERS, KEY, LAST_SAMPLE, registers, status_words
 from popflip.hw.trainer_port import TrainerCommand
 
 
@@ -127,7 +131,8 @@ class LinkModel:
         self.commands = commands_of(chip)
         size = stride(chip)
         memory = memory.ljust(chip.store_samples * size, b"\0")
-        self.store = [memory[first : first + chip.sample_bytes][::-1] for first in range(0, len(memory), size)]
+        self.store = [self._kept(memory[first : first + size]) for first in range(0, len(memory), size)]
+        self.last_sample, self.key = 0, (0, 0, 0)
         self._receiver = ReceiverModel(longest_payload(identity.buffer_bytes))
         self._registers = registers(chip)
         self._names = [word.name for word in status_words(chip)]
@@ -215,8 +220,12 @@ class LinkModel:
             writes.append((number, value))
 
         def apply() -> bytes:
-            for write in writes:
-                self.trainer.write_register(*write)
+            for number, value in writes:
+                if self._registers[number].name == LAST_SAMPLE:
+                    self.last_sample = value
+                if self._registers[number].name == KEY:
+                    self.key = (*self.key[1:], value)
+                self.trainer.write_register(number, value)
             return b""
 
         return apply
@@ -273,7 +282,7 @@ class LinkModel:
 
     def _store(self, request: bytes, rest: bytes):
         (first,) = struct.unpack("<I", request)
-        samples = self._samples(rest)
+        samples = self._items_to_store(rest)
         if first + len(samples) > self.chip.store_samples:
             raise Refused(Result.BAD_ADDRESS)
 
@@ -283,25 +292,95 @@ class LinkModel:
 
         return apply
 
+    def _items_to_store(self, rest: bytes) -> list[bytes]:
+        """Labels and inputs of the items of STORE."""
+        if not self.chip.packs:
+            return self._samples(rest)
+        samples = [label + inputs for label, inputs in self._packed(rest, self.chip.label_bytes, self._longest)]
+        return samples
+
+    @property
+    def _longest(self) -> int:
+        """Most bytes of a stored sample without its size."""
+        return stride(self.chip) - self.chip.size_bytes
+
+    def _kept(self, place: bytes) -> bytes:
+        """The sample in a place of the store, whatever it holds. It has at least one byte of inputs."""
+        if not self.chip.packs:
+            return place[: self.chip.sample_bytes]
+        size = int.from_bytes(place[: self.chip.size_bytes], "little")
+        content = place[self.chip.size_bytes :]
+        return content[:size] if self.chip.label_bytes < size <= len(content) else content
+
     def _train_stored(self, request: bytes, rest: bytes):
         numbers = []
-        for content in self._items(rest, 2):
-            (number,) = struct.unpack("<H", content)
+        for content in self._items(rest, self.chip.number_bytes):
+            number = int.from_bytes(content, "little")
             if number >= self.chip.store_samples:
                 raise Refused(Result.BAD_ADDRESS)
             numbers.append(number)
 
         def apply() -> bytes:
-            bits = (self.chip.classes - 1).bit_length()
             for number in numbers:
-                content = self.store[number]
-                label = self._label(content) % (1 << bits)
-                if label >= self.chip.classes:  # a position never written
-                    label %= 1 << bits - 1
-                self.trainer.sample(self._inputs(content[self.chip.label_bytes :]), label)
+                self._feed(number, True)
             return b""
 
         return apply
+
+    def _feed(self, number: int, train: bool) -> int:
+        """Give the trainer a stored sample. Returns its prediction."""
+        bits = (self.chip.classes - 1).bit_length()
+        content = self.store[number]
+        label, inputs = self._label(content) % (1 << bits), content[self.chip.label_bytes :]
+        if label >= self.chip.classes:  # a position never written
+            label %= 1 << bits - 1
+        if self.chip.packs:
+            return self.trainer.packed(inputs, label if train else None)
+        return self.trainer.sample(self._inputs(inputs), label if train else None)
+
+    def _walk(self, request: bytes, pieces: int) -> tuple[int, list[int]]:
+        """Samples of a piece, and the numbers of the samples of all pieces."""
+        samples, first = struct.unpack("<HI", request)
+        places = range(first, first + samples * pieces)
+        if not samples or first > self.last_sample or places[-1] > self.last_sample:
+            raise Refused(Result.BAD_ADDRESS)
+        key = tuple(half for word in self.key for half in (word & 0xFFFF, word >> 16))
+        return samples, permuted(key, self.last_sample + 1, np.array(places)).tolist()
+
+    def _train_set(self, request: bytes, rest: bytes):
+        names = [register.name for register in self._registers]
+        layers = self.chip.depth if self.chip.rule == Rule.GFT else 0
+        if rest and not layers:
+            raise Refused(Result.BAD_LENGTH)
+        schedule = []
+        for content in self._items(rest, 4 * layers or 1):
+            flips = struct.unpack(f"<{layers}I", content)
+            for layer, value in enumerate(flips):
+                if value > self._registers[names.index(f"k{layer}")].high:
+                    raise Refused(Result.BAD_VALUE)
+            schedule.append(flips)
+        samples, numbers = self._walk(request, max(1, len(schedule)))
+
+        def apply() -> bytes:
+            for piece in range(max(1, len(schedule))):
+                for number in numbers[piece * samples : (piece + 1) * samples]:
+                    self._feed(number, True)
+                if schedule:
+                    for layer, value in enumerate(schedule[piece]):
+                        self.trainer.write_register(names.index(f"k{layer}"), value)
+                    self.trainer.command(TrainerCommand.END_BATCH)
+            return b""
+
+        return apply
+
+    def _infer_set(self, request: bytes, rest: bytes):
+        if rest:
+            raise Refused(Result.BAD_LENGTH)
+        _, numbers = self._walk(request, 1)
+        size = self.chip.label_bytes
+        if len(numbers) * size > MAX_LENGTH:
+            raise Refused(Result.BAD_LENGTH)
+        return lambda: b"".join(self._feed(number, False).to_bytes(size, "little") for number in numbers)
 
     def _infer(self, request: bytes, rest: bytes):
         samples = [self._inputs(content) for content in self._items(rest, self.chip.input_bytes)]
@@ -310,14 +389,14 @@ class LinkModel:
             raise Refused(Result.BAD_LENGTH)
         return lambda: b"".join(self.trainer.sample(sample, None).to_bytes(size, "little") for sample in samples)
 
-    def _packed(self, rest: bytes, label_bytes: int) -> list[tuple[bytes, bytes]]:
-        """The labels and inputs of packed samples."""
+    def _packed(self, rest: bytes, label_bytes: int, most: int = MAX_LENGTH) -> list[tuple[bytes, bytes]]:
+        """The labels and inputs of packed samples with sizes of at most ``most``."""
         samples, size_bytes = [], self.chip.size_bytes
         while rest:
             if len(rest) < size_bytes + label_bytes + 1:
                 raise Refused(Result.BAD_LENGTH)
             size, rest = int.from_bytes(rest[:size_bytes], "little"), rest[size_bytes:]
-            if not label_bytes < size <= len(rest):
+            if not label_bytes < size <= min(len(rest), most):
                 raise Refused(Result.BAD_LENGTH)
             if label_bytes and self._label(rest) >= self.chip.classes:
                 raise Refused(Result.BAD_LABEL)

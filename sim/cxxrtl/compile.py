@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from popflip.hw.fingerprint import code_of
 from popflip.sim.cache import built_file, cache_directory, content_hash, versions
+from popflip.sim.cxxrtl.memory import macros
 from popflip.sim.cxxrtl.translate import translate
 from popflip.sim.errors import SimulatorError
 
@@ -63,7 +64,9 @@ def build_library(component: wiring.Component, folder: Path, log: Path, waves: b
     """
     (folder / "design.cc").write_text(translate(component, waves))
     library = folder / LIBRARY
-    command = [*compiler(), *_flags(waves), f"-I{_runtime()}", f"-I{folder}", str(SHIM), "-o", str(library)]
+    part = getattr(component, "part", None)
+    memory = () if part is None else macros(part, component.hz)
+    command = [*compiler(), *_flags(waves), *memory, f"-I{_runtime()}", f"-I{folder}", str(SHIM), "-o", str(library)]
     code, output = _run(command)
     if code:
         log.write_text(shlex.join(command) + "\n" + output)

@@ -20,6 +20,10 @@
 
 namespace {
 
+#ifdef POPFLIP_SDRAM
+#include "sdram.h"
+#endif
+
 constexpr uint64_t CYCLES_BETWEEN_CLOCK_READS = 1024;
 
 class Simulation {
@@ -35,7 +39,7 @@ public:
 	void run(size_t wanted, uint64_t timeout, double seconds) {
 		using clock = std::chrono::steady_clock;
 		auto end = clock::now() + std::chrono::duration<double>(seconds);
-		while (from_chip.size() < wanted && idle < timeout) {
+		while (from_chip.size() < wanted && idle < timeout && !error()) {
 			tick();
 			if (cycles % CYCLES_BETWEEN_CLOCK_READS == 0 && clock::now() >= end)
 				break;
@@ -51,9 +55,40 @@ public:
 		new (&top) cxxrtl_design::p_top; // in place: the waves refer to its signals by address
 		settles = top.eval();
 		idle = 0;
+#ifdef POPFLIP_SDRAM
+		sdram = std::make_unique<Sdram>();
+		word = 0;
+#endif
+	}
+
+	// What the memory beside the chip refused, or null.
+	const char *error() const {
+#ifdef POPFLIP_SDRAM
+		return sdram->error.empty() ? nullptr : sdram->error.c_str();
+#else
+		return nullptr;
+#endif
 	}
 
 private:
+#ifdef POPFLIP_SDRAM
+	std::unique_ptr<Sdram> sdram = std::make_unique<Sdram>();
+	uint32_t word = 0; // at the data pins
+
+	// The SDRAM's clock is in phase with the chip's: it sees the levels before the edge. The fields of the port are those
+	// of popflip/sim/memory/pins.py.
+	void clock_sdram() {
+		uint64_t pins = top.p_sdram__outputs.get<uint64_t>();
+		auto field = [&pins](unsigned bits) {
+			uint64_t value = pins & ((uint64_t(1) << bits) - 1);
+			pins >>= bits;
+			return uint32_t(value);
+		};
+		unsigned command = field(3), bank = field(2), address = field(13), mask = field(4), drives = field(1);
+		word = sdram->clock(command, bank, address, mask, drives, field(SDRAM_DATA_BITS));
+	}
+#endif
+
 	cxxrtl_design::p_top top;
 	bool settles; // in one evaluation, since CXXRTL finds no loop in the design
 
@@ -63,6 +98,9 @@ private:
 		top.p_rx____valid.set<bool>(!to_chip.empty());
 		top.p_rx____payload.set<uint8_t>(to_chip.empty() ? 0 : to_chip.front());
 		top.p_tx____ready.set<bool>(true);
+#ifdef POPFLIP_SDRAM
+		top.p_sdram__data.set<uint32_t>(word);
+#endif
 		if (!settles || recording())
 			before_edge();
 		top.prev_p_clk.set<bool>(false);
@@ -74,6 +112,9 @@ private:
 			to_chip.pop_front();
 		if (given)
 			from_chip.push_back(top.p_tx____payload.get<uint8_t>());
+#ifdef POPFLIP_SDRAM
+		clock_sdram();
+#endif
 		top.commit();
 		cycles++;
 		idle = taken || given ? 0 : idle + 1;
@@ -174,6 +215,9 @@ void popflip_read(Simulation *simulation, uint8_t *bytes, size_t count) {
 
 // The `errno` of the first write of the waves that failed, or 0.
 int popflip_waves_error(const Simulation *simulation) { return simulation->waves_error; }
+
+// What the memory beside the chip refused, or null; the simulation does not go on from there.
+const char *popflip_error(const Simulation *simulation) { return simulation->error(); }
 
 uint64_t popflip_cycles(const Simulation *simulation) { return simulation->cycles; }
 

@@ -24,6 +24,7 @@ _FUNCTIONS = {
     "cycles": (ctypes.c_uint64, [ctypes.c_void_p]),
     "waves_error": (ctypes.c_int, [ctypes.c_void_p]),
     "idle": (ctypes.c_uint64, [ctypes.c_void_p]),
+    "error": (ctypes.c_char_p, [ctypes.c_void_p]),
     "restart_timeout": (None, [ctypes.c_void_p]),
     "power_cycle": (None, [ctypes.c_void_p]),
 }
@@ -83,11 +84,14 @@ class Simulation:
     def read(self, count: int, deadline: float = 0) -> bytes:
         """Run the clock until ``count`` bytes have come, and return exactly those. Only silence ends it before.
 
-        Raises :class:`SimulationTimeout` if they do not come; a later read returns those that did.
+        Raises :class:`SimulationTimeout` if they do not come; a later read returns those that did. Raises
+        :class:`SimulatorError` if the SDRAM beside the chip refuses a command.
         """
         handle, library = self._open(), self._library
         library.popflip_restart_timeout(handle)
         while (come := library.popflip_run(handle, count, self._timeout_cycles, INTERRUPT_PERIOD)) < count:
+            if refused := library.popflip_error(handle):
+                raise SimulatorError(f"the simulated SDRAM refuses the chip's commands: {refused.decode()}")
             if library.popflip_idle(handle) >= self._timeout_cycles:
                 raise SimulationTimeout(
                     f"the simulated chip sent {come} of {count} bytes, then nothing for {self._timeout_cycles} cycles"

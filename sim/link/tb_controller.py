@@ -7,12 +7,21 @@ from itertools import accumulate
 
 import cocotb
 
+from popflip.golden.config import Rule
 from popflip.hw.link.buffer import counter_bytes, weight_bytes
 from popflip.hw.link.codec import HEADER_BYTES, OPEN, OVERHEAD, decode, encode, payload_length
-from popflip.hw.link.commands import PACKED_COMMANDS, SESSION_BYTES, STORE_COMMANDS, Command, Result, commands_of
+from popflip.hw.link.commands import (
+    PACKED_COMMANDS,
+    SESSION_BYTES,
+    SET_COMMANDS,
+    STORE_COMMANDS,
+    Command,
+    Result,
+    commands_of,
+)
 from popflip.hw.link.controller import packed_latency, replay_latency, train_latency
 from popflip.hw.link.identity import Identity
-from popflip.hw.registers import registers
+from popflip.hw.registers import KEY, LAST_SAMPLE, registers
 from popflip.hw.trainer_port import TrainerCommand
 from popflip.sim.bench.link_model import LinkModel, TrainerModel
 from popflip.sim.bench.memories import ReadPort, WritePort
@@ -128,6 +137,7 @@ class Requests:
 
     def __init__(self, chip, buffer: int, seed: int):
         self.chip, self.buffer = chip, buffer
+        self.last_sample = 0
         self.random = random.Random(seed)
 
     def frame(self, expected: int, session: int) -> bytes:
@@ -138,6 +148,8 @@ class Requests:
             often += [*STORE_COMMANDS] * 2
         if self.chip.packs:
             often += [*PACKED_COMMANDS] * 2
+        if self.chip.walks:
+            often += [*SET_COMMANDS] * 2
         command = draw.choice([*commands_of(self.chip), *often])
         payload = getattr(self, command.name.lower(), lambda: b"")()
         code = int(command)
@@ -147,7 +159,7 @@ class Requests:
         sequence = expected if fault != "sequence" else draw.randrange(256)
         if fault == "command":
             unknown = set(Command) - set(commands_of(self.chip))
-            code = draw.choice([0, 18, *unknown, 32 + code, 128 + code])
+            code = draw.choice([0, 20, *unknown, 32 + code, 128 + code])
         if fault == "length":
             payload = draw.choice([payload + b"\0", payload[:-1], payload + draw.randbytes(5), b""])
         if fault == "long":
@@ -173,7 +185,7 @@ class Requests:
 
     def configure(self) -> bytes:
         draw, known = self.random, registers(self.chip)
-        content = b""
+        content = self.set() if self.chip.walks and draw.random() < 0.4 else b""
         for _ in range(draw.randrange(4)):
             number = draw.randrange(len(known) + (draw.random() < 0.2))
             low, high = (known[number].low, known[number].high) if number < len(known) else (0, 0)
@@ -182,6 +194,13 @@ class Requests:
                 value = draw.choice([low - 1, high + 1, low - 256, high + 256, draw.getrandbits(32)])
             content += struct.pack("<BI", number, value % 2**32)
         return content
+
+    def set(self) -> bytes:
+        """Writes of the registers of a set, most often the whole store or a small one."""
+        draw, names = self.random, [register.name for register in registers(self.chip)]
+        self.last_sample = draw.choice([draw.randrange(self.chip.store_samples), self.chip.store_samples - 1])
+        writes = [(LAST_SAMPLE, self.last_sample), *((KEY, draw.getrandbits(32)) for _ in range(draw.choice([0, 3])))]
+        return b"".join(struct.pack("<BI", names.index(name), value) for name, value in writes)
 
     def identify(self) -> bytes:
         draw = self.random
@@ -235,8 +254,8 @@ class Requests:
 
     def store(self) -> bytes:
         draw, samples = self.random, self.chip.store_samples
-        content = self.samples(self.chip.label_bytes)
-        last = max(0, samples - len(content) // self.chip.sample_bytes)
+        content = self.packed(self.chip.label_bytes) if self.chip.packs else self.samples(self.chip.label_bytes)
+        last = max(0, samples - (8 if self.chip.packs else len(content) // self.chip.sample_bytes))
         first = draw.choice([0, last, draw.randint(0, last)])
         if draw.random() < 0.1:
             first = draw.choice([last + 1, samples, samples + 1, 2 * samples, 1 << 16, 1 << 31])
@@ -249,6 +268,28 @@ class Requests:
             numbers.append(draw.choice([samples, 2 * samples - 1, 255, 256, 2**15, 2**16 - 1]))
             draw.shuffle(numbers)
         return struct.pack(f"<{len(numbers)}H", *numbers)
+
+    def piece(self, pieces: int) -> bytes:
+        """Samples of a piece and the first one's place, most often within the set."""
+        draw, most = self.random, self.last_sample + 1
+        samples = draw.choice([1, 1, max(1, most // max(1, pieces)), draw.randint(0, 5)])
+        first = draw.choice([0, max(0, most - samples * max(1, pieces)), draw.randrange(most)])
+        if draw.random() < 0.1:
+            samples, first = draw.choice([(0, 0), (0, 1), (1, most), (65535, 0), (1, 1 << 20), (1, 1 << 31), (most, 1)])
+        return struct.pack("<HI", samples % 2**16, first)
+
+    def train_set(self) -> bytes:
+        draw, known = self.random, registers(self.chip)
+        limits = [register.high for register in known if register.name in {f"k{n}" for n in range(self.chip.depth)}]
+        pieces = draw.randrange(4) if self.chip.rule == Rule.GFT else 0
+        pieces = min(pieces, (self.buffer - OVERHEAD - 8) // (4 * self.chip.depth))
+        flips = [draw.choice([0, 1, high, draw.randint(0, high)]) for _ in range(pieces) for high in limits]
+        if flips and draw.random() < 0.1:
+            flips[draw.randrange(len(flips))] = draw.choice([max(limits) + 1, 2**32 - 1])
+        return self.piece(pieces) + struct.pack(f"<{len(flips)}I", *flips)
+
+    def infer_set(self) -> bytes:
+        return self.piece(1)
 
     def place(self, words: int) -> tuple[int, int]:
         """An address and a number of words, mostly within a memory of ``words``."""
@@ -330,8 +371,8 @@ async def requests(part: Part, chip: dict, identity: str, memory: str = "") -> N
 
 
 async def speed(part: Part, chip: dict, identity: str, memory: str = "") -> None:
-    """The trainer gets a byte every cycle. Between samples pass as many cycles as label and size have bytes, and three
-    more if samples come from the store."""
+    """The trainer gets a byte every cycle. Between samples pass as many cycles as label and size have bytes, and those
+    that a number takes if samples come from the store."""
     chip = chip_of(chip)
     count = 5
     trainer = Trainer(part, chip, seed=1, stall=0)
@@ -342,14 +383,20 @@ async def speed(part: Part, chip: dict, identity: str, memory: str = "") -> None
     if chip.packs:
         sizes = [1, chip.packed_bytes, 3, 1, 2]
         before = chip.label_bytes + chip.size_bytes
-        items = (
+        items = [
             (chip.label_bytes + size).to_bytes(chip.size_bytes, "little") + bytes(chip.label_bytes + size)
             for size in sizes
-        )
+        ]
         requests.append((Command.TRAIN_PACKED, b"".join(items), sizes, packed_latency(chip, count), before))
     if chip.store_samples:
-        numbers = struct.pack(f"<{count}H", *(7 * index % chip.store_samples for index in range(count)))
-        requests.append((Command.TRAIN_STORED, numbers, whole, replay_latency(chip, count), chip.label_bytes + 3))
+        if chip.packs:
+            whole = sizes
+        stored = min(count, chip.store_samples)
+        content = items[:stored] if chip.packs else [samples[: stored * chip.sample_bytes]]
+        numbers = struct.pack(f"<{count}H", *(index % stored for index in range(count)))
+        before = chip.label_bytes + chip.number_bytes + 2 + (chip.size_bytes if chip.packs else 0)
+        requests.append((Command.STORE, bytes(4) + b"".join(content), [], 0, 0))
+        requests.append((Command.TRAIN_STORED, numbers, whole, replay_latency(chip, count), before))
     session = 0x1234_5678
     part.set("nonce", 0)
     source.send(*encode(255, Command.IDENTIFY, struct.pack("<I", session)))
@@ -359,9 +406,11 @@ async def speed(part: Part, chip: dict, identity: str, memory: str = "") -> None
         source.send(*frame)
         assert decode(bytes(await sink.receive(OVERHEAD)), session).code == Result.OK
         taken, given, fed = source.monitor.cycles, sink.monitor.cycles, trainer.samples.monitor.cycles
-        taken, given, fed = taken[-len(frame) :], given[-OVERHEAD:], fed[-sum(sizes) :]
+        taken, given, fed = taken[-len(frame) :], given[-OVERHEAD:], fed[len(fed) - sum(sizes) :]
         assert taken[-1] - taken[0] == len(frame) - 1, "a byte a cycle in"
         assert given[-1] - given[0] == OVERHEAD - 1, "a byte a cycle out"
+        if command == Command.STORE:
+            continue
         expected = [
             number * between + byte
             for number, end in enumerate(accumulate(sizes))

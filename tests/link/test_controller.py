@@ -27,8 +27,15 @@ CHIPS = {
     "storing": replace(chip(21, 9, 10), store_samples=512),
     "storing_few": replace(chip(5, 3, rows=1, lanes=4), store_samples=4),
     "storing_wide": replace(chip(13, 9, 260, rows=4, lanes=8, mmax=9), store_samples=16),
+    "walking": replace(chip(21, 9, 10), store_samples=32, walks=True),
+    "walking_packed": replace(chip(40, 20, 4, rows=8, lanes=16, learn_rows=4), store_samples=8, walks=True),
+    "walking_wide": replace(chip(13, 260, rows=4, lanes=16, mmax=9), store_samples=16, walks=True),
+    "walking_lbe": replace(lbe_chip(32, 20, 4, classes=5, lanes=64), store_samples=16, walks=True),
 }
-LONG = {"long_sizes": chip(1900, 9, 3, rows=4, lanes=16)}  # sizes of packed samples have two bytes
+LONG = {  # sizes of packed samples have two bytes
+    "long_sizes": chip(1900, 9, 3, rows=4, lanes=16),
+    "long_sizes_stored": replace(chip(1900, 9, 3, rows=4, lanes=16), store_samples=2, walks=True),
+}
 BUFFER = 64
 
 
@@ -51,7 +58,7 @@ def test_answers_and_effects_equal_the_model(testbench, seed, stall):
 
 
 def test_answers_and_effects_equal_the_model_where_samples_are_long(testbench):
-    run(testbench, "requests", LONG, seed=4, stall=0.1, count=150)
+    run(testbench, "requests", LONG, seed=4, stall=0.1, count=260)
 
 
 def test_speed(testbench):

@@ -184,16 +184,11 @@ def _order(m: Module, dut: Any) -> None:
     m.d.comb += Assume((run.first <= run.last) & (run.last <= run.highest) & (run.highest <= 3))
 
 
-def _new_key(m: Module, dut: Any, registers: Registers) -> dict[str, Value]:
-    """Words are due once a run with a new key has begun. Invariant: the places of a run are in order."""
+def _places(m: Module, dut: Any, registers: Registers) -> dict[str, Value]:
+    """Invariant: the places of a run are in order."""
     run = data.View(dut.start.payload.shape(), registers["run"])
     m.d.comb += Assert(dut.start.ready | ((run.first <= run.last) & (run.last <= run.highest)))
-    due = Signal()
-    with m.If(taken(dut.start)):
-        m.d.sync += due.eq(dut.start.payload.fresh)
-    with m.Elif(taken(dut.words)):
-        m.d.sync += due.eq(0)
-    return {"words": due}
+    return {}
 
 
 def _pass(m: Module, dut: Any) -> None:
@@ -394,11 +389,11 @@ PROVEN: dict[str, Fair] = {
         lambda: Mask(ONE),
     ),
     "Order": Fair(
-        {"start": 90, "words": 6, "o": 24},
+        {"start": 90, "o": 24},
         94,
         ("with m.If(value > run.highest):", "with m.If(value >= run.highest):"),
         environment=_order,
-        waits=_new_key,
+        waits=_places,
         small=lambda: Order(4),
         simpler=(
             "from popflip.golden.common.order import KEY_WORDS, MOST, ROUNDS, width",
