@@ -45,9 +45,11 @@ def words(x: NDArray[np.uint8], layer: Layer, lanes: int) -> NDArray[np.bool_]:
 
 def first_layer(chip: ChipConfig, there: NDArray[np.bool_]) -> tuple[float, float]:
     """Words touched and taken by the first layer."""
-    pool = chip.plan[0].pool
-    empty = ~there[:, pool - 1 :: pool, pool - 1 :: pool].any(axis=3)  # last positions of pools
-    return there.sum() / len(there), (there.sum() + empty.sum()) / len(there)
+    outputs, pool = chip.plan[0].outputs, chip.plan[0].pool
+    used = there.any(axis=3).reshape(len(there), outputs.height, pool, outputs.width, pool)
+    ends = used.any(axis=(2, 4)) & ~used[:, :, -1, :, -1]  # pools that have begun, and end with an empty patch
+    ends[:, -1, -1] |= ~used[:, -1, -1, -1, -1]  # a list has a last word
+    return there.sum() / len(there), (there.sum() + ends.sum()) / len(there)
 
 
 def upper_layer(chip: ChipConfig, layer: int) -> tuple[int, int]:

@@ -26,6 +26,7 @@ from popflip.hw.conv.activations import ConvActivations
 from popflip.hw.conv.blank import Blank
 from popflip.hw.conv.forward import ConvForward
 from popflip.hw.conv.ingest import ConvIngest
+from popflip.hw.conv.signatures import copies_weights
 from popflip.hw.conv.weight_rows import WeightRows
 from popflip.hw.gft.engine import GftEngine
 from popflip.hw.layouts import sample_layout
@@ -125,16 +126,8 @@ class Trainer(wiring.Component):
 
     def _connect_patches(self, m: Module) -> None:
         """Lists of patch words, activations of the samples on the chip, and learning's copy of the weights."""
-        forward, engine, written = self.forward, self.engine, self.weights.row
+        forward, engine = self.forward, self.engine
         m.submodules.activations = memory = ConvActivations(self.chip)
-        m.submodules.weight_rows = rows = WeightRows(self.chip)
-        connect(m, engine.weight_rows, rows.read)
-        m.d.comb += [
-            rows.written.write.eq(written.write),
-            rows.written.bank.eq(written.write_bank),
-            rows.written.address.eq(written.write_address),
-            rows.written.data.eq(written.write_data),
-        ]
         connect(m, forward.store, memory.store)
         connect(m, self.blank.store, memory.blank)
         connect(m, forward.patches, self.ingest.forward)
@@ -142,6 +135,16 @@ class Trainer(wiring.Component):
         connect(m, forward.activations, memory.forward)
         connect(m, engine.activations, memory.learn)
         connect(m, engine.windows, memory.windows)
+        if copies_weights(self.chip):
+            m.submodules.weight_rows = rows = WeightRows(self.chip)
+            connect(m, engine.weight_rows, rows.read)
+            written = self.weights.row
+            m.d.comb += [
+                rows.written.write.eq(written.write),
+                rows.written.bank.eq(written.write_bank),
+                rows.written.address.eq(written.write_address),
+                rows.written.data.eq(written.write_data),
+            ]
 
     def _connect_engine(self, m: Module) -> None:
         """Connect the engine: sums, its control of forward, predictions, and the slots that it frees."""

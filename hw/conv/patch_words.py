@@ -32,7 +32,7 @@ class PatchWords(wiring.Component):
         previous one have been taken.
     ``patches`` : Out(PatchReadSignature), ``activations`` : Out(GroupReadSignature)
     ``o`` : Out(stream of :func:`.gather.gathered_layout`)
-        In the first layer ``units`` are undefined, and a word that is its pool's last has all of ``ends_position`` and
+        In the first layer ``units`` are 0, and a word that is its pool's last has all of ``ends_position`` and
         ``ends_pool``; others have neither.
 
     A word a cycle in the first layer, as in :class:`.gather.Gather` above. Latency :attr:`latency` cycles at most.
@@ -76,6 +76,7 @@ class PatchWords(wiring.Component):
                 place.ends_layer.eq(listed_last),
                 lanes.enable.eq(entry.bits),
                 lanes.positive.eq(entry.bits),
+                self.o.payload.units.eq(0),
             ]
         return m
 

@@ -10,6 +10,13 @@ from popflip.hw.conv.fields import Fields
 from popflip.hw.conv.patches import patch_word_layout
 from popflip.hw.layouts import weight_word
 from popflip.hw.memory.signatures import CounterBanksSignature
+from popflip.hw.memory.weights import in_lut_ram
+
+
+def copies_weights(chip: ChipConfig) -> bool:
+    """Whether learning has a copy of the weights: if their banks are so shallow that they go into LUT RAM, then the
+    block RAM that they leave free has room for it."""
+    return in_lut_ram(chip)
 
 
 class GroupReadSignature(wiring.Signature):
@@ -126,10 +133,11 @@ class LearnStateSignature(wiring.Signature):
 
 
 def sample_readers(chip: ChipConfig) -> dict:
-    """Members of a rule's engine that read the samples on the chip, and the weights while samples are there."""
+    """Members of a rule's engine that read the samples on the chip, and learning's copy of the weights if there is
+    one."""
     return {
         "patches": Out(PatchReadSignature(chip)),
         "activations": Out(GroupReadSignature(chip)),
         "windows": Out(WindowReadSignature(chip)),
-        "weight_rows": Out(BlockReadSignature(chip)),
+        **({"weight_rows": Out(BlockReadSignature(chip))} if copies_weights(chip) else {}),
     }

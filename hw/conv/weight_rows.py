@@ -1,7 +1,8 @@
 """Weight rows: a copy of the weights for learning, so that it takes no cycle from the MAC array.
 
-Learning above the first layer reads a word of ``Pc`` rows with every visit, as often as forward reads its words. A copy
-of as many banks as the counters have is small, since a bank holds words of many rows.
+Learning above the first layer reads a word of ``Pc`` rows with every visit, as often as forward reads its words. Where
+the weights are few, a copy of them in as many banks as the counters have takes few block RAMs, since a bank holds words
+of many rows. Elsewhere a read takes the banks from the array for a cycle.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from popflip.hw.config import ChipConfig
 from popflip.hw.conv.signatures import BlockReadSignature, RowWriteSignature
 from popflip.hw.layouts import weight_word
 from popflip.hw.lib.stream import delayed
+from popflip.hw.memory.signatures import WeightRowSignature
 
 
 class WeightRows(wiring.Component):
@@ -54,3 +56,17 @@ class WeightRows(wiring.Component):
                 self.read.rows[index].as_value().eq(delayed(m, read.data, stages)),
             ]
         return m
+
+
+def read_through(m: Module, rows: wiring.PureInterface, chip: ChipConfig) -> wiring.PureInterface:
+    """A port for single rows of :class:`popflip.hw.memory.weights.Weights` that does the reads of ``rows``, a
+    :class:`.BlockReadSignature`."""
+    port = WeightRowSignature(chip).create()
+    together = exact_log2(chip.learn_rows)
+    m.d.comb += [
+        port.read.eq(rows.en),
+        port.read_bank.eq(rows.block << together),
+        port.read_address.eq(rows.address),
+        rows.rows.eq(port.read_rows if together else port.read_data),
+    ]
+    return port

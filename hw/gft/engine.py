@@ -14,7 +14,7 @@ queue of the samples that trigger an update.
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Module, Mux, Signal
+from amaranth.hdl import Array, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import connect, flipped
 
@@ -22,6 +22,8 @@ from popflip.hw.common.engine import EngineCommand, EngineSignature, sample_read
 from popflip.hw.common.error import Error
 from popflip.hw.config import ChipConfig
 from popflip.hw.conv.learn import ConvLearn
+from popflip.hw.conv.signatures import copies_weights
+from popflip.hw.conv.weight_rows import read_through
 from popflip.hw.gft.end_of_batch import EndOfBatch
 from popflip.hw.gft.learn import Learn
 from popflip.hw.layouts import verdict_layout
@@ -58,10 +60,16 @@ class GftEngine(wiring.Component):
             connect(m, getattr(learn, name), flipped(getattr(self, name)))
         m.d.comb += [
             *(control.window[layer].eq(self.values[f"window{layer}"]) for layer in range(chip.depth - 1)),
-            control.weights_ready.eq(1 if chip.convolves else ~learn.state.weights.read),
+            control.weights_ready.eq(~self._reads_weights(learn)),
         ]
         if chip.compact:
             m.d.comb += control.hold.eq(learn.inputs.en | learn.activations.en)
+
+    def _reads_weights(self, learn: Learn | ConvLearn) -> Value:
+        """Whether learning takes the banks of weights from the array in this cycle."""
+        if not self.chip.convolves:
+            return learn.state.weights.read
+        return Const(0) if copies_weights(self.chip) else learn.weight_rows.en
 
     def _decide(self, m: Module) -> None:
         """Route verdicts: a prediction leaves, a sample that updates goes to learn, and any other is only counted."""
@@ -120,11 +128,12 @@ class GftEngine(wiring.Component):
     def _connect_state(self, m: Module) -> None:
         """Connect the weights to learning, or in a command to the end of batch. Neither reads in its first cycle."""
         learn, end = self._learn.state, self._end.state
-        if self.chip.convolves:  # learning has a copy of the weights
+        if self.chip.convolves and copies_weights(self.chip):
             connect(m, end.weights, flipped(self.state.weights))
         else:
+            weights = read_through(m, self._learn.weight_rows, self.chip) if self.chip.convolves else learn.weights
             ending = Signal()
             m.d.sync += ending.eq(self.command.valid)
-            share(m, self.state.weights, [learn.weights, end.weights], ending)
+            share(m, self.state.weights, [weights, end.weights], ending)
         connect(m, end.counters, flipped(self.state.counters))
         connect(m, learn.counters, flipped(self.counter_banks))

@@ -36,11 +36,7 @@ WITHOUT = {
     "Link": "FrameReceiver, Controller and FrameSender, each on its own; too large for a solver",
     "Trainer": "its parts are proven; too large for a solver",
     "ConvForward": "too large for a solver; sim/conv/tb_forward.py checks its streams in every run",
-    "ConvIngest": "not proven yet; run by tests/test_trainer.py",
     "ConvLearn": "sends no stream but through PatchWords; too large for a solver",
-    "Gather": "not proven yet; sim/conv/tb_gather.py checks its streams in every run",
-    "PatchWords": "not proven yet; sim/conv/tb_forward.py and sim/conv/tb_learn.py run it",
-    "Patches": "not proven yet; sim/conv/tb_patches.py checks its streams in every run",
     "GftEngine": "sends what its parts send; too large for a solver",
     "LbeEngine": "sends what its parts send; too large for a solver",
 }

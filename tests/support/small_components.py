@@ -6,17 +6,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from amaranth.hdl import Assume, Module
+from amaranth.hdl import Assume, Module, Signal, Value
 from amaranth.lib import wiring
 from chips import chip, lbe_chip
 from stream_rules import Contract, Offers, components, kept_while, only_after
 
 import popflip.hw
+from popflip.golden.layers import Layer, Planes
 from popflip.hw.link.identity import Identity
 from popflip.hw.memory.sdram_part import COLORLIGHT_I5
 
 GFT = chip(5, 3, 2, rows=2, lanes=4, mmax=3)
 LBE = lbe_chip(5, 2, classes=2, rows=2, lanes=4, mmax=3)
+CONV = chip("3x2", "c2k3", 2, rows=2, lanes=4, mmax=3, slots=2)
 
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "BlockBytes": (16,),
@@ -27,6 +29,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "Link": (GFT, Identity.of(GFT, 64, 0, bytes(8))),
     "Order": (37,),
     "PacketBuffer": (16,),
+    "Patches": (Layer(Planes(2, 3), 1, 3, pool=2), 4),
     "Popcount": (4,),
     "Prng": (2,),
     "Queue": (3, 3),
@@ -44,8 +47,9 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
 
 def example(component: type[wiring.Component]) -> wiring.Component:
     """A small ``component``."""
-    arguments = ARGUMENTS.get(component.__name__, (LBE if ".lbe." in component.__module__ else GFT,))
-    return component(*arguments)
+    rooms = {".lbe.": LBE, ".conv.": CONV}
+    chip = next((chip for room, chip in rooms.items() if room in component.__module__), GFT)
+    return component(*ARGUMENTS.get(component.__name__, (chip,)))
 
 
 def components_without(left_out: dict[str, str]) -> Iterator[type[wiring.Component]]:
@@ -66,6 +70,25 @@ class Terms:
 
 def _backward(m: Module, dut: Any) -> None:
     m.d.comb += Assume(~(dut.valid & dut.ends_word) | dut.free)
+
+
+def _gather(m: Module, dut: Any) -> None:
+    kept_while(m, dut.o.valid & ~dut.o.ready, dut.activations.active.as_value())
+
+
+def _patch_words(m: Module, dut: Any) -> None:
+    request, place = dut.start.payload, dut.o.payload.place
+    answers = dut.activations.active.as_value(), Value.cast(dut.patches.data)
+    kept_while(m, dut.o.valid & ~dut.o.ready, *answers)
+    passes, layer = Signal(4, name="passes"), Signal.like(request.layer, name="pass_layer")
+    listed = layer == 0  # a list ends with its last entry, whatever that says of pools
+    ends = dut.o.valid & dut.o.ready & place.ends_layer & (place.ends_position | listed)
+    m.d.sync += passes.eq(passes + (dut.start.valid & dut.start.ready) - ends)
+    with m.If(dut.start.valid):
+        m.d.sync += layer.eq(request.layer)
+        m.d.comb += Assume(((passes == 0) & ~dut.o.valid) | (request.layer == layer))
+        m.d.comb += Assume(request.words != 0)
+        m.d.comb += Assume(request.layer < dut.chip.depth)
 
 
 def _prng(m: Module, dut: Any) -> None:
@@ -96,7 +119,9 @@ TERMS = {
     "Backward": Terms(_backward, "the last row of a word may come only while free"),
     "Flip": Terms(_write_back, "words come between the request for their masks and the last one"),
     "FrameSender": Terms(_sender, "the session changes only between frames"),
+    "Gather": Terms(_gather, "data are held until those of the next request"),
     "GftInitialise": Terms(_initialise, "words come after they are requested, up to the last one"),
+    "PatchWords": Terms(_patch_words, "another layer starts when all words are taken; data are held; no list is empty"),
     "Prng": Terms(_prng, "a new state is loaded while nobody draws"),
     "ReinforceRow": Terms(_write_back, "words come between the request for their masks and the last one"),
     "Schedule": Terms(_schedule, "the list of winners answers a cycle after the position, which stays"),
