@@ -11,7 +11,7 @@ The engine is the learning rule. ``slots`` bounds how many samples are on the ch
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, connect, flipped
 
@@ -88,13 +88,14 @@ class Trainer(wiring.Component):
             ingest.label.eq(samples.label),
             ingest.infer.eq(samples.infer),
             ingest.slot.eq(slots.slot),
-            slots.take.eq(ingest.started),
+            slots.take.eq(ingest.filled.valid if chip.convolves else ingest.started),
         ]
         if chip.packs:
             m.d.comb += [ingest.packed.eq(samples.packed), ingest.last.eq(samples.last)]
         forward = self.forward.i
         if chip.convolves:
             m.submodules.blank = self.blank = Blank(chip)
+            connect(m, ingest.filled, self.blank.slots)
             connect(m, self.blank.o, forward)
             forward = self.blank.i
         if chip.slots > 2:
@@ -169,18 +170,21 @@ class Trainer(wiring.Component):
         due = Signal()  # the batch was full a cycle ago
         ending = Signal()
         m.d.sync += due.eq(engine.full)
+        empty, available = slots.empty, slots.available
+        if self.chip.convolves:
+            empty, available = slots.empty & ~self.ingest.inside, Const(1)
+            m.d.comb += self.ingest.slot_available.eq(slots.available)
+        may_begin = self.ingest.may_begin if self.chip.convolves else self.ingest.slot_available
         if self.chip.pipelined:  # a cycle behind: whether a byte is taken is known when it is offered
-            m.d.sync += self.ingest.slot_available.eq(
-                slots.available & self.running & ~engine.full & ~ending & ~starting
-            )
+            m.d.sync += may_begin.eq(available & self.running & ~engine.full & ~ending & ~starting)
         else:
-            m.d.comb += self.ingest.slot_available.eq(slots.available & self.running & ~due)
+            m.d.comb += may_begin.eq(available & self.running & ~due)
         operation = Signal(EngineCommand)
         m.d.comb += engine.command.payload.eq(operation)
         with m.FSM():
             with m.State("RUN"):
-                m.d.comb += [self.running.eq(1), port.idle.eq(slots.empty & ~due)]
-                with m.If(slots.empty):
+                m.d.comb += [self.running.eq(1), port.idle.eq(empty & ~due)]
+                with m.If(empty):
                     with m.If(due):
                         m.d.comb += ending.eq(1)
                     with m.Elif(port.command.valid):

@@ -35,8 +35,12 @@ class ConvIngest(wiring.Component):
         ``⌈K[0]/8⌉`` bytes a sample. Bit ``i`` of byte ``q`` is input ``8q + i``; bits past ``K[0]`` are ignored.
     ``label`` : In(range(classes)), ``infer`` : In(1)
         Stable while the bytes of a sample come.
-    ``slot_available`` : In(1), ``slot`` : In(range(slots)), ``started`` : Out(1)
-        A sample begins only if ``slot`` is available. Its first byte takes the slot, in the cycle with ``started``.
+    ``may_begin`` : In(1), ``started`` : Out(1), ``inside`` : Out(1)
+        A sample begins only while ``may_begin`` is high. ``started``: its first byte comes. ``inside``: a sample has
+        begun that has no slot yet.
+    ``slot_available`` : In(1), ``slot`` : In(range(slots)), ``filled`` : Out(stream of range(slots))
+        A sample takes ``slot``, if it is available, when its image is complete: then ``filled`` has its number, which
+        must be taken.
     ``o`` : Out(stream sample_layout)
         A complete sample; ``words`` is the length of its list.
     ``forward``, ``learn`` : In(PatchReadSignature)
@@ -52,9 +56,12 @@ class ConvIngest(wiring.Component):
                 "i": In(stream.Signature(8)),
                 "label": In(range(chip.classes)),
                 "infer": In(1),
+                "may_begin": In(1),
+                "started": Out(1),
+                "inside": Out(1),
                 "slot_available": In(1),
                 "slot": In(range(chip.slots)),
-                "started": Out(1),
+                "filled": Out(stream.Signature(range(chip.slots))),
                 "o": Out(stream.Signature(sample_layout(chip))),
                 "forward": In(PatchReadSignature(chip)),
                 "learn": In(PatchReadSignature(chip)),
@@ -89,27 +96,33 @@ class ConvIngest(wiring.Component):
         chip, queue, stride = self.chip, self._samples, self.chip.plan[0].stride
         width = chip.plan[0].inputs.width
         bits, left = Signal(8 + stride - 1), Signal(range(8 + stride))  # bits that are not written
-        inside = Signal()  # a sample has begun
+        inside = self.inside
         step, plane = Signal(range(self._steps)), Signal(range(len(images)))
         column = Signal(range(self._patches.steps))  # step within the row
-        sample = Signal(sample_layout(chip))
+        sample, label, infer = Signal(sample_layout(chip)), Signal.like(self.label), Signal()
         begins, take, writes = Signal(), Signal(), Signal()
         ends_row, ends_plane = column == self._patches.steps - 1, step == self._steps - 1
+        ends_image = ends_plane & (plane == len(images) - 1)
         count = Mux(ends_row, (width - 1) % stride + 1, stride)  # pixels of the step
         m.d.comb += [
-            begins.eq(~inside & self.slot_available & ~self._full.bit_select(image, 1) & queue.i.ready),
-            writes.eq(inside & (left >= count)),
-            self.i.ready.eq(~writes & (inside | begins)),
+            begins.eq(~inside & self.may_begin & ~self._full.bit_select(image, 1) & queue.i.ready),
+            writes.eq(inside & (left >= count) & (~ends_image | self.slot_available)),
+            self.i.ready.eq((left < count) & (inside | begins)),
             take.eq(self.i.valid & self.i.ready),
             self.started.eq(take & ~inside),
-            self._filled.eq(writes & ends_plane & (plane == len(images) - 1)),
+            self._filled.eq(writes & ends_image),
+            sample.slot.eq(self.slot),
+            sample.label.eq(label),
+            sample.infer.eq(infer),
             queue.i.valid.eq(self._filled),
             queue.i.payload.eq(sample),
+            self.filled.valid.eq(self._filled),
+            self.filled.payload.eq(self.slot),
         ]
         with m.If(take):
             m.d.sync += [bits.eq(bits | (self.i.payload << left)), left.eq(left + 8), inside.eq(1)]
             with m.If(~inside):
-                m.d.sync += [sample.slot.eq(self.slot), sample.label.eq(self.label), sample.infer.eq(self.infer)]
+                m.d.sync += [label.eq(self.label), infer.eq(self.infer)]
         with m.If(writes):
             m.d.sync += [
                 bits.eq(Mux(self._filled, 0, bits >> count)),

@@ -72,6 +72,10 @@ def _backward(m: Module, dut: Any) -> None:
     m.d.comb += Assume(~(dut.valid & dut.ends_word) | dut.free)
 
 
+def _ingest(m: Module, dut: Any) -> None:
+    m.d.comb += Assume(dut.filled.ready)
+
+
 def _gather(m: Module, dut: Any) -> None:
     kept_while(m, dut.o.valid & ~dut.o.ready, dut.activations.active.as_value())
 
@@ -117,6 +121,7 @@ def _initialise(m: Module, dut: Any) -> Offers:
 
 TERMS = {
     "Backward": Terms(_backward, "the last row of a word may come only while free"),
+    "ConvIngest": Terms(_ingest, "a slot must be taken"),
     "Flip": Terms(_write_back, "words come between the request for their masks and the last one"),
     "FrameSender": Terms(_sender, "the session changes only between frames"),
     "Gather": Terms(_gather, "data are held until those of the next request"),
