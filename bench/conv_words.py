@@ -4,9 +4,9 @@
 
 Counts from shapes and from the first training digits of MNIST, threshold 128; nothing is simulated. For each layer, a
 sample's words for a group of rows: ``touched``, not all 0 and not all outside the image, and ``taken``, with the words
-that only end an empty pool and those that are dropped. ``forward``: both over all groups. ``slide``: cycles of ingest.
-``visits``: words × blocks of rows with an error, in a sample that updates, with initial weights, windows of half the
-standard deviation of the sums, and a DCLIP of 3.
+that only end a pool and those that are dropped. ``visits``: words × blocks of rows with an error, in a sample that
+updates, with initial weights, windows of half the standard deviation of the sums, and a DCLIP of 3. The cycles follow
+from these (:mod:`popflip.hw.conv.cycles`).
 """
 
 from __future__ import annotations
@@ -22,45 +22,12 @@ from popflip.golden.common.error import output_delta, output_error
 from popflip.golden.config import Config
 from popflip.golden.conv.backward import backward
 from popflip.golden.conv.forward import forward
-from popflip.golden.conv.patches import patch_sums
 from popflip.golden.gft.initialise import initial
-from popflip.golden.layers import Layer
 from popflip.hw.config import ChipConfig
-from popflip.hw.conv.fields import Fields
-from popflip.hw.conv.patches import Patches
+from popflip.hw.conv import cycles
 
 NETS = ("28x28,c16k5p2,c32k5s2,10", "28x28,c64k9s3,10", "28x28,c32k5s2,c64k5s2,10")
 DCLIP = 3
-
-
-def words(x: NDArray[np.uint8], layer: Layer, lanes: int) -> NDArray[np.bool_]:
-    """Whether each word of each position's patch has a one, ``[n, py, px, words]``."""
-    single = Layer(layer.inputs, 1, layer.kernel, layer.stride)
-    grid, outputs, count = single.outputs, layer.outputs, -(-layer.synapses // lanes)
-    patches = np.zeros((len(x), grid.height, grid.width, count * lanes), np.int8)
-    patches[..., : layer.synapses] = patch_sums(x, single).reshape(*patches.shape[:3], -1)
-    used = patches[:, : outputs.height * layer.pool, : outputs.width * layer.pool]
-    return used.reshape(*used.shape[:3], count, lanes).any(axis=4)
-
-
-def first_layer(chip: ChipConfig, there: NDArray[np.bool_]) -> tuple[float, float]:
-    """Words touched and taken by the first layer."""
-    outputs, pool = chip.plan[0].outputs, chip.plan[0].pool
-    used = there.any(axis=3).reshape(len(there), outputs.height, pool, outputs.width, pool)
-    ends = used.any(axis=(2, 4)) & ~used[:, :, -1, :, -1]  # pools that have begun, and end with an empty patch
-    ends[:, -1, -1] |= ~used[:, -1, -1, -1, -1]  # a list has a last word
-    return there.sum() / len(there), (there.sum() + ends.sum()) / len(there)
-
-
-def upper_layer(chip: ChipConfig, layer: int) -> tuple[int, int]:
-    """Words touched and taken by a layer above the first."""
-    fields, it = Fields(chip), chip.plan[layer]
-    if it.bias:
-        return chip.words[layer], chip.words[layer]
-    field = fields.fields[layer - 1]
-    touched = words(np.ones((1, it.inputs.size), np.uint8), it, chip.array_synapses)
-    ranges = (fields.word_range(layer - 1, *field.rows_inside(py)) for py in range(touched.shape[1]))
-    return int(touched.sum()), sum(last - first + 1 for first, last in ranges) * touched.shape[2]
 
 
 def visits(chip: ChipConfig, x: NDArray[np.uint8], y: NDArray[np.integer], there: NDArray[np.bool_]) -> list[float]:
@@ -80,22 +47,27 @@ def visits(chip: ChipConfig, x: NDArray[np.uint8], y: NDArray[np.integer], there
         elif it.bias:
             count = np.array([[[chip.words[number]]]])
         else:
-            count = words(np.ones((1, it.inputs.size), np.uint8), it, chip.array_synapses).sum(axis=3)
+            count = cycles.words(np.ones((1, it.inputs.size), np.uint8), it, chip.array_synapses).sum(axis=3)
         result.append(float((each * count).sum()) / len(x))
     return result
 
 
 def report(chip: ChipConfig, x: NDArray[np.uint8], y: NDArray[np.integer]) -> str:
     """The lines of a network."""
-    there = words(x, chip.plan[0], chip.array_synapses)
-    layers = [first_layer(chip, there), *(upper_layer(chip, layer) for layer in range(1, chip.depth))]
+    there = cycles.words(x, chip.plan[0], chip.array_synapses)
+    upper = (cycles.upper_layer(chip, layer) for layer in range(1, chip.depth))
+    layers = [cycles.first_layer(chip, there), *upper]
     lines = [f"{','.join(map(str, chip.layers))}: {chip.array_rows}×{chip.array_synapses}, Pc {chip.learn_rows}"]
     learned = visits(chip, x, y, there)
     for layer, ((touched, taken), visited) in enumerate(zip(layers, learned, strict=True)):
         lines.append(f"  layer {layer}: touched {touched:.0f}, taken {taken:.0f}, visits {visited:.0f}")
     touched, taken = (sum(g * w for g, w in zip(chip.groups, each, strict=True)) for each in zip(*layers, strict=True))
-    slide = Patches(chip.plan[0], chip.array_synapses).cycles
-    lines.append(f"  forward: touched {touched:.0f}, taken {taken:.0f}; slide {slide}; visits {sum(learned):.0f}")
+    listed = layers[0][1]
+    lines += [
+        f"  words: touched {touched:.0f}, taken {taken:.0f}, visits {sum(learned):.0f}",
+        f"  cycles: ingest {cycles.ingest(chip)}, forward {cycles.forward(chip, listed):.0f}, "
+        f"learn {cycles.learn(chip, learned, listed):.0f} a sample that updates",
+    ]
     return "\n".join(lines)
 
 
