@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from popflip.estimation.conv import cycles as conv
+from popflip.estimation.conv.work import ConvWork
 from popflip.estimation.flip_pass import flip_cycles
 from popflip.estimation.pipeline import Batch, batch_cycles
 from popflip.estimation.workload import Work
@@ -36,22 +38,27 @@ class Cycles:
         return max(self.forward_busy, self.learn_busy) / self.samples
 
 
-def cycles_of(chip: ChipConfig, work: Work) -> Cycles:
+def cycles_of(chip: ChipConfig, work: Work | ConvWork) -> Cycles:
     """The cycles of ``work`` on ``chip``."""
-    forward, learn = forward_cycles(chip, work), learn_cycles(chip, work)
     select = select_cycles(chip) * len(work.batches)
     flip = sum(
         flip_cycles(chip, work.config.flip_p256, layer, changes)
         for batch in work.batches
         for layer, changes in enumerate(batch)
     )
+    if isinstance(work, ConvWork):
+        forward, learn = conv.forward_busy(chip, work), conv.learn_busy(chip, work)
+        running = conv.run_cycles(chip, work)
+    else:
+        forward, learn = forward_cycles(chip, work), learn_cycles(chip, work)
+        running = sum(batch_cycles(chip, batch) for batch in _batches(chip, work, forward, learn))
     return Cycles(
         samples=work.samples,
         forward_busy=int(forward.sum()),
         learn_busy=int(learn.sum()),
         select=select,
         flip=flip,
-        total=sum(batch_cycles(chip, batch) for batch in _batches(chip, work, forward, learn)) + select + flip,
+        total=running + select + flip,
     )
 
 

@@ -14,6 +14,8 @@ from popflip.constraints.base import Board
 from popflip.devices.base import BITS_PER_BYTE
 from popflip.errors import ConfigError
 from popflip.estimation import resources
+from popflip.estimation.conv import cycles as conv
+from popflip.estimation.conv.work import ConvWork
 from popflip.estimation.cycles import Cycles, cycles_of, sent_bytes
 from popflip.estimation.workload import Work
 from popflip.golden.config import AnyConfig, Config
@@ -38,7 +40,7 @@ class Estimate:
     board: Board
     clock_hz: float
     cycles: Cycles
-    work: Work
+    work: Work | ConvWork
 
     @property
     def uses(self) -> list[Use]:
@@ -70,7 +72,12 @@ class Estimate:
         """The bottleneck, and what would help."""
         forward, learn, ends = self.cycles.forward_busy, self.cycles.learn_busy, self.cycles.select + self.cycles.flip
         received = self.sample_bytes * self.cycles.samples
-        most = max(forward, learn, ends, received)
+        ingested = conv.ingest_cycles(self.chip) * self.cycles.samples if self.chip.convolves else 0
+        if isinstance(self.work, ConvWork):
+            learn = int(conv.learn_cycles(self.chip, self.work).sum())
+        most = max(forward, learn, ends, received, ingested)
+        if most == ingested:
+            return "ingest: a bit of a sample and a pixel of its patches a cycle; use fewer thresholds"
         if most == received:
             return "link: samples arrive at one byte per cycle"
         if most == ends:
@@ -86,11 +93,9 @@ def check(config: AnyConfig) -> None:
         raise ConfigError(
             f"rule: {config.rule} cannot be estimated; build it for its resources, simulate it for its cycles"
         )
-    if config.convolves:
-        raise ConfigError("layers: convolutions have no estimate of their cycles yet; simulate them")
 
 
-def estimate(board: Board, clock_hz: float, chip: ChipConfig, work: Work) -> Estimate:
+def estimate(board: Board, clock_hz: float, chip: ChipConfig, work: Work | ConvWork) -> Estimate:
     """The estimate of ``chip`` on ``board`` at ``clock_hz``, for the run whose work is ``work``."""
     return Estimate(chip, board, clock_hz, cycles_of(chip, work), work)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from popflip.estimation.workload import Changes
+from popflip.estimation.changes import Changes
 from popflip.golden.config import WORD
 from popflip.hw.common.signature import INDEX_BITS, bits_a_cycle
 from popflip.hw.config import ChipConfig

@@ -15,8 +15,8 @@ from amaranth.utils import ceil_log2
 
 from popflip.constraints.base import Board
 from popflip.errors import ConfigError
-from popflip.estimation import conv
 from popflip.estimation.blocks import Block, BlockRams
+from popflip.estimation.conv import memories as conv
 from popflip.golden.config import Rule
 from popflip.hw.common.status import HALF
 from popflip.hw.config import ChipConfig

@@ -8,6 +8,8 @@ from itertools import product
 
 from popflip.constraints.base import Board
 from popflip.errors import ConfigError
+from popflip.estimation.conv import work as conv
+from popflip.estimation.conv.work import ConvWork
 from popflip.estimation.estimate import Estimate, estimate, shortage, uses
 from popflip.estimation.workload import BANKS, WIDTHS, Work
 from popflip.hw.config import ChipConfig
@@ -20,7 +22,7 @@ ENOUGH = 1.02
 """A larger geometry must be faster than a smaller one by this factor."""
 
 
-def better(board: Board, clock_hz: float, chip: ChipConfig, work: Work) -> list[Estimate]:
+def better(board: Board, clock_hz: float, chip: ChipConfig, work: Work | ConvWork) -> list[Estimate]:
     """Estimates of the geometries of ``chip`` that fit the board, fastest first, each the fastest of its size."""
     part = work.part(SAMPLED_BATCHES)
     found = [
@@ -37,7 +39,8 @@ def better(board: Board, clock_hz: float, chip: ChipConfig, work: Work) -> list[
 
 def _geometries(chip: ChipConfig) -> Iterator[ChipConfig]:
     rows = [1 << bit for bit in range(MOST_ROWS.bit_length()) if 1 << bit < 2 * max(chip.rows)]
-    for array_rows, synapses, banks in product(rows, WIDTHS, BANKS):
+    counted = (conv.WIDTHS, conv.BANKS) if chip.convolves else (WIDTHS, BANKS)
+    for array_rows, synapses, banks in product(rows, *counted):
         if synapses < 2 * max(chip.synapses):
             try:
                 yield replace(chip, array_rows=array_rows, array_synapses=synapses, learn_rows=banks, store_samples=0)

@@ -13,9 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from popflip.devices.golden import GoldenDevice
+from popflip.estimation.changes import Changes, changes_of, spread
+from popflip.estimation.conv.work import ConvCounter, ConvWork
 from popflip.experiment import Experiment
 from popflip.golden.common.packing import pack
 from popflip.golden.config import Config
+from popflip.golden.conv.patches import pixels
 from popflip.golden.gft.engine import GftEngine, GftObserver
 from popflip.golden.gft.flip import Flipped
 from popflip.golden.gft.select import Selection
@@ -27,14 +30,6 @@ WIDTHS = tuple(1 << bit for bit in range(MIN_SYNAPSES.bit_length() - 1, MAX_SYNA
 """Synapses per cycle, ``N``, for which words are counted."""
 BANKS = (1, 2, 4, 8, 16, 32, 64)
 """Rows updated at once, ``Pc``, for which rows are counted."""
-
-
-@dataclass(frozen=True)
-class Changes:
-    """Changes of one layer at the end of a batch."""
-
-    records: NDArray[np.integer]  # 32-synapse words with a flip, numbered within the layer, in scan order
-    ties: NDArray[np.integer]  # [ties, 2]: row and synapse of each tie that was selected
 
 
 @dataclass
@@ -64,10 +59,9 @@ class Work:
 
     def part(self, batches: int) -> Work:
         """The work of ``batches`` batches, evenly spread over the run; all of it if it has no more."""
-        count, size = len(self.batches), self.config.batch
-        if count <= batches:
+        size, chosen = self.config.batch, spread(len(self.batches), batches)
+        if chosen is None:
             return self
-        chosen = [(2 * place + 1) * count // (2 * batches) for place in range(batches)]
         samples = np.concatenate([np.arange(batch * size, (batch + 1) * size) for batch in chosen])
         updates = (np.cumsum(self.updated) - 1)[samples[self.updated[samples]]]
         return Work(
@@ -83,14 +77,14 @@ class Work:
 
 def count_work(
     experiment: Experiment, limit: int | None = None, on_step: Callable[[StepResult], None] = lambda result: None
-) -> Work:
+) -> Work | ConvWork:
     """Train the golden model and count the work of the first ``limit`` batches, all if None. Rule GFT only.
 
     Calls ``on_step`` after each batch.
     """
     config = experiment.config
     assert isinstance(config, Config)
-    counter = _Counter(config)
+    counter = ConvCounter(config) if config.convolves else _Counter(config)
     device = GoldenDevice(config, GftEngine(config, counter))
     train(device, experiment.training_samples, experiment.y_train, limit, on_step=on_step)
     return counter.work()
@@ -124,6 +118,7 @@ class _Counter(GftObserver):
         )
 
     def on_errors(self, x: NDArray[np.uint8], updates: NDArray[np.bool_], deltas: Sequence[NDArray[np.int32]]) -> None:
+        x = pixels(x, self._config.image)
         learns = [delta != 0 for delta in deltas]
         self._words.append([nonzero_words(x, width) for width in WIDTHS])
         self._packed.append(pack(np.packbits(x, axis=1, bitorder="little"))[1])
@@ -133,9 +128,7 @@ class _Counter(GftObserver):
         self._upper_rows.append(np.stack(upper, axis=-1) if upper else np.empty((len(learns[0]), 0), np.int64))
 
     def on_flip(self, layer: int, counters: NDArray[np.int16], selection: Selection, flipped: Flipped) -> None:
-        tied = np.abs(counters) == selection.theta - 1 if selection.ties else np.zeros_like(selection.mask)
-        records = flipped.records[:, 0] - self._config.word_base[layer]
-        self._changes.append(Changes(records, np.argwhere(selection.mask & tied)))
+        self._changes.append(changes_of(counters, selection, flipped, self._config.word_base[layer]))
 
 
 def nonzero_words(x: NDArray[np.uint8], width: int) -> NDArray[np.int64]:

@@ -23,7 +23,8 @@ def sample_memories(chip: ChipConfig) -> Iterator[Block]:
         yield Block(f"image {plane}", first.stride, 2 << ceil_log2(first.inputs.height * patches.steps))
     if first.kernel > 1:
         yield Block("line", (first.kernel - 1) * first.stride * first.inputs.channels, patches.wide)
-    entry = Shape.cast(patch_word_layout(first, chip.array_synapses)).width
+    pads = max(0, chip.array_synapses - first.synapses)  # of a patch of one word, always 0: no memory holds them
+    entry = Shape.cast(patch_word_layout(first, chip.array_synapses)).width - pads
     yield Block("patch words", entry, slots << ceil_log2(chip.list_words), readers=2)
     hidden, pieces = slots << ceil_log2(fields.depth), fields.group // chip.array_rows
     for copy in range(2 * fields.units):  # forward's and learning's, one for each unit of a word

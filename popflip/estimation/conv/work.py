@@ -1,0 +1,206 @@
+"""The work of a run of a network with convolutions: listed words, visits of blocks, words that flip.
+
+Counts are made for every array width ``N`` and number of banks ``Pc`` of :data:`WIDTHS` and :data:`BANKS`;
+:mod:`.cycles` picks those of its chip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from popflip.estimation.changes import Changes, changes_of, spread
+from popflip.estimation.conv.words import listed, nonzero, per_pool, seen, upper
+from popflip.golden.common.packing import pack
+from popflip.golden.config import Config
+from popflip.golden.gft.engine import GftObserver
+from popflip.golden.gft.flip import Flipped
+from popflip.golden.gft.select import Selection
+from popflip.golden.layers import Layer
+
+WIDTHS = (8, 16, 32, 64)
+"""Synapses per cycle, ``N``, for which words are counted."""
+BANKS = (1, 2, 4, 8)
+"""Rows updated at once, ``Pc``, for which visits are counted."""
+SPACINGS = {8: (3,), 16: (5, 7), 32: (5, 7), 64: (5, 7)}
+"""Cycles between two visits of the same counters that chips of a width ``N`` may need."""
+SHORTEST_LOAD = 2
+"""Cycles that the load of a pool's errors takes at least."""
+FAR = 2**12
+"""More cycles than any spacing."""
+CHUNK = 64
+"""Samples whose patches are counted at a time."""
+
+
+@dataclass
+class ConvWork:
+    """The work of a run, sample by sample and batch by batch.
+
+    ``listed`` : words in a sample's list, [samples], by ``N``.
+    ``packed`` : bytes of a sample's packed inputs, [samples].
+    ``updated`` : whether a sample triggers an update, [samples]; of those that do, in order:
+    ``visits`` : visits of blocks in all layers, [updates], by ``(N, Pc)``; ``upper_visits`` : those above the first.
+    ``sweeps`` : cycles of learning's sweeps, without the loads of errors, [updates], by ``(N, Pc, spacing)``.
+    ``loads`` : loads of the first layer's errors, [updates].
+    ``batches`` : the changes of each layer, for each batch.
+    """
+
+    config: Config
+    listed: dict[int, NDArray[np.int32]]
+    packed: NDArray[np.int64]
+    updated: NDArray[np.bool_]
+    visits: dict[tuple[int, int], NDArray[np.int32]]
+    upper_visits: dict[tuple[int, int], NDArray[np.int32]]
+    sweeps: dict[tuple[int, int, int], NDArray[np.int32]]
+    loads: NDArray[np.int32]
+    batches: list[list[Changes]]
+
+    @property
+    def samples(self) -> int:
+        """Samples of the run."""
+        return len(self.updated)
+
+    def part(self, batches: int) -> ConvWork:
+        """The work of ``batches`` batches, evenly spread over the run; all of it if it has no more."""
+        chosen = spread(len(self.batches), batches)
+        if chosen is None:
+            return self
+        size = self.config.batch
+        samples = np.concatenate([np.arange(batch * size, (batch + 1) * size) for batch in chosen])
+        updates = (np.cumsum(self.updated) - 1)[samples[self.updated[samples]]]
+        return ConvWork(
+            config=self.config,
+            listed={key: each[samples] for key, each in self.listed.items()},
+            packed=self.packed[samples],
+            updated=self.updated[samples],
+            visits={key: each[updates] for key, each in self.visits.items()},
+            upper_visits={key: each[updates] for key, each in self.upper_visits.items()},
+            sweeps={key: each[updates] for key, each in self.sweeps.items()},
+            loads=self.loads[updates],
+            batches=[self.batches[batch] for batch in chosen],
+        )
+
+
+class ConvCounter(GftObserver):
+    """Observes the golden model and counts its work."""
+
+    def __init__(self, config: Config):
+        self._config = config
+        self._upper = {
+            (index, lanes): upper(layer, lanes) for index, layer in enumerate(config.plan) if index for lanes in WIDTHS
+        }
+        self._parts: list[dict] = []
+        self._packed: list[NDArray] = []
+        self._updated: list[NDArray] = []
+        self._changes: list[Changes] = []
+
+    def work(self) -> ConvWork:
+        """The work so far."""
+        depth = self._config.depth
+        joined = {key: np.concatenate([part[key] for part in self._parts]) for key in self._parts[0]}
+
+        def of(name: str) -> dict:
+            found = {key[1:]: value for key, value in joined.items() if key[0] == name}
+            return {key[0] if len(key) == 1 else key: value for key, value in found.items()}
+
+        return ConvWork(
+            config=self._config,
+            listed=of("listed"),
+            packed=np.concatenate(self._packed),
+            updated=np.concatenate(self._updated),
+            visits=of("visits"),
+            upper_visits=of("upper"),
+            sweeps=of("sweeps"),
+            loads=joined[("loads",)],
+            batches=[self._changes[first : first + depth] for first in range(0, len(self._changes), depth)],
+        )
+
+    def on_errors(self, x: NDArray[np.uint8], updates: NDArray[np.bool_], deltas: Sequence[NDArray[np.int32]]) -> None:
+        self._packed.append(pack(np.packbits(x, axis=1, bitorder="little"))[1])
+        self._updated.append(updates)
+        before = np.cumsum(updates) - updates  # updates ahead of each sample
+        for first in range(0, len(x), CHUNK):
+            chunk = slice(first, first + CHUNK)
+            begin, count = before[first], np.count_nonzero(updates[chunk])
+            self._parts.append(self._count(x[chunk], updates[chunk], [each[begin : begin + count] for each in deltas]))
+
+    def on_flip(self, layer: int, counters: NDArray[np.int16], selection: Selection, flipped: Flipped) -> None:
+        self._changes.append(changes_of(counters, selection, flipped, self._config.word_base[layer]))
+
+    def _count(self, x: NDArray[np.uint8], updates: NDArray[np.bool_], deltas: list[NDArray[np.int32]]) -> dict:
+        """The counts of some samples, by their name and what they depend on."""
+        config = self._config
+        first = config.plan[0]
+        patches = seen(x, config.image, first)
+        blocks = {
+            (index, banks): learning_blocks(delta, layer.rows, banks)
+            for index, (layer, delta) in enumerate(zip(config.plan, deltas, strict=True))
+            for banks in BANKS
+        }
+        at = {banks: np.maximum(_at_positions(blocks[0, banks], first), 1) for banks in BANKS}
+        idle = _at_positions(blocks[0, 1], first) == 0  # positions at which nothing is learned
+        counts: dict = {}
+        for lanes in WIDTHS:
+            words = listed(nonzero(patches, lanes), first.pool)
+            counts["listed", lanes] = words.sum(axis=(1, 2)).astype(np.int32)
+            if lanes == WIDTHS[0]:
+                counts[("loads",)] = _loads(words[updates], first)
+            words = words[updates]
+            for banks in BANKS:
+                self._count_visits(counts, words, blocks, at[banks], idle | (words == 0), lanes, banks)
+        return counts
+
+    def _count_visits(
+        self,
+        counts: dict,
+        words: NDArray[np.int16],
+        blocks: dict,
+        at: NDArray[np.int16],
+        idle: NDArray[np.bool_],
+        lanes: int,
+        banks: int,
+    ) -> None:
+        """Add the visits and sweeps of samples whose first layer has ``words`` at each position, and ``at`` blocks to
+        visit there, at least 1; at ``idle`` positions it visits none."""
+        plan = self._config.plan
+        visited = (per_pool(words, plan[0]) * blocks[0, banks]).sum(axis=1)
+        above = np.zeros(len(words), np.int64)
+        sweeps = np.zeros(len(words), np.int64)
+        for index, layer in enumerate(plan[1:], 1):
+            found, here = self._upper[index, lanes], blocks[index, banks]
+            kept, dropped = per_pool(found.kept, layer), per_pool(found.dropped, layer)
+            above += (kept * here).sum(axis=1)
+            sweeps += (kept * np.maximum(here, 1) + dropped * (here <= 1)).sum(axis=1)
+        counts["visits", lanes, banks] = (visited + above).astype(np.int32)
+        counts["upper", lanes, banks] = above.astype(np.int32)
+        cycles = words * at
+        sweeps += cycles.sum(axis=(1, 2), dtype=np.int64)
+        cycles[:, :, plan[0].pool - 1 :: plan[0].pool] += SHORTEST_LOAD  # the next position is another pool's
+        cycles[idle] = FAR
+        for spacing in SPACINGS[lanes]:
+            waits = np.maximum(spacing - cycles, 0).sum(axis=(1, 2), dtype=np.int64)
+            counts["sweeps", lanes, banks, spacing] = (sweeps + waits).astype(np.int32)
+
+
+def learning_blocks(delta: NDArray[np.int32], rows: int, banks: int) -> NDArray[np.int16]:
+    """Blocks of ``banks`` rows with a ``δ ≠ 0`` at each pool, ``[n, pools]``, of errors ``[n, neurons]``."""
+    turns = -(-rows // banks)
+    learns = np.zeros((len(delta), delta.shape[1] // rows, turns * banks), bool)
+    learns[..., :rows] = delta.reshape(len(delta), -1, rows) != 0
+    return learns.reshape(*learns.shape[:2], turns, banks).any(axis=3).sum(axis=2, dtype=np.int16)
+
+
+def _at_positions(pools: NDArray[np.int16], layer: Layer) -> NDArray[np.int16]:
+    """A value of each pool ``[n, pools]`` at all of its positions, ``[n, down, across]``."""
+    grid = pools.reshape(len(pools), layer.outputs.height, layer.outputs.width)
+    return grid.repeat(layer.pool, axis=1).repeat(layer.pool, axis=2)
+
+
+def _loads(words: NDArray[np.int16], layer: Layer) -> NDArray[np.int32]:
+    """Times that the pool changes along a list, about: runs of one pool in a row of positions."""
+    parts = words.reshape(len(words), words.shape[1], layer.outputs.width, layer.pool)
+    return np.count_nonzero(parts.any(axis=3), axis=(1, 2)).astype(np.int32)
