@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pytest
-from simulated import need_compiler
+from cycle_model import compare
 
-from popflip.devices.open import open_device
 from popflip.estimation.cycles import cycles_of, sent_bytes
 from popflip.estimation.workload import WIDTHS, Work, count_work, fullest_bank, nonzero_words
-from popflip.experiment import Experiment, prepare
+from popflip.experiment import prepare
 from popflip.golden.config import Config, Precision
 from popflip.hw.config import ChipConfig
-from popflip.training import train
 
-BATCHES = 3
 CHIPS = [
     pytest.param({}, {"rows": 4, "synapses": 32}, id="as wide as a mask"),  # built for other tests too
     pytest.param({}, {"rows": 2, "synapses": 8}, id="small"),
@@ -53,22 +49,6 @@ def test_cycles_equal_the_chip_s_if_the_link_is_slowest(every):
     experiment = prepare(preset="digits", layers=(256, 16, 10), margin=(-999,), batch=4096)
     x = experiment.x_train * (np.arange(256) // 8 % every == 0)
     compare(replace(experiment, x_train=x.astype(np.uint8)), {"rows": 16, "synapses": 32})
-
-
-def compare(experiment: Experiment, array: dict[str, Any]) -> None:
-    """Compare the cycle model with a simulated chip of geometry ``array``."""
-    need_compiler()
-    work = count_work(experiment, BATCHES)
-    others = {name: value for name, value in array.items() if name not in ("rows", "synapses")}
-    chip = ChipConfig.of(experiment.config, array["rows"], array["synapses"], **others)
-    with open_device("sim", experiment.config, chip) as device:
-        device.reset()
-        counted = train(device, experiment.training_samples, experiment.y_train, BATCHES).cycles
-    cycles = cycles_of(chip, work)
-    assert counted is not None
-    for name in ("forward_busy", "learn_busy", "select", "flip"):
-        assert (name, getattr(cycles, name)) == (name, counted[name])
-    assert 0.9 * counted["total"] < cycles.total < 1.1 * counted["total"]
 
 
 @pytest.mark.parametrize("width", WIDTHS)

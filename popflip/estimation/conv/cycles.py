@@ -2,11 +2,14 @@
 
 ``forward_busy`` and ``learn_busy`` are exact. How samples wait for each other is modelled::
 
-    bytes ─▶ image ─▶ slide ─▶ forward ─▶ verdict ─┬───────────▶ slot free
-                                                   └─▶ learn ──▶ slot free
+    bytes ─▶ image ─▶ slide ─▶ blank ─▶ forward ─▶ verdict ─┬───────────▶ slot free
+                                                            └─▶ learn ──▶ slot free
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,20 +17,25 @@ from numpy.typing import NDArray
 from popflip.estimation.conv.words import upper
 from popflip.estimation.conv.work import ConvWork
 from popflip.hw.config import ChipConfig
+from popflip.hw.conv.deltas import fetches
 from popflip.hw.conv.fields import Fields
-from popflip.hw.conv.patches import Patches
 from popflip.hw.conv.patch_words import PatchWords
+from popflip.hw.conv.patches import Patches
 
-BYTE_CYCLES = 9
-"""Cycles from a byte of a sample to the next: its bits go into the image one by one."""
 DRAIN = 6
 """Cycles of forward between two layers, without the latencies of weights, array and patch words."""
-LOAD = 1
-"""Cycles of learning to load a pool's errors, without one for each unit."""
-SWEEP = 8
-"""Cycles of learning before the first word of a layer and after the last one."""
+SWEEP = 16
+"""Cycles of learning before the first word of a layer and after the last one, without the latency of counters."""
 VERDICT = 6
 """Cycles from the last class's sum to the verdict."""
+
+
+class _Times(NamedTuple):
+    """Cycles of a sample in the stages before the forward pass: into its image, out of it, and blank activations."""
+
+    receive: int
+    slide: int
+    blank: int
 
 
 def forward_busy(chip: ChipConfig, work: ConvWork) -> NDArray[np.int64]:
@@ -45,8 +53,9 @@ def learn_busy(chip: ChipConfig, work: ConvWork) -> NDArray[np.int64]:
 
 
 def receive_cycles(chip: ChipConfig) -> int:
-    """Cycles from a sample's last bit in its image to the next one's, if the link is faster."""
-    return BYTE_CYCLES * chip.input_bytes
+    """Cycles in which a sample comes into its image, if the link is faster: one a byte, and one a step of a plane."""
+    planes, steps = chip.plan[0].inputs, Patches(chip.plan[0], chip.array_synapses).steps
+    return chip.input_bytes + planes.channels * planes.height * steps
 
 
 def slide_cycles(chip: ChipConfig) -> int:
@@ -61,18 +70,13 @@ def ingest_cycles(chip: ChipConfig) -> int:
 
 def learn_cycles(chip: ChipConfig, work: ConvWork) -> NDArray[np.int64]:
     """Cycles from a verdict to the end of learning, [updates]: a model."""
-    fields, plan = Fields(chip), chip.plan
-    spacing = chip.read_latency + 2
-    units = [-(-layer.rows // fields.unit) for layer in plan]
-    fixed = 0
-    for index, (layer, groups) in enumerate(zip(plan[1:], fields.pixel_groups, strict=True), 1):
-        planes = plan[index - 1].outputs
-        clears = planes.height * planes.width * groups * fields.parts
-        loads = layer.outputs.height * layer.pool * layer.outputs.width if index < chip.depth - 1 else 0
-        fixed += clears + loads * (units[index] + LOAD)
-    fixed += chip.depth * (SWEEP + spacing + chip.read_latency)
-    loads = work.loads.astype(np.int64) * (units[0] + LOAD)
-    return work.sweeps[chip.array_synapses, chip.learn_rows, spacing] + loads + fixed
+    lanes, banks = chip.array_synapses, chip.learn_rows
+    latency = chip.read_latency + 2
+    if fetches(chip):
+        first = work.listed[lanes][work.updated].astype(np.int64) * chip.counter_map.bank_rows[0]
+    else:
+        first = work.first_sweeps[lanes, banks, latency].astype(np.int64)
+    return first + work.upper_sweeps[lanes, banks] + chip.depth * (SWEEP + latency)
 
 
 def run_cycles(chip: ChipConfig, work: ConvWork) -> int:
@@ -85,28 +89,27 @@ def run_cycles(chip: ChipConfig, work: ConvWork) -> int:
     latency = chip.read_latency + PatchWords.latency + DRAIN
     forward = (busy + dropped + chip.depth * latency).tolist()
     learn = iter(learn_cycles(chip, work).tolist())
-    blocking = iter(work.upper_visits[chip.array_synapses, chip.learn_rows].tolist())
-    receive, slide = receive_cycles(chip), slide_cycles(chip)
+    groups = chip.plan[0].pools * Fields(chip).pixel_groups[0]
+    times = _Times(receive_cycles(chip), slide_cycles(chip), groups)
     updated, size, total = work.updated.tolist(), work.config.batch, 0
     for first in range(0, work.samples, size):
-        total += _batch(chip, receive, slide, forward[first : first + size], updated[first : first + size], learn, blocking)
+        part = slice(first, first + size)
+        total += _batch(chip, times, forward[part], updated[part], learn)
     return total
 
 
-def _batch(chip, receive, slide, forward, updated, learn, blocking) -> int:
+def _batch(chip: ChipConfig, times: _Times, forward: list[int], updated: list[bool], learn: Iterator[int]) -> int:
     """Cycles of a batch from its first byte to the end of its last sample."""
     free = [0] * chip.slots  # when each slot is free again
-    filled, made, gone, learned = [0, 0], 0, 0, 0
-    before = 0  # when the sample before filled its image
+    read = [0, 0]  # when each image is read
+    filled = made = blank = gone = learned = 0  # when the last sample left each stage
     for number, cycles in enumerate(forward):
-        slot = number % chip.slots
-        before = max(before, free[slot], filled[number % 2]) + receive
-        made = max(made, before) + slide
-        filled[number % 2] = made
-        gone = max(gone, made) + cycles
+        slot, image = number % chip.slots, number % 2
+        filled = max(filled, free[slot], read[image]) + times.receive
+        read[image] = made = max(made, filled) + times.slide
+        blank = max(made, blank, gone - cycles) + times.blank
+        gone = max(gone, blank) + cycles
         free[slot] = gone + VERDICT + chip.classes
         if updated[number]:
-            learned = max(learned, free[slot]) + next(learn)
-            gone += next(blocking)
-            free[slot] = learned
-    return max(gone, learned, *free)
+            free[slot] = learned = max(learned, free[slot]) + next(learn)
+    return max(free)

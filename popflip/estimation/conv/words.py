@@ -38,11 +38,16 @@ def nonzero(patches: NDArray[np.int8], lanes: int) -> NDArray[np.int16]:
     return _words(patches, lanes).sum(axis=3, dtype=np.int16)
 
 
-def listed(words: NDArray[np.int16], pool: int) -> NDArray[np.int16]:
-    """Words in a sample's list, from its :func:`nonzero` ones: the last position of an empty pool has one too."""
-    result = words.copy()
+def listed(words: NDArray[np.int16], layer: Layer) -> NDArray[np.int16]:
+    """Words in a sample's list, from its :func:`nonzero` ones.
+
+    The last position of a pool has one if any has, and that of the last pool in any case.
+    """
+    result, pool = words.copy(), layer.pool
+    begun = per_pool(words, layer).reshape(len(words), layer.outputs.height, layer.outputs.width) > 0
+    begun[:, -1, -1] = True
     ends = result[:, pool - 1 :: pool, pool - 1 :: pool]
-    ends += ends == 0
+    ends += begun & (ends == 0)
     return result
 
 

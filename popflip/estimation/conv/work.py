@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +27,6 @@ BANKS = (1, 2, 4, 8)
 """Rows updated at once, ``Pc``, for which visits are counted."""
 SPACINGS = {8: (3,), 16: (5, 7), 32: (5, 7), 64: (5, 7)}
 """Cycles between two visits of the same counters that chips of a width ``N`` may need."""
-SHORTEST_LOAD = 2
-"""Cycles that the load of a pool's errors takes at least."""
 FAR = 2**12
 """More cycles than any spacing."""
 CHUNK = 64
@@ -43,9 +40,10 @@ class ConvWork:
     ``listed`` : words in a sample's list, [samples], by ``N``.
     ``packed`` : bytes of a sample's packed inputs, [samples].
     ``updated`` : whether a sample triggers an update, [samples]; of those that do, in order:
-    ``visits`` : visits of blocks in all layers, [updates], by ``(N, Pc)``; ``upper_visits`` : those above the first.
-    ``sweeps`` : cycles of learning's sweeps, without the loads of errors, [updates], by ``(N, Pc, spacing)``.
-    ``loads`` : loads of the first layer's errors, [updates].
+    ``visits`` : visits of blocks in all layers, [updates], by ``(N, Pc)``.
+    ``upper_sweeps`` : cycles of learning's sweeps above the first layer, [updates], by ``(N, Pc)``.
+    ``first_sweeps`` : cycles of a sweep of the first layer, block after block of a word, [updates], by ``(N, Pc,
+    spacing)``.
     ``batches`` : the changes of each layer, for each batch.
     """
 
@@ -54,9 +52,8 @@ class ConvWork:
     packed: NDArray[np.int64]
     updated: NDArray[np.bool_]
     visits: dict[tuple[int, int], NDArray[np.int32]]
-    upper_visits: dict[tuple[int, int], NDArray[np.int32]]
-    sweeps: dict[tuple[int, int, int], NDArray[np.int32]]
-    loads: NDArray[np.int32]
+    upper_sweeps: dict[tuple[int, int], NDArray[np.int32]]
+    first_sweeps: dict[tuple[int, int, int], NDArray[np.int32]]
     batches: list[list[Changes]]
 
     @property
@@ -78,9 +75,8 @@ class ConvWork:
             packed=self.packed[samples],
             updated=self.updated[samples],
             visits={key: each[updates] for key, each in self.visits.items()},
-            upper_visits={key: each[updates] for key, each in self.upper_visits.items()},
-            sweeps={key: each[updates] for key, each in self.sweeps.items()},
-            loads=self.loads[updates],
+            upper_sweeps={key: each[updates] for key, each in self.upper_sweeps.items()},
+            first_sweeps={key: each[updates] for key, each in self.first_sweeps.items()},
             batches=[self.batches[batch] for batch in chosen],
         )
 
@@ -113,9 +109,8 @@ class ConvCounter(GftObserver):
             packed=np.concatenate(self._packed),
             updated=np.concatenate(self._updated),
             visits=of("visits"),
-            upper_visits=of("upper"),
-            sweeps=of("sweeps"),
-            loads=joined[("loads",)],
+            upper_sweeps=of("upper"),
+            first_sweeps=of("first"),
             batches=[self._changes[first : first + depth] for first in range(0, len(self._changes), depth)],
         )
 
@@ -142,16 +137,13 @@ class ConvCounter(GftObserver):
             for banks in BANKS
         }
         at = {banks: np.maximum(_at_positions(blocks[0, banks], first), 1) for banks in BANKS}
-        idle = _at_positions(blocks[0, 1], first) == 0  # positions at which nothing is learned
         counts: dict = {}
         for lanes in WIDTHS:
-            words = listed(nonzero(patches, lanes), first.pool)
+            words = listed(nonzero(patches, lanes), first)
             counts["listed", lanes] = words.sum(axis=(1, 2)).astype(np.int32)
-            if lanes == WIDTHS[0]:
-                counts[("loads",)] = _loads(words[updates], first)
             words = words[updates]
             for banks in BANKS:
-                self._count_visits(counts, words, blocks, at[banks], idle | (words == 0), lanes, banks)
+                self._count_visits(counts, words, blocks, at[banks], (at[banks] == 1) | (words == 0), lanes, banks)
         return counts
 
     def _count_visits(
@@ -160,30 +152,28 @@ class ConvCounter(GftObserver):
         words: NDArray[np.int16],
         blocks: dict,
         at: NDArray[np.int16],
-        idle: NDArray[np.bool_],
+        alone: NDArray[np.bool_],
         lanes: int,
         banks: int,
     ) -> None:
         """Add the visits and sweeps of samples whose first layer has ``words`` at each position, and ``at`` blocks to
-        visit there, at least 1; at ``idle`` positions it visits none."""
+        visit there, at least 1. At ``alone`` positions no two visits have to keep a distance."""
         plan = self._config.plan
-        visited = (per_pool(words, plan[0]) * blocks[0, banks]).sum(axis=1)
-        above = np.zeros(len(words), np.int64)
+        visits = (per_pool(words, plan[0]) * blocks[0, banks]).sum(axis=1)
         sweeps = np.zeros(len(words), np.int64)
         for index, layer in enumerate(plan[1:], 1):
             found, here = self._upper[index, lanes], blocks[index, banks]
             kept, dropped = per_pool(found.kept, layer), per_pool(found.dropped, layer)
-            above += (kept * here).sum(axis=1)
+            visits += (kept * here).sum(axis=1)
             sweeps += (kept * np.maximum(here, 1) + dropped * (here <= 1)).sum(axis=1)
-        counts["visits", lanes, banks] = (visited + above).astype(np.int32)
-        counts["upper", lanes, banks] = above.astype(np.int32)
+        counts["visits", lanes, banks] = visits.astype(np.int32)
+        counts["upper", lanes, banks] = sweeps.astype(np.int32)
         cycles = words * at
-        sweeps += cycles.sum(axis=(1, 2), dtype=np.int64)
-        cycles[:, :, plan[0].pool - 1 :: plan[0].pool] += SHORTEST_LOAD  # the next position is another pool's
-        cycles[idle] = FAR
+        first = cycles.sum(axis=(1, 2), dtype=np.int64)
+        cycles[alone] = FAR
         for spacing in SPACINGS[lanes]:
             waits = np.maximum(spacing - cycles, 0).sum(axis=(1, 2), dtype=np.int64)
-            counts["sweeps", lanes, banks, spacing] = (sweeps + waits).astype(np.int32)
+            counts["first", lanes, banks, spacing] = (first + waits).astype(np.int32)
 
 
 def learning_blocks(delta: NDArray[np.int32], rows: int, banks: int) -> NDArray[np.int16]:
@@ -198,9 +188,3 @@ def _at_positions(pools: NDArray[np.int16], layer: Layer) -> NDArray[np.int16]:
     """A value of each pool ``[n, pools]`` at all of its positions, ``[n, down, across]``."""
     grid = pools.reshape(len(pools), layer.outputs.height, layer.outputs.width)
     return grid.repeat(layer.pool, axis=1).repeat(layer.pool, axis=2)
-
-
-def _loads(words: NDArray[np.int16], layer: Layer) -> NDArray[np.int32]:
-    """Times that the pool changes along a list, about: runs of one pool in a row of positions."""
-    parts = words.reshape(len(words), words.shape[1], layer.outputs.width, layer.pool)
-    return np.count_nonzero(parts.any(axis=3), axis=(1, 2)).astype(np.int32)
