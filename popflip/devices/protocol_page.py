@@ -141,7 +141,8 @@ _INTRODUCTION = f"""\
 This page is generated: `python -m popflip.devices.protocol_page > docs/protocol.md`.
 
 The host sends requests and the chip answers each of them, in order. Requests and answers are frames on a byte stream: a
-UART on boards (8 data bits, no parity, 1 stop bit), the same bytes into a simulated chip. Numbers are little-endian.
+UART on boards (8 data bits, no parity, 1 stop bit) or the two bulk endpoints of a USB serial port (CDC-ACM), the same
+bytes into a simulated chip. Packets of USB begin and end anywhere in a frame. Numbers are little-endian.
 
 | bytes | part |
 | --- | --- |
