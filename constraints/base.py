@@ -97,7 +97,8 @@ class Board:
     def linked(self, link: str | None, baud: int | None = None) -> Board:
         """The board with the link that ``link`` and ``baud`` name: see :func:`popflip.constraints.links.chosen`."""
         found = chosen(self.links, self.summary, link, baud)
-        return replace(self, links=(found, *(each for each in self.links if each.kind != found.kind)))
+        others = (each for each in self.links if each.kind != found.kind)
+        return replace(self, links=(found, *others), buffer=max(self.buffer, found.least_buffer))
 
     @property
     def single_port(self) -> bool:

@@ -48,6 +48,7 @@ class UartLink:
 
     kind = "uart"
     packages: ClassVar[tuple[str, ...]] = ()
+    least_buffer = 0
 
     @property
     def place(self) -> str:
@@ -77,6 +78,9 @@ class UsbLink:
     """Bits per second of a serial line that would carry as many bytes."""
     packages: ClassVar[tuple[str, ...]] = ("luna-usb", "usb-protocol")
     """Python packages that shape the bitstream."""
+    least_buffer = 4096
+    """Bytes of the chip's packet buffer, at least. Half of them are on their way for 1.7 ms, longer than a host with
+    frames of 1 ms takes to send more."""
 
     @property
     def place(self) -> str:

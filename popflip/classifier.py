@@ -92,7 +92,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
             itself, so that it learns a stored set without the host.
 
     Device:
-        device: ``"golden"`` (NumPy), ``"sim"`` (the simulated chip) or a serial port. All three learn the same bits.
+        device: ``"golden"`` (NumPy), ``"sim"`` (simulated chip), ``"usb"`` or a serial port. All learn the same bits.
         rows, synapses: MAC array of the simulated chip, by default 4 × 32.
         learn_rows: rows of its first layer that it updates in a cycle.
         store: training samples that it can keep.

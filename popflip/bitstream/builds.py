@@ -12,6 +12,7 @@ import importlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -113,7 +114,8 @@ def inputs_of(board: Board, fit: Fit, chip: ChipConfig) -> str:
 
 def identity_of(board: Board, fit: Fit, chip: ChipConfig) -> Identity:
     """What ``chip`` on ``board`` answers to IDENTIFY."""
-    return Identity.of(chip, buffer_bytes(chip, board.buffer), _clock_hz(board, fit.clock_hz), build_hash(chip))
+    hz = _clock_hz(replace(board, links=(), buffer=0), fit.clock_hz)  # one search for all its links
+    return Identity.of(chip, buffer_bytes(chip, board.buffer), hz, build_hash(chip))
 
 
 @cache
@@ -129,8 +131,9 @@ def boards_of(identity: Identity) -> list[str]:
     """
     names, chip = _noted(identity.pack()), identity.chip()
     for name, board in constraints.boards().items():
+        links = [board.linked(link.kind) for link in board.links]
         for fit in board.fits:
-            if board.chip(fit) == chip and identity_of(board, fit, chip) == identity:
+            if board.chip(fit) == chip and any(identity_of(each, fit, chip) == identity for each in links):
                 names.add(name)
     return sorted(names)
 

@@ -169,6 +169,15 @@ def info(capsys, *flags: str) -> dict[str, str]:
     return dict(line.split(": ", 1) for line in output.out.splitlines())
 
 
+def test_a_board_is_known_by_its_chip_with_usb():
+    board = constraints.board("orangecrab_25f")
+    fit = board.fit()
+    chip = board.chip(fit)
+    with_usb, without = (builds.identity_of(board.linked(link), fit, chip) for link in ("usb", None))
+    assert (with_usb.buffer_bytes, without.buffer_bytes) == (4096, 2048)
+    assert builds.boards_of(with_usb) == builds.boards_of(without) == ["orangecrab_25f"]
+
+
 def test_info_shows_a_board_s_chip(chip_at, capsys):
     chip = chip_at(1_000_000, board_chip("ulx3s_85f"))
     assert info(capsys, "--device", str(chip.name), "--baud", "auto") == {

@@ -49,6 +49,20 @@ def test_the_table_shows_the_model_s_numbers(capsys, digits):
     assert "does not fit" not in said
 
 
+@pytest.mark.parametrize(("link", "name"), [("uart@3000000", "3000000 baud"), ("usb", "USB, full speed")])
+def test_the_link_s_speed_is_that_of_the_build(capsys, link, name):
+    """On a board whose samples come over the link: 100 bytes or so each."""
+    arguments = ("--board", "ulx3s_85f", "--link", link)
+    slow, fast = table(capsys, *arguments[:2]), table(capsys, *arguments)
+    times = constraints.board("ulx3s_85f").linked(link).baud / 1_000_000
+
+    def number(text: str) -> float:
+        return float(text.split()[0].replace(",", ""))
+
+    assert number(fast[f"link, {name}"]) == pytest.approx(times * number(slow["link, 1000000 baud"]), rel=1e-3)
+    assert number(fast["link"]) == pytest.approx(number(slow["link"]) / times, rel=5e-3)
+
+
 def test_flags_win_over_the_board_s_fit(capsys):
     said = table(capsys, "--board", "icebreaker", "--rows", "8", "--synapses", "16", "--learn-rows", "2")
     assert said["array"] == "8 rows × 16 synapses, 2 learned at once"

@@ -157,6 +157,12 @@ WITHOUT = {
         "golden testbench test",
         f"{BOARD}; vendor parts, tested with the boards in tests/system/test_boards.py",
     ),
+    "link/usb": ("golden testbench", f"{LINK}; with LUNA, run by tests/link/test_usb.py over the wires of the bus"),
+    "link/usb_names": (
+        "golden testbench test",
+        f"{LINK}; numbers, which tests/link/test_usb.py finds in the descriptors",
+    ),
+    "usb_top": ("golden testbench test", "pins and clocks; tests/system/test_links.py looks at both"),
     "top": ("golden testbench test", "the chip, run by tests/popflip/test_chip_device.py against the golden model"),
 }
 """For each stage that lacks a file: the sides without one, and the reason."""

@@ -26,6 +26,8 @@ from popflip.training import store_training_set, train
 
 CONFIG = Config((40, 9, 4), k0=(30, 9), window=(3,), margin=5, batch=64, epochs=6, seed=5)
 CLOCK, BAUD, CYCLES_A_BYTE = 1_000_000, 125_000, 80
+"""As 24 MHz at 3 Mbaud. At 6 Mbaud a bit has the fewest cycles that it can have."""
+FASTEST = 2 * BAUD
 STORE = 256
 
 
@@ -52,14 +54,18 @@ class Line(Simulation):
         return found
 
 
+def built(folder, baud: int):
+    """The library of a board at ``baud``."""
+    need_compiler()
+    chip = ChipConfig.of(CONFIG, array_rows=2, array_synapses=16, store_samples=STORE)
+    board = SimulatedBoard(chip, CLOCK, baud, buffer=512)
+    assert board.cycles_per_byte == CYCLES_A_BYTE * BAUD // baud
+    return build_library(board, folder, folder / "log")
+
+
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
-    need_compiler()
-    folder = tmp_path_factory.mktemp("board")
-    chip = ChipConfig.of(CONFIG, array_rows=2, array_synapses=16, store_samples=STORE)
-    board = SimulatedBoard(chip, CLOCK, BAUD, buffer=512)
-    assert board.cycles_per_byte == CYCLES_A_BYTE
-    return build_library(board, folder, folder / "log")
+    return built(tmp_path_factory.mktemp("board"), BAUD)
 
 
 @pytest.fixture
@@ -92,13 +98,13 @@ def test_replay_has_the_effect_of_sent_samples(library):
     assert cycles[1] < cycles[0]
 
 
-def busy_share(line: Line, device: ChipDevice, work: Callable[[], object]) -> float:
+def busy_share(line: Line, device: ChipDevice, work: Callable[[], object], cycles_a_byte: int = CYCLES_A_BYTE) -> float:
     """The share of the cycles of ``work`` in which a byte is on its way to the chip."""
     device.status()
     start, cycles = len(line.sent), line.cycles
     work()
     device.link.wait()
-    return (len(line.sent) - start) * CYCLES_A_BYTE / (line.cycles - cycles)
+    return (len(line.sent) - start) * cycles_a_byte / (line.cycles - cycles)
 
 
 @pytest.mark.parametrize("stored", [False, True], ids=["samples", "numbers"])
@@ -126,6 +132,23 @@ def test_the_line_never_idles_while_a_set_is_stored_or_classified(board):
     device.reset()
     for work in (partial(device.store, x, y), partial(device.infer, x)):
         assert 0.95 <= busy_share(line, device, work) <= 1
+
+
+@pytest.mark.long
+def test_the_line_never_idles_at_the_fewest_cycles_a_bit(tmp_path):
+    """Samples stored, classified, and learned in whole batches with their ends."""
+    x, y = data(STORE)
+
+    def learn() -> None:
+        for numbers in list(sample_order(len(x), CONFIG)):
+            device.train(x[numbers], y[numbers])
+            device.end_batch((30, 9))
+
+    with Line(built(tmp_path, FASTEST)) as line:
+        device = ChipDevice(line, CONFIG, baud=FASTEST)
+        device.reset()
+        for work in (partial(device.store, x, y), partial(device.infer, x), learn):
+            assert 0.95 <= busy_share(line, device, work, CYCLES_A_BYTE * BAUD // FASTEST) <= 1
 
 
 def test_bytes_a_sample_are_those_on_the_line(board):
