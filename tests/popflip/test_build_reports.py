@@ -54,6 +54,24 @@ def test_clocks_and_the_slowest_path():
     assert critical_path(timing) == {"clock": "clk", "source": "c", "sink": "b.o", "nanoseconds": 14.95}
 
 
+def test_the_slowest_path_is_the_one_with_the_least_slack_for_its_clock():
+    """A path of 20 ns leaves most of a period of 12 MHz; one of 9 ns nearly none of 98 MHz."""
+
+    def path(clock: str, delay: float) -> dict:
+        ends = ({"cell": f"{clock}.first"}, {"cell": f"{clock}.last"})
+        segment = {"delay": delay, "from": ends[0], "to": ends[1]}
+        return {"from": f"posedge {clock}", "to": f"posedge {clock}", "path": [segment]}
+
+    fmax = {"chip": {"achieved": 111, "constraint": 98}, "usb12": {"achieved": 50, "constraint": 12}}
+    timing = {"fmax": fmax, "critical_paths": [path("usb12", 20.0), path("chip", 9.0)]}
+    assert critical_path(timing) == {
+        "clock": "chip",
+        "source": "chip.first",
+        "sink": "chip.last",
+        "nanoseconds": 9.0,
+    }
+
+
 def test_over_constraint_does_not_raise_the_needed_clock():
     timing = {"fmax": {"chip": {"achieved": 67.2, "constraint": 67.67}, "pll": {"achieved": 300, "constraint": 67}}}
     assert clocks(timing, 1.01, 67.0) == {

@@ -430,6 +430,19 @@ BOARD = ["--board", "ulx3s_85f"]
 
 
 @posix
+def test_what_to_do_next_depends_on_the_link(tool, built, capsys):
+    tool("true")
+    pytest.importorskip("luna", reason="luna-usb is not installed (extra usb)")
+    with_usb = loaded(capsys, *BOARD, "--link", "usb")
+    assert "; its link is port US2, which --device usb finds\n" in with_usb
+    assert with_usb.endswith("\ntrain it with: popflip train --preset digits --device usb\n")
+    fast = loaded(capsys, *BOARD, "--link", "uart@3000000")
+    assert "; its link appears as /dev/ttyUSB0 or the like\n" in fast
+    assert fast.endswith("\ntrain it with: popflip train --preset digits --device /dev/ttyUSB0 --baud 3000000\n")
+    assert built == ["ulx3s_85f digits 12160000", "ulx3s_85f digits 3000000"]
+
+
+@posix
 def test_a_bitstream_is_built_once(tool, built, capsys):
     tool("true")
     assert loaded(capsys, *BOARD).startswith("build/ulx3s_85f.bit is not there; building it\n")

@@ -104,6 +104,17 @@ def test_a_bitstream_without_its_report_is_one_line(tmp_path, monkeypatch, capsy
     assert re.fullmatch(rf"popflip: --bitstream: mine.json:? {reason}\n", capsys.readouterr().err)
 
 
+def test_a_bitstream_with_usb_is_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.bit").write_bytes(b"")
+    report = {"board": "ulx3s_85f", "rule": "gft", "layers": [2, 2], "clock_hz": 25e6, "link": "usb", "baud": 1}
+    Path("mine.json").write_text(json.dumps(report))
+    assert run_command(["verify", "--bitstream", "mine.bit"]) == 2
+    assert capsys.readouterr().err == (
+        "popflip: --bitstream: the link of mine.bit is USB; popflip verify drives a UART: build it with link uart\n"
+    )
+
+
 def test_a_missing_bitstream_and_a_needless_flag_are_one_line(tmp_path, monkeypatch, capsys, bitstream):
     monkeypatch.chdir(tmp_path)
     assert run_command(["verify", "--bitstream", "none.bin"]) == 2
