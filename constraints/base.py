@@ -17,15 +17,23 @@ from popflip.golden.presets import PRESETS
 from popflip.hw.config import MAX_STORE_SAMPLES, ChipConfig
 from popflip.hw.lib.pll import Ecp5Pll, Ice40Pll, find_pll
 from popflip.hw.link.store import BlockBytes, Memories, SpramBytes, samples_in
+from popflip.hw.memory.sdram_part import PARTS
 from popflip.hw.top import BoardTop, UartTop
 
 
 class RightPll(Ecp5Pll):
     """The right PLL of a 25F. nextpnr cannot route from the left one to the clock gate, whatever the network."""
 
-    def instance(self, pin: Any, out: Signal, locked: Signal, quarter: Signal | None = None) -> Module:
+    def instance(
+        self,
+        pin: Any,
+        out: Signal,
+        locked: Signal,
+        quarter: Signal | None = None,
+        late: tuple[Signal, float] | None = None,
+    ) -> Module:
         """The primitive at the right PLL's site."""
-        m = super().instance(pin, out, locked, quarter)
+        m = super().instance(pin, out, locked, quarter, late)
         m.submodules.pll.attrs["BEL"] = "X70/Y49/EHXPLL_LR"
         return m
 
@@ -61,7 +69,10 @@ class Board:
     ``buffer`` : bytes of the link's packet buffer.
     ``program`` : the command that loads ``{bitstream}``.
     ``links`` : its links to the host. The first one is that of the bitstream.
-    ``store_bytes``, ``store_memory`` : size and kind of the memory that holds training samples.
+    ``store_bytes``, ``store_memory`` : size and kind of the FPGA's memory that holds training samples.
+    ``sdram`` : the SDRAM beside the FPGA that holds them instead, as in :class:`ChipConfig`; the platform has its pins
+    as resource ``sdram``.
+    ``walks`` : whether chips with a store walk through it by themselves, as in :class:`ChipConfig`.
     ``pll`` : kind of PLL; None stands for the family's PLL at the clock's pad.
     ``tied_high`` : resources of the platform, pins that must be high for the board to work.
     ``name`` : name of the board's module; :func:`popflip.constraints.board` fills it in.
@@ -75,6 +86,8 @@ class Board:
     links: tuple[Link, ...]
     store_bytes: int = 0
     store_memory: Memories = BlockBytes
+    sdram: str = ""
+    walks: bool = True
     pll: type[Ice40Pll] | type[Ecp5Pll] | None = None
     tied_high: tuple[str, ...] = ()
     name: str = ""
@@ -109,7 +122,9 @@ class Board:
         """Training samples of ``chip`` that the board's memory holds."""
         if chip.compact and self.single_port:
             return 0
-        return min(samples_in(chip, self.store_bytes), MAX_STORE_SAMPLES)
+        part = PARTS.get(self.sdram)
+        size = self.store_bytes if part is None else part.words * part.data_bits // 8
+        return min(samples_in(replace(chip, store_samples=1, sdram=self.sdram), size), MAX_STORE_SAMPLES)
 
     def fit(self, preset: str | None = None, rule: str | None = None) -> Fit:
         """The fit for ``preset``; else the first one for ``rule``; else the first."""
@@ -149,7 +164,12 @@ class Board:
             raise ConfigError(f"compact: {self.summary} has no single-port RAM for its counters; leave it out")
         if chip.compact and store:
             raise ConfigError(f"store: counters lie in the single-port RAM of {self.summary}; leave it out")
-        return replace(chip, store_samples=self.store_samples(chip) if store is None else store)
+        samples = self.store_samples(chip) if store is None else store
+        if not samples:
+            return chip
+        if self.sdram and samples > (most := self.store_samples(chip)):
+            raise ConfigError(f"store: the SDRAM of {self.summary} holds {most} samples of this network; store fewer")
+        return replace(chip, store_samples=samples, sdram=self.sdram, walks=self.walks)
 
     def clock(self, platform: Platform, clock_hz: float) -> tuple[Ice40Pll | Ecp5Pll | None, float]:
         """The PLL for a clock of about ``clock_hz``, if one is needed, and the exact frequency.

@@ -39,6 +39,7 @@ BOARD = Board(
     platform=ICE40HX8KBEVNPlatform,
     fits=(Fit("digits-medium", rows=8, synapses=8, slots=4, clock_hz=48e6),),
     buffer=512,
+    walks=False,  # cells run out
     program="iceprog {bitstream}",
     links=(UartLink("FT2232H", "/dev/ttyUSB1"),),
     pll=CorePll,

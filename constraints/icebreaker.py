@@ -21,6 +21,7 @@ BOARD = Board(
     buffer=512,
     store_bytes=SPRAMS * SPRAM_BYTES,
     store_memory=SpramBytes,
+    walks=False,  # cells run out
     program="openFPGALoader --board ice40_generic {bitstream}",
     links=(UartLink("FT2232H", "/dev/ttyUSB1"),),
 )

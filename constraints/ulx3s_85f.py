@@ -1,4 +1,4 @@
-"""ULX3S with 85F: ECP5 (83,640 logic cells, 208 memories of 18 kbit), link on its FT231X.
+"""ULX3S with 85F: ECP5 (83,640 logic cells, 208 memories of 18 kbit), 32 MB of SDRAM, link on its FT231X.
 
 Pin L2 goes to GPIO0 of the board's ESP32. The ECP5 pulls a pin that a design does not drive weakly low. The firmware of
 many boards takes a GPIO0 that stays low for a few seconds as a request to take over the board: it loads another
@@ -42,6 +42,7 @@ BOARD = Board(
         Fit("fashion-conv", rows=16, synapses=32, clock_hz=50e6, slots=2, learn_rows=4, ripup=True),
     ),
     buffer=2048,
+    sdram="ulx3s",
     program="openFPGALoader --board ulx3s {bitstream}",
     links=(UartLink("FT231X", "/dev/ttyUSB0", most_baud=3_000_000), UsbLink("port US2")),
     tied_high=("wifi_gpio0",),

@@ -16,6 +16,7 @@ from popflip.hw.link.identity import Identity
 from popflip.hw.link.link import Link
 from popflip.hw.link.store import BlockBytes, Memories
 from popflip.hw.link.uart import BAUD, Uart, divisor
+from popflip.hw.memory.sdram_pads import SdramPads
 from popflip.hw.trainer import Trainer
 
 
@@ -63,12 +64,39 @@ class Chip(wiring.Component):
         return m
 
 
+SDRAM_SECONDS = 3e-9
+"""How much later than the chip's clock that of the SDRAM rises, at its pin. Outputs of the pads then have as long
+before it as an SDRAM needs (2 ns with the skew of the pads), and its words, which come 5.4 ns later, reach the pads'
+registers before the next edge: with 2 ns for the two pads at up to 90 MHz."""
+SDRAM_CAPTURE = -1
+"""``capture`` of :class:`popflip.hw.memory.sdram.Sdram` for that phase, and for a clock half a period later."""
+
+
+class SdramClock(Elaboratable):
+    """The clock at the SDRAM's pin ``port``: ``late`` through a register in the pad, or without it the chip's clock,
+    inverted."""
+
+    def __init__(self, port: io.PortLike, late: Signal | None):
+        self.port, self.late = port, late
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        domain = "sync"
+        if self.late is not None:
+            m.domains.late = late = ClockDomain(reset_less=True, local=True)
+            m.d.comb += late.clk.eq(self.late)
+            domain = "late"
+        m.submodules.pad = pad = io.DDRBuffer("o", self.port, o_domain=domain)
+        m.d.comb += [pad.o[0].eq(self.late is not None), pad.o[1].eq(self.late is None)]
+        return m
+
+
 class BoardTop(Elaboratable):
-    """A whole bitstream: clock, chip, and a link to the host.
+    """A whole bitstream: clock, chip, a link to the host, and the pads of an SDRAM if the chip uses it.
 
     ``clock_hz`` is the frequency that :class:`Clock` makes with ``pll``, or of the board's own clock without one.
     ``buffer`` and ``memory``: see :class:`Chip`. The platform has the resources ``tied_high``, pins that are driven
-    high.
+    high, and ``sdram`` if the chip has one.
     """
 
     def __init__(
@@ -81,8 +109,8 @@ class BoardTop(Elaboratable):
         tied_high: tuple[str, ...] = (),
     ):
         self.tied_high = tied_high
-        self.clock = Clock(pll, clock_hz)
-        self.chip = Chip(chip, round(clock_hz), buffer, memory)
+        self.clock = Clock(pll, clock_hz, SDRAM_SECONDS if chip.sdram and pll is not None else 0.0)
+        self.chip = Chip(chip, round(clock_hz), buffer, memory, SDRAM_CAPTURE)
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -90,10 +118,21 @@ class BoardTop(Elaboratable):
         m.submodules.clock = self.clock
         m.submodules.chip = self.chip
         self.add_link(m, platform)
+        if self.chip.link.chip.sdram:
+            self._connect_sdram(m, platform)
         for name in self.tied_high:
             m.submodules[name] = pin = io.Buffer("o", platform.request(name, dir="-"))
             m.d.comb += pin.o.eq(1)
         return m
+
+    def _connect_sdram(self, m: Module, platform: Any) -> None:
+        resource = platform.request("sdram", dir="-")
+        names = ("clk_en", "cs", "we", "ras", "cas", "ba", "a", "dq", "dqm")
+        ports = {name: getattr(resource, name) for name in names if hasattr(resource, name)}
+        m.submodules.pads = pads = SdramPads(self.chip.link.store.part, ports)
+        wiring.connect(m, self.chip.sdram, pads.pins)
+        late = self.clock.late if self.clock.late_seconds else None
+        m.submodules.sdram_clock = SdramClock(resource.clk, late)
 
     def add_link(self, m: Module, platform: Any) -> None:
         """Connect the chip's two streams of bytes to the pins of the board's link."""

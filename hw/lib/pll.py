@@ -147,10 +147,23 @@ class Ecp5Pll:
         for dividers in chain(alone, product(inputs, [1], range(1, 129), range(1, 129))):
             yield cls(reference_hz, *dividers)
 
-    def instance(self, pin, out: Signal, locked: Signal, quarter: Signal | None = None) -> Module:
+    def phase(self, seconds: float) -> tuple[int, int]:
+        """Phase of an output ``seconds`` later than the clock: cycles of the oscillator (CPHASE), eighths (FPHASE)."""
+        eighths = round(8 * seconds * self.vco_hz)
+        return (self.secondary or self.output) // 2 + eighths // 8, eighths % 8
+
+    def instance(
+        self,
+        pin,
+        out: Signal,
+        locked: Signal,
+        quarter: Signal | None = None,
+        late: tuple[Signal, float] | None = None,
+    ) -> Module:
         """The primitive, and the buffer of the clock's ``pin``. A ``pin`` that is a signal has its buffer elsewhere.
 
         ``quarter`` : a clock of a quarter of the frequency, its edges aligned with those of ``out``.
+        ``late`` : the same clock as ``out``, but later, and by how many seconds.
         """
         m = Module()
         reference = pin
@@ -175,6 +188,17 @@ class Ecp5Pll:
             "i_ENCLKOS2": Const(0),
             "o_CLKOS2": quarter,
         }
+        shifted: dict[str, Any] = {}
+        if late is not None:
+            cycles, eighths = self.phase(late[1])
+            shifted = {
+                "p_CLKOS3_DIV": divider,
+                "p_CLKOS3_ENABLE": "ENABLED",
+                "p_CLKOS3_CPHASE": cycles,
+                "p_CLKOS3_FPHASE": eighths,
+                "i_ENCLKOS3": Const(0),
+                "o_CLKOS3": late[0],
+            }
         m.submodules.pll = Instance(
             "EHXPLLL",
             a_ICP_CURRENT="12",
@@ -208,6 +232,7 @@ class Ecp5Pll:
             o_LOCK=locked,
             **(secondary if self.secondary else {}),
             **(slow if quarter is not None else {}),
+            **shifted,
         )
         return m
 
@@ -232,12 +257,14 @@ class Clock(Elaboratable):
     gated until then. The network gets the cells that reset logic would take.
 
     ``pll``: None takes the board's clock as it is (ECP5 only). ``hz`` is the frequency of ``sync``, that of ``pll``
-    divided by its ``CLOCK_DIVIDER``.
+    divided by its ``CLOCK_DIVIDER``. ``late_seconds`` (ECP5 with a PLL): makes ``late``, the same clock so much later,
+    which is never gated; 0: no such clock.
     :attr:`reference` is the board's clock if its pin has a buffer elsewhere (ECP5 only); set it before elaboration.
     """
 
-    def __init__(self, pll: Ice40Pll | Ecp5Pll | None, hz: float):
-        self.pll, self.hz = pll, hz
+    def __init__(self, pll: Ice40Pll | Ecp5Pll | None, hz: float, late_seconds: float = 0.0):
+        self.pll, self.hz, self.late_seconds = pll, hz, late_seconds
+        self.late = Signal()
         self.reference: Signal | None = None
 
     def elaborate(self, platform) -> Module:
@@ -245,7 +272,8 @@ class Clock(Elaboratable):
         source, locked, clock = Signal(), Signal(), Signal(attrs={"keep": True})
         pin = platform.request(platform.default_clk, dir="-") if self.reference is None else self.reference
         if self.pll is not None:
-            m.submodules.pll = self.pll.instance(pin, source, locked)
+            late = {"late": (self.late, self.late_seconds)} if self.late_seconds else {}
+            m.submodules.pll = self.pll.instance(pin, source, locked, **late)
         elif self.reference is not None:
             m.d.comb += [source.eq(self.reference), locked.eq(1)]
         else:

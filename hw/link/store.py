@@ -147,8 +147,8 @@ class Place:
     """Which byte of a stored sample is shown, and what it is.
 
     ``index`` counts the sample's bytes before it. ``is_size``: the byte belongs to the size, which the user of the
-    store does not get. ``last``: it ends the sample. A sample that was never written has any size; ``end`` says where its
-    place ends at the latest.
+    store does not get. ``last``: it ends the sample. A sample that was never written has any size; ``end`` says where
+    its place ends at the latest.
     """
 
     def __init__(self, m: Module, chip: ChipConfig, byte: Value, end: Value):

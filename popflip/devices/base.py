@@ -97,6 +97,10 @@ class Device(ABC):
         """
         raise NotImplementedError
 
+    def infer_set(self, key: Key, place: int, samples: int) -> NDArray[np.integer]:
+        """The predicted classes of ``samples`` samples of the stored set, in the order of ``key`` from ``place`` on."""
+        raise NotImplementedError
+
     @property
     def link_speed(self) -> LinkSpeed | None:
         """Speed of the link; None if the device has no serial line or does not know its clock."""

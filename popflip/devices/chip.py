@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from popflip.devices.base import Device, LinkSpeed, Status
 from popflip.devices.counts import Counts
 from popflip.devices.link import Link
-from popflip.devices.requests import WALK_BYTES
-from popflip.devices.sample_codec import Payload, SampleCodec
+from popflip.devices.requests import Request
+from popflip.devices.sample_codec import WALK_BYTES, Payload, SampleCodec, walk_bytes
 from popflip.devices.session import opening_deadline
 from popflip.devices.state_codec import (
     decode_counters,
@@ -24,7 +24,7 @@ from popflip.devices.transport import Transport
 from popflip.errors import ChipLost, DeviceError, LinkError
 from popflip.golden.common.order import Key
 from popflip.golden.common.prng import first_state
-from popflip.golden.config import AnyConfig, LbeConfig, Rule
+from popflip.golden.config import AnyConfig, LbeConfig, Order, Rule
 from popflip.golden.lbe.initialise import LbeState
 from popflip.golden.lbe.initialise import initial as lbe_initial
 from popflip.golden.memory.weights import State
@@ -38,6 +38,8 @@ from popflip.steps import MOST_PIECE
 
 ANSWER_BYTES = 1024
 """Approximate payload of an answer when memories are read: small, so that little is sent again after a damaged byte."""
+MOST_INFERRED = 1024
+"""Samples of the stored set that a request predicts at most: little is sent again after a damaged byte."""
 OPENINGS = 5
 """Attempts to open a chip that restarts meanwhile."""
 
@@ -108,6 +110,15 @@ class ChipDevice(Device):
             part = flips[first : first + most]
             self._walk(samples, place + first * samples, part, samples * len(part))
 
+    def infer_set(self, key: Key, place: int, samples: int) -> NDArray[np.integer]:
+        if key != self._key:
+            self._write_key(key)
+        requests = []
+        for begin in range(0, samples, MOST_INFERRED):
+            count = min(MOST_INFERRED, samples - begin)
+            requests.append(self.link.post(Command.INFER_SET, struct.pack("<HI", count, place + begin)))
+        return self._predictions(requests)
+
     def end_batch(self, k: tuple[int, ...]) -> None:
         if self.config.rule == Rule.LBE:  # each sample is a batch
             return
@@ -117,7 +128,12 @@ class ChipDevice(Device):
         self._counts.batch_ended()
 
     def infer(self, x: NDArray[np.uint8]) -> NDArray[np.integer]:
-        requests = [self.link.post(payload.command, payload.data) for payload in self._samples.inference(x)]
+        return self._predictions(
+            [self.link.post(payload.command, payload.data) for payload in self._samples.inference(x)]
+        )
+
+    def _predictions(self, requests: Sequence[Request]) -> NDArray[np.integer]:
+        """The classes in the answers to ``requests``."""
         predictions = self._samples.predictions(b"".join(self.link.answer(request) for request in requests))
         if np.any(predictions >= self.config.classes):
             raise self.link.lost(f"it predicts class {predictions.max()} of {self.config.classes}")
@@ -165,6 +181,8 @@ class ChipDevice(Device):
         samples = self._samples
         size = self._sent_bytes / self._sent_samples if self._sent_samples else self.chip.sample_bytes
         number_bytes = self.chip.number_bytes + OVERHEAD / samples.numbers_per_payload
+        if self.walks and self.config.order == Order.CHIP:
+            number_bytes = walk_bytes(self.config, self.link.payload_bytes)
         return LinkSpeed(
             clock_hz=self.link.identity.clock_hz,
             baud=self._baud,

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from popflip.devices.sample_codec import WALK_BYTES
 from popflip.hw.config import ChipConfig
 from popflip.hw.link.buffer import counter_bytes, weight_bytes
 from popflip.hw.link.codec import OVERHEAD
@@ -19,8 +20,6 @@ CYCLES_PER_SAMPLE_WORD = 16
 """More cycles than a sample spends on a word of the weight or counter memory, forward and learning together."""
 STORED_BYTE_CYCLES = 32
 """More cycles than the store takes for a byte: an SDRAM opens a row for each word."""
-WALK_BYTES = 6
-"""Bytes of a walk before its schedule."""
 FIXED_CYCLES = 1000
 """More cycles than a sample or a request takes besides."""
 

@@ -9,16 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from popflip.golden.common.packing import pack
+from popflip.golden.config import AnyConfig, Rule
 from popflip.golden.conv.patches import pixels
 from popflip.golden.layers import Planes
 from popflip.hw.config import ChipConfig
+from popflip.hw.link.codec import OVERHEAD
 from popflip.hw.link.commands import Command
+from popflip.hw.link.tables import VALUE_BYTES
+from popflip.steps import MOST_PIECE
 
 FIRST_NUMBERS, MOST_NUMBERS = 4, 64
 """Numbers of stored samples in a frame: few at first, so that the chip starts early, then twice as many each time. The
 chip answers a frame when it has learned all but the last few of its samples."""
 
 
+WALK_BYTES = 6
+"""Bytes of a walk before its schedule."""
 FIRST_BYTES = 4
 """Bytes of the position at which a request begins to store."""
 
@@ -120,6 +126,15 @@ class SampleCodec:
                 last = min(first + count, len(samples))
                 yield Payload(plain, samples[first:last].tobytes(), last - first)
             first, begin = last, int(ends[last - 1])
+
+
+def walk_bytes(config: AnyConfig, payload_bytes: int) -> float:
+    """Bytes on the line for each sample that a chip learns in its own order, framing included."""
+    if config.rule == Rule.LBE:
+        return (OVERHEAD + WALK_BYTES) / MOST_PIECE
+    item = VALUE_BYTES * config.depth
+    pieces = max(1, (payload_bytes - WALK_BYTES) // item)
+    return (item + (OVERHEAD + WALK_BYTES) / pieces) / config.batch
 
 
 def packed_items(

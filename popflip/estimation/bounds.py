@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from popflip.devices.base import BITS_PER_BYTE
-from popflip.devices.sample_codec import SampleCodec
+from popflip.devices.sample_codec import SampleCodec, walk_bytes
 from popflip.estimation.estimate import Estimate
+from popflip.golden.config import Order
 from popflip.hw.link.buffer import buffer_bytes
 from popflip.hw.link.codec import OVERHEAD
 
@@ -68,11 +69,14 @@ def bounds(estimate: Estimate, train_samples: int, replay: bool = True) -> Bound
         return size + OVERHEAD / codec.samples_per_payload(size)
 
     number = chip.number_bytes + OVERHEAD / codec.numbers_per_payload
+    if board.walks and config.order == Order.CHIP:
+        number = walk_bytes(config, buffer_bytes(chip, board.buffer) // 2 - OVERHEAD)
+    size = estimate.sample_bytes if chip.packs else chip.sample_bytes
     return Bounds(
         stored=stored,
-        loading=byte * train_samples * framed(chip.sample_bytes) if stored else 0.0,
+        loading=byte * train_samples * framed(size) if stored else 0.0,
         link=byte * samples * (number if stored else framed(estimate.sample_bytes)),
-        memory=samples * chip.sample_bytes / estimate.clock_hz if stored else 0.0,
+        memory=samples * size / estimate.clock_hz if stored else 0.0,
         forward=cycle * cycles.forward_busy,
         learn=cycle * cycles.learn_busy,
         ends=cycle * (cycles.select + cycles.flip),

@@ -117,8 +117,8 @@ class GoldenTrainer:
 class ModelChip:
     """A transport to :class:`LinkModel` and :class:`GoldenTrainer`. Its clock moves only in reads that wait in vain."""
 
-    def __init__(self, config: AnyConfig, buffer: int = 256, lanes: int = 8, store: int = 0):
-        self.config, self.chip = config, ChipConfig.of(config, 2, lanes, store_samples=store)
+    def __init__(self, config: AnyConfig, buffer: int = 256, lanes: int = 8, store: int = 0, walks: bool = False):
+        self.config, self.chip = config, ChipConfig.of(config, 2, lanes, store_samples=store, walks=walks)
         self.identity = Identity.of(self.chip, buffer_bytes(self.chip, buffer), 0, bytes(8))
         self.now = 0.0
         self.bytes = bytearray()
