@@ -59,10 +59,10 @@ def check_chip(chip: ChipConfig, name: str, bytes_per_bit: int) -> None:
     """
     rows, synapses = chip.array_rows, chip.array_synapses
     weights = sum(count * each for count, each in zip(chip.rows, chip.synapses, strict=True))
-    stored = chip.store_samples * chip.sample_bytes
+    stored = 0 if chip.sdram else chip.store_samples * chip.stored_bytes
     for what, size in (
         (f"rows: {name} of an array of {rows} × {synapses} synapses", BYTES_PER_LANE * rows * synapses),
-        (f"store: {name} of {chip.store_samples} samples of {chip.sample_bytes} bytes", 8 * bytes_per_bit * stored),
+        (f"store: {name} of {chip.store_samples} samples of {chip.stored_bytes} bytes", 8 * bytes_per_bit * stored),
         (
             f"layers: {name} of {'-'.join(map(str, chip.layers))}",
             bytes_per_bit * weights * (chip.weight_bits + chip.counter_bits),

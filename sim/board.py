@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from popflip.hw.config import ChipConfig
 from popflip.hw.link.uart import Uart, byte_cycles, divisor
 from popflip.hw.top import Chip
+from popflip.sim.memory.pins import connect_pads, outputs_layout
 
 
 class SimulatedBoard(wiring.Component):
@@ -23,13 +24,20 @@ class SimulatedBoard(wiring.Component):
         Bytes that the host sends.
     ``tx`` : Out(stream of 8)
         Bytes that the host receives.
+    ``sdram_outputs``, ``sdram_data``
+        Only if the chip has an SDRAM: its pins (:mod:`popflip.sim.memory.pins`).
     """
 
     def __init__(self, chip: ChipConfig, clock_hz: int, baud: int, buffer: int):
         self.divisor = divisor(clock_hz, baud)
         self.cycles_per_byte = byte_cycles(self.divisor)
         self.chip = Chip(chip, clock_hz, buffer)
-        super().__init__({"rx": In(stream.Signature(8)), "tx": Out(stream.Signature(8))})
+        self.part = self.hz = None
+        pins = {}
+        if chip.sdram:
+            self.part, self.hz = self.chip.link.store.part, self.chip.link.store.hz
+            pins = {"sdram_outputs": Out(outputs_layout(self.part)), "sdram_data": In(self.part.data_bits)}
+        super().__init__({"rx": In(stream.Signature(8)), "tx": Out(stream.Signature(8)), **pins})
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -41,4 +49,6 @@ class SimulatedBoard(wiring.Component):
         wiring.connect(m, uart.rx, self.chip.rx)
         wiring.connect(m, self.chip.tx, uart.tx)
         wiring.connect(m, host.rx, wiring.flipped(self.tx))
+        if self.part is not None:
+            connect_pads(m, self.chip.sdram, self.part, self.sdram_outputs, self.sdram_data)
         return m

@@ -30,14 +30,28 @@ def chip_for(settings: Settings, config: AnyConfig) -> ChipConfig:
     return ChipConfig.of(config, walks=walks, **{names[name]: value for name, value in settings.values(names).items()})
 
 
-def device_for(settings: Settings, name: str, config: AnyConfig) -> Device:
+def board_chip(settings: Settings, config: AnyConfig, board: str) -> ChipConfig:
+    """The chip that ``board`` has for ``config``, with its memories, but for what ``settings`` give."""
+    from popflip import constraints
+
+    entry = constraints.board(board)
+    return entry.chip(entry.fit(settings.preset, config.rule), config, **settings.values(CHIP))
+
+
+def device_for(settings: Settings, name: str, config: AnyConfig, board: str | None = None) -> Device:
     """Open the device called ``name`` for ``config``: :func:`popflip.devices.open.open_device` with the settings.
 
-    The command is interruptible from here on.
+    ``board`` : the one whose chip is simulated. The command is interruptible from here on.
     """
     from popflip.devices.open import open_device
+    from popflip.errors import ConfigError
 
     interruptible()
-    # The golden model needs no chip, but chip parameters that do not fit are still an error.
-    chip = chip_for(settings, config) if name != "golden" or settings.values(CHIP) else None
+    if board is not None and name != "sim":
+        raise ConfigError(f"board: it names the chip to simulate, but the device is {name}; use device sim")
+    if board is not None:
+        chip: ChipConfig | None = board_chip(settings, config, board)
+    else:
+        # The golden model needs no chip, but chip parameters that do not fit are still an error.
+        chip = chip_for(settings, config) if name != "golden" or settings.values(CHIP) else None
     return open_device(name, config, chip, waves=settings.waves, announce=announce, baud=settings.baud)

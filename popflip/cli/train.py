@@ -32,6 +32,16 @@ class Level(StrEnum):
     synthesis = "synthesis"
 
 
+SimulatedBoard = Annotated[
+    str | None,
+    typer.Option(
+        "--board",
+        metavar="NAME",
+        help="With --device sim: simulate the chip that this board has, with its memories; popflip info lists boards.",
+        show_default=False,
+    ),
+]
+"""The board whose chip a command simulates."""
 PROBED = 8
 """Samples from which the size of a file of waves is estimated."""
 BITSTREAM_STEPS = 2
@@ -41,7 +51,7 @@ TEST_SAMPLES = 256
 
 
 @with_settings((*RUN, "verify", "report", "plot", "save", "save_every", "resume", "start", "allow_other_data"))
-def train(settings: Settings) -> None:
+def train(settings: Settings, board: SimulatedBoard = None) -> None:
     """Train a network on the golden model, the simulated chip or a board, and test it.
 
     Without flags, it trains the digits preset on the golden model. Rules of thumb choose the parameters that you leave
@@ -59,7 +69,7 @@ def train(settings: Settings) -> None:
     saver, outputs = Saver(settings, experiment, start, batch_name(config)), Outputs()
     with (
         saver.explained(),
-        device_for(settings, name, config) as device,
+        device_for(settings, name, config, board) as device,
         _golden(bool(settings.verify), config) as golden,
     ):
         run = _run(settings, experiment, start, device, golden, saver)
@@ -90,6 +100,7 @@ def train(settings: Settings) -> None:
 @with_settings((*RUN, "resume", "start", "allow_other_data"))
 def verify(
     settings: Settings,
+    board: SimulatedBoard = None,
     bitstream: Annotated[
         Path | None,
         typer.Option(
@@ -114,10 +125,13 @@ def verify(
     signature and the counts must be equal. If not, the command prints the batch, layer, row, word and both values of
     the first difference, and exits with code 1.
     """
+    from popflip.errors import ConfigError
+
     if bitstream is not None:
+        if board is not None:
+            raise ConfigError("board: the bitstream decides it; leave it out")
         _verify_bitstream(settings, bitstream, level or Level.bitstream)
         return
-    from popflip.errors import ConfigError
     from popflip.golden.config import Rule
     from popflip.steps import LBE_STEP
 
@@ -125,7 +139,7 @@ def verify(
         raise ConfigError("level: is for a bitstream; name it with --bitstream")
     experiment, start = _experiment(settings)
     config, name = experiment.config, settings.device or "sim"
-    with device_for(settings, name, config) as device, _golden(True, config) as golden:
+    with device_for(settings, name, config, board) as device, _golden(True, config) as golden:
         run = _run(settings, experiment, start, device, golden)
         assert run.end is not None
         signature = run.end.status.signature

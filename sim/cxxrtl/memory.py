@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import floor
+from math import ceil, floor
 
 from popflip.hw.memory.sdram_part import TIMES, SdramPart
 
@@ -17,7 +17,7 @@ def macros(part: SdramPart, hz: float) -> tuple[str, ...]:
         "columns": part.columns,
         "data_bits": part.data_bits,
         "cas": latency,
-        "power_up": floor(part.power_up_ns * hz * 1e-9),
+        "power_up": ceil(part.power_up_ns * hz * 1e-9),
         "first_refreshes": part.first_refreshes,
         "refreshes": part.refreshes,
         "refresh_cycles": floor(part.refresh_ns * hz * 1e-9),

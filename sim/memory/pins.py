@@ -51,15 +51,15 @@ class ChipWithSdram(wiring.Component):
         m.submodules.chip = self.chip
         wiring.connect(m, wiring.flipped(self.rx), self.chip.rx)
         wiring.connect(m, self.chip.tx, wiring.flipped(self.tx))
-        connect_pads(m, self.chip, self.part, self.sdram_outputs, self.sdram_data)
+        connect_pads(m, self.chip.sdram, self.part, self.sdram_outputs, self.sdram_data)
         return m
 
 
-def connect_pads(m: Module, chip: Chip, part: SdramPart, outputs: data.View, inputs) -> None:
-    """Pads between ``chip`` and the levels at the pins."""
+def connect_pads(m: Module, pins, part: SdramPart, outputs: data.View, inputs) -> None:
+    """Pads between the ``pins`` of a controller and the levels at the pins of the SDRAM."""
     ports = simulated_ports(part)
     m.submodules.pads = pads = SdramPads(part, ports)
-    wiring.connect(m, chip.sdram, pads.pins)
+    wiring.connect(m, pins, pads.pins)
     command = outputs.command.as_value()
     m.d.comb += [
         *(command[place].eq(ports[name].o) for place, name in enumerate(("ras", "cas", "we"))),
