@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from popflip.hw.config import ChipConfig
 from popflip.hw.link.uart import Uart, byte_cycles, divisor
 from popflip.hw.top import Chip
-from popflip.sim.memory.pins import connect_pads, outputs_layout
+from popflip.sim.pins import connect_pads, outputs_layout
 
 
 class SimulatedBoard(wiring.Component):
@@ -25,7 +25,7 @@ class SimulatedBoard(wiring.Component):
     ``tx`` : Out(stream of 8)
         Bytes that the host receives.
     ``sdram_outputs``, ``sdram_data``
-        Only if the chip has an SDRAM: its pins (:mod:`popflip.sim.memory.pins`).
+        Only if the chip has an SDRAM: its pins (:mod:`popflip.sim.pins`).
     """
 
     def __init__(self, chip: ChipConfig, clock_hz: int, baud: int, buffer: int):

@@ -15,7 +15,7 @@ from popflip.sim.cxxrtl.simulation import TIMEOUT_CYCLES, Simulation
 if TYPE_CHECKING:
     from amaranth.lib import wiring
 
-MODEL = [Path(__file__).with_name("memory") / "pins.py"]
+MODEL = [Path(__file__).with_name("pins.py")]
 """Sources of a chip with SDRAM that are neither the hardware's nor CXXRTL's."""
 CYCLES_PER_WORD = 256  # more than any pass spends on an N-synapse word of the counter memory
 
@@ -41,7 +41,7 @@ class SimulatedChip(Simulation):
 
             if not chip.sdram:
                 return Chip(chip)
-            from popflip.sim.memory.pins import ChipWithSdram
+            from popflip.sim.pins import ChipWithSdram
 
             return ChipWithSdram(Chip(chip))
 

@@ -70,7 +70,7 @@ class SdramStore(wiring.Component):
         port, sdram, lanes = self.port, self.sdram, self.lanes
         written, index, word = port.written, self._index, Signal(self.part.data_bits)
         sends_word, sends_request = Signal(), Signal()
-        place = Signal(range(self.words))  # of the word in the sample
+        place = Signal(range(self.words * self.chip.store_samples))  # of the word; the item may be over when it goes
         full = (index[: ceil_log2(lanes)] == lanes - 1) | written.payload.last
         m.d.comb += [
             written.ready.eq(~sends_word & ~sends_request),
@@ -79,7 +79,7 @@ class SdramStore(wiring.Component):
             sdram.requests.valid.eq(sends_request | port.numbers.valid),
             sdram.requests.payload.write.eq(sends_request),
             sdram.requests.payload.address.eq(
-                Mux(sends_request, Cat(place, port.position), Cat(Const(0, len(place)), port.numbers.payload))
+                Mux(sends_request, place, Cat(Const(0, ceil_log2(self.words)), port.numbers.payload))
             ),
             sdram.requests.payload.more.eq(Mux(sends_request, 0, self._more)),
             port.numbers.ready.eq(sdram.requests.ready & ~sends_request),
@@ -91,7 +91,7 @@ class SdramStore(wiring.Component):
         with m.If(written.valid & written.ready):
             m.d.sync += [
                 word.word_select(index[: ceil_log2(lanes)], 8).eq(written.payload.byte),
-                place.eq(index[ceil_log2(lanes) :]),
+                place.eq(Cat(index[ceil_log2(lanes) :], port.position)),
                 index.eq(Mux(written.payload.last, 0, index + 1)),
             ]
             with m.If(full):

@@ -76,7 +76,7 @@ private:
 	uint32_t word = 0; // at the data pins
 
 	// The SDRAM's clock is in phase with the chip's: it sees the levels before the edge. The fields of the port are those
-	// of popflip/sim/memory/pins.py.
+	// of popflip/sim/pins.py.
 	void clock_sdram() {
 		uint64_t pins = top.p_sdram__outputs.get<uint64_t>();
 		auto field = [&pins](unsigned bits) {

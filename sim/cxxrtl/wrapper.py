@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 class SimulationTop(wiring.Component):
     """``component``, which has byte streams ``rx`` and ``tx``, clocked by ``clk`` from its initial values.
 
-    One with an SDRAM also has its pins, ``sdram_outputs`` and ``sdram_data`` (:mod:`popflip.sim.memory.pins`).
+    One with an SDRAM also has its pins, ``sdram_outputs`` and ``sdram_data`` (:mod:`popflip.sim.pins`).
 
     A simulation begins at power-up, so the domain has no reset and the netlist no reset logic to evaluate.
     """

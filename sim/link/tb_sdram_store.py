@@ -10,8 +10,8 @@ from popflip.hw.memory.sdram_part import PARTS
 from popflip.sim.bench.networks import chip_of
 from popflip.sim.bench.parts import EachCycle, Part, each_part
 from popflip.sim.bench.runner import parameters
-from popflip.sim.memory.pins import outputs_layout
 from popflip.sim.memory.sdram_model import SdramModel
+from popflip.sim.pins import outputs_layout
 
 INITIALISATION = 300
 """Cycles, at least, from power-up to the first request that is taken."""

@@ -16,7 +16,7 @@ from popflip.hw.link.sdram_store import SdramStore
 from popflip.hw.link.store import Store, stride
 from popflip.hw.memory.sdram_part import PARTS
 from popflip.sim.bench.parts import SideBySide
-from popflip.sim.memory.pins import connect_pads, outputs_layout
+from popflip.sim.pins import connect_pads, outputs_layout
 
 HZ = 50e6
 PLAIN, PACKED = chip(21, 9, 10), chip(40, 9, 260, rows=2, lanes=16)  # 4 bytes; a size, two of a label, up to 6
@@ -62,6 +62,7 @@ def test_every_sdram_has_a_part():
     assert tuple(PARTS) == SDRAMS
 
 
+@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
 @pytest.mark.parametrize(("name", "samples"), [("ulx3s", 2**18), ("colorlight_i5", 2**16)])
 def test_an_sdram_holds_as_many_samples_as_it_has_room_for(name, samples):
     mnist = replace(chip(784, 256, 10, rows=4, lanes=16), store_samples=samples, sdram=name)

@@ -14,8 +14,9 @@ from popflip.devices.requests import Formats, Request
 from popflip.devices.sample_codec import SampleCodec
 from popflip.hw.config import ChipConfig
 from popflip.hw.link.commands import Command
+from popflip.hw.registers import registers
 
-CHIP = ChipConfig.of(SPARSE, 2, 16, store_samples=256)
+CHIP = ChipConfig.of(SPARSE, 2, 16, store_samples=256, walks=True)
 
 
 def random_requests(draw: random.Random, link: Link) -> list[tuple[Command, bytes]]:
@@ -24,11 +25,21 @@ def random_requests(draw: random.Random, link: Link) -> list[tuple[Command, byte
     x, y = (rng.random((12, 150)) < 0.05).astype(np.uint8), rng.integers(0, 3, 12)
     codec = SampleCodec(link.chip, 2000)
     words = draw.randrange(1, 20)
+    names = [register.name for register in registers(link.chip)]
+    key = names.index("key")
     first = draw.randrange(10)
     content = rng.integers(0, 256, (words, 16), np.uint8) & 0x01
     return [
         (Command.CONFIGURE, b"".join(struct.pack("<BI", *item) for item in [(1, 5), (2, 9), (3, 4), (1, 7), (2, 100)])),
-        (Command.STORE, struct.pack("<I", first) + codec.labelled(x, y).tobytes()),
+        *((payload.command, struct.pack("<I", first) + payload.data[4:]) for payload in codec.storing(x, y)),
+        (Command.CONFIGURE, struct.pack("<BI", names.index("last_sample"), first + 11)),
+        (
+            Command.CONFIGURE,
+            struct.pack("<BIBIBI", *(each for word in rng.integers(2**32, size=3) for each in (key, word))),
+        ),
+        (Command.TRAIN_SET, struct.pack("<HI10I", 2, first, *rng.integers(0, 9, 10))),
+        (Command.TRAIN_SET, struct.pack("<HI", 3, 0)),
+        (Command.INFER_SET, struct.pack("<HI", 12, first)),
         (Command.TRAIN, codec.labelled(x, y).tobytes()),
         *((payload.command, payload.data) for payload in codec.training(x, y)),
         *((payload.command, payload.data) for payload in codec.inference(x)),
@@ -46,7 +57,7 @@ def random_requests(draw: random.Random, link: Link) -> list[tuple[Command, byte
 
 @pytest.mark.parametrize("limit", [1, 32, 50, 333])
 def test_smaller_requests_have_the_effect_of_the_whole_one(limit):
-    ends = [ModelChip(SPARSE, buffer=4096, lanes=16, store=256) for _ in range(2)]
+    ends = [ModelChip(SPARSE, buffer=4096, lanes=16, store=256, walks=True) for _ in range(2)]
     whole, cut = (Link(end) for end in ends)
     cut._pace.payload = limit
     cut._pace.progress = lambda: None
@@ -59,9 +70,10 @@ def test_smaller_requests_have_the_effect_of_the_whole_one(limit):
 
 @pytest.mark.parametrize("limit", [1, 32, 50, 333])
 def test_parts_are_no_longer_than_the_limit_or_a_single_item(limit):
-    link, formats = Link(ModelChip(SPARSE, buffer=4096, lanes=16, store=256)), Formats(CHIP)
-    items = {Command.CONFIGURE: 5, Command.STORE: 4 + 20, Command.TRAIN: 20, Command.TRAIN_PACKED: 24}
+    link, formats = Link(ModelChip(SPARSE, buffer=4096, lanes=16, store=256, walks=True)), Formats(CHIP)
+    items = {Command.CONFIGURE: 5, Command.STORE: 4 + 25, Command.TRAIN: 20, Command.TRAIN_PACKED: 24}
     items |= {Command.INFER: 19, Command.INFER_PACKED: 23, Command.TRAIN_STORED: 2, Command.WRITE_COUNTERS: 20}
+    items |= {Command.TRAIN_SET: 6 + 8, Command.INFER_SET: 6}
     items |= {Command.READ_WEIGHTS: 6, Command.READ_COUNTERS: 16, Command.STATUS: 60, Command.SIGNATURE: 4}
     for command, payload in random_requests(random.Random(limit), link):
         request = formats.request(command, payload)

@@ -18,6 +18,7 @@ from popflip.hw.config import ChipConfig
 from popflip.hw.lib.pll import Ecp5Pll, Ice40Pll, find_pll
 from popflip.hw.link.store import SpramBytes, stride
 from popflip.hw.link.uart import divisor
+from popflip.hw.memory.sdram_part import PARTS
 
 pytestmark = pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")  # some are only looked at
 
@@ -123,10 +124,15 @@ def test_the_store_is_the_boards_and_as_large_as_its_memory(name):
     for layers in ((192, 32, 10), (784, 256, 10)):
         chip = ChipConfig(layers, Precision.TERNARY, 127, 1, 2, 8)
         samples = board.store_samples(chip)
-        assert samples * stride(chip) <= board.store_bytes < 2 * max(1, samples) * stride(chip)
-        top = board.top(replace(chip, store_samples=samples), board.platform(), board.fit().clock_hz)
+        part = PARTS.get(board.sdram)
+        size = board.store_bytes if part is None else part.words * part.data_bits // 8
+        assert samples * stride(chip) <= size < 2 * max(1, samples) * stride(chip)
+        storing = replace(chip, store_samples=samples, sdram=board.sdram if samples else "")
+        top = board.top(storing, board.platform(), board.fit().clock_hz)
         assert top.chip.identity.store_samples == samples
-        if samples:
+        if board.sdram:
+            assert top.chip.link.store.part is part
+        elif samples:
             assert isinstance(top.chip.link.store.memory, board.store_memory)
 
 

@@ -139,6 +139,8 @@ WITHOUT = {
     "link/responder": ("golden testbench test", CONTROLLER),
     "link/datapath": ("golden testbench test", CONTROLLER),
     "link/samples": ("golden testbench test", CONTROLLER),
+    "link/walk": ("golden testbench test", CONTROLLER),
+    "link/sdram_store": ("golden", LINK),
     "link/tables": ("golden testbench test", CONTROLLER),
     "link/receiver": ("golden", LINK),
     "link/sender": ("golden", LINK),
