@@ -171,7 +171,7 @@ class Errors(wiring.Component):
             m.d.comb += self.cleared.eq(1)
             return
         group, part = Signal(range(max(2, fields.depth)), name="clear_group"), Signal(range(fields.parts))
-        running = Signal(name="clearing")
+        running = Signal(name="clearing", init=1)  # a reset may come in the middle of a sample
         last_part: Value = Const(0, max(1, exact_log2(fields.parts)))
         for index, it in enumerate(sums):  # a pixel of one group does not use all of its units
             used = -(-it.planes.channels // fields.unit) if fields.pixel_groups[index] == 1 else fields.parts

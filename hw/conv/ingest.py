@@ -51,6 +51,7 @@ class ConvIngest(wiring.Component):
 
     def __init__(self, chip: ChipConfig):
         self.chip = chip
+        self.patches = Patches(chip.plan[0], chip.array_synapses)
         super().__init__(
             {
                 "i": In(stream.Signature(8)),
@@ -71,9 +72,9 @@ class ConvIngest(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         chip, planes = self.chip, self.chip.plan[0].inputs
-        m.submodules.patches = self._patches = Patches(chip.plan[0], chip.array_synapses)
+        m.submodules.patches = self.patches
         m.submodules.samples = self._samples = Queue(sample_layout(chip), UNDER_WAY)
-        self._steps = planes.height * self._patches.steps  # of an image
+        self._steps = planes.height * self.patches.steps  # of an image
         self._full = Signal(2, name="full")  # images that are complete, and not read yet
         self._filled, self._emptied = Signal(name="filled"), Signal(name="emptied")
         filling, reading = Signal(), Signal()  # the image that is filled, and the one that is read
@@ -98,10 +99,10 @@ class ConvIngest(wiring.Component):
         bits, left = Signal(8 + stride - 1), Signal(range(8 + stride))  # bits that are not written
         inside = self.inside
         step, plane = Signal(range(self._steps)), Signal(range(len(images)))
-        column = Signal(range(self._patches.steps))  # step within the row
+        column = Signal(range(self.patches.steps))  # step within the row
         sample, label, infer = Signal(sample_layout(chip)), Signal.like(self.label), Signal()
         begins, take, writes = Signal(), Signal(), Signal()
-        ends_row, ends_plane = column == self._patches.steps - 1, step == self._steps - 1
+        ends_row, ends_plane = column == self.patches.steps - 1, step == self._steps - 1
         ends_image = ends_plane & (plane == len(images) - 1)
         count = Mux(ends_row, (width - 1) % stride + 1, stride)  # pixels of the step
         m.d.comb += [
@@ -144,7 +145,7 @@ class ConvIngest(wiring.Component):
 
     def _read(self, m: Module, images: list[Memory], image: Signal) -> None:
         """Send the pixels of a complete image to patches."""
-        pixels, count = self._patches.i, len(images)
+        pixels, count = self.patches.i, len(images)
         step = Signal(range(self._steps), name="read_step")
         moves, reads = Signal(), Signal()
         m.d.comb += [
@@ -166,7 +167,7 @@ class ConvIngest(wiring.Component):
 
     def _list(self, m: Module) -> None:
         """Write the words of a sample, and pass it on with the last one."""
-        chip, words, samples = self.chip, self._patches.o, self._samples.o
+        chip, words, samples = self.chip, self.patches.o, self._samples.o
         position = Signal(range(chip.list_words))
         stride = ceil_log2(chip.list_words)  # so that an address is a concatenation
         lists = Memory(shape=words.payload.shape(), depth=chip.slots << stride, init=[])

@@ -41,7 +41,7 @@ class PatchWords(wiring.Component):
     latency = Gather.latency
 
     def __init__(self, chip: ChipConfig):
-        self.chip = chip
+        self.chip, self.gather = chip, Gather(chip)
         super().__init__(
             {
                 "start": In(stream.Signature(pass_layout(chip))),
@@ -53,7 +53,7 @@ class PatchWords(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        m.submodules.gather = gather = Gather(self.chip)
+        m.submodules.gather = gather = self.gather
         wiring.connect(m, gather.activations, wiring.flipped(self.activations))
         request, first = self.start.payload, self.start.payload.layer == 0
         list_ready, listed, listed_last = self._read_list(m, self.start.valid & first)

@@ -10,13 +10,19 @@ from popflip.hw.conv.fields import Fields
 from popflip.hw.conv.patches import patch_word_layout
 from popflip.hw.layouts import weight_word
 from popflip.hw.memory.signatures import CounterBanksSignature
-from popflip.hw.memory.weights import in_lut_ram
+
+COPY_DEPTH = 512
+"""Words of an ECP5's block RAM at its largest width."""
+
+
+def copy_depth(chip: ChipConfig) -> int:
+    """Words of a bank of learning's copy of the weights: those of ``P/Pc`` banks."""
+    return chip.weight_map.depth * chip.array_rows // chip.learn_rows
 
 
 def copies_weights(chip: ChipConfig) -> bool:
-    """Whether learning has a copy of the weights: if their banks are so shallow that they go into LUT RAM, then the
-    block RAM that they leave free has room for it."""
-    return in_lut_ram(chip)
+    """Whether learning has a copy of the weights: if its banks are no deeper than a block RAM, so that it is small."""
+    return chip.pipelined and copy_depth(chip) <= COPY_DEPTH
 
 
 class GroupReadSignature(wiring.Signature):

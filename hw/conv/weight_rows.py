@@ -14,7 +14,7 @@ from amaranth.lib.wiring import In
 from amaranth.utils import exact_log2
 
 from popflip.hw.config import ChipConfig
-from popflip.hw.conv.signatures import BlockReadSignature, RowWriteSignature
+from popflip.hw.conv.signatures import BlockReadSignature, RowWriteSignature, copy_depth
 from popflip.hw.layouts import weight_word
 from popflip.hw.lib.stream import delayed
 from popflip.hw.memory.signatures import WeightRowSignature
@@ -43,8 +43,9 @@ class WeightRows(wiring.Component):
         address = delayed(m, Cat(written.bank[together:], written.address), stages)
         data = delayed(m, written.data.as_value(), stages)
         for index in range(chip.learn_rows):
-            depth = chip.weight_map.depth * chip.array_rows // chip.learn_rows
-            m.submodules[f"bank{index}"] = memory = Memory(shape=weight_word(chip).size, depth=depth, init=[])
+            m.submodules[f"bank{index}"] = memory = Memory(
+                shape=weight_word(chip).size, depth=copy_depth(chip), init=[]
+            )
             write, read = memory.write_port(), memory.read_port()
             here = written.bank[:together] == index if together else 1
             m.d.comb += [

@@ -43,7 +43,7 @@ class GftEngine(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         m.submodules.error = self._error = Error(self.chip)
-        m.submodules.learn = self._learn = (ConvLearn if self.chip.convolves else Learn)(self.chip)
+        m.submodules.learn = self.learn = (ConvLearn if self.chip.convolves else Learn)(self.chip)
         m.submodules.end_of_batch = self._end = EndOfBatch(self.chip)
         self._connect_forward(m)
         self._decide(m)
@@ -54,7 +54,7 @@ class GftEngine(wiring.Component):
 
     def _connect_forward(self, m: Module) -> None:
         """Connect sums to the error unit, learning to the samples' memories, and the control of the forward pass."""
-        chip, learn, control = self.chip, self._learn, self.control
+        chip, learn, control = self.chip, self.learn, self.control
         connect(m, flipped(self.sums), self._error.i)
         for name in sample_readers(chip):
             connect(m, getattr(learn, name), flipped(getattr(self, name)))
@@ -73,7 +73,7 @@ class GftEngine(wiring.Component):
 
     def _decide(self, m: Module) -> None:
         """Route verdicts: a prediction leaves, a sample that updates goes to learn, and any other is only counted."""
-        chip, error, learn, events = self.chip, self._error, self._learn, self.events
+        chip, error, learn, events = self.chip, self._error, self.learn, self.events
         updates = learn.i
         if chip.slots > 2:  # with two slots, no second sample can wait behind the first
             m.submodules.updates = queue = Queue(verdict_layout(chip), chip.slots)
@@ -127,11 +127,11 @@ class GftEngine(wiring.Component):
 
     def _connect_state(self, m: Module) -> None:
         """Connect the weights to learning, or in a command to the end of batch. Neither reads in its first cycle."""
-        learn, end = self._learn.state, self._end.state
+        learn, end = self.learn.state, self._end.state
         if self.chip.convolves and copies_weights(self.chip):
             connect(m, end.weights, flipped(self.state.weights))
         else:
-            weights = read_through(m, self._learn.weight_rows, self.chip) if self.chip.convolves else learn.weights
+            weights = read_through(m, self.learn.weight_rows, self.chip) if self.chip.convolves else learn.weights
             ending = Signal()
             m.d.sync += ending.eq(self.command.valid)
             share(m, self.state.weights, [weights, end.weights], ending)

@@ -13,15 +13,6 @@ from popflip.hw.lib.stream import delayed
 from popflip.hw.memory.signatures import ArrayReadSignature, BiasReadSignature, WeightRowSignature
 
 WIDEST_DEPTH = 256  # words of an iCE40's block RAM at its largest width
-LUT_RAM_DEPTH = 64  # words of the deepest bank that goes into LUT RAM: an eighth of an ECP5's block RAM
-
-
-def in_lut_ram(chip: ChipConfig) -> bool:
-    """Whether the banks of weights go into LUT RAM, which the FPGAs of pipelined chips have.
-
-    Networks with positions have few weights, in as many banks as others. Their counters need the block RAM.
-    """
-    return chip.convolves and chip.pipelined and chip.weight_map.array_depth <= LUT_RAM_DEPTH
 
 
 class Weights(wiring.Component):
@@ -51,9 +42,7 @@ class Weights(wiring.Component):
         self.chip = chip
         width = chip.weight_bits * chip.array_synapses
         banks = 0 if chip.compact else chip.array_rows
-        style = {"ram_style": "distributed"} if in_lut_ram(chip) else {}
-        depth = chip.weight_map.array_depth
-        self.banks = [Memory(shape=width, depth=depth, init=[], attrs=style) for _ in range(banks)]
+        self.banks = [Memory(shape=width, depth=chip.weight_map.array_depth, init=[]) for _ in range(banks)]
         # Memory stages before the decoder of requests, and behind the first multiplexer of read data.
         self._early = self._late = max(chip.memory_stages - 1, 0)
         super().__init__(

@@ -8,15 +8,13 @@ from math import ceil
 
 @dataclass(frozen=True)
 class Block:
-    """A memory of ``depth`` words of ``width`` bits, with a copy for each reader, written in ``pieces`` of a word.
-    ``distributed`` : it asks for LUT RAM."""
+    """A memory of ``depth`` words of ``width`` bits, with a copy for each reader, written in ``pieces`` of a word."""
 
     name: str
     width: int
     depth: int
     readers: int = 1
     pieces: int = 1
-    distributed: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,8 +33,6 @@ class BlockRams:
         """Block RAMs for a memory; 0 if it goes into LUTs."""
         part = -(-block.width // block.pieces)
         luts = block.pieces * ceil(part / 4) * ceil(block.depth / 16)
-        if block.distributed and self.lut_ram:
-            return 0
         if luts * block.readers <= self.lut_ram and (block.pieces == 1 or block.depth <= 16):
             return 0
         columns = min(self._columns(part, block, *shape) for shape in self.shapes)

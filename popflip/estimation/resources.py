@@ -23,7 +23,7 @@ from popflip.hw.config import ChipConfig
 from popflip.hw.layouts import activation_words, delta_shape, sum_shape
 from popflip.hw.lbe.score import neurons
 from popflip.hw.memory.spram import SPRAM_BITS, SPRAM_WORDS, SPRAMS
-from popflip.hw.memory.weights import WIDEST_DEPTH, in_lut_ram
+from popflip.hw.memory.weights import WIDEST_DEPTH
 
 MEMORY_ERROR = 0.25
 """Relative error of :func:`block_rams` beyond which a chip is refused. Measured chips are within 0.1."""
@@ -175,8 +175,7 @@ def memories(chip: ChipConfig, buffer_bytes: int) -> list[Block]:
 def _state_memories(chip: ChipConfig) -> Iterator[Block]:
     lanes, weights, counters = chip.array_synapses, chip.weight_map, chip.counter_map
     for bank in range(chip.array_rows):
-        width = chip.weight_bits * lanes
-        yield Block(f"weights {bank}", width, weights.array_depth, distributed=in_lut_ram(chip))
+        yield Block(f"weights {bank}", chip.weight_bits * lanes, weights.array_depth)
     for bank in range(chip.learn_rows):
         yield Block(f"counters {bank}", chip.counter_bits * lanes, counters.depth)
 

@@ -28,7 +28,7 @@ from fair import Fair, Registers, at_times, ends_within, owed, progress, states,
 from formal import Verdict, missing_tools, mutant, prove, search
 from small_components import components_without, example
 from stream_rules import Offers, kept_while, only_after, streams_of
-from watch import ANSWER, CYCLES, GFT, LBE, WATCHED, longest_waits
+from watch import ANSWER, CONV, CYCLES, GFT, LBE, WATCHED, longest_waits
 
 from popflip.hw.common import scan, write_back
 from popflip.hw.common.error import Error
@@ -557,7 +557,7 @@ def proof_of(name: str, monkeypatch: pytest.MonkeyPatch, *fault: str) -> tuple[M
     return progress(fair.component(kind), fair)
 
 
-@pytest.mark.parametrize("network", [GFT, LBE], ids=["gft", "lbe"])
+@pytest.mark.parametrize("network", [GFT, LBE, CONV], ids=["gft", "lbe", "conv"])
 def test_nothing_waits_longer_in_a_simulated_chip(network):
     waits = longest_waits(network)
     assert waits.cycles > CYCLES
@@ -565,6 +565,8 @@ def test_nothing_waits_longer_in_a_simulated_chip(network):
     assert not waits.stuck
     longer = {}
     for name, watched in WATCHED.items():
+        if watched.network.convolves != network.convolves:
+            continue
         for stream, bound in watched.bounds.items():
             longest = waits.longest.get(f"{name}.{stream}", 0)  # a chip has one of the engines
             if longest > bound:

@@ -21,6 +21,9 @@ from stream_rules import streams_of
 import popflip.hw.top
 from popflip.hw import trainer
 from popflip.hw.config import ChipConfig
+from popflip.hw.conv import blank, errors, gather, ingest, patch_words, patches
+from popflip.hw.conv import forward as conv_forward
+from popflip.hw.conv import learn as conv_learn
 from popflip.hw.gft import engine as gft_engine
 from popflip.hw.lbe import engine as lbe_engine
 from popflip.hw.link import link
@@ -54,6 +57,7 @@ class Watched:
 
 GFT = chip(5, 3, 2, rows=2, lanes=4, mmax=3)
 LBE = lbe_chip(5, 2, classes=2, rows=2, lanes=4, mmax=3)
+CONV = chip("3x2", "c2k3", 2, rows=2, lanes=4, mmax=3, slots=2)
 
 WATCHED = {
     "Chip": Watched(
@@ -89,6 +93,20 @@ WATCHED = {
         lbe_engine,
         ("self.freed.free.eq(schedule.done)", "self.freed.free.eq(0)"),
     ),
+    "Blank": Watched(
+        {"slots": 5, "i": 30, "o": 30}, CONV, blank, ("queue.o.ready.eq(moves & last)", "queue.o.ready.eq(0)")
+    ),
+    "ConvIngest": Watched(
+        {"i": 120, "filled": 0, "o": 30}, CONV, ingest, ("samples.ready.eq(takes & last)", "samples.ready.eq(0)")
+    ),
+    "Patches": Watched({"i": 10, "o": 5}, CONV, patches, ("valid.eq(must | nonzero.any())", "valid.eq(nonzero.any())")),
+    "Gather": Watched(
+        {"start": 5, "o": 15}, CONV, gather, ("~it.running | (moves & ends)", "it.running & moves & ends")
+    ),
+    "PatchWords": Watched({"start": 20, "o": 15}, CONV, patch_words, ("return moves & last,", "return last & ~last,")),
+    "ConvForward": Watched({"i": 30, "o": 5}, CONV, conv_forward, ("stored.eq(layer_done)", "stored.eq(0)")),
+    "ConvLearn": Watched({"i": 60}, CONV, conv_learn, ("self.done.eq(1)", "self.done.eq(0)")),
+    "Errors": Watched({"i": 5}, CONV, errors, ("queue.o.ready.eq(last)", "queue.o.ready.eq(0)")),
 }
 """By component: what is watched."""
 
@@ -216,12 +234,20 @@ class Host:
         return bool(ready)
 
 
+def conv_parts(trainer: Any) -> list[Any]:
+    """The parts of a trainer with positions. Learning's patch words are another instance of forward's."""
+    made, forward, learn = trainer.ingest, trainer.forward, trainer.engine.learn
+    return [made, made.patches, trainer.blank, forward, forward.words, forward.words.gather, learn, learn.errors]
+
+
 def longest_waits(network: ChipConfig, seed: int = 1) -> Monitor:
     """Simulate a chip of ``network`` until the host has no more requests, or it is stuck."""
     dut = Chip(network, buffer=64)
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)
-    parts = (dut, dut.link, dut.trainer, dut.trainer.engine)
+    parts = [dut, dut.link, dut.trainer, dut.trainer.engine]
+    if network.convolves:
+        parts += conv_parts(dut.trainer)
     monitor = Monitor({f"{type(part).__name__}.{each.name}": each for part in parts for each in streams_of(part)})
 
     async def run(ctx: Any) -> None:

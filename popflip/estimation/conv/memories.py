@@ -12,6 +12,7 @@ from popflip.hw.config import ChipConfig
 from popflip.hw.conv.errors import error_limit
 from popflip.hw.conv.fields import Fields
 from popflip.hw.conv.patches import Patches, patch_word_layout
+from popflip.hw.conv.signatures import copies_weights, copy_depth
 from popflip.hw.layouts import sum_shape, weight_word
 
 
@@ -30,9 +31,8 @@ def sample_memories(chip: ChipConfig) -> Iterator[Block]:
     for copy in range(2 * fields.units):  # forward's and learning's, one for each unit of a word
         yield Block(f"activations {copy}", fields.group, hidden, pieces=pieces)
     yield Block("windows", fields.group, hidden, pieces=pieces)
-    rows = chip.weight_map.depth * chip.array_rows // chip.learn_rows
-    for bank in range(chip.learn_rows):
-        yield Block(f"weight rows {bank}", weight_word(chip).size, rows)
+    for bank in range(chip.learn_rows if copies_weights(chip) else 0):
+        yield Block(f"weight rows {bank}", weight_word(chip).size, copy_depth(chip))
     error = error_limit(chip).bit_length() + 1
     yield Block("errors", fields.unit * error, fields.depth * fields.parts, readers=2)
     across = max((layer.outputs.width for layer in chip.plan if layer.pool > 1), default=0)
