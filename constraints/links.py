@@ -49,6 +49,7 @@ class UartLink:
     kind = "uart"
     packages: ClassVar[tuple[str, ...]] = ()
     least_buffer = 0
+    cells = 0
 
     @property
     def place(self) -> str:
@@ -79,8 +80,10 @@ class UsbLink:
     packages: ClassVar[tuple[str, ...]] = ("luna-usb", "usb-protocol")
     """Python packages that shape the bitstream."""
     least_buffer = 4096
-    """Bytes of the chip's packet buffer, at least. Half of them are on their way for 1.7 ms, longer than a host with
+    """Bytes of the packet buffer, at least. Half of them are on their way for 1.7 ms, longer than a host with
     frames of 1 ms takes to send more."""
+    cells = 1_700
+    """LUTs beyond those of a UART: 1,284, two in each of 126 carries, and four in each of 39 LUT RAMs."""
 
     @property
     def place(self) -> str:

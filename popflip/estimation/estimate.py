@@ -104,7 +104,8 @@ def uses(board: Board, chip: ChipConfig) -> list[Use]:
     """FPGA resources used by ``chip``, logic first; single-port RAM only if used."""
     fpga = resources.fpga_of(board)
     family = fpga.family
-    logic = Use(fpga.cell_name, resources.cells(chip, family), fpga.cells, int(family.full * fpga.cells))
+    cells = resources.cells(chip, family) + board.link.cells
+    logic = Use(fpga.cell_name, cells, fpga.cells, int(family.full * fpga.cells))
     block_rams = resources.block_rams(chip, board.buffer, family)
     found = [logic, Use("block RAMs", block_rams, fpga.block_rams, fpga.block_rams)]
     if single_port := resources.single_port(chip):

@@ -108,7 +108,7 @@ def check_room(board: Board, chip: ChipConfig) -> None:
         ("single-port RAMs", single_port(chip), fpga.single_port, 0),
     ]
     if chip.rule == Rule.GFT:
-        found.insert(0, (fpga.cell_name, cells(chip, fpga.family), fpga.cells, CELLS_ERROR))
+        found.insert(0, (fpga.cell_name, cells(chip, fpga.family) + board.link.cells, fpga.cells, CELLS_ERROR))
     short = [
         f"about {needed} {name}, where there are {there}"
         for name, needed, there, error in found
@@ -135,7 +135,7 @@ def single_port(chip: ChipConfig) -> int:
 
 
 def cells(chip: ChipConfig, family: Family) -> int:
-    """Logic cells or LUTs of a chip and its link, as place and route counts them after packing."""
+    """Logic cells or LUTs of a chip and its UART, as place and route counts them after packing."""
     return round(sum(each * count for each, count in zip(family.cells, counts(chip, family), strict=True)))
 
 

@@ -60,6 +60,8 @@ def test_the_link_s_speed_is_that_of_the_build(capsys, link, name):
         return float(text.split()[0].replace(",", ""))
 
     assert number(fast[f"link, {name}"]) == pytest.approx(times * number(slow["link, 1000000 baud"]), rel=1e-3)
+    cells = number(fast["LUTs"]) - number(slow["LUTs"])
+    assert cells == constraints.board("ulx3s_85f").linked(link).link.cells == (1_700 if link == "usb" else 0)
     assert number(fast["link"]) == pytest.approx(number(slow["link"]) / times, rel=1e-2)
 
 

@@ -35,6 +35,7 @@ WITHOUT = {
     "SdramPads": "registers in pads, which send no stream",
     "Link": "FrameReceiver, Controller and FrameSender, each on its own; too large for a solver",
     "Trainer": "its parts are proven; too large for a solver",
+    "UsbSerial": "LUNA and queues between two clocks; tests/link/test_usb.py runs it over the wires of the bus",
     "ConvForward": "too large for a solver; sim/conv/tb_forward.py checks its streams in every run",
     "ConvLearn": "sends no stream but through PatchWords; too large for a solver",
     "GftEngine": "sends what its parts send; too large for a solver",

@@ -160,6 +160,7 @@ class UsbHost:
         self.simulation, self.faults, self.draw = simulation, faults, random.Random(seed)
         self.address, self.bytes, self.damaged = 0, bytearray(), 0
         self.writes, self.replug = 0, set[int]()
+        self.refused = 0  # packets to the chip that it had no room for
 
     # Packets
 
@@ -267,6 +268,7 @@ class UsbHost:
         for first in range(0, len(data), 64):
             while (answer := self.out(OUT, 4, self.sequence, data[first : first + 64])) != ACK:
                 assert answer in (NAK, 0)
+                self.refused += answer == NAK
                 self._poll()
             self.sequence ^= 1
 
