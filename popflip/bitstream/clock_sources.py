@@ -20,6 +20,9 @@ CLOCK_PINS = {
     "TRELLIS_FF": ("CLK",),
     "TRELLIS_DPR16X4": ("WCK",),
     "DP16KD": ("CLKA", "CLKB"),
+    "IFS1P3": ("SCLK",),
+    "OFS1P3": ("SCLK",),
+    "ODDRX1F": ("SCLK",),
 }
 """Clock inputs by cell type. A type stands for all whose names begin with it."""
 
@@ -31,7 +34,7 @@ SOURCES = {
     "SB_PLL40": ("PLLOUTCORE", "PLLOUTGLOBAL"),
     "SB_IO": ("D_IN_0",),
     "TRELLIS_FF": ("Q",),
-    "EHXPLLL": ("CLKOP", "CLKOS", "CLKOS2"),
+    "EHXPLLL": ("CLKOP", "CLKOS", "CLKOS2", "CLKOS3"),
     "TRELLIS_IO": ("O",),
 }
 """Outputs without glitches, by cell type as in :data:`CLOCK_PINS`."""

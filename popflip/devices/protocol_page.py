@@ -245,6 +245,16 @@ a valid packed sample: missing bytes of inputs are zero, and bytes past the last
 or two if a label, all bytes of inputs and their masks can exceed 255 bytes. For example, the inputs
 `00 00 07 80 00 00 00 00 00 01` with label 4 become the item `06 04 0c 07 80 02 01`.
 
+**Stored samples** are items of TRAIN_PACKED if the chip takes packed samples, with a limit: size and its bytes together
+fit the power of two of bytes that holds every packed sample. Otherwise they are items of TRAIN. A **number** has two
+bytes, or three if the store holds more than 65536 samples.
+
+**Walks.** The order of the stored set is that of `golden/common/order.py` for samples 0 … `last_sample` and a key, whose
+three words CONFIGURE writes one after the other to `key`, the first word first. TRAIN_SET with `n` items trains
+`n · samples` samples from `place` on. After each `samples` of them the chip sets registers `k0` … to the values of an
+item and ends the batch. The answer means that the last batch's end has begun, and that all samples were received. What was
+counted comes with STATUS.
+
 **Labels** have one byte, or two if there are more than 256 classes.
 
 **Words** of weights and counters are padded with zeros to whole bytes, and their first element is in the lowest bits. A

@@ -68,6 +68,8 @@ WITHOUT = {
     "Initialise": "a base class; GftInitialise and LbeInitialise are proven",
     "SdramPads": "registers in pads, without streams",
     "UsbSerial": "LUNA and queues between two clocks; tests/link/test_usb.py runs it over the wires of the bus",
+    "SdramStore": "not proven yet; sim/link/tb_sdram_store.py runs it with stalls",
+    "Store": "not proven yet; sim/link/tb_sdram_store.py runs it with stalls",
     "StatePass": "a base class; EndOfBatch and Update are its rules' passes",
     "WriteBack": "a base class; Flip and ReinforceRow are proven",
 }
