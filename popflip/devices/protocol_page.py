@@ -249,11 +249,11 @@ or two if a label, all bytes of inputs and their masks can exceed 255 bytes. For
 fit the power of two of bytes that holds every packed sample. Otherwise they are items of TRAIN. A **number** has two
 bytes, or three if the store holds more than 65536 samples.
 
-**Walks.** The order of the stored set is that of `golden/common/order.py` for samples 0 … `last_sample` and a key, whose
-three words CONFIGURE writes one after the other to `key`, the first word first. TRAIN_SET with `n` items trains
+**Walks.** The order of the stored set is that of `golden/common/order.py` for samples 0 … `last_sample` and a key. Its
+three words go to register `key` one after the other, the first word first. TRAIN_SET with `n` items trains
 `n · samples` samples from `place` on. After each `samples` of them the chip sets registers `k0` … to the values of an
-item and ends the batch. The answer means that the last batch's end has begun, and that all samples were received. What was
-counted comes with STATUS.
+item and ends the batch. The answer means that the last batch's end has begun, and that all samples were received. The
+counts come with STATUS.
 
 **Labels** have one byte, or two if there are more than 256 classes.
 

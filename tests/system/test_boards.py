@@ -223,3 +223,31 @@ def test_loop_filter_follows_the_phase_detector(phase, setting):
 def test_an_impossible_clock_is_one_line(kind, wanted):
     with pytest.raises(ConfigError, match=r"^clock: no PLL setting makes \d+ MHz of 12 MHz$"):
         find_pll(kind, 12e6, wanted)
+
+
+@pytest.mark.parametrize(
+    ("name", "preset", "phase"),
+    [("ulx3s_85f", "mnist-tiles", (7, 4, 2)), ("colorlight_i5", "mnist-25f", (8, 5, 6)), ("ulx3s_85f", "digits", None)],
+)
+def test_an_sdram_has_registers_in_its_pads_and_a_clock_that_is_late(name, preset, phase):
+    """3 ns, in eighths of a cycle of the PLL's oscillator. Without a PLL, the clock is inverted."""
+    board = constraints.board(name)
+    fit = next(fit for fit in board.fits if fit.preset == preset)
+    platform = board.platform()
+    small = replace(ChipConfig((1, 2), Precision.BINARY, 1, 1, 1, 4, 2), store_samples=16, sdram=board.sdram)
+    plan = platform.prepare(board.top(small, platform, fit.clock_hz), "popflip", emit_src=False)
+    design, pins = (next(text for file, text in plan.files.items() if file.endswith(end)) for end in (".il", ".lpf"))
+    part = PARTS[board.sdram]
+    assert design.count("cell \\IFS1P3DX") == part.data_bits
+    assert design.count("cell \\ODDRX1F") == 1
+    found = re.findall(r"parameter (?:signed )?\\CLKOS3_(DIV|CPHASE|FPHASE) (\d+)", design)
+    assert found == ([] if phase is None else list(zip(("DIV", "CPHASE", "FPHASE"), map(str, phase), strict=True)))
+    assert len(re.findall(r'LOCATE COMP "sdram_0__dq__io\[\d+\]"', pins)) == part.data_bits
+
+
+def test_a_set_larger_than_the_sdram_is_one_line():
+    board = constraints.board("ulx3s_85f")
+    with pytest.raises(ConfigError) as error:
+        board.chip(board.fit("mnist-tiles"), store=2**19)
+    assert str(error.value) == "store: the SDRAM of ULX3S 85F (ECP5) holds 262144 samples of this network; store fewer"
+    assert board.chip(board.fit("mnist-tiles"), store=0).sdram == ""
