@@ -24,7 +24,7 @@ from popflip.training import train
 pytestmark = pytest.mark.long
 
 CONFIG = Config((40, 9, 4), k0=(30, 9), window=(3,), margin=5, batch=32, epochs=1, seed=5)
-SILENT = 20_000
+SILENT = 6_000
 """Cycles without a byte after which the device does not answer."""
 
 
@@ -98,8 +98,9 @@ def test_training_over_usb_equals_golden(simulation):
 
 def test_damaged_packets_and_lost_answers_change_nothing(simulation):
     """The bus repeats packets; the sequence bit drops those that came twice."""
-    host = UsbHost(simulation, faults=0.2)
+    host = UsbHost(simulation)
     host.plug_in()
+    host.faults = 0.2
     learned(host)
     assert host.damaged > 60
 

@@ -152,12 +152,14 @@ def data_packet(pid: int, data: bytes) -> bytes:
 class UsbHost:
     """A host's driver of ``simulation``, of a :class:`UsbBoard`: a transport, as a serial port of class CDC-ACM is.
 
-    ``faults`` is the probability with which a packet is damaged on the bus, in either direction, drawn with ``seed``.
-    The device is unplugged, and plugged in again, before the writes whose numbers are in :attr:`replug`.
+    :attr:`faults` is the probability with which a packet is damaged on the bus, in either direction, drawn with
+    ``seed``. Bulk transfers survive that, but not requests at the control endpoint: a host begins those again. The
+    device is unplugged, and plugged in again, before the writes whose numbers are in :attr:`replug`.
     """
 
-    def __init__(self, simulation: Simulation, faults: float = 0, seed: int = 1):
-        self.simulation, self.faults, self.draw = simulation, faults, random.Random(seed)
+    def __init__(self, simulation: Simulation, seed: int = 1):
+        self.simulation, self.draw = simulation, random.Random(seed)
+        self.faults = 0.0
         self.address, self.bytes, self.damaged = 0, bytearray(), 0
         self.writes, self.replug = 0, set[int]()
         self.refused = 0  # packets to the chip that it had no room for
