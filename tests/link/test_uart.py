@@ -29,9 +29,8 @@ def test_drops_bytes_while_one_waits(testbench):
     run(testbench, "drops_what_is_not_taken")
 
 
-@pytest.mark.parametrize("off", [-0.02, 0, 0.02])
-def test_receives_from_another_clock_with_jitter(testbench, off):
-    run(testbench, "tolerates", off=off, jitter=0.02, longest=20)
+def test_receives_from_other_clocks_with_jitter(testbench):
+    run(testbench, "tolerates", off=[-0.02, 0, 0.02], jitter=0.02, longest=20)
 
 
 @pytest.mark.parametrize("stall", [0, 0.9])
