@@ -201,7 +201,7 @@ class Checker:
                 m.next = "SIZE_COMPARE"
 
         bad_size = Signal()
-        trains = datapath.is_one_of(Command.TRAIN_PACKED, Command.STORE)
+        trains = datapath.is_one_of(Command.TRAIN_PACKED, *((Command.STORE,) if chip.store_samples else ()))
         with m.State("SIZE_COMPARE"):  # registered, so that no address depends on the comparison
             m.d.sync += bad_size.eq((size <= Mux(trains, chip.label_bytes, 0)) | (size > datapath.remaining))
             if chip.store_samples:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -44,7 +46,7 @@ class Link(wiring.Component):
 
     def __init__(self, chip: ChipConfig, identity: Identity, memory: Memories = BlockBytes, capture: int = 0):
         self.chip, self.identity = chip, identity
-        self.store: Store | SdramStore | None = None
+        self.store: Any = None
         if chip.sdram:
             self.store = SdramStore(chip, identity.clock_hz or SIMULATED_HZ, capture)
         elif chip.store_samples:

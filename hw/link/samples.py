@@ -34,7 +34,7 @@ class SampleBytes:
         self.last = self.item_ends
         if chip.store_samples:
             self._from_store(m, datapath)
-        self.padded = self.last & ~self.packed
+        self.padded = (self.last if chip.store_samples else datapath.last_byte) & ~self.packed
         if chip.packs:
             m.d.comb += [samples.packed.eq(self.packed), samples.last.eq(self.last)]
 

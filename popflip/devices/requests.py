@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from popflip.devices.sample_codec import WALK_BYTES
+from popflip.devices.sample_codec import FIRST_BYTES, WALK_BYTES
 from popflip.hw.config import ChipConfig
 from popflip.hw.link.buffer import counter_bytes, weight_bytes
 from popflip.hw.link.codec import OVERHEAD
@@ -132,12 +132,7 @@ class Formats:
         elif command in PACKED_COMMANDS:
             yield from _cut(payload, self._packed_ends(payload), limit)
         elif command == Command.STORE and self._chip.packs:
-            head, content = payload[:4], payload[4:]
-            ends = self._packed_ends(content)
-            stored = 0
-            for part in _cut(content, ends, limit - len(head)):
-                yield _moved(head, stored) + part
-                stored += len(self._packed_ends(part))
+            yield from self._packed_stores(payload, limit)
         elif command in self._items:
             head = COMMANDS[command].request_bytes
             item = self._items[command]
@@ -147,6 +142,13 @@ class Formats:
                 yield _moved(payload[:head], first) + content
         else:
             yield payload
+
+    def _packed_stores(self, payload: bytes, limit: int) -> Iterator[bytes]:
+        """A STORE of packed samples as shorter ones."""
+        position, items, stored = payload[:FIRST_BYTES], payload[FIRST_BYTES:], 0
+        for part in _cut(items, self._packed_ends(items), limit - FIRST_BYTES):
+            yield _moved(position, stored) + part
+            stored += len(self._packed_ends(part))
 
     def _walks(self, command: Command, payload: bytes, limit: int) -> Iterator[bytes]:
         """A walk as shorter ones: of fewer pieces, or of fewer predictions."""
