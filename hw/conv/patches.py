@@ -15,6 +15,7 @@ list.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 from typing import NamedTuple
@@ -51,6 +52,40 @@ class _Place(NamedTuple):
     starts_row: Signal
 
 
+@dataclass(frozen=True)
+class Slide:
+    """How :class:`Patches` goes over the image of ``layer``: in rows of steps, each of as many pixels as its stride."""
+
+    layer: Layer
+
+    @property
+    def steps(self) -> int:
+        """Steps of a row of the image."""
+        return -(-self.layer.inputs.width // self.layer.stride)
+
+    @property
+    def ahead(self) -> int:
+        """Steps of a row before that of its first position."""
+        return self.layer.padding // self.layer.stride
+
+    @property
+    def high(self) -> int:
+        """Rows from the image's first pixels to the last ones that are in the image or in a patch."""
+        layer = self.layer
+        last = (layer.outputs.height * layer.pool - 1) * layer.stride + layer.kernel - layer.padding
+        return max(layer.inputs.height, last)
+
+    @property
+    def wide(self) -> int:
+        """Steps of such a row, and words of the line memory."""
+        return max(self.steps, self.layer.outputs.width * self.layer.pool + self.ahead)
+
+    @property
+    def cycles(self) -> int:
+        """Cycles of a sample: the steps of the image, and those right of it and below it that patches reach."""
+        return self.high * self.wide
+
+
 class Patches(wiring.Component):
     """Turns the pixels of an image into the nonzero words of the patches at the positions of ``layer``.
 
@@ -69,8 +104,8 @@ class Patches(wiring.Component):
     ``o`` : Out(stream of :func:`patch_word_layout`)
         Positions in the order ``(py, px)``, words of a position ascending.
 
-    Takes a step a cycle, and :attr:`cycles` cycles a sample in all, while no word waits at ``o`` and no patch has more
-    than one nonzero word; each further word takes a cycle. A word leaves :attr:`latency` cycles after the pixels that
+    Takes a step a cycle, and :attr:`Slide.cycles` cycles a sample in all, while no word waits at ``o`` and no patch has
+    more than one nonzero word; each further word takes a cycle. A word leaves :attr:`latency` cycles after the pixels that
     complete its patch.
     """
 
@@ -79,26 +114,15 @@ class Patches(wiring.Component):
     def __init__(self, layer: Layer, lanes: int):
         self.layer, self.lanes = layer, lanes
         self._words = -(-layer.synapses // lanes)
-        planes, outputs = layer.inputs, layer.outputs
-        high = (outputs.height * layer.pool - 1) * layer.stride + layer.kernel - layer.padding
-        self.steps = -(-planes.width // layer.stride)
-        """Steps of a row of the image."""
-        self._ahead = layer.padding // layer.stride  # steps of a row before that of its first position
-        # Rows and steps from the image's first pixels to the last ones that are in the image or in a patch.
-        self._high = max(planes.height, high)
-        self.wide = max(self.steps, outputs.width * layer.pool + self._ahead)
-        """Steps of a row, and words of the line memory."""
+        planes, slide = layer.inputs, Slide(layer)
+        self.steps, self.wide, self.cycles = slide.steps, slide.wide, slide.cycles
+        self._ahead, self._high = slide.ahead, slide.high
         super().__init__(
             {
                 "i": In(stream.Signature(layer.stride * planes.channels)),
                 "o": Out(stream.Signature(patch_word_layout(layer, lanes))),
             }
         )
-
-    @property
-    def cycles(self) -> int:
-        """Cycles of a sample: the steps of the image, and those right of it and below it that patches reach."""
-        return self._high * self.wide
 
     def elaborate(self, platform) -> Module:
         m = Module()

@@ -33,7 +33,9 @@ LONG = [
 ]
 
 
+@pytest.mark.long
 def test_cycles_equal_the_chip_s():
+    """As those of the chip in test_conv_chip.py."""
     compare(prepare(preset="digits-conv"), DIGITS)
 
 

@@ -16,8 +16,9 @@ from popflip.training import train
 BATCHES = 3
 
 
-def compare(experiment: Experiment, array: dict[str, Any]) -> None:
-    """Compare the cycle model with a simulated chip of geometry ``array``."""
+def compare(experiment: Experiment, array: dict[str, Any], within: float = 0.1) -> None:
+    """Compare the cycle model with a simulated chip of geometry ``array``: exactly, but for the total, which holds
+    waiting and may differ by the share ``within``."""
     need_compiler()
     work = count_work(experiment, BATCHES)
     others = {name: value for name, value in array.items() if name not in ("rows", "synapses")}
@@ -29,4 +30,4 @@ def compare(experiment: Experiment, array: dict[str, Any]) -> None:
     assert counted is not None
     for name in ("forward_busy", "learn_busy", "select", "flip"):
         assert (name, getattr(cycles, name)) == (name, counted[name])
-    assert 0.9 * counted["total"] < cycles.total < 1.1 * counted["total"]
+    assert (1 - within) * counted["total"] < cycles.total < (1 + within) * counted["total"]

@@ -20,7 +20,7 @@ from popflip.hw.config import ChipConfig
 from popflip.hw.conv.deltas import fetches
 from popflip.hw.conv.fields import Fields
 from popflip.hw.conv.patch_words import PatchWords
-from popflip.hw.conv.patches import Patches
+from popflip.hw.conv.patches import Slide
 
 DRAIN = 6
 """Cycles of forward between two layers, without the latencies of weights, array and patch words."""
@@ -54,13 +54,13 @@ def learn_busy(chip: ChipConfig, work: ConvWork) -> NDArray[np.int64]:
 
 def receive_cycles(chip: ChipConfig) -> int:
     """Cycles in which a sample comes into its image, if the link is faster: one a byte, and one a step of a plane."""
-    planes, steps = chip.plan[0].inputs, Patches(chip.plan[0], chip.array_synapses).steps
+    planes, steps = chip.plan[0].inputs, Slide(chip.plan[0]).steps
     return chip.input_bytes + planes.channels * planes.height * steps
 
 
 def slide_cycles(chip: ChipConfig) -> int:
     """Cycles in which the patches of a sample are made."""
-    return Patches(chip.plan[0], chip.array_synapses).cycles
+    return Slide(chip.plan[0]).cycles
 
 
 def ingest_cycles(chip: ChipConfig) -> int:

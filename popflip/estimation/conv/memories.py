@@ -11,7 +11,7 @@ from popflip.estimation.blocks import Block
 from popflip.hw.config import ChipConfig
 from popflip.hw.conv.errors import error_limit
 from popflip.hw.conv.fields import Fields
-from popflip.hw.conv.patches import Patches, patch_word_layout
+from popflip.hw.conv.patches import Slide, patch_word_layout
 from popflip.hw.conv.signatures import copies_weights, copy_depth
 from popflip.hw.layouts import sum_shape, weight_word
 
@@ -19,7 +19,7 @@ from popflip.hw.layouts import sum_shape, weight_word
 def sample_memories(chip: ChipConfig) -> Iterator[Block]:
     """What keeps the samples on the chip: images, lists of patch words, activations, and errors."""
     first, slots, fields = chip.plan[0], chip.slots, Fields(chip)
-    patches = Patches(first, chip.array_synapses)
+    patches = Slide(first)
     for plane in range(first.inputs.channels):
         yield Block(f"image {plane}", first.stride, 2 << ceil_log2(first.inputs.height * patches.steps))
     if first.kernel > 1:

@@ -78,8 +78,7 @@ def _words(patches: NDArray[np.int8], lanes: int) -> NDArray[np.bool_]:
     """Whether each word of ``lanes`` synapses has a synapse that sees no 0, ``[n, down, across, words]``."""
     synapses = patches.shape[3]
     count = -(-synapses // lanes)
-    if count == 1:
-        return patches.any(axis=3, keepdims=True)
     filled = np.zeros((*patches.shape[:3], count * lanes), bool)
     filled[..., :synapses] = patches != 0
-    return filled.reshape(*patches.shape[:3], count, lanes).any(axis=4)
+    found: NDArray[np.bool_] = np.any(filled.reshape(*patches.shape[:3], count, lanes), axis=4)
+    return found

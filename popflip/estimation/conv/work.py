@@ -117,10 +117,10 @@ class ConvCounter(GftObserver):
     def on_errors(self, x: NDArray[np.uint8], updates: NDArray[np.bool_], deltas: Sequence[NDArray[np.int32]]) -> None:
         self._packed.append(pack(np.packbits(x, axis=1, bitorder="little"))[1])
         self._updated.append(updates)
-        before = np.cumsum(updates) - updates  # updates ahead of each sample
+        before: NDArray[np.int64] = np.cumsum(updates) - updates  # updates ahead of each sample
         for first in range(0, len(x), CHUNK):
             chunk = slice(first, first + CHUNK)
-            begin, count = before[first], np.count_nonzero(updates[chunk])
+            begin, count = int(before[first]), int(np.count_nonzero(updates[chunk]))
             self._parts.append(self._count(x[chunk], updates[chunk], [each[begin : begin + count] for each in deltas]))
 
     def on_flip(self, layer: int, counters: NDArray[np.int16], selection: Selection, flipped: Flipped) -> None:
