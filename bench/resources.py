@@ -1,11 +1,12 @@
 """Logic and block RAM that ``popflip estimate`` expects, compared with the tools' counts.
 
-    python bench/resources.py [--synthesise [--jobs N]] [--fit]
+    python bench/resources.py [--synthesise [--missing] [--jobs N]] [--fit]
 
 Prints a line for each chip of ``bench/syntheses.json``: cells as place and route counts them after packing, and block
 RAMs, both measured and estimated. ``--fit`` also prints the coefficients for ``popflip.estimation.resources`` that fit
 these chips best, and the error of each chip when the fit leaves it out. ``--synthesise`` measures the chips again with
-the tools of the ``build`` extra (15 minutes, less with more ``--jobs``) and writes the file.
+the tools of the ``build`` extra (15 minutes, less with more ``--jobs``) and writes the file; with ``--missing`` only
+those that have no counts yet.
 """
 
 from __future__ import annotations
@@ -40,12 +41,13 @@ CELLS = {"ice40": ("ICESTORM_LC", "ICESTORM_RAM"), "ecp5": ("TRELLIS_COMB", "DP1
 
 
 def chip_of(row: dict[str, Any]) -> ChipConfig:
-    """The chip of an entry of the file."""
+    """The chip of an entry of the file. Its ``mmax`` is a number, or a list with one for each layer."""
+    limits = row["mmax"] if isinstance(row["mmax"], list) else [row["mmax"]]
     return ChipConfig(
         layers=tuple(row["layers"]),
         precision=Precision(row["precision"]),
-        mmax=row["mmax"],
-        dclip=1,
+        mmax=max(limits),
+        dclip=row.get("dclip", 1),
         array_rows=row["rows"],
         array_synapses=row["synapses"],
         slots=row["slots"],
@@ -53,6 +55,7 @@ def chip_of(row: dict[str, Any]) -> ChipConfig:
         classes=10,
         learn_rows=row["learn_rows"],
         compact=row.get("compact", False),
+        mmaxes=tuple(limits) if len(set(limits)) > 1 else (),
     )
 
 
@@ -90,16 +93,27 @@ def fit(rows: list[dict[str, Any]]) -> np.ndarray:
     return nnls(counts / cells[:, None], np.ones(len(cells)))[0]
 
 
+def _beside(estimate: int | None, measured: int | None) -> str:
+    """An estimate, and by how much it is off."""
+    if estimate is None:
+        return "–"
+    return str(estimate) if measured is None else f"{estimate} ({estimate / measured - 1:+.1%})"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Estimated and measured cells and block RAMs.")
     parser.add_argument("--synthesise", action="store_true", help="measure again, which takes 15 minutes")
+    parser.add_argument("--missing", action="store_true", help="with --synthesise: only chips without counts")
     parser.add_argument("--jobs", type=int, default=1, help="with --synthesise: chips in parallel (1)")
     parser.add_argument("--fit", action="store_true", help="print the coefficients that fit best")
     options = parser.parse_args()
     rows = json.loads(FILE.read_text())
     if options.synthesise:
+        wanted = [row for row in rows if row["cells"] is None or not options.missing]
         with ProcessPoolExecutor(options.jobs) as pool:  # not threads: extracting a plan changes the working directory
-            rows = list(track(pool.map(synthesised, rows), "synthesising", len(rows), console=Console(stderr=True)))
+            done = track(pool.map(synthesised, wanted), "synthesising", len(wanted), console=Console(stderr=True))
+            for row, measured in zip(wanted, done, strict=True):
+                row |= measured
         with whole_file(FILE) as file:
             file.write(("[\n" + ",\n".join("  " + json.dumps(row) for row in rows) + "\n]\n").encode())
     print(f"{'chip':60}{'cells':>8}{'estimate':>16}{'block RAMs':>12}{'estimate':>16}")
@@ -107,12 +121,13 @@ def main() -> int:
         cells, rams = estimated(row)
         name = f"{row['family']} {row['rule']} {'-'.join(map(str, row['layers']))} {row['precision']}"
         geometry = f"{row['rows']} × {row['synapses']} × {row['learn_rows']}"
-        expected = "–" if cells is None else f"{cells} ({cells / row['cells'] - 1:+.1%})"
-        memory = f"{rams} ({rams / row['block_rams'] - 1:+.1%})"
-        print(f"{name + ', ' + geometry:60}{row['cells']:8}{expected:>16}{row['block_rams']:12}{memory:>16}")
+        expected, memory = _beside(cells, row["cells"]), _beside(rams, row["block_rams"])
+        first, second = ("–" if each is None else str(each) for each in (row["cells"], row["block_rams"]))
+        print(f"{name + ', ' + geometry:60}{first:>8}{expected:>16}{second:>12}{memory:>16}")
     if options.fit:
         for family in FAMILIES:
-            mine = [row for row in rows if row["family"] == family and row["rule"] == "gft"]
+            mine = [row for row in rows if row["family"] == family and row["rule"] == "gft" and row["cells"]]
+            mine = [row for row in mine if not chip_of(row).convolves]
             print(family, ", ".join(f"{each:.4g}" for each in fit(mine)))
             without = [
                 (fit(mine[:i] + mine[i + 1 :]) @ resources.counts(chip_of(row), FAMILIES[family])) / row["cells"] - 1

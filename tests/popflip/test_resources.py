@@ -14,7 +14,7 @@ from popflip.golden.errors import ConfigError
 from popflip.hw.config import ChipConfig
 
 FAMILIES = {"ice40": (ICE40, 512), "ecp5": (ECP5, 2048)}
-MEASURED = json.loads((BENCH / "syntheses.json").read_text())
+MEASURED = [row for row in json.loads((BENCH / "syntheses.json").read_text()) if row["cells"]]
 
 
 @pytest.mark.parametrize("row", MEASURED, ids=lambda row: f"{row['family']} {row['layers']} {row['rows']}")
