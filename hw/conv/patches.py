@@ -105,8 +105,8 @@ class Patches(wiring.Component):
         Positions in the order ``(py, px)``, words of a position ascending.
 
     Takes a step a cycle, and :attr:`Slide.cycles` cycles a sample in all, while no word waits at ``o`` and no patch has
-    more than one nonzero word; each further word takes a cycle. A word leaves :attr:`latency` cycles after the pixels that
-    complete its patch.
+    more than one nonzero word; each further word takes a cycle. A word leaves :attr:`latency` cycles after the pixels
+    that complete its patch.
     """
 
     latency = 3

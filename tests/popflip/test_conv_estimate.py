@@ -100,7 +100,7 @@ def digits():
     experiment = prepare(preset="digits-conv")
     board = constraints.board("ulx3s_85f")
     fit = board.fit("digits-conv")
-    return board, fit, board.chip(fit), count_work(experiment, 3)
+    return board, fit, board.chip(fit, store=0), count_work(experiment, 3)
 
 
 def test_counts_are_those_of_every_geometry(digits):
@@ -126,7 +126,7 @@ def test_an_estimate_names_its_limit(digits):
     assert bounds(result, 1437).bound == "the link"
     none = {
         name: {key: each[:0] for key, each in getattr(work, name).items()}
-        for name in ("visits", "upper_sweeps", "first_sweeps")
+        for name in ("visits", "upper_visits", "upper_sweeps", "first_sweeps")
     }
     idle = replace(work, updated=np.zeros_like(work.updated), **none)
     assert estimate(board, fit.clock_hz, chip, idle).limit.startswith("ingest: ")

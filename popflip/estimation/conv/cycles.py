@@ -21,6 +21,7 @@ from popflip.hw.conv.deltas import fetches
 from popflip.hw.conv.fields import Fields
 from popflip.hw.conv.patch_words import PatchWords
 from popflip.hw.conv.patches import Slide
+from popflip.hw.conv.signatures import copies_weights
 
 DRAIN = 6
 """Cycles of forward between two layers, without the latencies of weights, array and patch words."""
@@ -88,7 +89,9 @@ def run_cycles(chip: ChipConfig, work: ConvWork) -> int:
     )
     latency = chip.read_latency + PatchWords.latency + DRAIN
     forward = (busy + dropped + chip.depth * latency).tolist()
-    learn = iter(learn_cycles(chip, work).tolist())
+    reads = work.upper_visits[chip.array_synapses, chip.learn_rows]  # the array waits for those of learning
+    blocking = np.zeros_like(reads) if copies_weights(chip) else reads
+    learn = iter(zip(learn_cycles(chip, work).tolist(), blocking.tolist(), strict=True))
     groups = chip.plan[0].pools * Fields(chip).pixel_groups[0]
     times = _Times(receive_cycles(chip), slide_cycles(chip), groups)
     updated, size, total = work.updated.tolist(), work.config.batch, 0
@@ -98,7 +101,9 @@ def run_cycles(chip: ChipConfig, work: ConvWork) -> int:
     return total
 
 
-def _batch(chip: ChipConfig, times: _Times, forward: list[int], updated: list[bool], learn: Iterator[int]) -> int:
+def _batch(
+    chip: ChipConfig, times: _Times, forward: list[int], updated: list[bool], learn: Iterator[tuple[int, int]]
+) -> int:
     """Cycles of a batch from its first byte to the end of its last sample."""
     free = [0] * chip.slots  # when each slot is free again
     read = [0, 0]  # when each image is read
@@ -111,5 +116,7 @@ def _batch(chip: ChipConfig, times: _Times, forward: list[int], updated: list[bo
         gone = max(gone, blank) + cycles
         free[slot] = gone + VERDICT + chip.classes
         if updated[number]:
-            free[slot] = learned = max(learned, free[slot]) + next(learn)
+            takes, blocks = next(learn)
+            free[slot] = learned = max(learned, free[slot]) + takes
+            gone += blocks
     return max(free)

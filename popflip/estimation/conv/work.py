@@ -40,7 +40,7 @@ class ConvWork:
     ``listed`` : words in a sample's list, [samples], by ``N``.
     ``packed`` : bytes of a sample's packed inputs, [samples].
     ``updated`` : whether a sample triggers an update, [samples]; of those that do, in order:
-    ``visits`` : visits of blocks in all layers, [updates], by ``(N, Pc)``.
+    ``visits`` : visits of blocks in all layers, [updates], by ``(N, Pc)``; ``upper_visits`` : those above the first.
     ``upper_sweeps`` : cycles of learning's sweeps above the first layer, [updates], by ``(N, Pc)``.
     ``first_sweeps`` : cycles of a sweep of the first layer, block after block of a word, [updates], by ``(N, Pc,
     spacing)``.
@@ -52,6 +52,7 @@ class ConvWork:
     packed: NDArray[np.int64]
     updated: NDArray[np.bool_]
     visits: dict[tuple[int, int], NDArray[np.int32]]
+    upper_visits: dict[tuple[int, int], NDArray[np.int32]]
     upper_sweeps: dict[tuple[int, int], NDArray[np.int32]]
     first_sweeps: dict[tuple[int, int, int], NDArray[np.int32]]
     batches: list[list[Changes]]
@@ -75,6 +76,7 @@ class ConvWork:
             packed=self.packed[samples],
             updated=self.updated[samples],
             visits={key: each[updates] for key, each in self.visits.items()},
+            upper_visits={key: each[updates] for key, each in self.upper_visits.items()},
             upper_sweeps={key: each[updates] for key, each in self.upper_sweeps.items()},
             first_sweeps={key: each[updates] for key, each in self.first_sweeps.items()},
             batches=[self.batches[batch] for batch in chosen],
@@ -109,6 +111,7 @@ class ConvCounter(GftObserver):
             packed=np.concatenate(self._packed),
             updated=np.concatenate(self._updated),
             visits=of("visits"),
+            upper_visits=of("above"),
             upper_sweeps=of("upper"),
             first_sweeps=of("first"),
             batches=[self._changes[first : first + depth] for first in range(0, len(self._changes), depth)],
@@ -160,13 +163,15 @@ class ConvCounter(GftObserver):
         visit there, at least 1. At ``alone`` positions no two visits have to keep a distance."""
         plan = self._config.plan
         visits = (per_pool(words, plan[0]) * blocks[0, banks]).sum(axis=1)
+        above = np.zeros(len(words), np.int64)
         sweeps = np.zeros(len(words), np.int64)
         for index, layer in enumerate(plan[1:], 1):
             found, here = self._upper[index, lanes], blocks[index, banks]
             kept, dropped = per_pool(found.kept, layer), per_pool(found.dropped, layer)
-            visits += (kept * here).sum(axis=1)
+            above += (kept * here).sum(axis=1)
             sweeps += (kept * np.maximum(here, 1) + dropped * (here <= 1)).sum(axis=1)
-        counts["visits", lanes, banks] = visits.astype(np.int32)
+        counts["visits", lanes, banks] = (visits + above).astype(np.int32)
+        counts["above", lanes, banks] = above.astype(np.int32)
         counts["upper", lanes, banks] = sweeps.astype(np.int32)
         cycles = words * at
         first = cycles.sum(axis=(1, 2), dtype=np.int64)
