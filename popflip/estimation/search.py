@@ -39,11 +39,12 @@ def better(board: Board, clock_hz: float, chip: ChipConfig, work: Work | ConvWor
 
 def _geometries(chip: ChipConfig) -> Iterator[ChipConfig]:
     rows = [1 << bit for bit in range(MOST_ROWS.bit_length()) if 1 << bit < 2 * max(chip.rows)]
+    without = replace(chip, store_samples=0, walks=False, sdram="")
     counted = (conv.WIDTHS, conv.BANKS) if chip.convolves else (WIDTHS, BANKS)
     for array_rows, synapses, banks in product(rows, *counted):
         if synapses < 2 * max(chip.synapses):
             try:
-                yield replace(chip, array_rows=array_rows, array_synapses=synapses, learn_rows=banks, store_samples=0)
+                yield replace(without, array_rows=array_rows, array_synapses=synapses, learn_rows=banks)
             except ConfigError:  # impossible: more banks than rows, or a compact chip that is too large
                 continue
 
