@@ -30,7 +30,7 @@ def words(x: NDArray[np.uint8], layer: Layer, lanes: int) -> NDArray[np.bool_]:
     patches = np.zeros((len(x), grid.height, grid.width, count * lanes), np.int8)
     patches[..., : layer.synapses] = patch_sums(x, single).reshape(*patches.shape[:3], -1)
     used = patches[:, : outputs.height * layer.pool, : outputs.width * layer.pool]
-    return used.reshape(*used.shape[:3], count, lanes).any(axis=4)
+    return np.asarray(used.reshape(*used.shape[:3], count, lanes).any(axis=4))
 
 
 def first_layer(chip: ChipConfig, there: NDArray[np.bool_]) -> tuple[float, float]:
