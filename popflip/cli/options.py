@@ -243,8 +243,8 @@ class Settings:
         _text,
         LEARNING,
         "numpy|chip",
-        "Order of the samples in each epoch: numpy draws it; chip is one that a chip makes by itself, so it walks "
-        "through its stored set without the host (numpy).",
+        "Order of the samples in each epoch: NumPy's, or one that a chip makes by itself, so that it walks through its "
+        "stored set without the host (numpy).",
     )
     limit_batches: int | None = _setting(
         _count, LEARNING, "N", "Stop after N batches (rule lbe: samples); the schedule stays that of the full run."

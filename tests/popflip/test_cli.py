@@ -256,7 +256,7 @@ def test_every_setting_of_a_run_is_a_flag_of_train():
             ["train", *SMALL, "--replay"],
             "--replay: the data set has 1437 training samples, but the device has no store; leave it out",
         ),
-        (["train", "--device", "sim", "--store", "1437"], "--store: 1437 is not a power of two from 1 to 65536"),
+        (["train", "--device", "sim", "--store", "1437"], "--store: 1437 is not a power of two from 1 to 16777216"),
         (
             ["train", "--layers", "255,64,10"],
             "--layers: 255 inputs, but digits has 64 values × 4 thresholds = 256",
