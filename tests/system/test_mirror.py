@@ -43,7 +43,6 @@ WITHOUT = {
     "conv/errors": ("golden testbench test", "the errors of golden/conv/backward.py; in sim/conv/tb_learn.py"),
     "conv/deltas": ("golden testbench test", "golden/conv/backward.py; in sim/conv/tb_learn.py"),
     "conv/weight_rows": ("golden testbench test", "a copy of hw/memory/weights.py; run by tests/test_trainer.py"),
-    "conv/cycles": ("golden testbench", "a model of cycles; golden has none"),
     "conv/signatures": ("golden testbench test", "signatures; the testbenches of the memories' users drive them"),
     "conv/ingest": ("golden testbench test", "wires up hw/conv/patches.py; run by tests/test_trainer.py"),
     "conv/activations": ("golden testbench test", "a memory; golden has arrays; run by tests/test_trainer.py"),

@@ -80,15 +80,19 @@ def learn_cycles(chip: ChipConfig, work: ConvWork) -> NDArray[np.int64]:
     return first + work.upper_sweeps[lanes, banks] + chip.depth * (SWEEP + latency)
 
 
-def run_cycles(chip: ChipConfig, work: ConvWork) -> int:
-    """Cycles of all batches without select and flip: a model."""
-    busy = forward_busy(chip, work)
+def forward_cycles(chip: ChipConfig, work: ConvWork) -> NDArray[np.int64]:
+    """Cycles of each sample in the forward pass, [samples]: its words, those that are dropped, and a drain a layer."""
     dropped = sum(
         groups * int(upper(layer, chip.array_synapses).dropped.sum())
         for groups, layer in zip(chip.groups[1:], chip.plan[1:], strict=True)
     )
     latency = chip.read_latency + PatchWords.latency + DRAIN
-    forward = (busy + dropped + chip.depth * latency).tolist()
+    return forward_busy(chip, work) + dropped + chip.depth * latency
+
+
+def run_cycles(chip: ChipConfig, work: ConvWork) -> int:
+    """Cycles of all batches without select and flip: a model."""
+    forward = forward_cycles(chip, work).tolist()
     reads = work.upper_visits[chip.array_synapses, chip.learn_rows]  # the array waits for those of learning
     blocking = np.zeros_like(reads) if copies_weights(chip) else reads
     learn = iter(zip(learn_cycles(chip, work).tolist(), blocking.tolist(), strict=True))
