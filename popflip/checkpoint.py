@@ -219,7 +219,8 @@ def _config(header: Mapping[str, Any]) -> AnyConfig:
     if header["format"] == 1 and isinstance(values, dict):
         values = {name: getattr(kind, name) for name in names if hasattr(kind, name)} | values
     if isinstance(values, dict):
-        values = {"order": Order.NUMPY} | values  # older files lack it
+        older = {"order": Order.NUMPY} | ({"near": ()} if kind is LbeConfig else {})  # such files lack them
+        values = older | values
     _check_keys("config", values, names)
     return kind(**values)
 

@@ -86,6 +86,8 @@ class Classifier(ClassifierMixin, BaseEstimator):
         shift: counters lose ``m >> shift`` at the end of a batch; ``"none"`` clears them. Rule ``gft``.
         flip_p256: a selected weight flips with probability flip_p256 / 256. Rule ``gft``.
         group: neurons of which at most one is updated, one number or one for each layer. Rule ``lbe``.
+        near: a right neuron with ``|sum| < near`` is updated in a group without a wrong one, one number or one for each
+            layer. Rule ``lbe``.
         reinforce_p256: an updated counter moves away from 0 with probability reinforce_p256 / 256. Rule ``lbe``.
         seed: seed of everything random.
         order: of the samples in each epoch of ``fit``. ``"numpy"`` draws it; ``"chip"`` is one that a chip makes by
@@ -144,6 +146,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         shift: int | str | None = None,
         flip_p256: int | None = None,
         group: int | Sequence[int] | None = None,
+        near: int | Sequence[int] | None = None,
         reinforce_p256: int | None = None,
         seed: int | None = None,
         order: str | None = None,
@@ -174,6 +177,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         self.shift = shift
         self.flip_p256 = flip_p256
         self.group = group
+        self.near = near
         self.reinforce_p256 = reinforce_p256
         self.seed = seed
         self.order = order

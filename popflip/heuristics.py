@@ -26,7 +26,7 @@ from popflip.limits import check_batch, check_network
 SHARED = ("rule", "layers", "precision", "mmax", "epochs", "margin", "seed", "order")
 """Parameters of both rules."""
 GFT_ONLY = ("batch", "k0", "window", "shift", "dclip", "flip_p256")
-LBE_ONLY = ("group", "reinforce_p256")
+LBE_ONLY = ("group", "near", "reinforce_p256")
 PARAMETERS = (*SHARED, *GFT_ONLY, *LBE_ONLY)
 """All parameters that :func:`configure` takes."""
 
@@ -52,8 +52,8 @@ def configure(base: AnyConfig, given: Mapping[str, Any], shape: Shape, *, tuned:
 
     ``tuned`` says that ``base`` was tuned on this data; otherwise :func:`stream_rules` replaces its batch and epochs.
     Layers or precision other than those of ``base`` bring in :func:`network_rules` or :func:`lbe_rules`.
-    ``shift="none"`` clears the counters in every batch. ``k0``, ``window``, ``margin``, ``mmax`` and ``group`` are
-    numbers or sequences of numbers; ``layers`` is whatever :func:`popflip.golden.layers.parse` reads.
+    ``shift="none"`` clears the counters in every batch. ``k0``, ``window``, ``margin``, ``mmax``, ``group`` and
+    ``near`` are numbers or sequences of numbers; ``layers`` is whatever :func:`popflip.golden.layers.parse` reads.
 
     Raises :class:`ConfigError` for a parameter that does not exist, does not fit, or belongs to the other rule, and for
     a network or a batch that this machine's memory cannot hold.
@@ -66,7 +66,7 @@ def configure(base: AnyConfig, given: Mapping[str, Any], shape: Shape, *, tuned:
     for name in LBE_ONLY if base.rule == Rule.GFT else GFT_ONLY:
         if name in values:
             raise ConfigError(f"{name}: is for rule {other}, but this network learns by {base.rule}; leave it out")
-    for name in ("k0", "window", "margin", "mmax", "group"):
+    for name in ("k0", "window", "margin", "mmax", "group", "near"):
         if name in values:
             values[name] = _numbers(values[name])
     if "layers" in values:
@@ -116,7 +116,7 @@ def _configure_lbe(base: LbeConfig, values: dict[str, Any], shape: Shape, tuned:
     layers = integers("layers", values.pop("layers", (shape.bits, *base.layers[1:])))
     if "mmax" in values:
         values["mmax"] = _one("mmax", values["mmax"], Rule.LBE)
-    for name in ("group", "margin"):
+    for name in ("group", "margin", "near"):
         if len(values.get(name, ())) == 1:
             values[name] *= len(layers) - 1
     if not tuned or layers != base.layers:
@@ -189,12 +189,13 @@ def lbe_rules(layers: tuple[int, ...], samples: int) -> dict[str, Any]:
     """Groups, margins and reinforcement of LBE for a network of ``layers``.
 
     ``group`` is 32; ``margin`` is an eighth of a layer's neurons, or a sixteenth in a single layer of 512
-    or more neurons; ``reinforce_p256`` is 1, or 2 with few samples.
+    or more neurons; ``near`` is 0, as in the paper; ``reinforce_p256`` is 1, or 2 with few samples.
     """
     neurons = layers[1:]
     share = 16 if len(neurons) == 1 and neurons[0] >= WIDE else 8
     return {
         "group": (GROUP,) * len(neurons),
         "margin": tuple(width // share for width in neurons),
+        "near": (0,) * len(neurons),
         "reinforce_p256": 2 if samples < SMALL_DATA_SET else 1,
     }

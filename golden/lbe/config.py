@@ -33,6 +33,7 @@ class LbeConfig(Learning):
     classes: int
     group: tuple[int, ...] = ()  # at most one neuron of each group is updated, one size a layer
     margin: tuple[int, ...] = ()  # a layer is updated while y_t − y_rival < margin, one a layer
+    near: tuple[int, ...] = ()  # a right neuron with |z| < near wins a group without a wrong one; by default 0
     reinforce_p256: int = 2  # an updated counter moves away from 0 with probability reinforce_p256 / 256
     mmax: int = 127  # counters saturate at −mmax − 1 and mmax: 2**bits − 1
     epochs: int = 20
@@ -41,7 +42,7 @@ class LbeConfig(Learning):
     order: Order = Order.NUMPY  # of the samples in each epoch
 
     def __post_init__(self) -> None:
-        for name in ("layers", "group", "margin"):
+        for name in ("layers", "group", "margin", "near"):
             object.__setattr__(self, name, integers(name, getattr(self, name)))
         for name in ("classes", "reinforce_p256", "mmax", "epochs", "seed"):
             check_integer(name, getattr(self, name))
@@ -56,10 +57,13 @@ class LbeConfig(Learning):
             )
         check_all_within("layers", self.layers, 1, MAX_WIDTH)
         check_within("classes", self.classes, 2, MAX_WIDTH)
+        object.__setattr__(self, "near", self.near or (0,) * self.depth)
         check_length("group", self.group, self.depth, "layer")
         check_length("margin", self.margin, self.depth, "layer")
+        check_length("near", self.near, self.depth, "layer")
         check_all_within("group", self.group, 1, MAX_INTEGER)
         check_all_within("margin", self.margin, -(2**31), MAX_INTEGER)
+        check_all_within("near", self.near, 0, MAX_INTEGER)
         check_within("reinforce_p256", self.reinforce_p256, 0, 256)
         check_within("mmax", self.mmax, 1, 127)
         if self.mmax & (self.mmax + 1):

@@ -72,7 +72,7 @@ class LbeEngine(Engine):
             if triggers(y, t, config.margin[layer]):
                 triggered = True
                 desired = state.classifiers[layer][t]
-                rows = winners(z, fired != desired, config.group[layer])
+                rows = winners(z, fired != desired, config.group[layer], config.near[layer])
                 if rows.size:
                     up = unpack(a, inputs) == desired[rows, None]
                     self._update(state, weights, layer, rows, up, prng, counts)

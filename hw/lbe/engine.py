@@ -69,6 +69,7 @@ class LbeEngine(wiring.Component):
         connect(m, flipped(self.sums), unroll.i)
         neuron = unroll.o.payload
         taken = unroll.o.valid & unroll.o.ready
+        layer = self._layer_after(m, taken & neuron.last)
         m.d.comb += [
             score.i.payload.eq(neuron),
             score.i.valid.eq(unroll.o.valid & winner.ready),
@@ -77,7 +78,8 @@ class LbeEngine(wiring.Component):
             winner.z.eq(neuron.item),
             winner.last.eq(neuron.last),
             winner.desired.eq(score.desired),
-            winner.group.eq(self._of_layer("group", self._layer_after(m, taken & neuron.last))),
+            winner.group.eq(self._of_layer("group", layer)),
+            winner.near.eq(self._of_layer("near", layer)),
             winner.position.eq(schedule.position),
             winner.release.eq(schedule.release),
             schedule.rows.eq(winner.rows),

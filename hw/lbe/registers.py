@@ -25,6 +25,10 @@ def registers(chip: ChipConfig) -> tuple[Register, ...]:
             Register(f"group{layer}", 1, rows, rows, f"neurons of layer {layer} of which at most one is updated")
             for layer, rows in enumerate(chip.rows)
         ),
+        *(
+            Register(f"near{layer}", 0, synapses + 1, 0, f"layer {layer}: right neurons win with a smaller |sum|")
+            for layer, synapses in enumerate(chip.synapses)
+        ),
     )
 
 
@@ -38,4 +42,5 @@ def values(config: LbeConfig) -> dict[str, int]:
         "reinforce_p256": config.reinforce_p256,
         **{f"margin{layer}": (margin - 1) // 2 for layer, margin in enumerate(config.margin)},
         **{f"group{layer}": group for layer, group in enumerate(config.group)},
+        **{f"near{layer}": near for layer, near in enumerate(config.near)},
     }

@@ -1,6 +1,9 @@
-"""Winner: in each group of neurons, the wrong one that is easiest to correct (golden ``winner.winners``).
+"""Winner: in each group of neurons, the wrong one that is easiest to correct, or a right one that is nearly wrong
+(golden ``winner.winners``).
 
     argmin |z_o|  over the neurons of the group with a'_o ≠ ρ_t[o], lowest index on ties        (arXiv 2412.00119)
+
+or, if there is none, of those with |z_o| < NEAR.
 
 The component keeps a running minimum over the stream of sums. It keeps no sum: each layer leaves a list of rows.
 """
@@ -34,6 +37,8 @@ class Winner(wiring.Component):
         Low when a layer would start and both lists are in use.
     ``group`` : In(range)
         Neurons in a group of the layer, 1 or more; the last group may have fewer.
+    ``near`` : In(range)
+        Right neurons of the layer win with a smaller ``|z|``, in groups without a wrong one.
     ``rows`` : Out(range)
         Length of the older list; valid after the end of its layer.
     ``position`` : In(range), ``winner`` : Out(winner_layout)
@@ -57,6 +62,7 @@ class Winner(wiring.Component):
                 "last": In(1),
                 "ready": Out(1),
                 "group": In(range(most + 1)),
+                "near": In(range(chip.v_max + 2)),
                 "rows": Out(range(most + 1)),
                 "position": In(range(most)),
                 "winner": Out(winner_layout(chip)),
@@ -86,6 +92,7 @@ class Winner(wiring.Component):
                 {
                     "valid": 1,
                     "wrong": 1,
+                    "near": range(chip.v_max + 2),
                     "magnitude": range(chip.v_max + 1),
                     "winner": winner_layout(chip),
                     "starts": 1,
@@ -100,6 +107,7 @@ class Winner(wiring.Component):
                 row.eq(Mux(self.last, 0, row + 1)),
                 place.eq(Mux(ends_group, 0, place + 1)),
                 neuron.wrong.eq(active(chip, self.z) != self.desired),
+                neuron.near.eq(self.near),
                 neuron.magnitude.eq(Mux(self.z < 0, -self.z, self.z)),
                 neuron.winner.row.eq(row),
                 neuron.winner.desired.eq(self.desired),
@@ -110,16 +118,18 @@ class Winner(wiring.Component):
         return neuron
 
     def _find_minimum(self, m: Module, neuron: data.View) -> tuple[Value, Value]:
-        """The winner among the neurons of the group up to ``neuron``, and whether one is wrong."""
+        """The winner among the neurons of the group up to ``neuron``, and whether there is one."""
         found = Signal()
-        smallest = Signal.like(neuron.magnitude, name="smallest")
+        distance = Cat(neuron.magnitude, ~neuron.wrong)  # wrong neurons come first
+        smallest = Signal(len(distance), name="smallest")
         leader = Signal(winner_layout(self.chip))
         led = found & ~neuron.starts
-        leads = neuron.wrong & (~led | (neuron.magnitude < smallest))
+        may_win = neuron.wrong | (neuron.magnitude < neuron.near)
+        leads = may_win & (~led | (distance < smallest))
         with m.If(neuron.valid):
             m.d.sync += found.eq(led | leads)
             with m.If(leads):
-                m.d.sync += [smallest.eq(neuron.magnitude), leader.eq(neuron.winner)]
+                m.d.sync += [smallest.eq(distance), leader.eq(neuron.winner)]
         return Mux(leads, neuron.winner, leader), led | leads
 
     def _keep_lists(self, m: Module, neuron: data.View, winner: Value, found: Value) -> None:

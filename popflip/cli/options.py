@@ -220,6 +220,13 @@ class Settings:
         "N[,N,…]",
         "Rule lbe: neurons per group; a sample updates at most one of them. One number, or one per layer.",
     )
+    near: tuple[int, ...] | None = _setting(
+        _list_of(_integer),
+        LEARNING,
+        "N[,N,…]",
+        "Rule lbe: a right neuron with |sum| < N is updated in a group without a wrong one (0). One number, or one per "
+        "layer.",
+    )
     reinforce_p256: int | None = _setting(
         _integer,
         LEARNING,
@@ -322,7 +329,7 @@ class Settings:
 SETTINGS: dict[str, Field] = {setting.name: setting for setting in fields(Settings)}
 
 LEARN = (
-    *("rule", "layers", "precision", "mmax", "dclip", "batch", "epochs", "k0", "margin", "group"),
+    *("rule", "layers", "precision", "mmax", "dclip", "batch", "epochs", "k0", "margin", "group", "near"),
     *("reinforce_p256", "window", "shift", "flip_p256", "seed", "order"),
 )
 """The parameters of the network and of its rule."""

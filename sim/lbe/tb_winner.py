@@ -29,7 +29,8 @@ class Layer:
         self.z = rng.integers(-spread, spread + 1, rows)
         self.desired = fires(self.z) ^ (rng.random(rows) < rng.choice([0, 0.3, 1]))
         self.group = int(rng.choice([1, 3, rows, most, rng.integers(1, most + 1)]).clip(1, most))
-        winning = winners(self.z, fires(self.z) != self.desired, self.group)
+        self.near = int(rng.choice([0, 1, 2, config.v_max // 2, config.v_max + 1]))
+        winning = winners(self.z, fires(self.z) != self.desired, self.group, self.near)
         self.winners = [{"row": int(row), "desired": int(self.desired[row])} for row in winning]
         self.ended: int | None = None  # the cycle its last neuron was in
 
@@ -62,7 +63,7 @@ async def feed(part: Part, layers: list[Layer], z_bits: int, stall: float, draw:
         for row, (z, desired) in enumerate(zip(layer.z.tolist(), layer.desired.tolist(), strict=True)):
             while draw.random() < stall or not part.get("ready"):
                 part.set("valid", 0)
-                for port in ("z", "desired", "last", "group"):
+                for port in ("z", "desired", "last", "group", "near"):
                     part.scramble(port, draw)
                 await part.next_cycle()
             last = row == len(layer.z) - 1
@@ -71,6 +72,7 @@ async def feed(part: Part, layers: list[Layer], z_bits: int, stall: float, draw:
             part.set("desired", desired)
             part.set("last", last)
             part.set("group", layer.group)
+            part.set("near", layer.near)
             if last:
                 layer.ended = cycle()
             await part.next_cycle()

@@ -22,18 +22,32 @@ from popflip.hw.lbe.winner import Winner
             arrays(np.int32, rows, elements=st.integers(-3, 3)),  # many ties
             arrays(np.bool_, rows),
             st.one_of(st.integers(1, rows + 2), st.just(2**31 - 1)),
+            st.one_of(st.integers(0, 5), st.just(2**31 - 1)),
         )
     )
 )
 def test_equals_the_definition(case):
-    z, wrong, group = case
-    assert winners(z, wrong, group).tolist() == brute_winners(z.tolist(), wrong.tolist(), group)
+    z, wrong, group, near = case
+    assert winners(z, wrong, group, near).tolist() == brute_winners(z.tolist(), wrong.tolist(), group, near)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "near", "expected"),
+    [
+        ([0, 0, 0, 0], 3, [1, 3]),  # the lowest of two at the same distance
+        ([0, 0, 0, 0], 2, [3]),  # no |z| of the first group is below 2
+        ([1, 0, 0, 0], 3, [0, 3]),  # a wrong neuron goes before right ones that are nearer
+        ([1, 0, 0, 0], 0, [0]),
+    ],
+)
+def test_nearly_wrong_neurons_win_where_none_is_wrong(wrong, near, expected):
+    assert winners(np.array([4, -2, 2, 0], np.int32), np.array(wrong, np.bool_), 3, near).tolist() == expected
 
 
 @pytest.mark.parametrize(
     ("z", "wrong", "group", "expected"),
     [
-        ([4, -2, 2, 0], [1, 1, 1, 0], 4, [1]),  # the lowest of two at the same distance; a right neuron never wins
+        ([4, -2, 2, 0], [1, 1, 1, 0], 4, [1]),  # the lowest of two at the same distance; a right neuron does not win
         ([4, -2, 2, 0], [1, 1, 1, 0], 3, [1]),  # the last group is short, and has no wrong neuron
         ([4, -2, 2, 0], [1, 1, 1, 1], 3, [1, 3]),
         ([4, -2, 2, 0], [1, 0, 1, 0], 1, [0, 2]),

@@ -169,13 +169,15 @@ def brute_triggers(y: list[int], t: int, margin: int) -> bool:
     return any(y[t] - y_c < margin for c, y_c in enumerate(y) if c != t)
 
 
-def brute_winners(z: list[int], wrong: list[bool], group: int) -> list[int]:
-    """The wrong neuron of each group that comes first when they are sorted by ``|z|``, then by number."""
+def brute_winners(z: list[int], wrong: list[bool], group: int, near: int) -> list[int]:
+    """The neuron of each group that comes first when the wrong ones, sorted by ``|z|``, then by number, are followed by
+    the right ones with ``|z| < near`` in the same order."""
     rows = []
     for start in range(0, len(z), group):
-        candidates = [(abs(z[o]), o) for o in range(start, min(start + group, len(z))) if wrong[o]]
+        members = range(start, min(start + group, len(z)))
+        candidates = [(not wrong[o], abs(z[o]), o) for o in members if wrong[o] or abs(z[o]) < near]
         if candidates:
-            rows.append(min(candidates)[1])
+            rows.append(min(candidates)[2])
     return rows
 
 
