@@ -42,7 +42,8 @@ class ChipConfig(Network):
     the end of a batch counts in one cycle; a power of two, no more than ``P`` and ``N``.
     ``compact`` (GFT, N ≤ 8) : for an iCE40 UP5K, whose block RAM holds little more than the weights. Counters lie in
     its single-port RAMs, which read or write one word a cycle. Inputs and activations of all samples share one memory
-    with one read port.
+    with one read port. With convolutions, forward and learning share one walk over the positions
+    (:mod:`popflip.hw.conv.serial`).
     ``mmaxes`` : limit of each layer's counters, none larger than ``mmax``; (): ``mmax`` for all.
     """
 
@@ -73,11 +74,9 @@ class ChipConfig(Network):
         self._check_store()
         most = min(self.array_rows, self.array_synapses) if self.rule == Rule.GFT else 1
         _power_of_two("learn_rows", self.learn_rows, 1, most)
-        if self.compact and self.convolves:
-            raise ConfigError("compact: such a chip has no memories for convolutions; leave it out")
         if self.compact and (self.rule != Rule.GFT or self.pipelined or self.learn_rows > 1):
             raise ConfigError("compact: needs rule gft, at most 8 synapses and learn_rows 1")
-        if self.compact and self.array_rows > self.array_synapses:
+        if self.compact and not self.convolves and self.array_rows > self.array_synapses:
             raise ConfigError(
                 f"compact: needs no more rows than synapses, not {self.array_rows} and {self.array_synapses}"
             )
@@ -110,7 +109,7 @@ class ChipConfig(Network):
 
         ``array_rows`` : by default 4, with convolutions the smallest power of two from 4 to 32 that holds the rows of
         every convolutional layer. ``learn_rows`` : by default 1, with convolutions as many as ``array_rows``, at most
-        4. ``slots`` : by default 8, with convolutions 4, and 2 if ``compact``.
+        4, and 1 if ``compact``. ``slots`` : by default 8, with convolutions 4, and 2 if ``compact``.
 
         An image that no convolution reads is a dense network's inputs, in the order ``[y][x][c]``
         (:func:`popflip.golden.conv.patches.pixels`). :class:`ConfigError` if no chip runs the network
@@ -121,7 +120,7 @@ class ChipConfig(Network):
         if array_rows is None:
             array_rows = _rows_for(config) if convolves else 4
         if learn_rows is None:
-            learn_rows = min(4, array_rows, array_synapses) if convolves else 1
+            learn_rows = min(4, array_rows, array_synapses) if convolves and not compact else 1
         limits = config.mmaxes
         return cls(
             layers=config.layers if convolves else (config.inputs, *config.layers[1:]),
@@ -236,6 +235,11 @@ class ChipConfig(Network):
     # The forward pass of the rule -------------------------------------------------------------------------------------
 
     @property
+    def serial(self) -> bool:
+        """Whether forward and learning take turns over the positions of one sample: compact chips with convolutions."""
+        return self.compact and self.convolves
+
+    @property
     def layerwise(self) -> bool:
         """Whether each layer learns from its own sums (LBE): the sums of all layers leave the forward pass, and a
         layer's weights change with every sample, so that the next sample waits for them."""
@@ -265,7 +269,10 @@ class ChipConfig(Network):
 
     @property
     def list_words(self) -> int:
-        """Most words in the list of a sample's nonzero words: one for each word and position of the first layer."""
+        """Most words in the list of a sample's nonzero words: one for each word and position of the first layer; 0 on
+        chips without lists."""
+        if self.serial:
+            return 0
         return self.words[0] * self.plan[0].positions
 
     @property

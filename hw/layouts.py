@@ -72,9 +72,11 @@ def sum_shape(chip: ChipConfig):
 def result_layout(chip: ChipConfig) -> data.StructLayout:
     """Sums of ``P`` neurons of the last layer (LBE: of every layer), lowest first, with their sample as ``tag``.
 
-    GFT: if ``P`` exceeds the number of classes, there are as many sums as classes.
+    GFT: if ``P`` exceeds the number of classes, there are as many sums as classes. Serial chips hand them out one by one.
     """
     count = min(chip.array_rows, chip.classes) if chip.rule == Rule.GFT else chip.array_rows
+    if chip.serial:
+        count = 1
     return group_layout(sum_shape(chip), count, sample_layout(chip))
 
 

@@ -26,6 +26,10 @@ from popflip.hw.conv.activations import ConvActivations
 from popflip.hw.conv.blank import Blank
 from popflip.hw.conv.forward import ConvForward
 from popflip.hw.conv.ingest import ConvIngest
+from popflip.hw.conv.serial.forward import SerialForward
+from popflip.hw.conv.serial.ingest import SerialIngest
+from popflip.hw.conv.serial.samples import SerialSamples
+from popflip.hw.conv.serial.walk import Walk
 from popflip.hw.conv.signatures import copies_weights
 from popflip.hw.conv.weight_rows import WeightRows
 from popflip.hw.gft.engine import GftEngine
@@ -64,8 +68,10 @@ class Trainer(wiring.Component):
         m.submodules.registers = self.registers = RegisterFile(chip)
         m.submodules.status = self.status = Status(chip)
         m.submodules.slots = self.slots = Slots(chip)
-        m.submodules.ingest = self.ingest = (ConvIngest if chip.convolves else Ingest)(chip)
-        m.submodules.forward = self.forward = (ConvForward if chip.convolves else Forward)(chip)
+        ingest, forward = _path(chip)
+        m.submodules.ingest = self.ingest = ingest(chip)
+        m.submodules.forward = self.forward = forward(chip)
+        self._lists_patches = chip.convolves and not chip.serial
         m.submodules.engine = self.engine = ENGINES[chip.rule](chip)
         m.submodules.weights = self.weights = Weights(chip)
         m.submodules.counters = self.counters = Counters(chip)
@@ -88,12 +94,12 @@ class Trainer(wiring.Component):
             ingest.label.eq(samples.label),
             ingest.infer.eq(samples.infer),
             ingest.slot.eq(slots.slot),
-            slots.take.eq(ingest.filled.valid if chip.convolves else ingest.started),
+            slots.take.eq(ingest.filled.valid if self._lists_patches else ingest.started),
         ]
         if chip.packs:
             m.d.comb += [ingest.packed.eq(samples.packed), ingest.last.eq(samples.last)]
         forward = self.forward.i
-        if chip.convolves:
+        if self._lists_patches:
             m.submodules.blank = self.blank = Blank(chip)
             connect(m, ingest.filled, self.blank.slots)
             connect(m, self.blank.o, forward)
@@ -102,12 +108,31 @@ class Trainer(wiring.Component):
             m.submodules.arrived = arrived = Queue(sample_layout(chip), chip.slots)
             connect(m, ingest.o, arrived.i)
             connect(m, arrived.o, forward)
+        elif chip.serial:
+            self._take_turns(m)
         else:  # one sample comes while forward has the other
             connect(m, ingest.o, forward)
+
+    def _take_turns(self, m: Module) -> None:
+        """A sample goes forward when the one before is finished: they share the memory of activations."""
+        ingest, forward, freed = self.ingest.o, self.forward.i, self.engine.freed
+        occupied = Signal(name="occupied")
+        m.d.comb += [
+            forward.valid.eq(ingest.valid & ~occupied),
+            forward.payload.eq(ingest.payload),
+            ingest.ready.eq(forward.ready & ~occupied),
+        ]
+        with m.If(freed.free | freed.free_also):
+            m.d.sync += occupied.eq(0)
+        with m.If(forward.valid & forward.ready):
+            m.d.sync += occupied.eq(1)
 
     def _connect_sample_memory(self, m: Module) -> None:
         """Inputs and activations of the samples on the chip, read by forward and by the engine."""
         ingest, forward, engine = self.ingest, self.forward, self.engine
+        if self.chip.serial:
+            self._connect_walk(m)
+            return
         if self.chip.convolves:
             self._connect_patches(m)
             return
@@ -147,6 +172,18 @@ class Trainer(wiring.Component):
                 rows.written.data.eq(written.write_data),
             ]
 
+    def _connect_walk(self, m: Module) -> None:
+        """The walk, which forward and learning use in turn, and the memories that it reads."""
+        forward, engine = self.forward, self.engine
+        m.submodules.walk = self.walk = walk = Walk(self.chip)
+        m.submodules.samples = memory = SerialSamples(self.chip)
+        share(m, walk.user, [forward.walk, engine.walk], engine.walk.claim)
+        connect(m, walk.image, memory.image)
+        connect(m, walk.units, memory.units)
+        connect(m, forward.store, memory.store)
+        connect(m, self.ingest.fill, memory.fill)
+        m.d.comb += forward.weights.eq(self.weights.array.data)
+
     def _connect_engine(self, m: Module) -> None:
         """Connect the engine: sums, its control of forward, predictions, and the slots that it frees."""
         chip, forward, engine = self.chip, self.forward, self.engine
@@ -171,10 +208,10 @@ class Trainer(wiring.Component):
         ending = Signal()
         m.d.sync += due.eq(engine.full)
         empty, available = slots.empty, slots.available
-        if self.chip.convolves:
+        if self._lists_patches:
             empty, available = slots.empty & ~self.ingest.inside, Const(1)
             m.d.comb += self.ingest.slot_available.eq(slots.available)
-        may_begin = self.ingest.may_begin if self.chip.convolves else self.ingest.slot_available
+        may_begin = self.ingest.may_begin if self._lists_patches else self.ingest.slot_available
         if self.chip.pipelined:  # a cycle behind: whether a byte is taken is known when it is offered
             m.d.sync += may_begin.eq(available & self.running & ~engine.full & ~ending & ~starting)
         else:
@@ -214,7 +251,7 @@ class Trainer(wiring.Component):
         share(m, self.weights.row, [engine.state.weights, host.weights], of_host)
         share(m, self.counters.port, [engine.state.counters, host.counters], of_host)
         connect(m, engine.counter_banks, self.counters.banks)
-        connect(m, self.forward.weights, self.weights.array)
+        connect(m, self.walk.weights if self.chip.serial else self.forward.weights, self.weights.array)
         if self.chip.bias_apart:
             connect(m, self.forward.bias, self.weights.bias)
 
@@ -248,3 +285,10 @@ class Trainer(wiring.Component):
             port.value.eq(status.value),
             port.valid.eq(status.valid),
         ]
+
+
+def _path(chip: ChipConfig) -> tuple[type[wiring.Component], type[wiring.Component]]:
+    """The components of ingest and of forward."""
+    if chip.serial:
+        return SerialIngest, SerialForward
+    return (ConvIngest, ConvForward) if chip.convolves else (Ingest, Forward)

@@ -22,6 +22,7 @@ from popflip.hw.common.slots import FreeSignature
 from popflip.hw.common.status import EventSignature, register_values_layout
 from popflip.hw.config import ChipConfig
 from popflip.hw.conv import signatures as positions
+from popflip.hw.conv.serial.signatures import WalkSignature
 from popflip.hw.layouts import result_layout
 from popflip.hw.memory.signatures import (
     ActivationReadSignature,
@@ -48,7 +49,8 @@ class ForwardControlSignature(wiring.Signature):
             else {"settled": Out(chip.depth)}
         )
         hold = {} if chip.convolves else {"hold": Out(1)}
-        super().__init__({**rule, **hold, "weights_ready": Out(1)})
+        ready = {} if chip.serial else {"weights_ready": Out(1)}
+        super().__init__({**rule, **hold, **ready})
 
 
 class WordSignature(wiring.Signature):
@@ -77,7 +79,7 @@ class EngineSignature(wiring.Signature):
         The forward pass.
     ``inputs`` : Out(InputReadSignature), ``activations`` : Out(ActivationReadSignature)
         Read the inputs and the hidden activations of the samples on the chip. Networks with positions have the members
-        of :func:`popflip.hw.conv.signatures.sample_readers` in their place.
+        of :func:`popflip.hw.conv.signatures.sample_readers` in their place; serial chips ``walk``.
     ``predictions`` : Out(stream of range(classes))
         The class of each sample that is only classified, in the order of the samples.
     ``freed`` : Out(FreeSignature)
@@ -120,6 +122,8 @@ class EngineSignature(wiring.Signature):
 
 def sample_readers(chip: ChipConfig) -> dict:
     """Members of an engine that read the samples on the chip."""
+    if chip.serial:
+        return {"walk": Out(WalkSignature(chip))}
     if chip.convolves:
         return positions.sample_readers(chip)
     return {"inputs": Out(InputReadSignature(chip)), "activations": Out(ActivationReadSignature(chip))}

@@ -22,6 +22,7 @@ from popflip.hw.common.engine import EngineCommand, EngineSignature, sample_read
 from popflip.hw.common.error import Error
 from popflip.hw.config import ChipConfig
 from popflip.hw.conv.learn import ConvLearn
+from popflip.hw.conv.serial.learn import SerialLearn
 from popflip.hw.conv.signatures import copies_weights
 from popflip.hw.conv.weight_rows import read_through
 from popflip.hw.gft.end_of_batch import EndOfBatch
@@ -43,7 +44,7 @@ class GftEngine(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         m.submodules.error = self._error = Error(self.chip)
-        m.submodules.learn = self.learn = (ConvLearn if self.chip.convolves else Learn)(self.chip)
+        m.submodules.learn = self.learn = _learner(self.chip)(self.chip)
         m.submodules.end_of_batch = self._end = EndOfBatch(self.chip)
         self._connect_forward(m)
         self._decide(m)
@@ -60,12 +61,12 @@ class GftEngine(wiring.Component):
             connect(m, getattr(learn, name), flipped(getattr(self, name)))
         m.d.comb += [
             *(control.window[layer].eq(self.values[f"window{layer}"]) for layer in range(chip.depth - 1)),
-            control.weights_ready.eq(~self._reads_weights(learn)),
+            *([] if chip.serial else [control.weights_ready.eq(~self._reads_weights(learn))]),
         ]
-        if chip.compact:
+        if chip.compact and not chip.serial:
             m.d.comb += control.hold.eq(learn.inputs.en | learn.activations.en)
 
-    def _reads_weights(self, learn: Learn | ConvLearn) -> Value:
+    def _reads_weights(self, learn: Learn | ConvLearn | SerialLearn) -> Value:
         """Whether learning takes the banks of weights from the array in this cycle."""
         if not self.chip.convolves:
             return learn.state.weights.read
@@ -137,3 +138,10 @@ class GftEngine(wiring.Component):
             share(m, self.state.weights, [weights, end.weights], ending)
         connect(m, end.counters, flipped(self.state.counters))
         connect(m, learn.counters, flipped(self.counter_banks))
+
+
+def _learner(chip: ChipConfig) -> type[Learn | ConvLearn | SerialLearn]:
+    """Which component learns."""
+    if chip.serial:
+        return SerialLearn
+    return ConvLearn if chip.convolves else Learn

@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from popflip.hw.config import ChipConfig
 from popflip.hw.layouts import activation_words, counter_word, input_word, weight_word
+from popflip.hw.memory.spram import SPRAM_WORDS
 
 # Samples --------------------------------------------------------------------------------------------------------------
 
@@ -149,10 +150,11 @@ class BiasReadSignature(wiring.Signature):
 
 
 class CounterBankSignature(wiring.Signature):
-    """Reads and writes the words of one counter bank, timed as in :class:`WeightRowSignature`."""
+    """Reads and writes the words of one counter bank, timed as in :class:`WeightRowSignature`. On serial chips, errors
+    lie behind the counters."""
 
     def __init__(self, chip: ChipConfig):
-        address = range(chip.counter_map.depth)
+        address = range(SPRAM_WORDS if chip.serial else chip.counter_map.depth)
         super().__init__(
             {
                 "read": Out(1),
