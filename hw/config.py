@@ -76,10 +76,25 @@ class ChipConfig(Network):
         _power_of_two("learn_rows", self.learn_rows, 1, most)
         if self.compact and (self.rule != Rule.GFT or self.pipelined or self.learn_rows > 1):
             raise ConfigError("compact: needs rule gft, at most 8 synapses and learn_rows 1")
-        if self.compact and not self.convolves and self.array_rows > self.array_synapses:
+        if self.serial:
+            self._check_serial()
+        elif self.compact and self.array_rows > self.array_synapses:
             raise ConfigError(
                 f"compact: needs no more rows than synapses, not {self.array_rows} and {self.array_synapses}"
             )
+
+    def _check_serial(self) -> None:
+        """Raise :class:`ConfigError` unless a unit of ``N`` activations is a word of each layer."""
+        rows, lanes = self.array_rows, self.array_synapses
+        if rows < lanes:
+            raise ConfigError(f"compact: needs no fewer rows than synapses with convolutions, not {rows} and {lanes}")
+        for index, layer in enumerate(self.plan[:-1], 1):
+            several = layer.outputs.height * layer.outputs.width > 1
+            if layer.rows % lanes and several:
+                raise ConfigError(
+                    f"compact: layers[{index}] has {layer.rows} rows; with {lanes} synapses a cycle it needs a multiple "
+                    f"of {lanes}"
+                )
 
     def _check_store(self) -> None:
         """Raise :class:`ConfigError` unless the chip has a store for what walks, and a known SDRAM for it."""

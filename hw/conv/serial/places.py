@@ -64,21 +64,12 @@ class Units:
 class Places:
     """The fields of all layers, and where the activations lie that layers 1 … L−1 read.
 
-    :class:`ConfigError` if a chip with one walk cannot have the network.
+    :class:`ConfigError` if counters and errors do not fit single-port RAM.
     """
 
     chip: ChipConfig
 
     def __post_init__(self) -> None:
-        lanes, rows = self.chip.array_synapses, self.chip.array_rows
-        if rows < lanes:
-            raise ConfigError(f"compact: needs no fewer rows than synapses with convolutions, not {rows} and {lanes}")
-        for index, it in enumerate(self.fields[1:], 1):
-            if it.height * it.width > 1 and it.planes.channels % lanes:
-                raise ConfigError(
-                    f"compact: layers[{index}] has {it.planes.channels} rows; with {lanes} synapses a cycle it needs a "
-                    f"multiple of {lanes}"
-                )
         half = SPRAM_WORDS - ERRORS_BASE
         if self.chip.counter_map.depth > ERRORS_BASE or self.depth > half:
             raise ConfigError(
