@@ -92,8 +92,8 @@ class ChipConfig(Network):
             several = layer.outputs.height * layer.outputs.width > 1
             if layer.rows % lanes and several:
                 raise ConfigError(
-                    f"compact: layers[{index}] has {layer.rows} rows; with {lanes} synapses a cycle it needs a multiple "
-                    f"of {lanes}"
+                    f"compact: layers[{index}] has {layer.rows} rows; with {lanes} synapses a cycle it needs a "
+                    f"multiple of {lanes}"
                 )
 
     def _check_store(self) -> None:

@@ -72,7 +72,7 @@ def sum_shape(chip: ChipConfig):
 def result_layout(chip: ChipConfig) -> data.StructLayout:
     """Sums of ``P`` neurons of the last layer (LBE: of every layer), lowest first, with their sample as ``tag``.
 
-    GFT: if ``P`` exceeds the number of classes, there are as many sums as classes. Serial chips hand them out one by one.
+    GFT: if ``P`` exceeds the number of classes, there are as many sums as classes. Serial chips: one.
     """
     count = min(chip.array_rows, chip.classes) if chip.rule == Rule.GFT else chip.array_rows
     if chip.serial:

@@ -31,7 +31,8 @@ def value_shape(chip: ChipConfig):
 
 
 def values_together(chip: ChipConfig) -> int:
-    """Values that arrive in one cycle. GFT: ``P`` sums, or all ``C`` if ``P > C``; serial chips: one. LBE: the scores of all classes."""
+    """Values that arrive in one cycle. GFT: ``P`` sums, or all ``C`` if ``P > C``; serial chips: one. LBE: the
+    scores of all classes."""
     if chip.serial:
         return 1
     return min(chip.array_rows, chip.classes) if chip.rule == Rule.GFT else chip.classes

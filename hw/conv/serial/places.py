@@ -1,7 +1,7 @@
 """Places: where a chip with one walk keeps the activations, and what a row sees at a position.
 
-Activations lie in *units* of ``N`` channels, one memory word each. Rows, columns and units of a pixel take whole bits of
-an address, so that an address is a concatenation and no sum::
+Activations lie in *units* of ``N`` channels, one memory word each. Rows, columns and units of a pixel take whole bits
+of an address, so that an address is a concatenation and no sum::
 
     address of a unit = layer's base | y | x | unit of the pixel
     address of a bit of the image = slot | channel | y | x

@@ -119,6 +119,4 @@ class BitWriteSignature(wiring.Signature):
     """Writes a bit of the image at the end of a cycle in which ``write`` is high."""
 
     def __init__(self, chip: ChipConfig):
-        super().__init__(
-            {"write": Out(1), "address": Out(range(chip.slots << Places(chip).image_bits)), "bit": Out(1)}
-        )
+        super().__init__({"write": Out(1), "address": Out(range(chip.slots << Places(chip).image_bits)), "bit": Out(1)})

@@ -222,8 +222,8 @@ class Walk(wiring.Component):
     def _group_base(self) -> Value:
         """Address of the first word of the weights of a group of rows."""
         chip = self.chip
-        bases = [
-            Array(Const(chip.weight_map.row_address(layer, group), range(chip.weight_map.depth)) for group in range(count))
-            for layer, count in enumerate(chip.groups)
-        ]
+        addresses = range(chip.weight_map.depth)
+        bases = []
+        for layer, count in enumerate(chip.groups):
+            bases.append(Array(Const(chip.weight_map.row_address(layer, group), addresses) for group in range(count)))
         return of_layer(self.user.layer, [each[self.user.group[: max(1, ceil_log2(len(each)))]] for each in bases])
