@@ -96,7 +96,15 @@ def check(config: AnyConfig) -> None:
 
 
 def estimate(board: Board, clock_hz: float, chip: ChipConfig, work: Work | ConvWork) -> Estimate:
-    """The estimate of ``chip`` on ``board`` at ``clock_hz``, for the run whose work is ``work``."""
+    """The estimate of ``chip`` on ``board`` at ``clock_hz``, for the run whose work is ``work``.
+
+    Raises :class:`ConfigError` for a compact chip with convolutions, whose cycles nothing models.
+    """
+    if chip.serial:
+        raise ConfigError(
+            "compact: cycles of such chips with convolutions cannot be estimated; build it for its resources, simulate "
+            "it for its cycles"
+        )
     return Estimate(chip, board, clock_hz, cycles_of(chip, work), work)
 
 

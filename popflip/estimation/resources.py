@@ -99,15 +99,15 @@ def block_rams(chip: ChipConfig, buffer_bytes: int, family: Family) -> int:
 def check_room(board: Board, chip: ChipConfig) -> None:
     """Raise :class:`ConfigError` if ``chip`` is clearly too large for ``board``: beyond what the model may be off by.
 
-    A chip that passes may still not fit; synthesis and place and route then say so. LBE has no model of its logic, and
-    what stores training samples does not count.
+    A chip that passes may still not fit; synthesis and place and route then say so. LBE and compact chips with
+    convolutions have no model of their logic, and what stores training samples does not count.
     """
     fpga = fpga_of(board)
     found = [
         ("block RAMs", block_rams(chip, board.buffer, fpga.family), fpga.block_rams, MEMORY_ERROR),
         ("single-port RAMs", single_port(chip), fpga.single_port, 0),
     ]
-    if chip.rule == Rule.GFT:
+    if chip.rule == Rule.GFT and not chip.serial:
         found.insert(0, (fpga.cell_name, cells(chip, fpga.family) + board.link.cells, fpga.cells, CELLS_ERROR))
     short = [
         f"about {needed} {name}, where there are {there}"
@@ -217,6 +217,9 @@ def _compact_memories(chip: ChipConfig) -> Iterator[Block]:
         depth = left if left <= WIDEST_DEPTH else 1 << left.bit_length() - 1
         yield Block("weights", chip.weight_bits * lanes * rows, depth)
         left -= depth
+    if chip.serial:
+        yield from conv.serial_memories(chip)
+        return
     width = max(2 * lanes, lanes + (chip.words[0] - 1).bit_length())
     samples = chip.slots << ceil_log2(chip.words[0] + activation_words(chip))
     yield Block("samples", -(-width // (2 * rows)) * 2 * rows, samples)

@@ -15,8 +15,10 @@ from popflip.hw.trainer import Trainer
 
 NETWORKS = {
     "up5k": (Config("7x6,c4k5p2,c8k3p2,3", k0=(6, 9, 9), margin=9, window=(3, 9), batch=6, dclip=3), 8, 4),
+}
+LONG = {
     "saturates": (
-        Config("5x6x2,c8k3s2,c5k3,4", k0=(6, 9, 9), margin=9, window=(3, 9), batch=6, mmax=(12, 40, 9), dclip=2),
+        Config("5x6x2,c8k3s2,c4k3,4", k0=(6, 9, 9), margin=9, window=(3, 9), batch=6, mmax=(12, 40, 9), dclip=2),
         4,
         4,
     ),
@@ -25,11 +27,9 @@ NETWORKS = {
         8,
         8,
     ),
-}
-LONG = {
     "pool 3": (Config("10x9,c4k5p3,c5k3p2,3", k0=(9, 30, 9), margin=9, window=(9, 20), batch=6, dclip=2), 4, 4),
     "three": (
-        Config("17x15x2,c8k3s2,c12k5s2p2,c10k3,6", k0=(9, 90, 90, 30), margin=20, window=(5, 30, 20), batch=6, dclip=3),
+        Config("17x15x2,c8k3s2,c12k5s2p2,c8k3,6", k0=(9, 90, 90, 30), margin=20, window=(5, 30, 20), batch=6, dclip=3),
         8,
         4,
     ),

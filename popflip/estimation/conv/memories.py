@@ -12,8 +12,16 @@ from popflip.hw.config import ChipConfig
 from popflip.hw.conv.errors import error_limit
 from popflip.hw.conv.fields import Fields
 from popflip.hw.conv.patches import Slide, patch_word_layout
+from popflip.hw.conv.serial.places import Places
 from popflip.hw.conv.signatures import copies_weights, copy_depth
 from popflip.hw.layouts import sum_shape, weight_word
+
+
+def serial_memories(chip: ChipConfig) -> Iterator[Block]:
+    """What keeps the samples on a compact chip: images of all slots, and the activations of one sample."""
+    places = Places(chip)
+    yield Block("images", 1, chip.slots << places.image_bits)
+    yield Block("activations", 2 * chip.array_synapses, places.depth)
 
 
 def sample_memories(chip: ChipConfig) -> Iterator[Block]:
