@@ -18,7 +18,7 @@ NETWORKS = {
 }
 LONG = {
     "saturates": (
-        Config("5x6x2,c8k3s2,c4k3,4", k0=(6, 9, 9), margin=9, window=(3, 9), batch=6, mmax=(12, 40, 9), dclip=2),
+        Config("5x6x2,c8k3s2,c4k3,4", k0=(6, 9, 9), margin=9, window=(3, 9), batch=6, mmax=(70, 12, 9), dclip=2),
         4,
         4,
     ),

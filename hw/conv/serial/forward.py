@@ -12,7 +12,7 @@ sums leave one a cycle, through one comparison with WINDOW.
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -26,14 +26,32 @@ from popflip.hw.lib.lookup import of_layer
 
 
 def product(chip: ChipConfig, lanes: data.View, weights: data.View) -> Value:
-    """``Σ_b lane[b] · w[b]`` of one row, in the same cycle."""
-    total: Value | None = None
+    """``Σ_b lane[b] · w[b]`` of one row, in the same cycle.
+
+    Pairs of lanes are logic of four inputs each, and so is a bit of their sum: adders would take a cell a bit and more.
+    """
+    terms = []
     for enable, positive, weight in zip(lanes.enable, lanes.positive, weights, strict=True):
         nonzero = enable & (weight[0] if chip.weight_bits == 2 else 1)
         negative = nonzero & (positive ^ (~weight[-1] if chip.weight_bits == 2 else weight[0]))
-        term = Cat(nonzero, negative).as_signed()
-        total = term if total is None else total + term
-    return total
+        terms.append((nonzero, negative))
+    sums = []
+    for (first, minus_first), (second, minus_second) in zip(terms[::2], terms[1::2], strict=True):
+        odd, minus = first ^ second, minus_first | minus_second
+        both = minus_first & minus_second
+        sums.append(Cat(odd, Mux(odd, minus, first & (minus_first == minus_second)), Mux(odd, minus, both)))
+    while len(sums) > 1:
+        sums = [_sum(low, high) for low, high in zip(sums[::2], sums[1::2], strict=True)]
+    return sums[0].as_signed()
+
+
+def _sum(first: Value, second: Value) -> Value:
+    """``first + second``, two's complement, a bit wider than these."""
+    bits, carry = [], Const(0)
+    for a, b in zip([*first, first[-1]], [*second, second[-1]], strict=True):
+        bits.append(a ^ b ^ carry)
+        carry = (a & b) | (carry & (a ^ b))
+    return Cat(bits)
 
 
 class SerialForward(wiring.Component):
@@ -82,6 +100,7 @@ class SerialForward(wiring.Component):
         self._last_layer = self._layer == chip.depth - 1
         self._last_group = self._group == of_layer(self._layer, [groups - 1 for groups in chip.groups])
         self._v = Signal(data.ArrayLayout(sum_shape(chip), chip.array_rows), name="v")
+        self._leaving = Signal(sum_shape(chip), name="leaving")
         m.d.comb += [
             walk.layer.eq(self._layer),
             walk.slot.eq(self._sample.slot),
@@ -97,13 +116,14 @@ class SerialForward(wiring.Component):
         return m
 
     def _add(self, m: Module) -> None:
-        """Add a word's products to the sums of ``P`` rows; or let the lowest sum leave, and a 0 come."""
-        v = self._v
-        for row in range(len(v)):
-            with m.If(self._leaves):
-                m.d.sync += v[row].eq(v[row + 1] if row + 1 < len(v) else 0)
-            with m.Elif(self.busy):
-                m.d.sync += v[row].eq(v[row] + product(self.chip, self.walk.lanes, self.weights[row]))
+        """Multiply a word, and add its products to the sums of ``P`` rows a cycle later."""
+        lanes, added = self.chip.array_synapses, Signal(name="added")
+        m.d.sync += added.eq(self.busy)
+        for row, total in enumerate(self._v):
+            products = Signal(signed(lanes.bit_length() + 1), name=f"product{row}")
+            m.d.sync += products.eq(product(self.chip, self.walk.lanes, self.weights[row]))
+            with m.If(added):
+                m.d.sync += total.eq(total + products)
 
     def _store(self, m: Module) -> None:
         """Collect a unit, and write it with its last row."""
@@ -112,8 +132,9 @@ class SerialForward(wiring.Component):
         window = Array(self.window[index] for index in range(max(1, chip.depth - 1)))[self._layer]
         ends_unit = self._row[: exact_log2(lanes)] == lanes - 1
         fires, near = Signal(lanes - 1), Signal(lanes - 1)  # of the rows before
-        v = self._v[0]
+        v = self._leaving
         m.d.comb += [
+            v.eq(Array(self._v)[self._row]),
             store.active.eq(Cat(fires, active(chip, v))),
             store.in_window.eq(Cat(near, ~compare_magnitude(v, window)[0])),
             store.write.eq(self._leaves & ends_unit & ~self._last_layer),
@@ -131,7 +152,7 @@ class SerialForward(wiring.Component):
         real = ~self._last_group | (self._row <= last)
         m.d.comb += [
             o.valid.eq(self._draining & self._last_layer & real),
-            o.payload.items[0].eq(self._v[0]),
+            o.payload.items[0].eq(self._leaving),
             o.payload.last.eq(self._last_group & (self._row == last)),
             o.payload.tag.eq(self._sample),
             self._leaves.eq(self._draining & (~o.valid | o.ready)),
@@ -167,6 +188,7 @@ class SerialForward(wiring.Component):
                     m.next = "NEXT"
             with m.State("NEXT"):
                 m.d.comb += walk.step.eq(1)
+                m.d.sync += [each.eq(0) for each in self._v]
                 m.d.sync += self._group.eq(Mux(self._last_group, 0, self._group + 1))
                 m.next = "POSITION"
                 with m.If(self._last_group & walk.ends_layer):
