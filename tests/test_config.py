@@ -232,7 +232,14 @@ FEW = "compact: needs rule gft, at most 8 synapses and learn_rows 1"
         ({"learn_rows": 2}, FEW),
         ({"rule": Rule.LBE, "classes": 3}, FEW),
         ({"array_rows": 16}, "compact: needs no more rows than synapses, not 16 and 8"),
-        ({"layers": ("5x4", "c2k3", 10)}, "compact: such a chip has no memories for convolutions; leave it out"),
+        (
+            {"layers": ("5x4", "c8k3", 10)},
+            "compact: needs no fewer rows than synapses with convolutions, not 4 and 8",
+        ),
+        (
+            {"layers": ("5x4", "c6k3", 10), "array_synapses": 4},
+            "compact: layers[1] has 6 rows; with 4 synapses a cycle it needs a multiple of 4",
+        ),
     ],
 )
 def test_an_impossible_compact_chip_is_one_line(geometry, message):

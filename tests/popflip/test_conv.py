@@ -180,7 +180,7 @@ def test_settings_files_have_layers_as_text_or_list(layers):
         ),
         (
             ("train", *SMALL, "--device", "sim", "--compact"),
-            "--compact: such a chip has no memories for convolutions; leave it out",
+            "--compact: needs rule gft, at most 8 synapses and learn_rows 1",
         ),
         (
             ("build", "--board", "icebreaker", "--preset", "digits-conv"),

@@ -17,11 +17,12 @@ from popflip.estimation.conv.words import listed, nonzero, per_pool, seen, upper
 from popflip.estimation.conv.work import BANKS, WIDTHS, learning_blocks
 from popflip.estimation.cycles import cycles_of
 from popflip.estimation.estimate import estimate
-from popflip.estimation.resources import ECP5, block_rams, check_room, memories
+from popflip.estimation.resources import ECP5, ICE40, block_rams, check_room, memories
 from popflip.estimation.search import better
 from popflip.estimation.workload import count_work
 from popflip.experiment import prepare
 from popflip.golden.config import Config
+from popflip.golden.errors import ConfigError
 from popflip.golden.layers import Layer, Planes
 from popflip.hw.config import ChipConfig
 
@@ -161,6 +162,18 @@ def test_memories_by_hand():
     assert found["activations 3"] == found["windows"].__class__("activations 3", 32, 4 * 256)
     assert ECP5.block_ram.needed(found["counters 3"]) == 15
     assert ECP5.block_ram.needed(found["open pools"]) == 0
+
+
+def test_memories_of_a_compact_chip():
+    """28x28,c16k5p2,c32k5s2,10 on a UP5K: weights 1,200 words deep take 20 of its 30 block RAMs."""
+    config = Config("28x28,c16k5p2,c32k5s2,10", k0=(1, 1, 1), window=(1, 1))
+    chip = ChipConfig.of(config, 8, 4, compact=True)
+    found = {block.name: block for block in memories(chip, 512)}
+    assert found["images"] == Block("images", 1, 2 * 1024)
+    assert found["activations"] == Block("activations", 8, 1024 + 512)
+    assert block_rams(chip, 512, ICE40) == 26
+    with pytest.raises(ConfigError, match="compact: cycles of such chips with convolutions cannot be estimated"):
+        estimate(constraints.board("icebreaker"), 22e6, chip, None)
 
 
 @pytest.mark.parametrize("name", [name for name, board in constraints.boards().items() if len(board.fits) > 1])

@@ -69,12 +69,16 @@ class SerialLearn(wiring.Component):
         self._address = Signal(range(chip.counter_map.depth), name="address")  # of the word's counters
         self._errs = Signal(name="errs")  # the adder adds errors, no votes
         self._last_layer = self._layer == chip.depth - 1
+        counters = self.state.counters.bank0
+        self._place = Signal.like(counters.read_address, name="place")
         row = self._row
         m.d.comb += [
             walk.layer.eq(self._layer),
             walk.slot.eq(self._verdict.sample.slot),
             walk.group.eq(row >> exact_log2(chip.array_rows)),
             walk.part.eq(self._row >> exact_log2(lanes)),
+            counters.read_address.eq(self._place),
+            counters.write_address.eq(self._place),
             self.weight_rows.block.eq(row),
             self.weight_rows.address.eq(walk.weight_address),
             self.done_slot.eq(self._verdict.sample.slot),
@@ -95,10 +99,26 @@ class SerialLearn(wiring.Component):
             moved = Signal(signed(chip.counter_bits + 1), name=f"moved{lane}")
             old = counters.read_data[lane]
             m.d.comb += moved.eq(old + Mux(adds, Mux(minus, -delta, delta), 0))
-            limits = list(dict.fromkeys(chip.limits))
-            clipped = {limit: clip(moved, -limit, limit) for limit in limits}
-            votes = of_layer(self._layer, [clipped[limit].as_signed() for limit in chip.limits])
-            m.d.comb += counters.write_data[lane].eq(Mux(self._errs, moved, votes))
+            m.d.comb += counters.write_data[lane].eq(self._saturated(m, moved, ~self._errs))
+
+    def _saturated(self, m: Module, moved: Signal, votes: Value) -> Value:
+        """``moved``, saturated at the layer's limit if they are ``votes``."""
+        limits = self.chip.limits
+        if any(limit & (limit + 1) for limit in limits):
+            clipped = {limit: clip(moved, -limit, limit).as_signed() for limit in limits}
+            return Mux(votes, of_layer(self._layer, [clipped[limit] for limit in limits]), moved)
+        # Limits are 2ⁿ − 1. A sum outside becomes n ones, or minus that: 1…1, n − 1 zeros, and a one.
+        sizes, negative = [limit.bit_length() for limit in limits], moved[-1]
+        outside = {
+            size: Mux(negative, ~moved[size:-1].all() | ~moved[:size].any(), moved[size:-1].any()) for size in sizes
+        }
+        clips = Signal.like(negative, name=f"clips_{moved.name}")
+        m.d.comb += clips.eq(of_layer(self._layer, [outside[size] for size in sizes]) & votes)
+        bits = [Mux(clips, 1, moved[0])]
+        for place in range(1, self.chip.counter_bits):
+            within = of_layer(self._layer, [int(place < size) for size in sizes])
+            bits.append(Mux(clips, within ^ negative, moved[place]))
+        return Cat(bits)
 
     def _errors(self, m: Module) -> None:
         """The ``δ`` of the unit of errors that was read. Rows that the layer does not have have 0."""
@@ -113,10 +133,7 @@ class SerialLearn(wiring.Component):
     def _access(self, m: Module, address: Value, *, write: bool) -> None:
         """Read or write a word of counters or errors."""
         counters = self.state.counters.bank0
-        if write:
-            m.d.comb += [counters.write.eq(1), counters.write_address.eq(address)]
-        else:
-            m.d.comb += [counters.read.eq(1), counters.read_address.eq(address)]
+        m.d.comb += [self._place.eq(address), (counters.write if write else counters.read).eq(1)]
 
     def _sequence(self, m: Module) -> None:
         """A sample: clear the errors, then sweep the layers from the last one down."""
