@@ -43,7 +43,7 @@ class ChipConfig(Network):
     ``compact`` (GFT, N ≤ 8) : for an iCE40 UP5K, whose block RAM holds little more than the weights. Counters lie in
     its single-port RAMs, which read or write one word a cycle. Inputs and activations of all samples share one memory
     with one read port. With convolutions, forward and learning share one walk over the positions
-    (:mod:`popflip.hw.conv.serial`).
+    (:mod:`popflip.hw.serial`).
     ``mmaxes`` : limit of each layer's counters, none larger than ``mmax``; (): ``mmax`` for all.
     """
 

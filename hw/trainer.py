@@ -26,10 +26,6 @@ from popflip.hw.conv.activations import ConvActivations
 from popflip.hw.conv.blank import Blank
 from popflip.hw.conv.forward import ConvForward
 from popflip.hw.conv.ingest import ConvIngest
-from popflip.hw.conv.serial.forward import SerialForward
-from popflip.hw.conv.serial.ingest import SerialIngest
-from popflip.hw.conv.serial.samples import SerialSamples
-from popflip.hw.conv.serial.walk import Walk
 from popflip.hw.conv.signatures import copies_weights
 from popflip.hw.conv.weight_rows import WeightRows
 from popflip.hw.gft.engine import GftEngine
@@ -40,6 +36,10 @@ from popflip.hw.memory.activations import Activations
 from popflip.hw.memory.counters import Counters
 from popflip.hw.memory.samples import Samples
 from popflip.hw.memory.weights import Weights
+from popflip.hw.serial.forward import SerialForward
+from popflip.hw.serial.ingest import SerialIngest
+from popflip.hw.serial.samples import SerialSamples
+from popflip.hw.serial.walk import Walk
 from popflip.hw.trainer_port import TrainerCommand, TrainerSignature
 
 ENGINES = {Rule.GFT: GftEngine, Rule.LBE: LbeEngine}

@@ -22,7 +22,6 @@ from popflip.hw.common.slots import FreeSignature
 from popflip.hw.common.status import EventSignature, register_values_layout
 from popflip.hw.config import ChipConfig
 from popflip.hw.conv import signatures as positions
-from popflip.hw.conv.serial.signatures import WalkSignature
 from popflip.hw.layouts import result_layout
 from popflip.hw.memory.signatures import (
     ActivationReadSignature,
@@ -30,6 +29,7 @@ from popflip.hw.memory.signatures import (
     InputReadSignature,
     StateSignature,
 )
+from popflip.hw.serial.signatures import WalkSignature
 
 
 class EngineCommand(enum.Enum, shape=1):

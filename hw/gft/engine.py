@@ -22,13 +22,13 @@ from popflip.hw.common.engine import EngineCommand, EngineSignature, sample_read
 from popflip.hw.common.error import Error
 from popflip.hw.config import ChipConfig
 from popflip.hw.conv.learn import ConvLearn
-from popflip.hw.conv.serial.learn import SerialLearn
 from popflip.hw.conv.signatures import copies_weights
 from popflip.hw.conv.weight_rows import read_through
 from popflip.hw.gft.end_of_batch import EndOfBatch
 from popflip.hw.gft.learn import Learn
 from popflip.hw.layouts import verdict_layout
 from popflip.hw.lib.stream import Queue
+from popflip.hw.serial.learn import SerialLearn
 
 
 class GftEngine(wiring.Component):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from paths import ROOT
 
-ROOMS = ("common", "gft", "lbe", "conv", "memory", "link", "lib")
+ROOMS = ("common", "gft", "lbe", "conv", "serial", "memory", "link", "lib")
 SIDES = {"golden": ("golden", ""), "hw": ("hw", ""), "testbench": ("sim", "tb_"), "test": ("tests", "test_")}
 """Folder and file name prefix of each side."""
 NAMED_BY = ("golden", "hw", "testbench")  # a file of tests/ may test something else than a stage
@@ -46,6 +46,14 @@ WITHOUT = {
     "conv/signatures": ("golden testbench test", "signatures; the testbenches of the memories' users drive them"),
     "conv/ingest": ("golden testbench test", "wires up hw/conv/patches.py; run by tests/test_trainer.py"),
     "conv/activations": ("golden testbench test", "a memory; golden has arrays; run by tests/test_trainer.py"),
+    # Forward and learning in turn
+    "serial/walk": ("golden", "golden/conv/patches.py"),
+    "serial/forward": ("golden testbench test", "golden/conv/forward.py; run by tests/serial/test_serial.py"),
+    "serial/learn": ("golden testbench test", "golden/conv/backward.py, accumulate.py; tests/serial/test_serial.py"),
+    "serial/places": ("golden testbench test", "addresses; golden has arrays; in sim/serial/tb_walk.py"),
+    "serial/signatures": ("golden testbench test", "signatures; in sim/serial/tb_walk.py"),
+    "serial/samples": ("golden testbench test", "a memory; golden has arrays; run by tests/serial/test_serial.py"),
+    "serial/ingest": ("golden testbench test", "fills hw/serial/samples.py; run by tests/serial/test_serial.py"),
     # Parameters and lists: no hardware of their own
     "config": ("testbench", "parameters"),
     "network": ("hw testbench test", "parameters; tests/test_config.py"),

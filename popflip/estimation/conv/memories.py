@@ -12,9 +12,9 @@ from popflip.hw.config import ChipConfig
 from popflip.hw.conv.errors import error_limit
 from popflip.hw.conv.fields import Fields
 from popflip.hw.conv.patches import Slide, patch_word_layout
-from popflip.hw.conv.serial.places import Places
 from popflip.hw.conv.signatures import copies_weights, copy_depth
 from popflip.hw.layouts import sum_shape, weight_word
+from popflip.hw.serial.places import Places
 
 
 def serial_memories(chip: ChipConfig) -> Iterator[Block]:

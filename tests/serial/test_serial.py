@@ -10,7 +10,7 @@ import pytest
 from popflip.golden.config import Config, Precision
 from popflip.golden.errors import ConfigError
 from popflip.hw.config import ChipConfig
-from popflip.hw.conv.serial.places import Places
+from popflip.hw.serial.places import Places
 from popflip.hw.trainer import Trainer
 
 NETWORKS = {

@@ -17,12 +17,12 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from popflip.hw.config import ChipConfig
-from popflip.hw.conv.serial.places import ERRORS_BASE, Places
-from popflip.hw.conv.serial.signatures import WalkSignature
 from popflip.hw.conv.signatures import BlockReadSignature, LearnStateSignature
 from popflip.hw.layouts import delta_shape, verdict_layout
 from popflip.hw.lib.arithmetic import clip
 from popflip.hw.lib.lookup import of_layer
+from popflip.hw.serial.places import ERRORS_BASE, Places
+from popflip.hw.serial.signatures import WalkSignature
 
 
 class SerialLearn(wiring.Component):
@@ -68,6 +68,7 @@ class SerialLearn(wiring.Component):
         self._deltas = Signal(data.ArrayLayout(delta_shape(chip), lanes), name="deltas")  # of `row` and those after it
         self._address = Signal(range(chip.counter_map.depth), name="address")  # of the word's counters
         self._errs = Signal(name="errs")  # the adder adds errors, no votes
+        self._swept, self._voted = Signal(name="swept"), Signal(name="voted")  # at this position: a row, a word
         self._last_layer = self._layer == chip.depth - 1
         counters = self.state.counters.bank0
         self._place = Signal.like(counters.read_address, name="place")
@@ -166,8 +167,8 @@ class SerialLearn(wiring.Component):
                 m.next = "IDLE"
 
     def _rows(self, m: Module) -> None:
-        """The rows of a position with ``δ ≠ 0``: a unit at a time, and its lanes one after the other. In the last layer
-        the label, with +1, and the rival, with −1."""
+        """The rows of a position with ``δ ≠ 0``: a unit at a time, and its lanes one after the other. A position whose
+        patch is all 0 ends with the first of them. In the last layer the label, with +1, and the rival, with −1."""
         chip, walk, lanes = self.chip, self.walk, self.chip.array_synapses
         row, deltas = self._row, self._deltas
         second = Signal(name="second")  # the rival follows
@@ -190,8 +191,10 @@ class SerialLearn(wiring.Component):
             m.next = "NEXT ROW"
             with m.If(deltas[0].any()):
                 m.d.comb += walk.start.eq(1)
+                m.d.sync += self._swept.eq(1)
                 m.next = "WORD"
         with m.State("NEXT ROW"):
+            blank = self._swept & ~self._voted  # the position's patch is all 0
             m.d.sync += [Cat(*deltas).eq(Cat(*deltas) >> len(deltas[0])), row.eq(row + 1)]
             m.next = "ROW"
             with m.If(self._last_layer):
@@ -202,8 +205,8 @@ class SerialLearn(wiring.Component):
                     m.next = "LAYER"
                     if chip.depth == 1:
                         m.next = "DONE"
-            with m.Elif(ends):
-                m.d.sync += row.eq(0)
+            with m.Elif(ends | blank):
+                m.d.sync += [row.eq(0), self._swept.eq(0), self._voted.eq(0)]
                 m.d.comb += walk.step.eq(1)
                 m.next = "UNIT"
                 with m.If(walk.ends_layer):
@@ -229,6 +232,7 @@ class SerialLearn(wiring.Component):
         with m.State("VOTE"):
             self._access(m, self._address, write=True)
             m.d.comb += [self.busy.eq(1), walk.ready.eq(~walk.in_unit)]
+            m.d.sync += self._voted.eq(1)
             m.next = "ERRORS"
             with m.If(~walk.in_unit):
                 m.next = "WORD"

@@ -7,9 +7,9 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from popflip.hw.config import ChipConfig
-from popflip.hw.conv.serial.places import Places
-from popflip.hw.conv.serial.signatures import BitWriteSignature
 from popflip.hw.layouts import sample_layout
+from popflip.hw.serial.places import Places
+from popflip.hw.serial.signatures import BitWriteSignature
 
 
 class SerialIngest(wiring.Component):

@@ -19,10 +19,10 @@ from amaranth.utils import exact_log2
 
 from popflip.hw.common.forward import active
 from popflip.hw.config import ChipConfig
-from popflip.hw.conv.serial.signatures import UnitWriteSignature, WalkSignature
 from popflip.hw.layouts import result_layout, sample_layout, sum_shape, weight_word
 from popflip.hw.lib.arithmetic import compare_magnitude
 from popflip.hw.lib.lookup import of_layer
+from popflip.hw.serial.signatures import UnitWriteSignature, WalkSignature
 
 
 def product(chip: ChipConfig, lanes: data.View, weights: data.View) -> Value:

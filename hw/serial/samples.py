@@ -8,8 +8,8 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In
 
 from popflip.hw.config import ChipConfig
-from popflip.hw.conv.serial.places import Places
-from popflip.hw.conv.serial.signatures import (
+from popflip.hw.serial.places import Places
+from popflip.hw.serial.signatures import (
     BitReadSignature,
     BitWriteSignature,
     UnitReadSignature,

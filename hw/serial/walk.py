@@ -18,16 +18,16 @@ from amaranth.utils import ceil_log2
 
 from popflip.golden.layers import MAX_POOL
 from popflip.hw.config import ChipConfig
-from popflip.hw.conv.serial.places import Places
-from popflip.hw.conv.serial.signatures import (
+from popflip.hw.lib.lookup import of_layer
+from popflip.hw.memory.signatures import ArrayReadSignature
+from popflip.hw.serial.places import Places
+from popflip.hw.serial.signatures import (
     BitReadSignature,
     UnitReadSignature,
     WalkSignature,
     part_range,
     pool_bits,
 )
-from popflip.hw.lib.lookup import of_layer
-from popflip.hw.memory.signatures import ArrayReadSignature
 
 
 class _Tap(NamedTuple):

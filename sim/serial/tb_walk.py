@@ -8,7 +8,7 @@ import numpy as np
 from popflip.golden.common.forward import with_bias
 from popflip.golden.conv.patches import pixels
 from popflip.hw.config import ChipConfig
-from popflip.hw.conv.serial.places import Places
+from popflip.hw.serial.places import Places
 from popflip.sim.bench.memories import ReadPort
 from popflip.sim.bench.networks import chip_of
 from popflip.sim.bench.parts import Part, each_part

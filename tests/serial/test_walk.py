@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from chips import chip, run_on_chips
 
-from popflip.hw.conv.serial.walk import Walk
+from popflip.hw.serial.walk import Walk
 
 CHIPS = {
     "pooled": chip("8x8", "c4k5p2", "c8k3p2", 5, rows=8, lanes=4, slots=2, compact=True),
@@ -15,9 +15,9 @@ CHIPS = {
 
 
 def test_words_equal_golden(testbench):
-    run_on_chips(testbench, Walk, CHIPS, "conv.tb_walk", seed=1, passes=8)
+    run_on_chips(testbench, Walk, CHIPS, "serial.tb_walk", seed=1, passes=8)
 
 
 def test_a_wrong_word_is_named(testbench):
     with pytest.raises(AssertionError, match="pooled: pass 2, layer "):
-        run_on_chips(testbench, Walk, CHIPS, "conv.tb_walk", seed=1, passes=3, wrong={"pooled": 2})
+        run_on_chips(testbench, Walk, CHIPS, "serial.tb_walk", seed=1, passes=3, wrong={"pooled": 2})

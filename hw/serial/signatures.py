@@ -6,8 +6,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from popflip.hw.config import ChipConfig
-from popflip.hw.conv.serial.places import Places
 from popflip.hw.layouts import lane_layout
+from popflip.hw.serial.places import Places
 
 
 def pool_bits(chip: ChipConfig) -> int:
