@@ -183,9 +183,14 @@ def test_settings_files_have_layers_as_text_or_list(layers):
             "--compact: needs rule gft, at most 8 synapses and learn_rows 1",
         ),
         (
-            ("build", "--board", "icebreaker", "--preset", "digits-conv"),
-            "--layers: 8x8x4-c16k3p2-10 does not fit iCEBreaker (iCE40 UP5K): it needs about 45 block RAMs, where "
-            "there are 30; use a board with an ECP5, or fewer or smaller layers, rows or synapses",
+            ("build", "--board", "icebreaker", "--preset", "mnist-conv-wide"),
+            "--compact: 20874 words of counters and 3072 of errors, but single-port RAM holds 8192 of each; use a "
+            "smaller network",
+        ),
+        (
+            ("build", "--board", "ice40_hx8k_b_evn", "--preset", "digits-conv"),
+            "--layers: 8x8x4-c16k3p2-10 does not fit iCE40-HX8K breakout board (iCE40 HX8K): it needs about 62 block "
+            "RAMs, where there are 32; use a board with an ECP5, or fewer or smaller layers, rows or synapses",
         ),
         (
             ("verify", "--mmax", "31,127", "--limit-batches", "1"),

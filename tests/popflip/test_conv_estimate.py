@@ -193,5 +193,7 @@ def test_an_array_of_a_board_suits_other_convolutions():
     assert (fit.preset, board.fit_like(board.fit("mnist-tiles"), config)) == ("digits-conv", fit)
     assert board.fit_like(fit, config) is fit
     ice = constraints.board("icebreaker")
-    assert ice.fit_like(ice.fit(), config) is ice.fit()
+    assert ice.fit_like(ice.fit(), config) is ice.fit("mnist-conv-25f")
+    dense = constraints.board("ice40_hx8k_b_evn")
+    assert dense.fit_like(dense.fit(), config) is dense.fit()
     assert isinstance(board.chip(fit, config), ChipConfig)

@@ -49,7 +49,10 @@ WITHOUT = {
     # Forward and learning in turn
     "serial/walk": ("golden", "golden/conv/patches.py"),
     "serial/forward": ("golden testbench test", "golden/conv/forward.py; run by tests/serial/test_serial.py"),
-    "serial/learn": ("golden testbench test", "golden/conv/backward.py, accumulate.py; tests/serial/test_serial.py"),
+    "serial/learn": (
+        "golden testbench test",
+        "golden/conv/backward.py, golden/conv/accumulate.py; run by tests/serial/test_serial.py",
+    ),
     "serial/places": ("golden testbench test", "addresses; golden has arrays; in sim/serial/tb_walk.py"),
     "serial/signatures": ("golden testbench test", "signatures; in sim/serial/tb_walk.py"),
     "serial/samples": ("golden testbench test", "a memory; golden has arrays; run by tests/serial/test_serial.py"),
