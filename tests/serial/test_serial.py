@@ -23,7 +23,7 @@ LONG = {
         4,
     ),
     "binary": (
-        Config("4x5,c8k1,5,3", precision=Precision.BINARY, k0=(3, 9, 9), margin=9, window=(4, 9), batch=6),
+        Config("4x5,c8k1,5,3", precision=Precision.BINARY, k0=(3, 9, 9), margin=9, window=(4, 9), batch=6, mmax=99),
         8,
         8,
     ),
