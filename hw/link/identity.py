@@ -8,13 +8,15 @@ from dataclasses import dataclass, fields
 from popflip.golden.config import Precision, Rule
 from popflip.golden.errors import ConfigError
 from popflip.golden.layers import Conv, Item, Planes, plain
-from popflip.hw.config import ChipConfig
+from popflip.hw.config import SDRAMS, ChipConfig
 from popflip.hw.link.commands import PROTOCOL_VERSION, Field
 
 RULES: tuple[Rule, ...] = (Rule.GFT, Rule.LBE)
 """Learning rules by their number on the link."""
 PRECISIONS: tuple[Precision, ...] = (Precision.BINARY, Precision.TERNARY)
 """Precisions by their number on the link."""
+STORES: tuple[str, ...] = ("", *SDRAMS)
+"""``sdram`` of a chip by its number on the link."""
 
 VARYING = ("layers", "image", "windows")
 """Members of an identity whose size on the link depends on the network, behind all others."""
@@ -46,12 +48,13 @@ class Identity:
     clock_hz: int
     compact: bool
     walks: bool
+    sdram: int
     build_hash: bytes
     layers: tuple[int, ...]
     image: tuple[int, ...] = ()
     windows: tuple[tuple[int, int, int, int], ...] = ()
 
-    FORMAT = "<4B6H3I??8sB"
+    FORMAT = "<4B6H3I??B8sB"
     IMAGE = "<3H"
     WINDOW = "<3BH"
     FIELDS = (
@@ -70,6 +73,11 @@ class Identity:
         Field("clock_hz", "u32", "clock frequency; 0: simulated"),
         Field("compact", "u8", "1: made for an iCE40 UP5K, with counters in its single-port RAMs; 0: not"),
         Field("walks", "u8", "1: walks through its stored set by itself (TRAIN_SET, INFER_SET); 0: does not"),
+        Field(
+            "sdram",
+            "u8",
+            "the SDRAM that holds the store: " + ", ".join(f"{n} {name or 'none'}" for n, name in enumerate(STORES)),
+        ),
         Field("build_hash", "8 bytes", "start of the SHA-256 of the chip's shape and sources"),
         Field("widths", "u8", "number of widths that follow"),
         Field("layers", "u16 each", "number of input bits, then of rows in each layer"),
@@ -112,6 +120,7 @@ class Identity:
             clock_hz=clock_hz,
             compact=chip.compact,
             walks=chip.walks,
+            sdram=STORES.index(chip.sdram),
             build_hash=build_hash,
             layers=(image.size, *chip.rows),
             image=(image.height, image.width, image.channels) if chip.convolves else (),
@@ -151,9 +160,10 @@ class Identity:
     def chip(self) -> ChipConfig:
         """The shape of the chip.
 
-        Raises :class:`ConfigError` if this version does not know its rule or precision, or if its layers cannot be.
+        Raises :class:`ConfigError` if this version does not know its rule, precision or SDRAM, or if its layers cannot
+        be.
         """
-        for name, known in (("rule", RULES), ("precision", PRECISIONS)):
+        for name, known in (("rule", RULES), ("precision", PRECISIONS), ("sdram", STORES)):
             number = getattr(self, name)
             if number >= len(known):
                 raise ConfigError(
@@ -175,6 +185,7 @@ class Identity:
             compact=self.compact,
             mmaxes=limits if len(set(limits)) > 1 else (),
             walks=self.walks,
+            sdram=STORES[self.sdram],
         )
 
     def _items(self) -> tuple[int | str, ...]:

@@ -17,6 +17,7 @@ CHIPS = {
     "gft": GFT,
     "lbe": lbe_chip(32, 20, 4, classes=5, lanes=64),
     "store": replace(GFT, slots=8, store_samples=65536),
+    "sdram": replace(GFT, store_samples=65536, sdram="colorlight_i5", walks=True),
     "conv": chip("9x8x2", "c5k3p2", "c7k1s3", 6, 4, rows=4, lanes=16, learn_rows=2),
     "limits": chip("28x28", "c16k5p2", "c32k5s2", 10, rows=32, lanes=32, mmaxes=(32767, 999, 127)),
     "compact": chip(20, 9, 3, rows=2, lanes=8, slots=2, compact=True),
@@ -41,7 +42,7 @@ def test_other_bytes_are_no_identity(size):
         Identity.unpack(bytes(size))
 
 
-@pytest.mark.parametrize("field", ["rule", "precision"])
+@pytest.mark.parametrize("field", ["rule", "precision", "sdram"])
 def test_identity_of_a_later_version_is_one_line(field):
     with pytest.raises(ConfigError) as error:
         replace(identity_of(GFT), **{field: 9}).chip()
