@@ -130,6 +130,8 @@ uint64_t popflip_cycles(void *handle) { return static_cast<Chip *>(handle)->cycl
 
 int popflip_waves_error(void *) { return 0; }
 
+const char *popflip_error(void *) { return nullptr; }  // no memory lies beside the chip
+
 void popflip_power_cycle(void *handle) {
   auto *chip = static_cast<Chip *>(handle);
   uint64_t cycles = chip->cycles;

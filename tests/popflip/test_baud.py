@@ -187,7 +187,7 @@ def test_info_shows_a_board_s_chip(chip_at, capsys):
         "array": "8 rows × 32 synapses, 1 learned at once",
         "clock": "25 MHz",
         "link": "1000000 baud, 2048 bytes of requests ahead",
-        "sample store": "none",
+        "sample store": "524288 samples",
         "protocol": str(PROTOCOL_VERSION),
         "build hash": chip.model.identity.build_hash.hex(),
     }

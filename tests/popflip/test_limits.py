@@ -83,7 +83,7 @@ def test_a_sample_s_patches_count():
         ),
         (
             ["train", "--device", "sim", "--store", "65536", "--dataset", "prototypes:bits=30000,train=100,test=10"],
-            "--store: the simulated chip of 65536 samples of 3751 bytes would take 15.7 GB",
+            "--store: the simulated chip of 65536 samples of 4222 bytes would take 17.7 GB",
         ),
         (
             ["verilog", "--rows", "1024", "--synapses", "1024"],

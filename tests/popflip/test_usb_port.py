@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from types import SimpleNamespace
 
@@ -135,7 +136,7 @@ def test_a_chip_that_stays_away_is_one_line(desk, monkeypatch):
     desk.unplug(chip)
     with pytest.raises(LinkError) as error:
         transport.restore()
-    assert str(error.value) == (
+    assert re.sub(r"after \d+ s", "after 0 s", str(error.value)) == (  # a busy computer waits longer
         "usb: the port went away, and after 0 s it is not back (usb: no chip at USB (1209:0001); plug in the port of "
         "its FPGA, or name another device); plug it in and resume"
     )
