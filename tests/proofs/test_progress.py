@@ -28,7 +28,7 @@ from fair import Fair, Registers, at_times, ends_within, owed, progress, states,
 from formal import Verdict, missing_tools, mutant, prove, search
 from small_components import components_without, example
 from stream_rules import Offers, kept_while, only_after, streams_of
-from watch import ANSWER, CONV, CYCLES, GFT, LBE, WATCHED, longest_waits
+from watch import ANSWER, CONV, CYCLES, GFT, LBE, SERIAL, WATCHED, longest_waits
 
 from popflip.hw.common import scan, write_back
 from popflip.hw.common.error import Error
@@ -68,8 +68,7 @@ WITHOUT = {
     "Initialise": "a base class; GftInitialise and LbeInitialise are proven",
     "SdramPads": "registers in pads, without streams",
     "UsbSerial": "LUNA and queues between two clocks; tests/link/test_usb.py runs it over the wires of the bus",
-    "SdramStore": "not proven yet; sim/link/tb_sdram_store.py runs it with stalls",
-    "Store": "not proven yet; sim/link/tb_sdram_store.py runs it with stalls",
+    "SdramStore": "its SDRAM starts up for longer than a solver follows; sim/link/tb_sdram_store.py stalls its streams",
     "StatePass": "a base class; EndOfBatch and Update are its rules' passes",
     "WriteBack": "a base class; Flip and ReinforceRow are proven",
 }
@@ -256,6 +255,11 @@ def _words_due(m: Module, dut: Any, registers: Registers) -> dict[str, Value]:
         to_read.eq(to_read + (words[:2] & reads.replicate(2)) - taken(dut.read)),
     ]
     return {"write": to_write > 0, "read": to_read > 0}
+
+
+def _sample_due(m: Module, dut: Any, registers: Registers) -> dict[str, Value]:
+    """A sample is read."""
+    return {"port.samples": registers["reading"]}
 
 
 def _select(m: Module, dut: Any) -> Offers:
@@ -484,6 +488,12 @@ BOUNDED: dict[str, Fair] = {
         waits=_words_due,
         small=lambda: Sdram(SMALL_SDRAM, SHORT_TIMES, longest=2, buffer=2),
     ),
+    "Store": Fair(
+        {"port.numbers": 12, "port.samples": 12, "port.written": 2},
+        24,
+        ("port.numbers.ready.eq(~reading)", "port.numbers.ready.eq(reading)"),
+        waits=_sample_due,
+    ),
     "Uart": Fair({"tx": 42, "rx": 46}, 96, RECEIVER_WAITS, environment=_loop, small=lambda: Uart(4)),
     "UartReceiver": Fair({"o": 46}, 96, RECEIVER_WAITS, environment=_line, small=lambda: UartReceiver(4)),
     "Update": Fair(
@@ -560,7 +570,7 @@ def proof_of(name: str, monkeypatch: pytest.MonkeyPatch, *fault: str) -> tuple[M
     return progress(fair.component(kind), fair)
 
 
-@pytest.mark.parametrize("network", [GFT, LBE, CONV], ids=["gft", "lbe", "conv"])
+@pytest.mark.parametrize("network", [GFT, LBE, CONV, SERIAL], ids=["gft", "lbe", "conv", "serial"])
 def test_nothing_waits_longer_in_a_simulated_chip(network):
     waits = longest_waits(network)
     assert waits.cycles > CYCLES
@@ -568,7 +578,7 @@ def test_nothing_waits_longer_in_a_simulated_chip(network):
     assert not waits.stuck
     longer = {}
     for name, watched in WATCHED.items():
-        if watched.network.convolves != network.convolves:
+        if (watched.network.convolves, watched.network.serial) != (network.convolves, network.serial):
             continue
         for stream, bound in watched.bounds.items():
             longest = waits.longest.get(f"{name}.{stream}", 0)  # a chip has one of the engines

@@ -19,6 +19,7 @@ from popflip.hw.memory.sdram_part import COLORLIGHT_I5
 GFT = chip(5, 3, 2, rows=2, lanes=4, mmax=3)
 LBE = lbe_chip(5, 2, classes=2, rows=2, lanes=4, mmax=3)
 CONV = chip("3x2", "c2k3", 2, rows=2, lanes=4, mmax=3, slots=2)
+SERIAL = chip("3x2", "c4k3", 2, rows=4, lanes=4, mmax=3, slots=2, compact=True)
 
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "BlockBytes": (16,),
@@ -36,6 +37,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "RegisteredQueue": (3, 3),
     "Sdram": (replace(COLORLIGHT_I5, rows=2, columns=4, data_bits=1), COLORLIGHT_I5.cycles(72e6)),
     "Spram": (),
+    "Store": (replace(GFT, store_samples=2),),
     "SpramBytes": (16,),
     "Uart": (8,),
     "UartReceiver": (8,),
@@ -47,7 +49,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
 
 def example(component: type[wiring.Component]) -> wiring.Component:
     """A small ``component``."""
-    rooms = {".lbe.": LBE, ".conv.": CONV}
+    rooms = {".lbe.": LBE, ".conv.": CONV, ".serial.": SERIAL}
     chip = next((chip for room, chip in rooms.items() if room in component.__module__), GFT)
     return component(*ARGUMENTS.get(component.__name__, (chip,)))
 
@@ -111,6 +113,15 @@ def _sender(m: Module, dut: Any) -> None:
     kept_while(m, dut.tx.valid, dut.session)
 
 
+def _store(m: Module, dut: Any) -> Offers:
+    port, reads = dut.port, Signal(8, name="reads")
+    number, sample = port.numbers, port.samples
+    m.d.sync += reads.eq(reads + (number.valid & number.ready) - (sample.valid & sample.ready & sample.payload.last))
+    idle = (reads == 0) & ~number.valid
+    m.d.comb += Assume(~port.written.valid | idle)
+    return {"port.written": idle}
+
+
 def _write_back(m: Module, dut: Any) -> Offers:
     return {"i": only_after(m, dut.mask_start, dut.i, dut.i.payload.position.last)}
 
@@ -130,5 +141,6 @@ TERMS = {
     "Prng": Terms(_prng, "a new state is loaded while nobody draws"),
     "ReinforceRow": Terms(_write_back, "words come between the request for their masks and the last one"),
     "Schedule": Terms(_schedule, "the list of winners answers a cycle after the position, which stays"),
+    "Store": Terms(_store, "items are written only while no sample is being read"),
     "Scan": Terms(_scan, "data are stable until those of the next request; flowing changes between scans"),
 }

@@ -30,11 +30,14 @@ from popflip.hw.link import link
 from popflip.hw.link.codec import HEADER_BYTES, OPEN, OVERHEAD, encode, payload_length
 from popflip.hw.link.commands import Command
 from popflip.hw.registers import register_values, registers
+from popflip.hw.serial import forward as serial_forward
+from popflip.hw.serial import ingest as serial_ingest
+from popflip.hw.serial import learn as serial_learn
 from popflip.hw.top import Chip
 from popflip.sim.bench.networks import config_of
 
-STUCK = 400
-"""Cycles of one wait after which a simulation ends."""
+STUCK, SERIAL_STUCK = 400, 4000
+"""Cycles of one wait after which a simulation ends; of a chip with one walk, where a sample takes hundreds of them."""
 BURSTS = 25
 """Times that the host sends up to :data:`AHEAD` requests and takes their answers."""
 AHEAD = 4
@@ -58,6 +61,7 @@ class Watched:
 GFT = chip(5, 3, 2, rows=2, lanes=4, mmax=3)
 LBE = lbe_chip(5, 2, classes=2, rows=2, lanes=4, mmax=3)
 CONV = chip("3x2", "c2k3", 2, rows=2, lanes=4, mmax=3, slots=2)
+SERIAL = chip("3x2", "c4k3", 2, rows=4, lanes=4, mmax=3, slots=2, compact=True)
 
 WATCHED = {
     "Chip": Watched(
@@ -107,19 +111,26 @@ WATCHED = {
     "ConvForward": Watched({"i": 30, "o": 5}, CONV, conv_forward, ("stored.eq(layer_done)", "stored.eq(0)")),
     "ConvLearn": Watched({"i": 60}, CONV, conv_learn, ("self.done.eq(1)", "self.done.eq(0)")),
     "Errors": Watched({"i": 5}, CONV, errors, ("queue.o.ready.eq(last)", "queue.o.ready.eq(0)")),
+    "SerialIngest": Watched(
+        {"i": 200, "o": 200}, SERIAL, serial_ingest, ("(left == 0) & ~self.o.valid", "self.o.valid")
+    ),
+    "SerialForward": Watched(
+        {"i": 450, "o": 10}, SERIAL, serial_forward, ("walk.idle & walk.ends_pool", "walk.idle & ~walk.ends_pool")
+    ),
+    "SerialLearn": Watched({"i": 450}, SERIAL, serial_learn, ("self.done.eq(1)", "self.done.eq(0)")),
 }
 """By component: what is watched."""
 
 
 class Stuck(Exception):
-    """A wait took longer than :data:`STUCK` cycles."""
+    """A wait took longer than :data:`STUCK` cycles, or :data:`SERIAL_STUCK`."""
 
 
 class Monitor:
     """Measures how long items wait, by the name of component and stream, and collects the bytes of answers."""
 
-    def __init__(self, streams: Mapping[str, Any]):
-        self.streams = streams
+    def __init__(self, streams: Mapping[str, Any], patience: int):
+        self.streams, self._patience = streams, patience
         self.longest = dict.fromkeys([*streams, f"Chip.{ANSWER}"], 0)
         self.taken = dict.fromkeys(streams, 0)
         self.cycles = 0
@@ -144,7 +155,7 @@ class Monitor:
 
     @property
     def stuck(self) -> bool:
-        return max(self._now.values()) > STUCK
+        return max(self._now.values()) > self._patience
 
 
 class Host:
@@ -246,9 +257,12 @@ def longest_waits(network: ChipConfig, seed: int = 1) -> Monitor:
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)
     parts = [dut, dut.link, dut.trainer, dut.trainer.engine]
-    if network.convolves:
+    if network.serial:
+        parts += [dut.trainer.ingest, dut.trainer.forward, dut.trainer.engine.learn]
+    elif network.convolves:
         parts += conv_parts(dut.trainer)
-    monitor = Monitor({f"{type(part).__name__}.{each.name}": each for part in parts for each in streams_of(part)})
+    streams = {f"{type(part).__name__}.{each.name}": each for part in parts for each in streams_of(part)}
+    monitor = Monitor(streams, SERIAL_STUCK if network.serial else STUCK)
 
     async def run(ctx: Any) -> None:
         await Host(ctx, dut, monitor, seed).run()
