@@ -12,6 +12,7 @@ Two netlists, both with a model of the board's SDRAM at its pins that refuses wh
 
 The whole run then takes: all bytes of the training set on the line, the mean cycles of a trained sample for all of
 them, and all bytes of the test set. Cycles and bytes are exact: the same command prints the same numbers everywhere.
+Over USB the bytes take what the standard's frames bring at most (``tests/link/test_usb.py``: the chip refuses none).
 
 Below, the golden model and scikit-learn's MLP on this machine (``bench/software.py``), and what others published about
 FPGAs that train. Reads ``D/mnist/`` or ``$POPFLIP_DATA/mnist/`` and downloads nothing.
@@ -32,6 +33,7 @@ from software import PUBLISHED, Budget, Missing, Result, perceptron, popflip
 
 from popflip import constraints
 from popflip.constraints.base import Board, Fit
+from popflip.constraints.links import USB_BYTES
 from popflip.devices.chip import ChipDevice
 from popflip.devices.golden import GoldenDevice
 from popflip.devices.sample_codec import SampleCodec
@@ -156,6 +158,11 @@ def report(board: Board, fit: Fit, experiment: Experiment, line: Line, per_sampl
     for name, detail, count in rows:
         print(f"{name:24} {count / clock:8.2f} s  {detail}")
     print(f"{'first byte to test':24} {total:8.2f} s")
+    if usb := next((link for link in board.links if link.kind == "usb"), None):
+        at_full_speed = (stored + tested) / USB_BYTES + rows[1][2] / clock
+        print(
+            f"{'the same over USB':24} {at_full_speed:8.2f} s  {usb.socket}, {USB_BYTES} bytes/s, its limit at full speed"
+        )
     free = per_sample[1]
     print(
         f"trained samples/s: {clock / per_sample[0]:,.0f} from the SDRAM, {clock / free:,.0f} for free "
