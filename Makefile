@@ -109,7 +109,7 @@ fuzz: $(VENV)/ready-dev ## give each reader of files and frames 100,000 damaged 
 	POPFLIP_FUZZ=100000 $(BIN)/python tests/fuzz/guided.py
 
 sdram: $(VENV)/ready-dev ## ten million random requests to the SDRAM controllers of all boards
-	POPFLIP_SDRAM_REQUESTS=10000000 $(BIN)/python -m pytest -n $(JOBS) tests/memory/test_sdram.py
+	POPFLIP_SDRAM_REQUESTS=10000000 $(BIN)/python -m pytest -n $(JOBS) -rP tests/memory/test_sdram_requests.py
 
 bench: $(VENV)/ready-dev ## run every benchmark in bench/
 	@for script in bench/*.py; do echo "$$script"; $(BIN)/python $$script || exit 1; done

