@@ -14,7 +14,7 @@ namespace {
 
 constexpr uint64_t WORDS = uint64_t(4) * SDRAM_ROWS * SDRAM_COLUMNS;
 constexpr uint32_t FULL = SDRAM_DATA_BITS == 32 ? ~0u : (1u << SDRAM_DATA_BITS) - 1;
-constexpr uint64_t PATIENCE = 1000; // cycles without a word, after power-up
+constexpr uint64_t PATIENCE = 1000; // cycles in which nothing moves, after power-up, while the reader does not pause
 constexpr unsigned QUIET = 200;     // cycles between requests, now and then, so that the chip idles
 
 struct Request {
@@ -34,7 +34,7 @@ public:
 		uint64_t last = SDRAM_POWER_UP; // cycle in which something moved
 		left = requests;
 		while (error.empty() && (left || pending || !reads.empty() || !writes.empty())) {
-			if (cycle())
+			if (cycle() || pauses)
 				last = std::max(last, cycles);
 			if (cycles > last + PATIENCE)
 				error = "stuck";
