@@ -107,7 +107,7 @@ class BruteLbeTrainer:
             if brute_triggers(y, t, config.margin[layer]):
                 triggered = True
                 wrong = [a_o != rho_o for a_o, rho_o in zip(fired, desired, strict=True)]
-                rows = brute_winners(z, wrong, config.group[layer])
+                rows = brute_winners(z, wrong, config.group[layer], config.near[layer])
                 up = [[a_i == desired[o] for a_i in a] for o in rows]
                 moved, records, self.rng = brute_reinforce(
                     [k[o] for o in rows], up, rows, config.reinforce_p256, config.mmax, self.rng, word_base
@@ -164,6 +164,7 @@ LBE_CONFIGS = {
     "never triggered": LbeConfig((20, 9), 3, group=(1,), margin=(-(2**31),)),
     "always triggered": LbeConfig((20, 9), 3, group=(1,), margin=(2**31 - 1,), reinforce_p256=1),
     "a layer that rests": LbeConfig((20, 9, 70), 3, group=(4, 9), margin=(-99, 60), reinforce_p256=200),
+    "nearly wrong": LbeConfig((31, 12, 5), 3, group=(4, 2), margin=(9, 6), near=(6, 3), reinforce_p256=90),
     "eight layers": LbeConfig((5, 3, 1, 4, 2, 6, 3, 2, 33), 3, group=(2,) * 8, margin=(2,) * 8, mmax=3),
 }
 
@@ -410,18 +411,9 @@ RTL = {
 }
 
 
-def chip_of(config: Config | LbeConfig, geometry: dict) -> ChipConfig:
-    """The chip of ``config``. :meth:`ChipConfig.of` refuses networks with positions, since no device runs them yet."""
-    if not config.convolves:
-        return ChipConfig.of(config, **geometry)
-    mmaxes = config.mmaxes if len(set(config.mmaxes)) > 1 else ()
-    shape = {"layers": config.layers, "precision": config.precision, "dclip": config.dclip}
-    return ChipConfig(mmax=max(config.mmaxes), mmaxes=mmaxes, **shape, **geometry)
-
-
 def run_rtl(testbench, name: str, **options) -> None:
     config, geometry, ends_by_itself = RTL[name]
-    chip = chip_of(config, geometry)
+    chip = ChipConfig.of(config, **geometry)
     parameters = {
         "config": dataclasses.asdict(config),
         "chip": dataclasses.asdict(chip),
@@ -442,6 +434,7 @@ LONG = (
     "binary, last layer folded to one word",
     "lbe, a word a row",
     "ternary, compact, three layers",
+    "binary, positions, banks of counters",
 )
 
 

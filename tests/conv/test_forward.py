@@ -67,11 +67,13 @@ CHIPS = {
 }
 
 
+@pytest.mark.long
 def test_engine_equals_golden(testbench):
     options = {"seeds": [1, 2], "samples": 5, "stall": 0.3, "grant": 0.7}
     run_on_chips(testbench, ConvForward, CHIPS, "conv.tb_forward", **options)
 
 
+@pytest.mark.long
 def test_a_wrong_activation_is_named(testbench):
     options = {"seeds": [1], "samples": 3, "stall": 0, "grant": 1, "wrong": {"pooled": [2, 1, 3]}}
     with pytest.raises(AssertionError, match="pooled: sample 2, layer 1, neuron 3: active, in_window"):

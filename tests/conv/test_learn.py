@@ -15,10 +15,12 @@ CHIPS = {
 }
 
 
+@pytest.mark.long
 def test_engine_equals_golden(testbench):
     run_on_chips(testbench, ConvLearn, CHIPS, "conv.tb_learn", seeds=[1, 2], samples=4)
 
 
+@pytest.mark.long
 def test_a_wrong_counter_is_named(testbench):
     options = {"seeds": [1], "samples": 4, "wrong": {"pooled": [1, 2, 20]}}
     with pytest.raises(AssertionError, match="pooled: layer 1, row 2, word 2: counters"):

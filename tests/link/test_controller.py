@@ -22,17 +22,19 @@ CHIPS = {
     "narrow": chip(5, 3, rows=1, lanes=4),
     "wide": chip(13, 9, 260, rows=4, lanes=8, mmax=9),
     "banks": chip(40, 20, 4, rows=8, lanes=16, learn_rows=4),
-    "pipelined_wide": chip(13, 9, 260, rows=4, lanes=16, mmax=9),
     "lbe": lbe_chip(32, 20, 4, classes=5, lanes=64),
     "storing": replace(chip(21, 9, 10), store_samples=512),
     "storing_few": replace(chip(5, 3, rows=1, lanes=4), store_samples=4),
-    "storing_wide": replace(chip(13, 9, 260, rows=4, lanes=8, mmax=9), store_samples=16),
     "walking": replace(chip(21, 9, 10), store_samples=32, walks=True),
     "walking_packed": replace(chip(40, 20, 4, rows=8, lanes=16, learn_rows=4), store_samples=8, walks=True),
+}
+MORE = {
+    "pipelined_wide": chip(13, 9, 260, rows=4, lanes=16, mmax=9),
+    "storing_wide": replace(chip(13, 9, 260, rows=4, lanes=8, mmax=9), store_samples=16),
     "walking_wide": replace(chip(13, 260, rows=4, lanes=16, mmax=9), store_samples=16, walks=True),
     "walking_lbe": replace(lbe_chip(32, 20, 4, classes=5, lanes=64), store_samples=16, walks=True),
 }
-LONG = {  # sizes of packed samples have two bytes
+LONG_SAMPLES = {  # sizes of packed samples have two bytes
     "long_sizes": chip(1900, 9, 3, rows=4, lanes=16),
     "long_sizes_stored": replace(chip(1900, 9, 3, rows=4, lanes=16), store_samples=2, walks=True),
 }
@@ -58,7 +60,12 @@ def test_answers_and_effects_equal_the_model(testbench, seed, stall):
 
 
 def test_answers_and_effects_equal_the_model_where_samples_are_long(testbench):
-    run(testbench, "requests", LONG, seed=4, stall=0.1, count=260)
+    run(testbench, "requests", LONG_SAMPLES, seed=4, stall=0.1, count=260)
+
+
+@pytest.mark.long
+def test_answers_and_effects_of_more_chips_equal_the_model(testbench):
+    run(testbench, "requests", MORE, seed=5, stall=0.5, count=500)
 
 
 def test_speed(testbench):

@@ -51,7 +51,7 @@ class OnPads(wiring.Component):
         return m
 
 
-@pytest.mark.parametrize(("seed", "stall"), [(1, 0), (2, 0.3)])
+@pytest.mark.parametrize(("seed", "stall"), [pytest.param(1, 0, marks=pytest.mark.long), (2, 0.3)])
 def test_samples_come_as_they_were_stored(testbench, seed, stall):
     parts = {name: {"chip": asdict(shape), "hz": HZ} for name, shape in CHIPS.items()}
     dut = SideBySide({name: (OnPads if shape.sdram else Store)(shape) for name, shape in CHIPS.items()})

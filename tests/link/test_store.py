@@ -17,7 +17,7 @@ from popflip.sim.bench.parts import SideBySide
 CONTENT = random.Random(5).randbytes(24)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_memories_hold_what_is_written(testbench, seed):
     memories = {
         "block": (BlockBytes(24, CONTENT), 1),

@@ -44,11 +44,11 @@ def test_rules_of_thumb_for_streams(samples, expected):
 @pytest.mark.parametrize(
     ("layers", "samples", "expected"),
     [
-        ((256, 128), 1437, {"group": (32,), "margin": (16,), "reinforce_p256": 2}),
-        ((784, 512), 60000, {"group": (32,), "margin": (32,), "reinforce_p256": 1}),
-        ((784, 511), 9_999, {"group": (32,), "margin": (63,), "reinforce_p256": 2}),
-        ((784, 512, 512), 10_000, {"group": (32, 32), "margin": (64, 64), "reinforce_p256": 1}),
-        ((1000, 35, 7), 10_000, {"group": (32, 32), "margin": (4, 0), "reinforce_p256": 1}),
+        ((256, 128), 1437, {"group": (32,), "margin": (16,), "near": (0,), "reinforce_p256": 2}),
+        ((784, 512), 60000, {"group": (32,), "margin": (32,), "near": (0,), "reinforce_p256": 1}),
+        ((784, 511), 9_999, {"group": (32,), "margin": (63,), "near": (0,), "reinforce_p256": 2}),
+        ((784, 512, 512), 10_000, {"group": (32, 32), "margin": (64, 64), "near": (0, 0), "reinforce_p256": 1}),
+        ((1000, 35, 7), 10_000, {"group": (32, 32), "margin": (4, 0), "near": (0, 0), "reinforce_p256": 1}),
     ],
 )
 def test_rules_of_thumb_for_lbe(layers, samples, expected):

@@ -66,6 +66,7 @@ def test_more_chips_equal_golden(testbench, name):
     run(testbench, name, *LONG[name])
 
 
+@pytest.mark.long
 def test_a_wrong_counter_is_named(testbench):
     with pytest.raises(AssertionError, match="batch 2: layer 1, row 2, word 0, synapse 5: counter"):
         run(testbench, "up5k", *NETWORKS["up5k"], broken=[1, 2, 5])

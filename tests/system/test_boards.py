@@ -110,11 +110,12 @@ def test_every_fit_makes_a_chip_and_a_link(name, fit):
 
 def test_the_fit_is_the_presets_or_the_rules_or_the_first():
     board = constraints.board("icebreaker")
-    assert [fit.preset for fit in board.fits] == ["digits-small", "digits-lbe-small", "mnist-small"]
-    first, second, third = board.fits
+    assert [fit.preset for fit in board.fits] == ["digits-small", "digits-lbe-small", "mnist-small", "mnist-conv-25f"]
+    first, second, third, last = board.fits
     assert board.fit() == board.fit("digits") == board.fit("digits-small", "gft") == board.fit(rule="gft") == first
     assert board.fit("digits-lbe-small") == board.fit("mnist-lbe") == board.fit(rule="lbe") == second
     assert board.fit("mnist-small") == third
+    assert board.fit("mnist-conv-25f") == last
     assert board.fit("no such preset") == first  # reading the preset is the error
 
 

@@ -38,7 +38,7 @@ APART = (
 )
 """The two rules meet in the trainer only."""
 
-BENCH_ROOMS = ("bench", "common", "conv", "gft", "lbe", "memory", "link", "lib")
+BENCH_ROOMS = ("bench", "common", "conv", "gft", "lbe", "memory", "link", "lib", "serial")
 """Folders of sim/ with testbenches and their tools, which are in no wheel."""
 
 Imports = dict[str, set[str]]
