@@ -31,6 +31,10 @@ PROTOTYPES: dict[str, Any] = {"rule": "lbe", "dataset": "prototypes", "epochs": 
 
 TASKS: dict[str, tuple[dict[str, Any], str]] = {
     "prototypes-35": (PROTOTYPES | {"layers": (1000, 35, 35), "group": 7, "margin": 12}, "79.1 (paper)"),
+    "prototypes-35-near": (
+        PROTOTYPES | {"layers": (1000, 35, 35), "group": 7, "margin": 12, "near": 20},
+        "79.1 (paper)",
+    ),
     "prototypes-525": (PROTOTYPES | {"layers": (1000, 525, 525), "margin": 130}, "94.8 (paper)"),
     "digits": ({"preset": "digits-lbe"}, "95.3 (seed 1)"),
     "mnist": ({"preset": "mnist-lbe"}, "93.5 (seed 1)"),
