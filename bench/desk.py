@@ -160,9 +160,8 @@ def report(board: Board, fit: Fit, experiment: Experiment, line: Line, per_sampl
     print(f"{'first byte to test':24} {total:8.2f} s")
     if usb := next((link for link in board.links if link.kind == "usb"), None):
         at_full_speed = (stored + tested) / USB_BYTES + rows[1][2] / clock
-        print(
-            f"{'the same over USB':24} {at_full_speed:8.2f} s  {usb.socket}, {USB_BYTES} bytes/s, its limit at full speed"
-        )
+        detail = f"{usb.socket}, {USB_BYTES} bytes/s, its limit at full speed"
+        print(f"{'the same over USB':24} {at_full_speed:8.2f} s  {detail}")
     free = per_sample[1]
     print(
         f"trained samples/s: {clock / per_sample[0]:,.0f} from the SDRAM, {clock / free:,.0f} for free "
