@@ -47,10 +47,11 @@ def random_case(seed: int) -> tuple[Config, ChipConfig]:
     layers = random_layers(draw)
     depth = len(layers) - 1
     limits = tuple(draw.choice((1, 2, 5, 9, 40, 300)) for _ in range(depth))
+    synapses = [layer.rows * layer.synapses for layer in plan(parse(",".join(map(str, layers))))]
     config = Config(
         layers,
         draw.choice(list(Precision)),
-        k0=tuple(draw.randint(1, 12) for _ in range(depth)),
+        k0=tuple(min(draw.randint(1, 12), most) for most in synapses),  # a chip's registers count no further
         window=tuple(draw.randint(0, 9) for _ in range(depth - 1)),
         margin=draw.randint(0, 9),
         dclip=draw.randint(1, 3),
