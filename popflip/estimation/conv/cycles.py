@@ -27,6 +27,8 @@ DRAIN = 6
 """Cycles of forward between two layers, without the latencies of weights, array and patch words."""
 SWEEP = 16
 """Cycles of learning before the first word of a layer and after the last one, without the latency of counters."""
+ROWS_WITH_ERRORS = 2
+"""Rows of the last layer that learn: the label's and the rival's."""
 VERDICT = 6
 """Cycles from the last class's sum to the verdict."""
 
@@ -77,7 +79,25 @@ def learn_cycles(chip: ChipConfig, work: ConvWork) -> NDArray[np.int64]:
         first = work.listed[lanes][work.updated].astype(np.int64) * chip.counter_map.bank_rows[0]
     else:
         first = work.first_sweeps[lanes, banks, latency].astype(np.int64)
-    return first + work.upper_sweeps[lanes, banks] + chip.depth * (SWEEP + latency)
+    return first + work.upper_sweeps[lanes, banks] + chip.depth * (SWEEP + latency) + _clearing(chip, SWEEP + latency)
+
+
+def _clearing(chip: ChipConfig, around: int) -> int:
+    """Cycles in which learning waits until the errors of the sample before are cleared, a unit a cycle.
+
+    They are cleared while the last layer is swept, in cycles in which none of its units is added. ``around`` : cycles
+    of a sweep without words.
+    """
+    fields, words = Fields(chip), -(-chip.plan[-1].synapses // chip.array_synapses)
+    sums = zip(fields.fields[:-1], fields.pixel_groups, strict=False)
+    cleared = sum(
+        it.planes.height
+        * it.planes.width
+        * (-(-it.planes.channels // fields.unit) if groups == 1 else groups * fields.parts)
+        for it, groups in sums
+    )
+    sweep = words * max(ROWS_WITH_ERRORS, fields.units)
+    return max(0, cleared + words * fields.units - sweep - around)
 
 
 def forward_cycles(chip: ChipConfig, work: ConvWork) -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import gcd
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from popflip.golden.gft.engine import GftObserver
 from popflip.golden.gft.flip import Flipped
 from popflip.golden.gft.select import Selection
 from popflip.golden.layers import Layer
+from popflip.hw.conv.fields import field
 
 WIDTHS = (8, 16, 32, 64)
 """Synapses per cycle, ``N``, for which words are counted."""
@@ -91,6 +93,7 @@ class ConvCounter(GftObserver):
         self._upper = {
             (index, lanes): upper(layer, lanes) for index, layer in enumerate(config.plan) if index for lanes in WIDTHS
         }
+        self._units = {lanes: units(config.plan, lanes) for lanes in WIDTHS}
         self._parts: list[dict] = []
         self._packed: list[NDArray] = []
         self._updated: list[NDArray] = []
@@ -169,7 +172,8 @@ class ConvCounter(GftObserver):
             found, here = self._upper[index, lanes], blocks[index, banks]
             kept, dropped = per_pool(found.kept, layer), per_pool(found.dropped, layer)
             above += (kept * here).sum(axis=1)
-            sweeps += (kept * np.maximum(here, 1) + dropped * (here <= 1)).sum(axis=1)
+            takes = np.maximum(here, np.where(here > 0, self._units[lanes], 1))  # errors are added a unit a cycle
+            sweeps += (kept * takes + dropped * (takes <= 1)).sum(axis=1)
         counts["visits", lanes, banks] = (visits + above).astype(np.int32)
         counts["above", lanes, banks] = above.astype(np.int32)
         counts["upper", lanes, banks] = sweeps.astype(np.int32)
@@ -179,6 +183,12 @@ class ConvCounter(GftObserver):
         for spacing in SPACINGS[lanes]:
             waits = np.maximum(spacing - cycles, 0).sum(axis=(1, 2), dtype=np.int64)
             counts["first", lanes, banks, spacing] = (first + waits).astype(np.int32)
+
+
+def units(plan: tuple[Layer, ...], lanes: int) -> int:
+    """Units of a word of ``lanes`` synapses above the first layer, as :attr:`popflip.hw.conv.fields.Fields.units`."""
+    fields = [field(plan, layer) for layer in range(1, len(plan))]
+    return lanes // gcd(lanes, *(it.planes.channels for it in fields if it.height * it.width > 1))
 
 
 def learning_blocks(delta: NDArray[np.int32], rows: int, banks: int) -> NDArray[np.int16]:
