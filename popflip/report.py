@@ -141,7 +141,7 @@ def rows(report: dict[str, Any]) -> list[tuple[str, str]]:
     if board := report.get("board"):
         table.append(("board", summary(board)))
     if report["replayed"]:
-        table.append(("training samples", "sent once, then only their numbers"))
+        table.append(("training samples", "sent once, then taken from the store"))
     if report["repairs"]:
         table.append(("chip lost and repaired", f"{report['repairs']} times" if report["repairs"] > 1 else "once"))
     if report["verified_batches"]:

@@ -83,7 +83,7 @@ def test_the_report_of_a_board_has_its_bounds():
     assert told["board"] == bounds(link, CYCLES, 512, True)
     rows = dict(reports.rows(told))
     assert rows["board"] == "chip-bound at 120,000 samples/s with replay, without it link-bound at up to 4,000"
-    assert rows["training samples"] == "sent once, then only their numbers"
+    assert rows["training samples"] == "sent once, then taken from the store"
     assert "board" not in report()
     assert not {"board", "training samples"} & set(dict(reports.rows(report())))
 
