@@ -89,8 +89,7 @@ class ChipConfig(Network):
         if rows < lanes:
             raise ConfigError(f"compact: needs no fewer rows than synapses with convolutions, not {rows} and {lanes}")
         for index, layer in enumerate(self.plan[:-1], 1):
-            several = layer.outputs.height * layer.outputs.width > 1
-            if layer.rows % lanes and several:
+            if layer.rows % lanes and not layer.bias:  # a convolution
                 raise ConfigError(
                     f"compact: layers[{index}] has {layer.rows} rows; with {lanes} synapses a cycle it needs a "
                     f"multiple of {lanes}"

@@ -76,10 +76,11 @@ class StreamMonitor(Agent):
 
     ``items`` are the payloads taken so far, ``cycles`` the cycles (:func:`popflip.sim.bench.clock.cycle`) in which
     they were taken. ``taken`` : the payload of the current cycle is taken. A missing ``valid`` or ``ready`` counts as
-    always high.
+    always high. ``patience`` : cycles without a transfer until a wait fails, :data:`PATIENCE` at first.
     """
 
     def __init__(self, dut: Any, name: str, shape: Any):
+        self.patience = PATIENCE
         self.items: list[Any] = []
         self.cycles: list[int] = []
         self.taken = False
@@ -111,16 +112,16 @@ class StreamMonitor(Agent):
             self._wake()
 
     def _wake(self) -> None:
-        """Wake those whose goal is reached, or, after :data:`PATIENCE` idle cycles, all."""
+        """Wake those whose goal is reached, or, after :attr:`patience` idle cycles, all."""
         self._idle = 0 if self.taken else self._idle + 1
         for goal in list(self._goals):
             count, reached = goal
-            if len(self.items) >= count or self._idle >= PATIENCE:
+            if len(self.items) >= count or self._idle >= self.patience:
                 self._goals.remove(goal)
                 reached.set()
 
     async def wait(self, count: int) -> None:
-        """Wait until ``count`` payloads have been taken in total. Fails after :data:`PATIENCE` cycles without one."""
+        """Wait until ``count`` payloads have been taken in total. Fails after :attr:`patience` cycles without one."""
         if len(self.items) >= count:
             return
         reached, self._idle = Event(), 0

@@ -38,6 +38,8 @@ class Driver:
         self.commands = StreamSource(dut, "port__command", 1, stall=stall, seed=seed)
         self.predictions = StreamSink(dut, "port__predictions", range(chip.classes), stall=stall, seed=seed)
         strobes = [f"state__{memory}__{access}" for memory in ("weights", "counters") for access in ("read", "write")]
+        for stream in (self.samples, self.commands, self.predictions):
+            stream.monitor.patience = PATIENCE  # a sample takes long on a chip with one walk
         for name in ("register__write", "status__read", "status__index", *_BESIDE, *strobes):
             self.port(name).value = 0
 
@@ -115,17 +117,18 @@ class Driver:
         chip, lanes = self.chip, self.chip.array_synapses
         state = State([], [], rng)
         for layer in range(chip.depth):
-            rows, words, synapses = chip.rows[layer], chip.words[layer], chip.synapses[layer]
-            weights = np.zeros((rows, words * lanes), np.int8)
-            counters = np.zeros((rows, words * lanes), np.int16)
+            rows, count, synapses = chip.rows[layer], chip.words[layer], chip.synapses[layer]
+            weights = np.zeros((rows, count * lanes), np.int8)
+            counters = np.zeros((rows, count * lanes), np.int16)
             for row in range(rows):
-                for word in range(words):
+                for word in range(count):
                     place = slice(word * lanes, (word + 1) * lanes)
                     bank, address = chip.weight_map.bank(row), chip.weight_map.address(layer, row, word)
                     weights[row, place] = await self.read("weights", address, bank)
                     bank, address = chip.counter_map.bank(row), chip.counter_map.address(layer, row, word)
                     counters[row, place] = await self.read("counters", address, bank)
-            assert not weights[:, synapses:].any() and not counters[:, synapses:].any(), "a pad is not zero"
+            for name, words in (("weights", weights), ("counters", counters)):
+                assert not words[:, synapses:].any(), f"layer {layer}: a pad of the {name} is not zero"
             # Weights of one bit: 1 is +1. Of two bits: two's complement.
             weights = 2 * weights - 1 if chip.weight_bits == 1 else (weights & 1) - (weights & 2)
             state.weights.append(weights[:, :synapses].astype(np.int8))

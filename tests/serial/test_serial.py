@@ -27,9 +27,9 @@ LONG = {
         8,
         8,
     ),
-    "pool 3": (Config("10x9,c4k5p3,c5k3p2,3", k0=(9, 30, 9), margin=9, window=(9, 20), batch=6, dclip=2), 4, 4),
+    "pool 3": (Config("10x9,c4k5p3,c8k3p2,3", k0=(9, 30, 9), margin=9, window=(9, 20), batch=6, dclip=2), 4, 4),
     "three": (
-        Config("17x15x2,c8k3s2,c12k5s2p2,c8k3,6", k0=(9, 90, 90, 30), margin=20, window=(5, 30, 20), batch=6, dclip=3),
+        Config("9x7x2,c8k1,c12k3s2p2,c8k3,6", k0=(9, 90, 90, 30), margin=20, window=(5, 30, 20), batch=6, dclip=3),
         8,
         4,
     ),
@@ -80,6 +80,11 @@ def test_a_wrong_counter_is_named(testbench):
             "8x8,c6k3,c4k3,3",
             (8, 4),
             "compact: layers[1] has 6 rows; with 4 synapses a cycle it needs a multiple of 4",
+        ),
+        (
+            "10x9,c4k5p3,c5k3p2,3",
+            (4, 4),
+            "compact: layers[2] has 5 rows; with 4 synapses a cycle it needs a multiple of 4",
         ),
     ],
 )
