@@ -74,13 +74,13 @@ WATCHED = {
         ),
     ),
     "Link": Watched(
-        {"rx": 100, "tx": 1, "trainer.samples.stream": 100, "trainer.predictions": 20, "trainer.command": 50},
+        {"rx": 100, "tx": 1, "trainer.samples.stream": 100, "trainer.predictions": 20, "trainer.command": 60},
         GFT,
         link,
         ("sender.header.ready & ~sender.header.valid", "sender.header.valid"),
     ),
     "Trainer": Watched(
-        {"port.samples.stream": 100, "port.predictions": 20, "port.command": 50},
+        {"port.samples.stream": 100, "port.predictions": 20, "port.command": 60},
         GFT,
         trainer,
         ('m.next = "RUN"', 'm.next = "COMMAND"'),
@@ -112,7 +112,7 @@ WATCHED = {
     "ConvLearn": Watched({"i": 60}, CONV, conv_learn, ("self.done.eq(1)", "self.done.eq(0)")),
     "Errors": Watched({"i": 5}, CONV, errors, ("queue.o.ready.eq(last)", "queue.o.ready.eq(0)")),
     "SerialIngest": Watched(
-        {"i": 200, "o": 200}, SERIAL, serial_ingest, ("(left == 0) & ~self.o.valid", "self.o.valid")
+        {"i": 450, "o": 450}, SERIAL, serial_ingest, ("(left == 0) & ~self.o.valid", "self.o.valid")
     ),
     "SerialForward": Watched(
         {"i": 450, "o": 10}, SERIAL, serial_forward, ("walk.idle & walk.ends_pool", "walk.idle & ~walk.ends_pool")
