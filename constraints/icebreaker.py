@@ -17,7 +17,7 @@ BOARD = Board(
         Fit("digits-small", rows=2, synapses=8, slots=2, clock_hz=12e6, seed=2),
         Fit("digits-lbe-small", rows=4, synapses=8, slots=2, clock_hz=12e6, seed=3, router="router1"),
         Fit("mnist-small", rows=4, synapses=8, slots=2, clock_hz=22.125e6, seed=2, compact=True),
-        Fit("mnist-conv-25f", rows=8, synapses=4, slots=2, clock_hz=22.125e6, seed=2, compact=True),
+        Fit("mnist-conv-25f", rows=8, synapses=4, slots=2, clock_hz=14.25e6, seed=2, compact=True),
     ),
     buffer=512,
     store_bytes=SPRAMS * SPRAM_BYTES,
