@@ -11,7 +11,6 @@ from brute import (
     brute_backward,
     brute_bytes,
     brute_crc32,
-    brute_flip,
     brute_forward,
     brute_initial,
     brute_lbe_initial,
@@ -20,10 +19,10 @@ from brute import (
     brute_predict_score,
     brute_reinforce,
     brute_score,
-    brute_select,
     brute_triggers,
     brute_winners,
 )
+from brute_run import BruteBatches, assert_equal_runs
 from marks import with_long
 
 from popflip.golden.config import Config, LbeConfig, Precision
@@ -33,16 +32,14 @@ from popflip.hw.config import ChipConfig
 from popflip.hw.trainer import Trainer as HardwareTrainer
 
 
-class BruteTrainer:
+class BruteTrainer(BruteBatches):
     """The learning rule in plain Python numbers, one sample at a time."""
 
     def __init__(self, config: Config):
-        self.config = config
-        self.weights, self.rng = brute_initial(config.layers, config.precision, config.seed)
-        self.counters = [[[0] * len(row) for row in layer] for layer in self.weights]
-        self.errors = self.correct = 0
-        self.flips = [0] * config.depth
-        self.record_bytes: list[int] = []
+        super().__init__(config, brute_initial(config.layers, config.precision, config.seed))
+
+    def predict(self, x: list[int]) -> int:
+        return brute_predict(brute_forward(self.weights, x)[-1])
 
     def train(self, x: list[int], t: int) -> None:
         v = brute_forward(self.weights, x)
@@ -56,17 +53,6 @@ class BruteTrainer:
         inputs = [x] + [[1 if v_o > 0 else -1 for v_o in sums] for sums in v[:-1]]
         for layer, (d, a) in enumerate(zip(deltas, inputs, strict=True)):
             self.counters[layer] = brute_accumulate(self.counters[layer], [d], [[*a, 1]], self.config.mmax)
-
-    def end_batch(self, k: tuple[int, ...]) -> None:
-        word_base = 0
-        for layer in range(self.config.depth):
-            w, m = self.weights[layer], self.counters[layer]
-            _, _, selected = brute_select(m, w, k[layer])
-            w, m, records, self.rng = brute_flip(w, m, selected, self.config, self.rng, word_base)
-            self.weights[layer], self.counters[layer] = w, m
-            self.flips[layer] += sum(mask.bit_count() for _, mask in records)
-            self.record_bytes += brute_bytes(records)
-            word_base += len(w) * -(-len(w[0]) // 32)
 
 
 class BruteLbeTrainer:
@@ -135,24 +121,7 @@ CONFIGS = {
 @pytest.mark.parametrize("name", CONFIGS)
 def test_equals_the_definition(name, precision):
     config = dataclasses.replace(CONFIGS[name], precision=precision)
-    rng = np.random.default_rng(21)
-    trainer, brute = Trainer(config), BruteTrainer(config)
-    for batch in range(6):
-        x = rng.integers(0, 2, (config.batch, config.inputs)).astype(np.uint8)
-        y = rng.integers(0, config.classes, config.batch)
-        trainer.train(x, y)
-        for x_s, t in zip(x.tolist(), y.tolist(), strict=True):
-            brute.train(x_s, t)
-        assert [m.tolist() for m in trainer.state.counters] == brute.counters
-        trainer.end_batch(config.schedule(batch, 6))
-        brute.end_batch(config.schedule(batch, 6))
-        assert [w.tolist() for w in trainer.state.weights] == brute.weights
-        assert [m.tolist() for m in trainer.state.counters] == brute.counters
-        assert trainer.state.rng == brute.rng
-        assert (trainer.errors, trainer.correct, trainer.flips) == (brute.errors, brute.correct, brute.flips)
-        assert trainer.signature == brute_crc32(brute.record_bytes)
-    assert (trainer.samples, trainer.batches) == (6 * config.batch, 6)
-    assert trainer.infer(x).tolist() == [brute_predict(brute_forward(brute.weights, x_s)[-1]) for x_s in x.tolist()]
+    assert_equal_runs(config, BruteTrainer(config), 6)
 
 
 LBE_CONFIGS = {

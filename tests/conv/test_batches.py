@@ -7,18 +7,15 @@ import dataclasses
 import numpy as np
 import pytest
 from brute import (
-    brute_bytes,
     brute_conv_accumulate,
     brute_conv_backward,
     brute_conv_forward,
     brute_conv_pixels,
-    brute_crc32,
-    brute_flip,
     brute_output_error,
     brute_predict,
-    brute_select,
     brute_weights,
 )
+from brute_run import BruteBatches, assert_equal_runs
 from layers import brute_layer
 
 from popflip.golden.config import Config, Precision
@@ -26,18 +23,16 @@ from popflip.golden.gft.engine import GftEngine
 from popflip.golden.trainer import Trainer
 
 
-class BruteTrainer:
+class BruteTrainer(BruteBatches):
     """The learning rule over positions in plain Python numbers, one sample at a time."""
 
     def __init__(self, config: Config):
-        self.config = config
         self.layers = [brute_layer(layer) for layer in config.plan]
         shapes = [(layer.rows, layer.synapses) for layer in self.layers]
-        self.weights, self.rng = brute_weights(shapes, config.precision, config.seed)
-        self.counters = [[[0] * len(row) for row in layer] for layer in self.weights]
-        self.errors = self.correct = 0
-        self.flips = [0] * config.depth
-        self.record_bytes: list[int] = []
+        super().__init__(config, brute_weights(shapes, config.precision, config.seed))
+
+    def predict(self, bits: list[int]) -> int:
+        return brute_predict(self.forward(bits)[1][-1])
 
     def forward(self, bits: list[int]) -> tuple[list[int], list[list[int]]]:
         image = self.config.image
@@ -57,17 +52,6 @@ class BruteTrainer:
         for index, (d, a, mmax) in enumerate(zip(deltas, inputs, self.config.mmaxes, strict=True)):
             self.counters[index] = brute_conv_accumulate(self.counters[index], d, a, self.layers[index], mmax)
 
-    def end_batch(self, k: tuple[int, ...]) -> None:
-        word_base = 0
-        for index in range(self.config.depth):
-            w, m = self.weights[index], self.counters[index]
-            _, _, selected = brute_select(m, w, k[index])
-            w, m, records, self.rng = brute_flip(w, m, selected, self.config, self.rng, word_base)
-            self.weights[index], self.counters[index] = w, m
-            self.flips[index] += sum(mask.bit_count() for _, mask in records)
-            self.record_bytes += brute_bytes(records)
-            word_base += len(w) * -(-len(w[0]) // 32)
-
 
 CONFIGS = {
     "one convolution": Config("6x5x2,c3k3p2,3", k0=(6, 9), margin=9, window=(3,), batch=6),
@@ -85,24 +69,7 @@ CONFIGS = {
 def test_equals_the_definition(name, precision, seen, monkeypatch):
     monkeypatch.setattr("popflip.golden.gft.engine._SEEN", seen)
     config = dataclasses.replace(CONFIGS[name], precision=precision)
-    rng = np.random.default_rng(21)
-    trainer, brute = Trainer(config), BruteTrainer(config)
-    for batch in range(3):
-        x = rng.integers(0, 2, (config.batch, config.inputs)).astype(np.uint8)
-        y = rng.integers(0, config.classes, config.batch)
-        trainer.train(x, y)
-        for x_s, t in zip(x.tolist(), y.tolist(), strict=True):
-            brute.train(x_s, t)
-        assert [m.tolist() for m in trainer.state.counters] == brute.counters
-        trainer.end_batch(config.schedule(batch, 3))
-        brute.end_batch(config.schedule(batch, 3))
-        assert [w.tolist() for w in trainer.state.weights] == brute.weights
-        assert [m.tolist() for m in trainer.state.counters] == brute.counters
-        assert trainer.state.rng == brute.rng
-        assert (trainer.errors, trainer.correct, trainer.flips) == (brute.errors, brute.correct, brute.flips)
-        assert trainer.signature == brute_crc32(brute.record_bytes)
-    assert (trainer.samples, trainer.batches) == (3 * config.batch, 3)
-    assert trainer.infer(x).tolist() == [brute_predict(brute.forward(x_s)[1][-1]) for x_s in x.tolist()]
+    assert_equal_runs(config, BruteTrainer(config), 3)
 
 
 @pytest.mark.parametrize(("seen", "sizes"), [(1, [1] * 10), (540, [2] * 5), (9 * 270, [9, 1]), (10**6, [10])])
