@@ -198,7 +198,10 @@ def rate(step: int, warm_up: int, steps: int) -> float:
 
 
 def train(experiment: Experiment, mode: str, seed: int, run: dict[str, Any]) -> None:
-    """Train a new model. ``run``, its entry in the report, grows at each measurement, so that Ctrl-C loses little."""
+    """Train a new model. ``run``, its entry in the report, grows at each measurement, so that Ctrl-C loses little.
+
+    Ctrl-C waits for the end of a step: PyTorch calls Python from places that lose a :class:`KeyboardInterrupt`.
+    """
     torch.manual_seed(seed)
     recipe, steps = experiment.recipe, experiment.steps
     model = experiment.model(mode).to(experiment.device)
@@ -206,17 +209,20 @@ def train(experiment: Experiment, mode: str, seed: int, run: dict[str, Any]) -> 
     batches = experiment.batches(torch.Generator().manual_seed(seed))
     wall, cpu = time.perf_counter(), time.process_time()
     losses: list[Tensor] = []
-    for step in range(1, steps + 1):
-        losses.append(learn(model, optimisers, *next(batches)))
-        if step % math.ceil(steps / recipe.points) and step < steps:
-            continue
-        measured = {"batch_loss": float(torch.stack(losses).mean()), **measure(experiment, model, step == steps)}
-        losses.clear()
-        run["history"].append({"step": step, **measured})
-        run.update(costs(model, optimisers.gft, step))
-        run.update(seconds=time.perf_counter() - wall, cpu_seconds=time.process_time() - cpu)
-        numbers = ", ".join(f"{name} {value:.4f}" for name, value in measured.items())
-        print(f"{mode}, seed {seed}, step {step} of {steps}: {numbers}", flush=True)
+    with held() as stopping:
+        for step in range(1, steps + 1):
+            if stopping():
+                return
+            losses.append(learn(model, optimisers, *next(batches)))
+            if step % math.ceil(steps / recipe.points) and step < steps:
+                continue
+            measured = {"batch_loss": float(torch.stack(losses).mean()), **measure(experiment, model, step == steps)}
+            losses.clear()
+            run["history"].append({"step": step, **measured})
+            run.update(costs(model, optimisers.gft, step))
+            run.update(seconds=time.perf_counter() - wall, cpu_seconds=time.process_time() - cpu)
+            numbers = ", ".join(f"{name} {value:.4f}" for name, value in measured.items())
+            print(f"{mode}, seed {seed}, step {step} of {steps}: {numbers}", flush=True)
     with torch.no_grad():
         run.update(experiment.outcome(model))
     run["finished"] = True

@@ -15,6 +15,8 @@ import pytest
 from amaranth.sim import Simulator
 from paths import BENCH
 
+from simulated import need_compiler
+
 from popflip import constraints
 from popflip.data.datasets import load
 from popflip.devices.golden import GoldenDevice
@@ -75,7 +77,7 @@ def test_a_row_fits_its_columns(utilisation):
     assert row[11:] == ("124.0", "81.7%", "85.0%", "19.1%", "forward", "1.24")
 
 
-@pytest.mark.parametrize("name", ["golden_speed", "software", "mnist_cycles", "tiles"])
+@pytest.mark.parametrize("name", ["desk", "golden_speed", "software", "mnist_cycles", "tiles"])
 def test_benches_that_need_mnist_say_why_they_skip(name):
     ran = subprocess.run([sys.executable, BENCH / f"{name}.py"], env={}, capture_output=True, text=True, check=True)
     assert ran.stdout == "skipped: needs MNIST; give --data-dir D or POPFLIP_DATA=D, where D holds mnist/\n"
@@ -189,6 +191,34 @@ def test_software_refuses_zero_samples():
 def test_the_mean_of_a_line_by_hand():
     """From 10 to 4 in 2, then at 4 for 6 more."""
     assert script("mnist_cycles").mean([(1, 10), (3, 4), (9, 4)]) == (14 + 24) / 8
+
+
+# At the desk -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.long
+def test_the_run_at_the_desk_is_the_sum_of_its_parts(capsys):
+    """Digits on a ULX3S: bytes from frames counted by hand, cycles from the points printed, and their seconds."""
+    need_compiler()
+    desk = script("desk")
+    assert desk.main(["--preset", "digits", "--points", "0,500,1000", "--software", "0"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    points = [line.split() for line in lines[1:4]]
+    config, clock_hz, byte_cycles = prepare(preset="digits").config, 25e6, 25e6 / desk.BAUD * 10
+    last = config.batches(1437) - 2
+    assert [int(point[0]) for point in points] == [0, last // 2, last]
+    rows = {line[:24].strip(): line[24:].split() for line in lines[4:8]}
+    busy = {name: float(rows[name][-1].rstrip("%")) / 100 for name in ("store the training set", "test")}
+    assert min(busy.values()) >= 0.95
+    for name, samples in (("store the training set", 1437), ("test", 360)):
+        seconds, _, count, *_ = rows[name]
+        assert int(count) > samples * 256 / 8  # a bit an input, and what frames and labels add
+        assert abs(int(count) * byte_cycles / busy[name] / clock_hz - float(seconds)) < 0.006
+    trained = rows[f"learn {config.epochs} epochs"]
+    assert int(trained[2]) == config.batches(1437) * config.batch
+    assert min(float(point[2]) for point in points) <= float(trained[5]) <= max(float(point[2]) for point in points)
+    assert abs(float(rows["first byte to test"][0]) - sum(float(row[0]) for row in list(rows.values())[:3])) < 0.016
+    assert lines[9].startswith("trained samples/s: ") and "from the SDRAM" in lines[9]
 
 
 # Tiles ----------------------------------------------------------------------------------------------------------------
