@@ -28,6 +28,7 @@ class Chip:
 
     def plug(self) -> None:
         self.ours, theirs = os.openpty()
+        os.set_blocking(self.ours, False)  # a closed port is ready to be read, and opened a moment later it is not
         tty.setraw(theirs)
         self.name.symlink_to(os.ttyname(theirs))
         os.close(theirs)
@@ -43,15 +44,19 @@ class Chip:
 
     def _serve(self) -> None:
         while self.running:
-            if not select.select([self.ours], [], [], 0.01)[0]:
-                continue
-            try:
-                self.model.write(self._heard(os.read(self.ours, 4096)))
-            except OSError:  # nobody has opened the port yet
-                time.sleep(0.01)
-                continue
-            os.write(self.ours, self._heard(bytes(self.model.bytes)))
-            self.model.bytes.clear()
+            if select.select([self.ours], [], [], 0.01)[0]:
+                try:
+                    self.model.write(self._heard(os.read(self.ours, 4096)))
+                    self._answer()
+                except OSError:  # nobody has the port open, or who has just opened it is silent
+                    time.sleep(0.01)
+
+    def _answer(self) -> None:
+        answer = self._heard(bytes(self.model.bytes))
+        self.model.bytes.clear()
+        while answer and self.running:  # the port takes some, and more when the host has read those
+            if select.select([], [self.ours], [], 0.01)[1]:
+                answer = answer[os.write(self.ours, answer) :]
 
     def _heard(self, data: bytes) -> bytes:
         """``data`` as the other end of the line hears it."""

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 from paths import BENCH
-
 from simulated import need_compiler
 
 from popflip import constraints
@@ -193,7 +192,7 @@ def test_the_mean_of_a_line_by_hand():
     assert script("mnist_cycles").mean([(1, 10), (3, 4), (9, 4)]) == (14 + 24) / 8
 
 
-# At the desk -----------------------------------------------------------------------------------------------------------
+# At the desk ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.long
