@@ -6,14 +6,20 @@ component is proven with no word here if its constructor takes a chip, its envir
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from amaranth.hdl import Module
 from amaranth.lib import wiring
 from formal import ProofError, Verdict, missing_tools, mutant, prove, search
-from small_components import ARGUMENTS, TERMS, components_without, example
+from small_components import ARGUMENTS, GFT, TERMS, components_without, example
 from stream_rules import components, stream_rules, streams_of
 
 import popflip.hw
 from popflip.hw.lib import stream
+from popflip.hw.link import sdram_store
+from popflip.hw.link.sdram_store import SdramStore
+from popflip.hw.memory.sdram import Sdram
 
 pytestmark = [
     pytest.mark.proof,
@@ -28,7 +34,7 @@ BOUND = 12
 
 WITHOUT = {
     "Initialise": "a base class; GftInitialise and LbeInitialise are proven",
-    "SdramStore": "its SDRAM starts up for longer than a solver follows; sim/link/tb_sdram_store.py stalls its streams",
+    "SdramStore": "its SDRAM starts up for longer than a solver follows; proven below with any SDRAM",
     "StatePass": "a base class that sends no stream",
     "WriteBack": "a base class; Flip and ReinforceRow are proven",
     "Chip": "receives and sends through Link; too large for a solver",
@@ -77,6 +83,66 @@ def test_every_component_that_sends_is_found():
 @pytest.mark.parametrize("name", SENDERS)
 def test_streams_keep_the_rules(name, tmp_path):
     assert verdict_on(example(SENDERS[name]), tmp_path) in (Verdict.PROVEN, Verdict.HOLDS)
+
+
+class AnySdram(wiring.Component):
+    """The members of an :class:`Sdram`, with nothing behind them."""
+
+    def __init__(self, sdram: Sdram):
+        super().__init__(sdram.signature)
+
+    def elaborate(self, platform) -> Module:
+        return Module()
+
+
+class StoreOfAnySdram(wiring.Component):
+    """A store whose streams to and from its SDRAM are its own: the solver chooses what the SDRAM does."""
+
+    def __init__(self, faulty: type[SdramStore] = SdramStore):
+        self.store = faulty(replace(GFT, sdram="colorlight_i5", store_samples=4), 50e6)
+        self.store.sdram = self.sdram = AnySdram(self.store.sdram)
+        ends = {name: self.sdram.signature.members[name].flip() for name in ("requests", "write", "read")}
+        super().__init__({"port": self.store.signature.members["port"], **ends})
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        m.submodules.store = self.store
+        wiring.connect(m, wiring.flipped(self.port), self.store.port)
+        for name in ("requests", "write"):
+            ours, theirs = getattr(self, name), getattr(self.sdram, name)
+            m.d.comb += [ours.valid.eq(theirs.valid), ours.payload.eq(theirs.payload), theirs.ready.eq(ours.ready)]
+        theirs = self.sdram.read
+        m.d.comb += [theirs.valid.eq(self.read.valid), theirs.payload.eq(self.read.payload)]
+        m.d.comb += self.read.ready.eq(theirs.ready)
+        return m
+
+
+def rules_of_a_store(store: StoreOfAnySdram, folder) -> Verdict:
+    m, inputs, waits = stream_rules(store, TERMS["Store"].contract)
+    assert len(waits) == 3  # samples, requests, words to write
+    return search(m, inputs, BOUND, folder)
+
+
+def test_the_store_in_an_sdram_keeps_the_rules(tmp_path):
+    """With every SDRAM that keeps them: the chip's, and any other."""
+    assert rules_of_a_store(StoreOfAnySdram(), tmp_path) == Verdict.HOLDS
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("written.ready.eq(~sends_word & ~sends_request)", "written.ready.eq(~sends_request)"),
+        ("words.ready.eq(skips | (taken & ", "words.ready.eq(skips | (shown & "),
+        (
+            "with m.If(sdram.requests.ready):\n            m.d.sync += sends_request.eq(0)",
+            "m.d.sync += sends_request.eq(0)",
+        ),
+    ],
+    ids=["word", "sample", "request"],
+)
+def test_the_proof_finds_a_fault_of_the_store(old, new, tmp_path):
+    faulty = mutant(sdram_store, old, new).SdramStore
+    assert rules_of_a_store(StoreOfAnySdram(faulty), tmp_path) == Verdict.DISPROVED
 
 
 @pytest.mark.parametrize(
