@@ -45,6 +45,7 @@ class Fit:
     ``preset`` : a name of :data:`popflip.golden.presets.PRESETS`.
     ``rows``, ``synapses``, ``slots``, ``learn_rows``, ``compact`` : as in :class:`ChipConfig`.
     ``clock_hz`` : a clock that routing meets. A PLL makes it from the board's clock if they differ.
+    ``usb_hz`` : the one that it meets beside the logic of USB; 0 if that is ``clock_hz`` too.
     ``seed``, ``router`` : options of nextpnr; an empty ``router`` stands for the family's default.
     ``ripup`` (ECP5) : nextpnr reroutes slow paths, which takes longer.
     """
@@ -59,6 +60,11 @@ class Fit:
     router: str = ""
     ripup: bool = False
     compact: bool = False
+    usb_hz: float = 0.0
+
+    def clocked(self, link: Link) -> Fit:
+        """The fit with the clock that routing meets beside ``link``."""
+        return replace(self, clock_hz=self.usb_hz, usb_hz=0.0) if self.usb_hz and link.kind == UsbLink.kind else self
 
 
 @dataclass(frozen=True)
@@ -108,10 +114,13 @@ class Board:
         return self.link.baud
 
     def linked(self, link: str | None, baud: int | None = None) -> Board:
-        """The board with the link that ``link`` and ``baud`` name: see :func:`popflip.constraints.links.chosen`."""
+        """The board with the link that ``link`` and ``baud`` name (:func:`popflip.constraints.links.chosen`), and the
+        clocks that its fits meet beside that.
+        """
         found = chosen(self.links, self.summary, link, baud)
         others = (each for each in self.links if each.kind != found.kind)
-        return replace(self, links=(found, *others), buffer=max(self.buffer, found.least_buffer))
+        fits = tuple(fit.clocked(found) for fit in self.fits)
+        return replace(self, fits=fits, links=(found, *others), buffer=max(self.buffer, found.least_buffer))
 
     @property
     def single_port(self) -> bool:

@@ -36,7 +36,7 @@ BOARD = Board(
     summary="OrangeCrab r0.2 25F (ECP5)",
     platform=Platform,
     fits=(
-        Fit("mnist-25f", rows=16, synapses=16, clock_hz=98e6, slots=8, learn_rows=4, seed=3, ripup=True),
+        Fit("mnist-25f", rows=16, synapses=16, clock_hz=98e6, usb_hz=88e6, slots=8, learn_rows=4, seed=3, ripup=True),
         Fit("mnist-conv-25f", rows=8, synapses=16, clock_hz=60e6, slots=2, learn_rows=2, ripup=True),
     ),
     buffer=2048,

@@ -131,9 +131,8 @@ def boards_of(identity: Identity) -> list[str]:
     """
     names, chip = _noted(identity.pack()), identity.chip()
     for name, board in constraints.boards().items():
-        links = [board.linked(link.kind) for link in board.links]
-        for fit in board.fits:
-            if board.chip(fit) == chip and any(identity_of(each, fit, chip) == identity for each in links):
+        for each in (board.linked(link.kind) for link in board.links):
+            if any(each.chip(fit) == chip and identity_of(each, fit, chip) == identity for fit in each.fits):
                 names.add(name)
     return sorted(names)
 

@@ -170,11 +170,10 @@ def info(capsys, *flags: str) -> dict[str, str]:
 
 
 def test_a_board_is_known_by_its_chip_with_usb():
-    board = constraints.board("orangecrab_25f")
-    fit = board.fit()
-    chip = board.chip(fit)
-    with_usb, without = (builds.identity_of(board.linked(link), fit, chip) for link in ("usb", None))
+    boards = [constraints.board("orangecrab_25f").linked(link) for link in ("usb", "uart")]
+    with_usb, without = (builds.identity_of(board, board.fit(), board.chip(board.fit())) for board in boards)
     assert (with_usb.buffer_bytes, without.buffer_bytes) == (4096, 2048)
+    assert (with_usb.clock_hz, without.clock_hz) == (88_000_000, 98_000_000)
     assert builds.boards_of(with_usb) == builds.boards_of(without) == ["orangecrab_25f"]
 
 

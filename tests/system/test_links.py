@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -89,6 +90,16 @@ def test_the_link_is_chosen(link, baud, expected):
 def test_a_link_that_cannot_be_is_one_line(command, board, flags, message, capsys):
     assert run_command([command, "--board", board, *flags]) == 2
     assert capsys.readouterr().err == f"popflip: {message}\n"
+
+
+def test_a_fit_may_have_another_clock_with_usb():
+    board = constraints.board("orangecrab_25f")
+    fit, beside_usb = board.fit("mnist-25f"), board.linked("usb").fit("mnist-25f")
+    assert (fit.clock_hz, beside_usb.clock_hz) == (98e6, 88e6)
+    assert board.linked("uart").fit("mnist-25f") == fit
+    assert replace(beside_usb, clock_hz=98e6, usb_hz=88e6) == fit
+    others = [each for each in constraints.board("ulx3s_85f").fits if not each.usb_hz]
+    assert list(constraints.board("ulx3s_85f").linked("usb").fits) == others
 
 
 def test_without_luna_usb_is_one_line(monkeypatch, capsys):
