@@ -34,7 +34,7 @@ BOARD = Board(
     fits=(
         Fit("digits", rows=8, synapses=32, clock_hz=25e6),
         Fit("digits-lbe", rows=8, synapses=32, clock_hz=25e6),
-        Fit("mnist-tiles", rows=64, synapses=16, clock_hz=62.5e6, slots=8, learn_rows=8, seed=3, ripup=True),
+        Fit("mnist-tiles", rows=64, synapses=16, clock_hz=62.5e6, slots=8, learn_rows=8, router="router1"),
         Fit("digits-conv", rows=16, synapses=32, clock_hz=40e6, learn_rows=4),
         Fit("mnist-conv", rows=32, synapses=32, clock_hz=50e6, learn_rows=4, ripup=True),
         Fit("mnist-conv-flat", rows=16, synapses=32, clock_hz=50e6, learn_rows=4, ripup=True),

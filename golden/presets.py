@@ -142,8 +142,9 @@ PRESETS: dict[str, Preset] = {
         Config(
             layers=("28x28", "c8k5p2", "c16k5s2", 10),
             batch=1024,
+            epochs=40,
             k0=(1, 13, 126),
-            margin=56,
+            margin=42,
             window=(2, 5),
             dclip=3,
             shift=5,
