@@ -170,7 +170,16 @@ PRESETS: dict[str, Preset] = {
         "MNIST, images moved at random, 28x28-c64k9s3-10 ternary: one layer of wide kernels, 69,194 synapses",
         "mnist",
         (128,),
-        Config(layers=("28x28", "c64k9s3", 10), batch=1024, k0=(10, 512), margin=160, window=(1,), dclip=3, shift=5),
+        Config(
+            layers=("28x28", "c64k9s3", 10),
+            batch=1024,
+            epochs=30,
+            k0=(10, 512),
+            margin=120,
+            window=(1,),
+            dclip=3,
+            shift=5,
+        ),
         Augment.SHIFT,
     ),
     "fashion-conv": Preset(
