@@ -37,7 +37,7 @@ BOARD = Board(
         Fit("mnist-tiles", rows=64, synapses=16, clock_hz=62.5e6, slots=8, learn_rows=8, router="router1"),
         Fit("digits-conv", rows=16, synapses=32, clock_hz=40e6, learn_rows=4),
         Fit("mnist-conv", rows=32, synapses=32, clock_hz=50e6, learn_rows=4, ripup=True),
-        Fit("mnist-conv-flat", rows=16, synapses=32, clock_hz=50e6, learn_rows=4, ripup=True),
+        Fit("mnist-conv-flat", rows=16, synapses=32, clock_hz=45e6, learn_rows=4, router="router1"),
         Fit("mnist-conv-wide", rows=16, synapses=32, clock_hz=50e6, learn_rows=4, ripup=True),
         Fit("fashion-conv", rows=16, synapses=32, clock_hz=50e6, slots=2, learn_rows=4, ripup=True),
     ),
