@@ -90,6 +90,8 @@ def main() -> int:
     parser.add_argument("--batches", type=int, default=BATCHES, help=f"batches measured at each ({BATCHES})")
     parser.add_argument("--tested", type=int, metavar="N", help="test samples classified at the end (all)")
     options = parser.parse_args()
+    if options.board and options.geometries:
+        parser.error("a geometry and --board differ; give one of them")
     if options.data_dir is None and not os.environ.get("POPFLIP_DATA"):
         print("skipped: needs MNIST; give --data-dir D or POPFLIP_DATA=D, where D holds mnist/")
         return 0
@@ -109,8 +111,8 @@ def main() -> int:
         print(f"mean over the run: {training:.1f} cycles a training sample, {inference:.1f} an inference")
         print(f"inference: the array is busy in {busy / inference:.1%} of the cycles")
         if clock:
-            speeds = (f"{clock * 1e3 / cycles:.3g} k" for cycles in (training, inference))
-            print("at {:g} MHz: {} training samples, {} inferences per second".format(clock, *speeds))
+            trained, inferred = (clock * 1e6 / cycles for cycles in (training, inference))
+            print(f"at {clock:g} MHz: {trained:,.0f} training samples, {inferred:,.0f} inferences per second")
     return 0
 
 

@@ -197,7 +197,7 @@ def test_the_mean_of_a_line_by_hand():
 
 @pytest.mark.long
 def test_the_run_at_the_desk_is_the_sum_of_its_parts(capsys):
-    """Digits on a ULX3S: bytes from frames counted by hand, cycles from the points printed, and their seconds."""
+    """Digits on a ULX3S: seconds from bytes and cycles, both within their bounds, and their sum."""
     need_compiler()
     desk = script("desk")
     assert desk.main(["--preset", "digits", "--points", "0,500,1000", "--software", "0"]) == 0
