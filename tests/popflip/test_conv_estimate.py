@@ -90,6 +90,7 @@ def test_blocks_that_learn():
     delta = np.array([[1, 0, 0, 0, 0, 0, 0, 0, -1], [0] * 9])
     assert learning_blocks(delta, 3, 1).tolist() == [[1, 0, 1], [0, 0, 0]]
     assert learning_blocks(delta, 9, 4).tolist() == [[2], [0]]
+    assert learning_blocks(delta[:0], 3, 1).shape == (0, 3)  # no sample of a chunk triggers an update
 
 
 # Estimates ------------------------------------------------------------------------------------------------------------

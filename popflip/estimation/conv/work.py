@@ -193,9 +193,9 @@ def units(plan: tuple[Layer, ...], lanes: int) -> int:
 
 def learning_blocks(delta: NDArray[np.int32], rows: int, banks: int) -> NDArray[np.int16]:
     """Blocks of ``banks`` rows with a ``δ ≠ 0`` at each pool, ``[n, pools]``, of errors ``[n, neurons]``."""
-    turns = -(-rows // banks)
-    learns = np.zeros((len(delta), delta.shape[1] // rows, turns * banks), bool)
-    learns[..., :rows] = delta.reshape(len(delta), -1, rows) != 0
+    turns, pools = -(-rows // banks), delta.shape[1] // rows
+    learns = np.zeros((len(delta), pools, turns * banks), bool)
+    learns[..., :rows] = delta.reshape(len(delta), pools, rows) != 0
     return learns.reshape(*learns.shape[:2], turns, banks).any(axis=3).sum(axis=2, dtype=np.int16)
 
 
