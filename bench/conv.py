@@ -1,7 +1,8 @@
 """Convolutional networks beside dense ones: accuracy, size, and the samples that trigger an update.
 
     python bench/conv.py [NET …] [--dataset NAME] [--seeds 1,2,3] [--epochs N] [--augment none|shift]
-                         [--thresholds N,N,…] [--mmax N,N,…] [--data-dir DIR]
+                         [--thresholds N,N,…] [--mmax N,N,…] [--margin N] [--batch N] [--precision P]
+                         [--board NAME] [--data-dir DIR]
 
 A NET is a preset's name or layers, such as ``28x28,c16k5p2,c32k5s2,10``; without any, a list for the data set (digits,
 mnist or fashion-mnist; by default that of the first NET, or digits). The golden model makes whole runs, one seed after
@@ -11,8 +12,10 @@ a stride, a threshold, a counter or moving images bring is the difference betwee
 
 ``moved``: training images move by a pixel (``--augment shift``). ``state``: the bits that learning keeps, weights and
 counters. ``products``: multiply-adds of a forward pass. ``updates``: the share of training samples that trigger one,
-over the whole run. Accuracy is the test's: the mean, and each seed's. Seconds are processor time of a run. MNIST and
-Fashion-MNIST come from ``DIR`` or ``$POPFLIP_DATA``.
+over the whole run. Accuracy is the test's: the mean, and each seed's. Seconds are processor time of a run. ``--board``
+adds the cycles of a training sample on the chip of its fit, and the samples a second at the fit's clock: those that
+``popflip estimate`` expects, of every twentieth batch of the first seed's run; only for presets of which it has a fit.
+MNIST and Fashion-MNIST come from ``DIR`` or ``$POPFLIP_DATA``.
 """
 
 from __future__ import annotations
@@ -30,17 +33,28 @@ from dataclasses import dataclass  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
+import numpy as np  # noqa: E402
+from numpy.typing import NDArray  # noqa: E402
+
+from popflip import constraints  # noqa: E402
+from popflip.constraints.base import Board  # noqa: E402
 from popflip.devices.golden import GoldenDevice  # noqa: E402
 from popflip.errors import PopflipError  # noqa: E402
+from popflip.estimation.cycles import cycles_of  # noqa: E402
+from popflip.estimation.workload import counter_for  # noqa: E402
 from popflip.experiment import Experiment, prepare  # noqa: E402
-from popflip.golden.config import AnyConfig, Precision  # noqa: E402
+from popflip.golden.config import AnyConfig, Config, Precision  # noqa: E402
+from popflip.golden.gft.engine import GftEngine, GftObserver  # noqa: E402
+from popflip.golden.gft.flip import Flipped  # noqa: E402
+from popflip.golden.gft.select import Selection  # noqa: E402
 from popflip.golden.presets import PRESETS  # noqa: E402
+from popflip.hw.config import ChipConfig  # noqa: E402
 from popflip.training import accuracy, run  # noqa: E402
 
 SEEDS = (1, 2, 3)
 NETS = {
     "digits": ("digits", "digits-conv", "8x8x4,c8k3,c16k3s2,10"),
-    "mnist": ("mnist", "28x28,c16k5s2,c32k5s2,10", "mnist-conv", "mnist-conv-wide", "mnist-conv-flat"),
+    "mnist": ("mnist", "mnist-conv-25f", "mnist-conv", "mnist-conv-flat", "mnist-conv-wide"),
     "fashion-mnist": ("784,256,10", "fashion-conv"),
 }
 PUBLISHED = {
@@ -54,35 +68,78 @@ PUBLISHED = {
     ),
 }
 """Test accuracy in percent of others who train on a chip, and of rule LBE's paper."""
+COUNTED = 20  # of so many batches, one is counted for a chip's cycles
 HEAD = ("network", "epochs", "synapses", "state", "products", "updates", "accuracy", "seeds", "seconds")
 
 
 @dataclass(frozen=True)
 class Result:
-    """A run: test accuracy, share of training samples with an update, processor time in seconds."""
+    """A run: test accuracy, share of training samples with an update, processor time in seconds, and the cycles of a
+    training sample on a chip."""
 
     accuracy: float
     updates: float
     seconds: float
+    cycles: float | None = None
+
+
+class Counter(GftObserver):
+    """Counts the work of every :data:`COUNTED`-th batch, the first one included."""
+
+    def __init__(self, config: Config):
+        self.counter, self.last, self.batch = counter_for(config), config.depth - 1, 0
+
+    def on_errors(self, x: NDArray[np.uint8], updates: NDArray[np.bool_], deltas: Sequence[NDArray[np.int32]]) -> None:
+        if self.batch % COUNTED == 0:
+            self.counter.on_errors(x, updates, deltas)
+
+    def on_flip(self, layer: int, counters: NDArray[np.int16], selection: Selection, flipped: Flipped) -> None:
+        if self.batch % COUNTED == 0:
+            self.counter.on_flip(layer, counters, selection, flipped)
+        self.batch += layer == self.last
 
 
 def experiment_of(net: str, seed: int, options: argparse.Namespace) -> Experiment:
     """The experiment of a preset, or of layers, on the data set of the options."""
     given: dict[str, Any] = {"preset": net} if net in PRESETS else {"layers": net}
-    for name in ("dataset", "epochs", "augment", "thresholds", "mmax", "data_dir"):
+    for name in ("dataset", "epochs", "augment", "thresholds", "mmax", "margin", "batch", "precision", "data_dir"):
         if getattr(options, name) is not None:
             given[name] = getattr(options, name)
     return prepare(**given, seed=seed)
 
 
-def learn(experiment: Experiment) -> Result:
-    """A whole run of the golden model."""
-    device = GoldenDevice(experiment.config)
+def chip_of(net: str, config: AnyConfig, board: Board | None) -> ChipConfig | None:
+    """The chip of the board's fit for a preset; None if it has none, or one whose cycles nothing models."""
+    if board is None or all(fit.preset != net for fit in board.fits):
+        return None
+    chip = board.chip(board.fit(net), config)
+    return None if chip.serial else chip
+
+
+def speed(net: str, result: Result, board: Board) -> tuple[str, str]:
+    """Cycles of a training sample on a chip, and samples a second at the clock of its fit."""
+    if result.cycles is None:
+        return "–", "–"
+    return f"{result.cycles:,.1f}", f"{board.fit(net).clock_hz / result.cycles:,.0f}"
+
+
+def learn(experiment: Experiment, chip: ChipConfig | None = None) -> Result:
+    """A whole run of the golden model; with a ``chip``, its cycles too."""
+    config, counter = experiment.config, None
+    if chip is not None:
+        assert isinstance(config, Config)
+        counter = Counter(config)
+    device = GoldenDevice(config, GftEngine(config, counter) if counter else None)
     started = time.process_time()
     run(device, experiment.training_samples, experiment.y_train)
     seconds = time.process_time() - started
     status = device.status()
-    return Result(accuracy(device.infer(experiment.x_test), experiment.y_test), status.errors / status.samples, seconds)
+    found = accuracy(device.infer(experiment.x_test), experiment.y_test)
+    cycles = None
+    if counter is not None:
+        total = cycles_of(chip, counter.counter.work())
+        cycles = total.total / total.samples
+    return Result(found, status.errors / status.samples, seconds, cycles)
 
 
 def synapses(config: AnyConfig) -> int:
@@ -138,6 +195,10 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--augment", choices=("none", "shift"), help="whether training images move")
     parser.add_argument("--thresholds", type=_numbers, metavar="N,N,…", help="thresholds of a pixel")
     parser.add_argument("--mmax", type=_numbers, metavar="N,N,…", help="saturation of the counters of each layer")
+    parser.add_argument("--margin", type=int, help="MARGIN of all networks")
+    parser.add_argument("--batch", type=int, help="samples of a batch")
+    parser.add_argument("--precision", choices=[each.value for each in Precision], help="binary or ternary weights")
+    parser.add_argument("--board", help="adds cycles and speed of the chips of this board's fits")
     parser.add_argument("--data-dir", type=Path, help="folder with mnist/ or fashion-mnist/ in it")
     options = parser.parse_args(arguments)
     if options.dataset is None:
@@ -149,10 +210,14 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     options = _options(arguments)
     print(f"{options.dataset}, seeds {', '.join(map(str, options.seeds))}\n")
-    print(line(HEAD), line(["---"] * len(HEAD)), sep="\n", flush=True)
+    board = constraints.board(options.board) if options.board else None
+    head = HEAD + (("cycles a sample", "trained samples/s") if board else ())
+    print(line(head), line(["---"] * len(head)), sep="\n", flush=True)
     for net in options.nets or NETS[options.dataset]:
         experiments = [experiment_of(net, seed, options) for seed in options.seeds]
-        print(line(row(experiments[0], [learn(experiment) for experiment in experiments])), flush=True)
+        chips = [chip_of(net, experiments[0].config, board), *(None for _ in experiments[1:])]
+        results = [learn(*each) for each in zip(experiments, chips, strict=True)]
+        print(line(row(experiments[0], results) + (speed(net, results[0], board) if board else ())), flush=True)
     if published := PUBLISHED.get(options.dataset):
         print("\npublished:", *(f"- {text}" for text in published), sep="\n")
     return 0

@@ -39,7 +39,7 @@ BOARD = Board(
         Fit("mnist-conv", rows=32, synapses=32, clock_hz=50e6, learn_rows=4, ripup=True),
         Fit("mnist-conv-flat", rows=16, synapses=32, clock_hz=45e6, learn_rows=4, router="router1"),
         Fit("mnist-conv-wide", rows=16, synapses=32, clock_hz=50e6, learn_rows=4, ripup=True),
-        Fit("fashion-conv", rows=16, synapses=32, clock_hz=50e6, slots=2, learn_rows=4, ripup=True),
+        Fit("fashion-conv", rows=16, synapses=32, clock_hz=45e6, slots=2, learn_rows=2, router="router1"),
     ),
     buffer=2048,
     sdram="ulx3s",

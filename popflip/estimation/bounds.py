@@ -77,8 +77,8 @@ def bounds(estimate: Estimate, train_samples: int, replay: bool = True) -> Bound
         loading=byte * train_samples * framed(size) if stored else 0.0,
         link=byte * samples * (number if stored else framed(estimate.sample_bytes)),
         memory=samples * size / estimate.clock_hz if stored else 0.0,
-        forward=cycle * cycles.forward_busy,
-        learn=cycle * cycles.learn_busy,
+        forward=cycle * cycles.parts[0],
+        learn=cycle * cycles.parts[1],
         ends=cycle * (cycles.select + cycles.flip),
         chip=cycle * cycles.total,
     )

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from popflip.estimation.conv import cycles as conv
+from popflip.estimation.conv import serial
 from popflip.estimation.conv.work import ConvWork
 from popflip.estimation.flip_pass import flip_cycles
 from popflip.estimation.pipeline import Batch, batch_cycles
@@ -23,7 +24,10 @@ from popflip.hw.lib import popcount
 
 @dataclass(frozen=True)
 class Cycles:
-    """Cycles of a run on one chip, by the chip's own counters. :attr:`total` is modelled, the others are exact."""
+    """Cycles of a run on one chip, by the chip's own counters. :attr:`total` is modelled, the others are exact.
+
+    ``turns`` : all cycles of forward and of learning, on a chip where they take turns; exact.
+    """
 
     samples: int
     forward_busy: int
@@ -31,11 +35,17 @@ class Cycles:
     select: int
     flip: int
     total: int
+    turns: tuple[int, int] | None = None
+
+    @property
+    def parts(self) -> tuple[int, int]:
+        """Cycles that forward and learning need: those in which they are busy, or all that they take in turns."""
+        return self.turns or (self.forward_busy, self.learn_busy)
 
     @property
     def ideal(self) -> float:
-        """Cycles per sample if the busier engine never waited."""
-        return max(self.forward_busy, self.learn_busy) / self.samples
+        """Cycles per sample if the busier engine never waited; if they take turns, if nothing else did."""
+        return (sum(self.turns) if self.turns else max(self.parts)) / self.samples
 
 
 def cycles_of(chip: ChipConfig, work: Work | ConvWork) -> Cycles:
@@ -46,7 +56,14 @@ def cycles_of(chip: ChipConfig, work: Work | ConvWork) -> Cycles:
         for batch in work.batches
         for layer, changes in enumerate(batch)
     )
-    if isinstance(work, ConvWork):
+    turns = None
+    if isinstance(work, ConvWork) and chip.serial:
+        forward = np.full(work.samples, serial.forward_busy(chip))
+        learn = work.serial_visits[chip.array_synapses]
+        learning = serial.learn_cycles(chip, work.serial_cycles[chip.array_synapses])
+        turns = work.samples * serial.forward_cycles(chip), int(learning.sum())
+        running = serial.run_cycles(chip, work.samples, work.config.batch, learning)
+    elif isinstance(work, ConvWork):
         forward, learn = conv.forward_busy(chip, work), conv.learn_busy(chip, work)
         running = conv.run_cycles(chip, work)
     else:
@@ -59,6 +76,7 @@ def cycles_of(chip: ChipConfig, work: Work | ConvWork) -> Cycles:
         select=select,
         flip=flip,
         total=running + select + flip,
+        turns=turns,
     )
 
 

@@ -70,6 +70,8 @@ class Estimate:
     @property
     def limit(self) -> str:
         """The bottleneck, and what would help."""
+        if self.chip.serial:
+            return "walk: forward and learning take turns; use more rows, or a board with an ECP5"
         forward, learn, ends = self.cycles.forward_busy, self.cycles.learn_busy, self.cycles.select + self.cycles.flip
         received = self.sample_bytes * self.cycles.samples
         ingested = conv.ingest_cycles(self.chip) * self.cycles.samples if self.chip.convolves else 0
@@ -96,15 +98,7 @@ def check(config: AnyConfig) -> None:
 
 
 def estimate(board: Board, clock_hz: float, chip: ChipConfig, work: Work | ConvWork) -> Estimate:
-    """The estimate of ``chip`` on ``board`` at ``clock_hz``, for the run whose work is ``work``.
-
-    Raises :class:`ConfigError` for a compact chip with convolutions, whose cycles nothing models.
-    """
-    if chip.serial:
-        raise ConfigError(
-            "compact: cycles of such chips with convolutions cannot be estimated; build it for its resources, simulate "
-            "it for its cycles"
-        )
+    """The estimate of ``chip`` on ``board`` at ``clock_hz``, for the run whose work is ``work``."""
     return Estimate(chip, board, clock_hz, cycles_of(chip, work), work)
 
 
@@ -159,7 +153,7 @@ def _cycle_rows(estimate: Estimate) -> list[tuple[str, str]]:
 def _speed_rows(estimate: Estimate) -> list[tuple[str, str]]:
     cycles, board, samples = estimate.cycles, estimate.board, estimate.samples_per_second
     link = board.baud / BITS_PER_BYTE / estimate.sample_bytes
-    inferences = estimate.clock_hz / max(estimate.sample_bytes, cycles.forward_busy / cycles.samples)
+    inferences = estimate.clock_hz / max(estimate.sample_bytes, cycles.parts[0] / cycles.samples)
     return [
         (f"at {estimate.clock_hz / 1e6:g} MHz", f"{samples:,.0f} trained samples/s, {inferences:,.0f} inferences/s"),
         (

@@ -84,14 +84,19 @@ def count_work(
     """
     config = experiment.config
     assert isinstance(config, Config)
-    counter = ConvCounter(config) if config.convolves else _Counter(config)
+    counter = counter_for(config)
     device = GoldenDevice(config, GftEngine(config, counter))
     train(device, experiment.training_samples, experiment.y_train, limit, on_step=on_step)
     return counter.work()
 
 
-class _Counter(GftObserver):
-    """Observes the golden model and counts its work."""
+def counter_for(config: Config) -> Counter | ConvCounter:
+    """Counts the work of a run of ``config`` that it observes."""
+    return ConvCounter(config) if config.convolves else Counter(config)
+
+
+class Counter(GftObserver):
+    """Observes the golden model and counts its work, that of a dense network."""
 
     def __init__(self, config: Config):
         self._config = config

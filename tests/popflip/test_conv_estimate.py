@@ -12,6 +12,7 @@ from popflip import constraints
 from popflip.cli.main import run_command
 from popflip.estimation.blocks import Block
 from popflip.estimation.bounds import bounds
+from popflip.estimation.conv import serial
 from popflip.estimation.conv.cycles import forward_busy, ingest_cycles, learn_busy, run_cycles
 from popflip.estimation.conv.words import listed, nonzero, per_pool, seen, upper
 from popflip.estimation.conv.work import BANKS, WIDTHS, learning_blocks
@@ -22,7 +23,6 @@ from popflip.estimation.search import better
 from popflip.estimation.workload import count_work
 from popflip.experiment import prepare
 from popflip.golden.config import Config
-from popflip.golden.errors import ConfigError
 from popflip.golden.layers import Layer, Planes
 from popflip.hw.config import ChipConfig
 
@@ -173,8 +173,57 @@ def test_memories_of_a_compact_chip():
     assert found["images"] == Block("images", 1, 2 * 1024)
     assert found["activations"] == Block("activations", 8, 1024 + 512)
     assert block_rams(chip, 512, ICE40) == 26
-    with pytest.raises(ConfigError, match="compact: cycles of such chips with convolutions cannot be estimated"):
-        estimate(constraints.board("icebreaker"), 22e6, chip, None)
+
+
+# Compact chips --------------------------------------------------------------------------------------------------------
+
+COMPACT = [
+    ("8x8x4,c4k3p2,c8k3,10", 8, 4, "ternary"),
+    ("8x8x4,c4k3p2,10", 4, 4, "ternary"),
+    ("8x8x4,c8k5s2,33,10", 8, 8, "binary"),
+    ("8x8x4,c16k1,c4k3s3p3,10", 16, 4, "ternary"),
+]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("layers", "rows", "lanes", "precision"), COMPACT)
+@pytest.mark.parametrize("margin", [5, 1000], ids=["some learn", "all learn"])
+def test_cycles_of_compact_chips_equal_the_chip_s(layers, rows, lanes, precision, margin):
+    """Those of a sample are exact; in each batch the chip waits some 2,000 cycles for the link."""
+    settings = {"layers": layers, "precision": precision, "margin": margin, "batch": 400}
+    settings |= {"mmax": 127} if lanes == 8 else {}  # counters of a word have 64 bits
+    experiment = prepare(dataset="digits", thresholds=(3, 6, 9, 12), **settings)
+    array = {"rows": rows, "synapses": lanes, "slots": 2, "compact": True}
+    compare(experiment, array, within=0.005)
+
+
+@pytest.mark.parametrize(
+    ("layers", "cycles", "busy"),
+    [
+        ("28x28,c8k5p2,c16k5s2,10", 30_214, 10_782),
+        ("28x28,c8k5p2,c16k5p2,10", 45_796, 25_482),
+        ("28x28,c16k5p2,c32k5s2,10", 70_198, 31_362),
+    ],
+)
+def test_forward_of_compact_chips(layers, cycles, busy):
+    """Counted by hand in docs/conv-hw.md, and a cycle to take the sample."""
+    config = Config(layers, k0=(1, 1, 1), window=(1, 1))
+    chip = ChipConfig.of(config, 8, 4, compact=True)
+    assert (serial.forward_cycles(chip), serial.forward_busy(chip)) == (cycles, busy)
+
+
+def test_learning_of_a_compact_chip_by_hand():
+    """3x2,c2k1,2 on 4 synapses a cycle: 6 positions of one bit; row 1 learns at the first and the last, of which the
+    first one sees nothing. Below a dense layer only, that position is not cut short."""
+    plan = Config("3x2,c2k1,2", k0=(1, 1), window=(1,)).plan
+    words = np.array([[[0, 1], [1, 1], [1, 1]]], np.int16)
+    learns = np.zeros((1, 6, 2), bool)
+    learns[0, [0, 5], 1] = True
+    found = serial.learning(plan, 4, words, [learns])
+    position, row, word = 2 + 4 * 2, 1 + 2, 1
+    dense = 6 * (1 + 3) + (1 + 1)  # twelve activations lie in six units, one a pixel; the bias is a word of its own
+    assert found.visits.tolist() == [1 + 2 * (6 + 1)]
+    assert found.cycles.tolist() == [2 + 2 + 6 * position + 2 * row + word + 1 + 2 * (1 + 2 + dense + 2)]
 
 
 @pytest.mark.parametrize("name", [name for name, board in constraints.boards().items() if len(board.fits) > 1])

@@ -19,6 +19,8 @@ from simulated import need_compiler
 from popflip import constraints
 from popflip.data.datasets import load
 from popflip.devices.golden import GoldenDevice
+from popflip.estimation.estimate import estimate
+from popflip.estimation.workload import count_work
 from popflip.experiment import prepare
 from popflip.golden.common.status import Counts
 from popflip.golden.config import Config
@@ -120,6 +122,23 @@ def test_the_bench_of_convolutions_equals_popflip_train(capsys):
         layers = ",".join(map(str, experiment.config.layers))
         cells = f"| {layers} ternary, moved | 2 | {size} | {updates:.1%} | {sum(found) / 2:.2%} | "
         assert text.startswith(cells + " ".join(f"{each:.2%}" for each in found) + " | ")
+
+
+def test_the_bench_of_convolutions_counts_cycles_as_the_estimate(capsys, monkeypatch):
+    """Every batch, then every second one: these are other batches, so another mean."""
+    conv, lines = script("conv"), []
+    for counted in (1, 2):
+        monkeypatch.setattr(conv, "COUNTED", counted)
+        nets = ["digits-conv", "digits", "8x8x4,c3k3s2,10"]
+        assert conv.main([*nets, "--seeds", "1", "--epochs", "1", "--board", "ulx3s_85f"]) == 0
+        lines.append([text.split(" | ")[-2:] for text in capsys.readouterr().out.splitlines()[2:]])
+    board = constraints.board("ulx3s_85f")
+    assert lines[0][0] == ["cycles a sample", "trained samples/s |"]
+    for net, cells, fewer in zip(("digits-conv", "digits"), lines[0][2:], lines[1][2:], strict=False):
+        experiment, fit = prepare(preset=net, epochs=1), board.fit(net)
+        found = estimate(board, fit.clock_hz, board.chip(fit, experiment.config), count_work(experiment))
+        assert cells == [f"{found.cycles_per_sample:,.1f}", f"{found.samples_per_second:,.0f} |"] != fewer
+    assert lines[0][4] == ["–", "– |"]
 
 
 # Beside other learners ------------------------------------------------------------------------------------------------

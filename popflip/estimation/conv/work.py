@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from popflip.estimation.changes import Changes, changes_of, spread
+from popflip.estimation.conv import serial
 from popflip.estimation.conv.words import listed, nonzero, per_pool, seen, upper
 from popflip.golden.common.packing import pack
 from popflip.golden.config import Config
@@ -46,6 +47,7 @@ class ConvWork:
     ``upper_sweeps`` : cycles of learning's sweeps above the first layer, [updates], by ``(N, Pc)``.
     ``first_sweeps`` : cycles of a sweep of the first layer, block after block of a word, [updates], by ``(N, Pc,
     spacing)``.
+    ``serial_cycles``, ``serial_visits`` : :class:`.serial.Learning` on a compact chip, [updates], by ``N``.
     ``batches`` : the changes of each layer, for each batch.
     """
 
@@ -57,6 +59,8 @@ class ConvWork:
     upper_visits: dict[tuple[int, int], NDArray[np.int32]]
     upper_sweeps: dict[tuple[int, int], NDArray[np.int32]]
     first_sweeps: dict[tuple[int, int, int], NDArray[np.int32]]
+    serial_cycles: dict[int, NDArray[np.int64]]
+    serial_visits: dict[int, NDArray[np.int64]]
     batches: list[list[Changes]]
 
     @property
@@ -81,6 +85,8 @@ class ConvWork:
             upper_visits={key: each[updates] for key, each in self.upper_visits.items()},
             upper_sweeps={key: each[updates] for key, each in self.upper_sweeps.items()},
             first_sweeps={key: each[updates] for key, each in self.first_sweeps.items()},
+            serial_cycles={key: each[updates] for key, each in self.serial_cycles.items()},
+            serial_visits={key: each[updates] for key, each in self.serial_visits.items()},
             batches=[self.batches[batch] for batch in chosen],
         )
 
@@ -117,6 +123,8 @@ class ConvCounter(GftObserver):
             upper_visits=of("above"),
             upper_sweeps=of("upper"),
             first_sweeps=of("first"),
+            serial_cycles=of("serial cycles"),
+            serial_visits=of("serial visits"),
             batches=[self._changes[first : first + depth] for first in range(0, len(self._changes), depth)],
         )
 
@@ -150,6 +158,14 @@ class ConvCounter(GftObserver):
             words = words[updates]
             for banks in BANKS:
                 self._count_visits(counts, words, blocks, at[banks], (at[banks] == 1) | (words == 0), lanes, banks)
+        learns = [
+            delta.reshape(len(delta), layer.pools, layer.rows) != 0
+            for layer, delta in zip(config.plan[:-1], deltas[:-1], strict=True)
+        ]
+        for lanes in serial.WIDTHS:
+            words = nonzero(patches[updates], lanes)
+            takes = serial.learning(config.plan, lanes, words, learns)
+            counts["serial cycles", lanes], counts["serial visits", lanes] = takes
         return counts
 
     def _count_visits(
