@@ -109,11 +109,10 @@ def experiment_of(net: str, seed: int, options: argparse.Namespace) -> Experimen
 
 
 def chip_of(net: str, config: AnyConfig, board: Board | None) -> ChipConfig | None:
-    """The chip of the board's fit for a preset; None if it has none, or one whose cycles nothing models."""
+    """The chip of the board's fit for a preset; None if it has none."""
     if board is None or all(fit.preset != net for fit in board.fits):
         return None
-    chip = board.chip(board.fit(net), config)
-    return None if chip.serial else chip
+    return board.chip(board.fit(net), config)
 
 
 def speed(net: str, result: Result, board: Board) -> tuple[str, str]:
