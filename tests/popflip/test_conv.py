@@ -152,7 +152,9 @@ def blank_images(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["mnist-conv", "mnist-conv-wide", "mnist-conv-flat", "fashion-conv"])
+@pytest.mark.parametrize(
+    "name", ["mnist-conv", "mnist-conv-wide", "mnist-conv-flat", "mnist-conv-large", "fashion-conv"]
+)
 def test_presets_train_images_of_28_by_28(blank_images, name):
     data = ("--data-dir", str(blank_images))
     assert run_command(["train", "--preset", name, *data, "--batch", "20", "--epochs", "1", "--save", "m.npz"]) == 0
