@@ -1,11 +1,11 @@
-"""Test accuracy of rule lbe on digits, MNIST and those tasks of its paper that need no download; by counter width.
+"""Test accuracy of rule lbe on digits, MNIST, and two data sets of its paper; by counter width.
 
     python bench/lbe.py [TASK …] [--bits 8,7,6] [--seeds N] [--epochs N] [--data-dir D]
 
 Each number is the mean of runs with seeds 1, 2, … on the same data, on the golden model. ``to compare with`` is the
 result of arXiv 2412.00119 for two hidden layers of that width (50 epochs, mean of 10), or that of an independent
-integer implementation of the rule. MNIST is read from ``D/mnist/`` or ``$POPFLIP_DATA/mnist/``, and skipped if neither
-exists; nothing is downloaded.
+integer implementation of the rule. MNIST and Fashion-MNIST are read from ``D`` or ``$POPFLIP_DATA``, in ``mnist/`` and
+``fashion-mnist/``, and skipped if neither is given; nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -28,6 +28,12 @@ BITS = (8, 7, 6)
 SEEDS = 3
 PROTOTYPES: dict[str, Any] = {"rule": "lbe", "dataset": "prototypes", "epochs": 10, "reinforce_p256": 8}
 """Chosen on other prototypes, of seed 101: samples this noisy need more reinforcement and a larger margin."""
+FASHION: dict[str, Any] = {
+    "rule": "lbe",
+    "dataset": "fashion-mnist",
+    "thresholds": (32, 96, 160, 224),
+    "reinforce_p256": 1,
+}
 
 TASKS: dict[str, tuple[dict[str, Any], str]] = {
     "prototypes-35": (PROTOTYPES | {"layers": (1000, 35, 35), "group": 7, "margin": 12}, "79.1 (paper)"),
@@ -36,11 +42,15 @@ TASKS: dict[str, tuple[dict[str, Any], str]] = {
         "79.1 (paper)",
     ),
     "prototypes-525": (PROTOTYPES | {"layers": (1000, 525, 525), "margin": 130}, "94.8 (paper)"),
+    "fashion-35": (FASHION | {"layers": (3136, 35, 35), "group": 7, "margin": 12, "epochs": 8}, "82.2 (paper)"),
+    "fashion-525": (FASHION | {"layers": (3136, 525, 525), "epochs": 10}, "86.6 (paper)"),
     "digits": ({"preset": "digits-lbe"}, "95.3 (seed 1)"),
     "mnist": ({"preset": "mnist-lbe"}, "93.5 (seed 1)"),
     "mnist-deep": ({"preset": "mnist-lbe-deep"}, "94.2 (one seed)"),
 }
 """Name: parameters of the experiment, and a published result to compare that of 8-bit counters with."""
+
+DOWNLOADED = {"mnist": ("MNIST", "mnist"), "fashion": ("Fashion-MNIST", "fashion-mnist")}
 
 
 def learn(experiment: Experiment, bits: int, seeds: int, epochs: int | None) -> list[float]:
@@ -95,7 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--bits", type=_bits, default=BITS, help="widths of the counters, 2 to 8 (8,7,6)")
     parser.add_argument("--seeds", type=int, default=SEEDS, help=f"runs to average ({SEEDS})")
     parser.add_argument("--epochs", type=int, help="epochs of every run, instead of the task's")
-    parser.add_argument("--data-dir", type=Path, help="folder with mnist/ in it, instead of $POPFLIP_DATA")
+    parser.add_argument("--data-dir", type=Path, help="folder with mnist/ and fashion-mnist/, for $POPFLIP_DATA")
     options = parser.parse_args(arguments)
     if unknown := [name for name in options.tasks if name not in TASKS]:
         raise ConfigError(f"{unknown[0]}: not one of {', '.join(TASKS)}")
@@ -104,8 +114,10 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"Test accuracy in percent: mean (lowest – highest) of {options.seeds} seeds.\n")
     print(line(head), line(["---"] * len(head)), sep="\n", flush=True)
     for name in options.tasks or TASKS:
-        if name.startswith("mnist") and options.data_dir is None and not os.environ.get("POPFLIP_DATA"):
-            print(f"{name}: skipped: needs MNIST; give --data-dir D or POPFLIP_DATA=D, where D holds mnist/")
+        task = name.split("-")[0]
+        if task in DOWNLOADED and options.data_dir is None and not os.environ.get("POPFLIP_DATA"):
+            what, folder = DOWNLOADED[task]
+            print(f"{name}: skipped: needs {what}; give --data-dir D or POPFLIP_DATA=D, where D holds {folder}/")
             continue
         print(measure(name, options.bits, options), flush=True)
     return 0

@@ -88,12 +88,13 @@ def test_the_lbe_bench_equals_popflip_train(capsys, monkeypatch):
     """Two counter widths, two seeds of an epoch of digits."""
     monkeypatch.delenv("POPFLIP_DATA", raising=False)
     lbe = script("lbe")
-    assert lbe.main(["digits", "mnist", "--bits", "8,6", "--seeds", "2", "--epochs", "1"]) == 0
+    assert lbe.main(["digits", "mnist", "fashion-35", "--bits", "8,6", "--seeds", "2", "--epochs", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "Test accuracy in percent: mean (lowest – highest) of 2 seeds."
     cells = [cell.strip() for cell in lines[4].strip("|").split("|")]
     assert cells[:4] == ["digits", "256-128", "group 32, margin 16, n 2", "1"]
-    assert lines[5].startswith("mnist: skipped: ")
+    assert lines[5].startswith("mnist: skipped: needs MNIST; ")
+    assert lines[6].startswith("fashion-35: skipped: needs Fashion-MNIST; ")
     for cell, mmax in zip(cells[4:6], (127, 31), strict=True):
         right = []
         for seed in (1, 2):
