@@ -33,20 +33,15 @@ from dataclasses import dataclass  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
-import numpy as np  # noqa: E402
-from numpy.typing import NDArray  # noqa: E402
-
 from popflip import constraints  # noqa: E402
 from popflip.constraints.base import Board  # noqa: E402
 from popflip.devices.golden import GoldenDevice  # noqa: E402
 from popflip.errors import PopflipError  # noqa: E402
 from popflip.estimation.cycles import cycles_of  # noqa: E402
-from popflip.estimation.workload import counter_for  # noqa: E402
+from popflip.estimation.workload import Counter  # noqa: E402
 from popflip.experiment import Experiment, prepare  # noqa: E402
 from popflip.golden.config import AnyConfig, Config, Precision  # noqa: E402
-from popflip.golden.gft.engine import GftEngine, GftObserver  # noqa: E402
-from popflip.golden.gft.flip import Flipped  # noqa: E402
-from popflip.golden.gft.select import Selection  # noqa: E402
+from popflip.golden.gft.engine import GftEngine  # noqa: E402
 from popflip.golden.presets import PRESETS  # noqa: E402
 from popflip.hw.config import ChipConfig  # noqa: E402
 from popflip.training import accuracy, run  # noqa: E402
@@ -83,22 +78,6 @@ class Result:
     cycles: float | None = None
 
 
-class Counter(GftObserver):
-    """Counts the work of every :data:`COUNTED`-th batch, the first one included."""
-
-    def __init__(self, config: Config):
-        self.counter, self.last, self.batch = counter_for(config), config.depth - 1, 0
-
-    def on_errors(self, x: NDArray[np.uint8], updates: NDArray[np.bool_], deltas: Sequence[NDArray[np.int32]]) -> None:
-        if self.batch % COUNTED == 0:
-            self.counter.on_errors(x, updates, deltas)
-
-    def on_flip(self, layer: int, counters: NDArray[np.int16], selection: Selection, flipped: Flipped) -> None:
-        if self.batch % COUNTED == 0:
-            self.counter.on_flip(layer, counters, selection, flipped)
-        self.batch += layer == self.last
-
-
 def experiment_of(net: str, seed: int, options: argparse.Namespace) -> Experiment:
     """The experiment of a preset, or of layers, on the data set of the options."""
     given: dict[str, Any] = {"preset": net} if net in PRESETS else {"layers": net}
@@ -127,7 +106,7 @@ def learn(experiment: Experiment, chip: ChipConfig | None = None) -> Result:
     config, counter = experiment.config, None
     if chip is not None:
         assert isinstance(config, Config)
-        counter = Counter(config)
+        counter = Counter(config, COUNTED)
     device = GoldenDevice(config, GftEngine(config, counter) if counter else None)
     started = time.process_time()
     run(device, experiment.training_samples, experiment.y_train)
@@ -136,7 +115,7 @@ def learn(experiment: Experiment, chip: ChipConfig | None = None) -> Result:
     found = accuracy(device.infer(experiment.x_test), experiment.y_test)
     cycles = None
     if counter is not None:
-        total = cycles_of(chip, counter.counter.work())
+        total = cycles_of(chip, counter.work())
         cycles = total.total / total.samples
     return Result(found, status.errors / status.samples, seconds, cycles)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 BoardName = Annotated[str, typer.Option(metavar="NAME", help="The board; popflip info lists them.")]
 NETWORK = tuple(name for name in CHIP_ALONE if name not in CHIP)
 """The parameters of :func:`popflip.experiment.network` that shape a chip."""
+COUNTED_BATCHES = 60  # at least, of a run with convolutions: to count one takes longer than to learn it
 
 
 @with_settings(CHIP_ALONE)
@@ -105,7 +106,8 @@ def estimate(
 
     The golden model makes the run and triggers the same updates as the chip, so the cycles of forward, learn, select
     and flip are exact. Waiting cycles, logic and memory come from a model. The table ends with the seconds of the whole
-    run, and what bounds it. A list of other geometries that fit follows.
+    run, and what bounds it. A list of other geometries that fit follows. Of a run with convolutions, some 60 batches or
+    more are counted.
 
     With --dataset: the network that popflip train would train on that data; your own data starts from the board's first
     preset.
@@ -130,7 +132,8 @@ def estimate(
         raise ConfigError("limit_batches: 0 batches say nothing about speed; use 1 or more")
     interruptible()
     with Progress(0, last, experiment.config.batch) as progress:
-        work = count_work(experiment, settings.limit_batches, progress.update)
+        every = max(1, last // COUNTED_BATCHES) if experiment.config.convolves else 1
+        work = count_work(experiment, settings.limit_batches, progress.update, every)
     found = better(entry, fit.clock_hz, chip, work)
     if auto:
         chip = fastest(found, entry)

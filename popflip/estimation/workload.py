@@ -76,26 +76,45 @@ class Work:
 
 
 def count_work(
-    experiment: Experiment, limit: int | None = None, on_step: Callable[[StepResult], None] = lambda result: None
+    experiment: Experiment,
+    limit: int | None = None,
+    on_step: Callable[[StepResult], None] = lambda result: None,
+    every: int = 1,
 ) -> Work | ConvWork:
     """Train the golden model and count the work of the first ``limit`` batches, all if None. Rule GFT only.
 
-    Calls ``on_step`` after each batch.
+    ``every`` : of so many batches one is counted, the first one included. Calls ``on_step`` after each batch.
     """
     config = experiment.config
     assert isinstance(config, Config)
-    counter = counter_for(config)
+    counter = Counter(config, every)
     device = GoldenDevice(config, GftEngine(config, counter))
     train(device, experiment.training_samples, experiment.y_train, limit, on_step=on_step)
     return counter.work()
 
 
-def counter_for(config: Config) -> Counter | ConvCounter:
-    """Counts the work of a run of ``config`` that it observes."""
-    return ConvCounter(config) if config.convolves else Counter(config)
-
-
 class Counter(GftObserver):
+    """Observes the golden model and counts the work of every ``every``-th batch, the first one included."""
+
+    def __init__(self, config: Config, every: int = 1):
+        self._counter = ConvCounter(config) if config.convolves else _DenseCounter(config)
+        self._last_layer, self._every, self._batch = config.depth - 1, every, 0
+
+    def work(self) -> Work | ConvWork:
+        """The work so far."""
+        return self._counter.work()
+
+    def on_errors(self, x: NDArray[np.uint8], updates: NDArray[np.bool_], deltas: Sequence[NDArray[np.int32]]) -> None:
+        if self._batch % self._every == 0:
+            self._counter.on_errors(x, updates, deltas)
+
+    def on_flip(self, layer: int, counters: NDArray[np.int16], selection: Selection, flipped: Flipped) -> None:
+        if self._batch % self._every == 0:
+            self._counter.on_flip(layer, counters, selection, flipped)
+        self._batch += layer == self._last_layer
+
+
+class _DenseCounter(GftObserver):
     """Observes the golden model and counts its work, that of a dense network."""
 
     def __init__(self, config: Config):

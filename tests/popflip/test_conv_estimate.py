@@ -247,3 +247,16 @@ def test_an_array_of_a_board_suits_other_convolutions():
     dense = constraints.board("ice40_hx8k_b_evn")
     assert dense.fit_like(dense.fit(), config) is dense.fit()
     assert isinstance(board.chip(fit, config), ChipConfig)
+
+
+def test_some_batches_are_counted():
+    """Every third batch of seven: the first, the fourth and the last."""
+    experiment = prepare(preset="digits-conv")
+    whole, some = count_work(experiment, 7), count_work(experiment, 7, every=3)
+    size = experiment.config.batch
+    chosen = np.concatenate([np.arange(batch * size, (batch + 1) * size) for batch in (0, 3, 6)])
+    assert np.array_equal(some.updated, whole.updated[chosen])
+    assert np.array_equal(some.listed[32], whole.listed[32][chosen])
+    updates = (np.cumsum(whole.updated) - 1)[chosen[whole.updated[chosen]]]
+    assert np.array_equal(some.visits[32, 4], whole.visits[32, 4][updates])
+    assert len(some.batches) == 3
