@@ -66,6 +66,23 @@ def _bias(plan: Sequence[Layer], lanes: int, index: int) -> int:
     return int(it.bias and it.taps % lanes == 0)
 
 
+class _Row(NamedTuple):
+    """A row's sweep of a layer at each position, ``[…, down, across]``: words that take votes, and ``cycles``, without
+    those in which its error is looked at."""
+
+    visits: NDArray[np.int64]
+    cycles: NDArray[np.int64]
+
+
+def _row(plan: Sequence[Layer], lanes: int, index: int, words: NDArray[np.integer]) -> _Row:
+    """The sweep of a row. ``words`` : those of the first layer that are not all 0, ``[n, down, across]``."""
+    steps = taps(plan, lanes, index) + SWEEP
+    if index == 0:
+        return _Row(words.astype(np.int64), steps + WORD * words.astype(np.int64))
+    units, bias = _units(plan, lanes, index), _bias(plan, lanes, index)
+    return _Row(units + bias, steps + WORD_WITH_ERRORS * units + WORD * bias)
+
+
 def learning(
     plan: Sequence[Layer], lanes: int, words: NDArray[np.int16], learns: Sequence[NDArray[np.bool_]]
 ) -> Learning:
@@ -74,29 +91,21 @@ def learning(
     ``words`` : words of the first layer that are not all 0, ``[n, down, across]``. ``learns`` : whether ``δ ≠ 0``, for
     each hidden layer, ``[n, pools, rows]``.
     """
-    cycles, visits = np.full(len(words), AROUND + len(plan)), np.zeros(len(words), np.int64)
+    last = _row(plan, lanes, len(plan) - 1, words)
+    both = 2 * (1 + ROW + int(last.cycles[0, 0]))  # the label's row and the rival's, each with a cycle for its error
+    cycles = np.full(len(words), AROUND + len(plan) + 1 + both, np.int64)
+    visits = np.full(len(words), 2 * int(last.visits[0, 0]), np.int64)
     for index, (layer, errors) in enumerate(zip(plan[:-1], learns, strict=True)):
-        count = _at_positions(errors.sum(axis=2), layer)
-        if index == 0:
-            voting, row = words, taps(plan, lanes, 0) + WORD * words
-        else:
-            units, bias = _units(plan, lanes, index), _bias(plan, lanes, index)
-            voting, row = units + bias, taps(plan, lanes, index) + WORD_WITH_ERRORS * units + WORD * bias
-        groups = -(-layer.rows // lanes)
-        takes = (UNIT + ROW * lanes) * groups + count * (row + SWEEP)
+        row, count = _row(plan, lanes, index, words), _at_positions(errors.sum(axis=2), layer)
+        takes = (UNIT + ROW * lanes) * -(-layer.rows // lanes) + count * row.cycles
         if index == 0:  # a position that sees nothing ends with its first row, unless the layer above voted just before
             first = _at_positions(errors.argmax(axis=2), layer)
-            ended = UNIT * (first // lanes + 1) + ROW * (first + 1) + row + SWEEP
             blank = (words == 0) & (count > 0)
             blank[:, 0, 0] &= len(plan) > 2
-            takes = np.where(blank, ended, takes)
-        cycles += takes.sum(axis=(1, 2), dtype=np.int64)
-        visits += (voting * count).sum(axis=(1, 2), dtype=np.int64)
-    last = len(plan) - 1
-    units, bias = int(_units(plan, lanes, last)[0, 0]), _bias(plan, lanes, last)
-    row = units + bias + WORD_WITH_ERRORS * units + WORD * bias
-    both = 2 * (1 + ROW + row + SWEEP)  # the label's row and the rival's, each with a cycle for its error
-    return Learning(cycles + 1 + both, visits + 2 * (units + bias))
+            takes = np.where(blank, UNIT * (first // lanes + 1) + ROW * (first + 1) + row.cycles, takes)
+        cycles += takes.sum(axis=(1, 2))
+        visits += (row.visits * count).sum(axis=(1, 2))
+    return Learning(cycles, visits)
 
 
 def _at_positions(pools: NDArray, layer: Layer) -> NDArray:
