@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from popflip.golden.common.integers import product
-from popflip.golden.conv.patches import padded, patch_sums
+from popflip.golden.common.integers import SINGLE, product
+from popflip.golden.conv.patches import patch_sums
 from popflip.golden.gft.accumulate import accumulate as accumulate_dense
 from popflip.golden.layers import Layer
 
@@ -51,52 +51,96 @@ def _accumulate_chunk(
     if near.size:
         travel = _travel(votes[:, near], a, patches, layer, bound)
         ordered = (np.abs(moved[near] + m[near]) + travel > 2 * mmax) & (travel > np.abs(change[near]))
-        for row, synapses in zip(near, ordered, strict=True):
-            places = np.flatnonzero(synapses)
-            if places.size:
-                steps = _row_votes(delta, a, layer, int(row), places)
-                result[row, places] = saturating_sum(m[row, places], steps, mmax)
+        rows = near[ordered.any(axis=1)]
+        if rows.size:
+            kind = np.float32 if bound <= SINGLE else np.float64
+            result[rows] = _sample_by_sample(m[rows], votes[:, rows].astype(kind), a, patches, layer, mmax)
     return result
+
+
+def _sample_by_sample(
+    m: NDArray[np.int16], votes: NDArray[np.floating], a: NDArray, patches: NDArray[np.int8], layer: Layer, mmax: int
+) -> NDArray[np.int16]:
+    """:func:`_accumulate_chunk` of some rows ``[rows, S]``, with one product a sample. Counters that may reach an end
+    within a sample take its votes one by one. ``votes`` are floats that hold all sums.
+    """
+    errors = votes.reshape(len(a), layer.pools, len(m))
+    summed = patches.reshape(len(a), layer.pools, -1).astype(votes.dtype)
+    inside = _magnitudes(a, summed, layer)
+    value = m.astype(votes.dtype)
+    for number, (error, patch) in enumerate(zip(errors, summed, strict=True)):
+        change, travel = error.T @ patch, np.abs(error.T) @ inside[number % len(inside)]
+        moved = np.clip(value + change, -mmax, mmax)
+        row, synapse = np.nonzero((np.abs(2 * value + change) + travel > 2 * mmax) & (travel > np.abs(change)))
+        if row.size:
+            steps = _one_by_one(error, a[number], layer, row, synapse)
+            moved[row, synapse] = saturating_sum(value[row, synapse].astype(np.int16), steps, mmax)
+        value = moved
+    return value.astype(np.int16)
+
+
+def _one_by_one(
+    error: NDArray, a: NDArray, layer: Layer, row: NDArray[np.intp], synapse: NDArray[np.intp]
+) -> NDArray[np.int32]:
+    """Votes of a sample for some counters, ``[steps, T]``, position after position, without those where no row learns.
+
+    ``error`` is ``[pools, rows]``, ``a`` the inputs ``[K]``; ``row`` and ``synapse`` are ``[T]``.
+    """
+    pool, outputs, single = layer.pool, layer.outputs, Layer(layer.inputs, 1, layer.kernel, layer.stride)
+    error = error.astype(np.int32).reshape(outputs.height, outputs.width, -1).repeat(pool, axis=0).repeat(pool, axis=1)
+    patches = patch_sums(a[None], single).reshape(single.outputs.height, single.outputs.width, -1)
+    learns = error.any(axis=2)
+    return error[learns][:, row] * patches[: len(error), : error.shape[1]][learns][:, synapse]
 
 
 def _travel(
     votes: NDArray[np.int32], a: NDArray, patches: NDArray[np.int8], layer: Layer, bound: int
 ) -> NDArray[np.floating]:
     """Sums of the magnitudes of votes, ``[rows, S]``, for ``votes`` ``[n·pools, rows]`` and their ``patches``."""
+    inside = _magnitudes(a, patches.reshape(len(a), layer.pools, -1), layer)
+    magnitudes = np.abs(votes).reshape(len(a), layer.pools, -1)
+    if len(inside) < len(a):
+        magnitudes = magnitudes.sum(axis=0, keepdims=True)
+    return product(magnitudes.reshape(-1, votes.shape[1]).T, inside.reshape(-1, inside.shape[2]), bound)
+
+
+def _magnitudes(a: NDArray, patches: NDArray, layer: Layer) -> NDArray:
+    """The patches of the magnitudes of inputs, ``[n, pools, S]``; ``[1, pools, S]`` if all samples have the same."""
     if (a < 0).any():  # ±1: all inputs inside the image count alike
-        patches = patch_sums(np.ones((1, layer.inputs.size), np.int8), layer)[0]
-        magnitudes = np.abs(votes).reshape(len(a), layer.pools, -1).sum(axis=0)
-    else:
-        magnitudes = np.abs(votes)
-    return product(magnitudes.T, patches, bound)
-
-
-def _row_votes(
-    delta: NDArray[np.int32], a: NDArray, layer: Layer, row: int, synapses: NDArray[np.intp]
-) -> NDArray[np.int32]:
-    """Votes for some ``synapses`` ``[T]`` of a row in stream order, ``[steps, T]``, without steps of ``δ = 0``."""
-    outputs = layer.outputs
-    neurons = delta.reshape(len(delta), outputs.height, outputs.width, layer.rows)[..., row]
-    at_positions = neurons.repeat(layer.pool, axis=1).repeat(layer.pool, axis=2)
-    sample, py, px = np.nonzero(at_positions)
-    grid = padded(a.astype(np.int8, copy=False), layer)
-    ky, kx, channel = np.unravel_index(synapses, (layer.kernel, layer.kernel, layer.inputs.channels))
-    corner = np.ravel_multi_index((sample, py * layer.stride, px * layer.stride, np.zeros_like(px)), grid.shape)
-    offset = np.ravel_multi_index((np.zeros_like(ky), ky, kx, channel), grid.shape)
-    return at_positions[sample, py, px][:, None] * grid.ravel()[corner[:, None] + offset]
+        return patch_sums(np.ones((1, layer.inputs.size), np.int8), layer).astype(patches.dtype)
+    return patches
 
 
 def saturating_sum(m: NDArray[np.int16], votes: NDArray[np.int32], mmax: int) -> NDArray[np.int16]:
     """Counters ``[T]`` after ``m ← clip(m + vote, ±mmax)`` for each of ``votes`` ``[steps, T]`` in order.
 
+    Let ``top`` be the largest sum of the first votes, as many as it takes, and ``total`` the sum of all. A counter that
+    can only meet ``+mmax`` loses there what ``m + top`` is beyond it, and no more: it ends at ``total + min(m, mmax −
+    top)``. At the lower end it is the same with the signs changed. Counters that may meet both ends are
+    :func:`_joined_steps`.
+    """
+    if not len(votes):
+        return m.copy()
+    largest = int(np.abs(votes).max(initial=0))
+    kind = np.int32 if len(votes) * largest + 3 * mmax < 2**31 else np.int64
+    sums = np.cumsum(votes, axis=0, dtype=kind)
+    start, total, top, bottom = m.astype(kind), sums[-1], sums.max(axis=0), sums.min(axis=0)
+    over, under = np.maximum(start + top - mmax, 0), np.maximum(-mmax - start - bottom, 0)
+    result = (start + total - over + under).astype(np.int16)
+    both = np.flatnonzero(((over > 0) & (start + bottom - over < -mmax)) | ((under > 0) & (start + top + under > mmax)))
+    if both.size:
+        result[both] = _joined_steps(m[both], votes[:, both].astype(kind), mmax)
+    return result
+
+
+def _joined_steps(m: NDArray[np.int16], total: NDArray, mmax: int) -> NDArray[np.int16]:
+    """:func:`saturating_sum` of votes ``total`` ``[steps, T]``.
+
     A step is a function ``clip(m + total, low, high)``, and so are two steps one after the other. So neighbours are
     joined, then neighbours of these, until one function is left: a few passes over all votes instead of many steps.
     """
-    largest = int(np.abs(votes).max(initial=0))
-    kind = np.int32 if len(votes) * largest + mmax < 2**31 else np.int64
-    total: NDArray = votes.astype(kind, copy=False)
-    low: NDArray = np.broadcast_to(kind(-mmax), total.shape)
-    high: NDArray = np.broadcast_to(kind(mmax), total.shape)
+    low: NDArray = np.broadcast_to(total.dtype.type(-mmax), total.shape)
+    high: NDArray = np.broadcast_to(total.dtype.type(mmax), total.shape)
     while len(total) > 1:
         if len(total) % 2:  # one more step that changes nothing
             total = np.concatenate([total, np.zeros_like(total[:1])])
@@ -105,6 +149,4 @@ def saturating_sum(m: NDArray[np.int16], votes: NDArray[np.int32], mmax: int) ->
         then, least, most = total[1::2], low[1::2], high[1::2]
         low, high = np.clip(low[::2] + then, least, most), np.clip(high[::2] + then, least, most)
         total = total[::2] + then
-    if not len(total):
-        return m.copy()
     return np.clip(m + total[0], low[0], high[0]).astype(np.int16)

@@ -35,12 +35,14 @@ CELLS_ERROR = 0.5
 class Family:
     """An FPGA family.
 
-    ``cells`` : logic cells per unit of each of :func:`counts`, fitted by ``bench/resources.py``.
+    ``cells`` : logic cells per unit of each of :func:`counts`, fitted by ``bench/resources.py``. ``conv_cells`` : those
+    of chips with convolutions, of which a family has one kind: on an iCE40 compact ones.
     ``full`` : share of the cells up to which place and route succeeds, by experience.
     """
 
     block_ram: BlockRams
     cells: tuple[float, ...]
+    conv_cells: tuple[float, ...]
     full: float
 
 
@@ -136,11 +138,14 @@ def single_port(chip: ChipConfig) -> int:
 
 def cells(chip: ChipConfig, family: Family) -> int:
     """Logic cells or LUTs of a chip and its UART, as place and route counts them after packing."""
-    return round(sum(each * count for each, count in zip(family.cells, counts(chip, family), strict=True)))
+    each = family.conv_cells if chip.convolves else family.cells
+    return round(sum(cells * count for cells, count in zip(each, counts(chip, family), strict=True)))
 
 
 def counts(chip: ChipConfig, family: Family) -> tuple[int, ...]:
     """The quantities that the linear model of :func:`cells` multiplies."""
+    if chip.convolves:
+        return conv.serial_counts(chip) if chip.serial else conv.counts(chip, family.block_ram)
     votes = chip.learn_rows * chip.array_synapses * chip.counter_bits
     word = chip.array_synapses * (chip.weight_bits + chip.counter_bits)
     words = sum(rows * words for rows, words in zip(chip.rows, chip.words, strict=True))

@@ -1,4 +1,5 @@
-"""Memories of a chip with convolutions, as :mod:`.resources` counts them (docs/conv-hw.md has a table of them)."""
+"""What a chip with convolutions has: its memories, and the quantities that its logic grows with, for
+:mod:`popflip.estimation.resources` (docs/conv-hw.md has a table of the memories)."""
 
 from __future__ import annotations
 
