@@ -54,11 +54,13 @@ The builds of ``docs/boards.md`` before and after: 106 more for ``digits-small``
 ICE40 = Family(
     BlockRams(((16, 256), (8, 512), (4, 1024), (2, 2048))),
     cells=(2963.0 + SESSION_CELLS, 4.546, 11.5, 10.63, 0.0, 35.89, 17.23, 43.77, 0.2943),
+    conv_cells=(4000.0, 0.0, 5.0, 0.0, 0.0),
     full=0.98,
 )
 ECP5 = Family(
     BlockRams(((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)), lut_ram=20, rom=False),
     cells=(5644.0, 2.86, 0.0, 14.01, 6.61, 2.612, 0.0, 0.0, 1.51),
+    conv_cells=(6000.0, 3.0, 14.0, 7.0, 2.5, 1.5),
     full=0.6,
 )
 

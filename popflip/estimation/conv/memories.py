@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from amaranth.hdl import Shape
 from amaranth.utils import ceil_log2
 
-from popflip.estimation.blocks import Block
+from popflip.estimation.blocks import Block, BlockRams
 from popflip.hw.config import ChipConfig
-from popflip.hw.conv.errors import error_limit
+from popflip.hw.conv.errors import error_limit, error_shape
 from popflip.hw.conv.fields import Fields
 from popflip.hw.conv.patches import Slide, patch_word_layout
 from popflip.hw.conv.signatures import copies_weights, copy_depth
@@ -47,3 +47,28 @@ def sample_memories(chip: ChipConfig) -> Iterator[Block]:
     across = max((layer.outputs.width for layer in chip.plan if layer.pool > 1), default=0)
     if across:
         yield Block("open pools", chip.array_rows * sum_shape(chip).width, 1 << ceil_log2(across))
+
+
+def counts(chip: ChipConfig, block_ram: BlockRams) -> tuple[int, ...]:
+    """What the logic of a chip grows with."""
+    lanes, rows = chip.array_synapses, chip.array_rows
+    return (
+        1,
+        rows * lanes * chip.weight_bits,
+        rows * sum_shape(chip).width,
+        chip.learn_rows * lanes * chip.counter_bits,
+        lanes * Shape.cast(error_shape(chip)).width,
+        sum(block_ram.choices(block) for block in sample_memories(chip)),
+    )
+
+
+def serial_counts(chip: ChipConfig) -> tuple[int, ...]:
+    """What the logic of a compact chip grows with."""
+    rows, lanes = chip.array_rows, chip.array_synapses
+    return (
+        1,
+        rows * lanes * chip.weight_bits,
+        rows * sum_shape(chip).width,
+        lanes * chip.counter_bits,
+        sum(each.bits for each in Places(chip).units),
+    )
