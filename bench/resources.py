@@ -93,6 +93,17 @@ def fit(rows: list[dict[str, Any]]) -> np.ndarray:
     return nnls(counts / cells[:, None], np.ones(len(cells)))[0]
 
 
+def _print_fit(family: str, rows: list[dict[str, Any]]) -> None:
+    """The coefficients that fit some chips of a family, and the error of each chip when the fit leaves it out."""
+    kind = "convolutional" if chip_of(rows[0]).convolves else "dense"
+    print(f"{family}, {kind}: {', '.join(f'{each:.4g}' for each in fit(rows))}")
+    without = [
+        (fit(rows[:i] + rows[i + 1 :]) @ resources.counts(chip_of(row), FAMILIES[family])) / row["cells"] - 1
+        for i, row in enumerate(rows)
+    ]
+    print("  left out of the fit:", ", ".join(f"{error:+.1%}" for error in without))
+
+
 def _beside(estimate: int | None, measured: int | None) -> str:
     """An estimate, and by how much it is off."""
     if estimate is None:
@@ -126,14 +137,9 @@ def main() -> int:
         print(f"{name + ', ' + geometry:60}{first:>8}{expected:>16}{second:>12}{memory:>16}")
     if options.fit:
         for family in FAMILIES:
-            mine = [row for row in rows if row["family"] == family and row["rule"] == "gft" and row["cells"]]
-            mine = [row for row in mine if not chip_of(row).convolves]
-            print(family, ", ".join(f"{each:.4g}" for each in fit(mine)))
-            without = [
-                (fit(mine[:i] + mine[i + 1 :]) @ resources.counts(chip_of(row), FAMILIES[family])) / row["cells"] - 1
-                for i, row in enumerate(mine)
-            ]
-            print("  left out of the fit:", ", ".join(f"{error:+.1%}" for error in without))
+            for convolves in (False, True):
+                mine = [row for row in rows if row["family"] == family and row["rule"] == "gft" and row["cells"]]
+                _print_fit(family, [row for row in mine if chip_of(row).convolves == convolves])
     return 0
 
 

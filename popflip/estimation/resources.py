@@ -54,13 +54,13 @@ The builds of ``docs/boards.md`` before and after: 106 more for ``digits-small``
 ICE40 = Family(
     BlockRams(((16, 256), (8, 512), (4, 1024), (2, 2048))),
     cells=(2963.0 + SESSION_CELLS, 4.546, 11.5, 10.63, 0.0, 35.89, 17.23, 43.77, 0.2943),
-    conv_cells=(4000.0, 0.0, 5.0, 0.0, 0.0),
+    conv_cells=(3248.0, 6.493, 67.18),
     full=0.98,
 )
 ECP5 = Family(
     BlockRams(((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)), lut_ram=20, rom=False),
     cells=(5644.0, 2.86, 0.0, 14.01, 6.61, 2.612, 0.0, 0.0, 1.51),
-    conv_cells=(6000.0, 3.0, 14.0, 7.0, 2.5, 1.5),
+    conv_cells=(8234.0, 8.38, 16.82, 14.67),
     full=0.6,
 )
 
@@ -103,15 +103,15 @@ def block_rams(chip: ChipConfig, buffer_bytes: int, family: Family) -> int:
 def check_room(board: Board, chip: ChipConfig) -> None:
     """Raise :class:`ConfigError` if ``chip`` is clearly too large for ``board``: beyond what the model may be off by.
 
-    A chip that passes may still not fit; synthesis and place and route then say so. LBE and compact chips with
-    convolutions have no model of their logic, and what stores training samples does not count.
+    A chip that passes may still not fit; synthesis and place and route then say so. LBE has no model of its logic, and
+    what stores training samples does not count.
     """
     fpga = fpga_of(board)
     found = [
         ("block RAMs", block_rams(chip, board.buffer, fpga.family), fpga.block_rams, MEMORY_ERROR),
         ("single-port RAMs", single_port(chip), fpga.single_port, 0),
     ]
-    if chip.rule == Rule.GFT and not chip.serial:
+    if chip.rule == Rule.GFT:
         found.insert(0, (fpga.cell_name, cells(chip, fpga.family) + board.link.cells, fpga.cells, CELLS_ERROR))
     short = [
         f"about {needed} {name}, where there are {there}"
@@ -147,7 +147,7 @@ def cells(chip: ChipConfig, family: Family) -> int:
 def counts(chip: ChipConfig, family: Family) -> tuple[int, ...]:
     """The quantities that the linear model of :func:`cells` multiplies."""
     if chip.convolves:
-        return conv.serial_counts(chip) if chip.serial else conv.counts(chip, family.block_ram)
+        return conv.serial_counts(chip) if chip.serial else conv.counts(chip)
     votes = chip.learn_rows * chip.array_synapses * chip.counter_bits
     word = chip.array_synapses * (chip.weight_bits + chip.counter_bits)
     words = sum(rows * words for rows, words in zip(chip.rows, chip.words, strict=True))

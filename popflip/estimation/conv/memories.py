@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from amaranth.hdl import Shape
 from amaranth.utils import ceil_log2
 
-from popflip.estimation.blocks import Block, BlockRams
+from popflip.estimation.blocks import Block
 from popflip.hw.config import ChipConfig
 from popflip.hw.conv.errors import error_limit, error_shape
 from popflip.hw.conv.fields import Fields
@@ -49,26 +49,21 @@ def sample_memories(chip: ChipConfig) -> Iterator[Block]:
         yield Block("open pools", chip.array_rows * sum_shape(chip).width, 1 << ceil_log2(across))
 
 
-def counts(chip: ChipConfig, block_ram: BlockRams) -> tuple[int, ...]:
+def counts(chip: ChipConfig) -> tuple[int, ...]:
     """What the logic of a chip grows with."""
-    lanes, rows = chip.array_synapses, chip.array_rows
+    lanes = chip.array_synapses
     return (
         1,
-        rows * lanes * chip.weight_bits,
-        rows * sum_shape(chip).width,
-        chip.learn_rows * lanes * chip.counter_bits,
-        lanes * Shape.cast(error_shape(chip)).width,
-        sum(block_ram.choices(block) for block in sample_memories(chip)),
+        chip.array_rows * lanes * chip.weight_bits,  # weight bits multiplied in a cycle
+        chip.learn_rows * lanes * chip.counter_bits,  # counter bits updated in a cycle
+        lanes * Shape.cast(error_shape(chip)).width,  # bits of the errors of a word
     )
 
 
 def serial_counts(chip: ChipConfig) -> tuple[int, ...]:
     """What the logic of a compact chip grows with."""
-    rows, lanes = chip.array_rows, chip.array_synapses
     return (
         1,
-        rows * lanes * chip.weight_bits,
-        rows * sum_shape(chip).width,
-        lanes * chip.counter_bits,
-        sum(each.bits for each in Places(chip).units),
+        chip.array_rows * chip.array_synapses * chip.weight_bits,  # weight bits multiplied in a cycle
+        ceil_log2(chip.weight_map.depth) + ceil_log2(chip.counter_map.depth),  # bits of addresses
     )
