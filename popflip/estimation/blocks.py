@@ -33,7 +33,8 @@ class BlockRams:
         """Block RAMs for a memory; 0 if it goes into LUTs."""
         part = -(-block.width // block.pieces)
         luts = block.pieces * ceil(part / 4) * ceil(block.depth / 16)
-        if luts * block.readers <= self.lut_ram:
+        narrow = block.pieces == 1 or block.depth <= 16 or part <= 8  # a block RAM writes nine bits at least
+        if luts * block.readers <= self.lut_ram and narrow:
             return 0
         columns = min(self._columns(part, block, *shape) for shape in self.shapes)
         if block.depth <= 16 and luts <= self.lut_ram * columns:  # as deep as a LUT RAM, however wide

@@ -19,10 +19,11 @@ MEASURED = [row for row in json.loads((BENCH / "syntheses.json").read_text()) if
 
 @pytest.mark.parametrize("row", MEASURED, ids=lambda row: f"{row['family']} {row['layers']} {row['rows']}")
 def test_estimates_are_close_to_the_tools_counts(row):
-    precision, rule = Precision(row["precision"]), Rule(row["rule"])
+    rule, limits = Rule(row["rule"]), row["mmax"] if isinstance(row["mmax"], list) else [row["mmax"]]
     chip = ChipConfig(
-        tuple(row["layers"]), precision, row["mmax"], 1, row["rows"], row["synapses"], row["slots"], rule, 10,
-        learn_rows=row["learn_rows"], compact=row.get("compact", False),
+        tuple(row["layers"]), Precision(row["precision"]), max(limits), row.get("dclip", 1), row["rows"],
+        row["synapses"], row["slots"], rule, 10, learn_rows=row["learn_rows"], compact=row.get("compact", False),
+        mmaxes=tuple(limits) if len(set(limits)) > 1 else (),
     )  # fmt: skip
     family, buffer = FAMILIES[row["family"]]
     assert abs(block_rams(chip, buffer, family) - row["block_rams"]) <= row["block_rams"] / 10
@@ -54,6 +55,8 @@ def test_estimates_are_close_to_builds_with_sessions(preset):
         (ECP5, Block("", 37, 128, readers=2), 4),
         (ECP5, Block("", 32, 32), 0),
         (ECP5, Block("", 32, 32, pieces=2), 1),
+        (ECP5, Block("", 16, 32, pieces=2), 0),
+        (ECP5, Block("", 16, 64, pieces=4), 0),
         (ECP5, Block("", 10, 512), 1),
     ],
 )
