@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from heapq import heappop, heappush
 from typing import NamedTuple
 
 import numpy as np
@@ -129,18 +130,20 @@ def _batch(
     chip: ChipConfig, times: _Times, forward: list[int], updated: list[bool], learn: Iterator[tuple[int, int]]
 ) -> int:
     """Cycles of a batch from its first byte to the end of its last sample."""
-    free = [0] * chip.slots  # when each slot is free again
+    free = [0] * chip.slots  # when each slot is free again: a heap
     read = [0, 0]  # when each image is read
     filled = made = blank = gone = learned = 0  # when the last sample left each stage
     for number, cycles in enumerate(forward):
-        slot, image = number % chip.slots, number % 2
-        filled = max(filled, free[slot], read[image]) + times.receive
-        read[image] = made = max(made, filled) + times.slide
+        image = number % 2
+        filled = max(filled, read[image]) + times.receive
+        taken = max(filled, heappop(free))  # a sample takes any free slot when its image is complete
+        read[image] = made = max(made, taken) + times.slide
         blank = max(made, blank, gone - cycles) + times.blank
         gone = max(gone, blank) + cycles
-        free[slot] = gone + VERDICT + chip.classes
+        ends = gone + VERDICT + chip.classes
         if updated[number]:
             takes, blocks = next(learn)
-            free[slot] = learned = max(learned, free[slot]) + takes
+            ends = learned = max(learned, ends) + takes
             gone += blocks
+        heappush(free, ends)
     return max(free)
