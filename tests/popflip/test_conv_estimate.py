@@ -46,6 +46,14 @@ def test_cycles_of_more_chips_equal_the_chip_s(settings, array):
     compare(prepare(dataset="digits", thresholds=(3, 6, 9, 12), **settings), array)
 
 
+@pytest.mark.long
+def test_a_sample_takes_any_free_slot():
+    """A fifth of the samples update, and learning takes five times as long as the forward pass."""
+    settings = {"layers": "8x8x4,c32k3,c8k3s2,10", "margin": -20}
+    experiment = prepare(dataset="digits", thresholds=(3, 6, 9, 12), **settings)
+    compare(experiment, {"rows": 32, "synapses": 32, "learn_rows": 1, "slots": 4}, within=0.05)
+
+
 # Words ----------------------------------------------------------------------------------------------------------------
 
 
