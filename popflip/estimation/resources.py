@@ -36,14 +36,19 @@ class Family:
     """An FPGA family.
 
     ``cells`` : logic cells per unit of each of :func:`counts`, fitted by ``bench/resources.py``. ``conv_cells`` : those
-    of chips with convolutions, of which a family has one kind: on an iCE40 compact ones.
+    of chips with convolutions, on an iCE40 of compact ones; ``compact`` : which of these they are.
     ``full`` : share of the cells up to which place and route succeeds, by experience.
     """
 
     block_ram: BlockRams
     cells: tuple[float, ...]
     conv_cells: tuple[float, ...]
+    compact: bool
     full: float
+
+    def fits_convolutions(self, chip: ChipConfig) -> bool:
+        """Whether ``conv_cells`` are for ``chip``. Other chips with convolutions count as dense ones."""
+        return chip.convolves and chip.compact == self.compact
 
 
 SESSION_CELLS = 95
@@ -55,12 +60,14 @@ ICE40 = Family(
     BlockRams(((16, 256), (8, 512), (4, 1024), (2, 2048))),
     cells=(2963.0 + SESSION_CELLS, 4.546, 11.5, 10.63, 0.0, 35.89, 17.23, 43.77, 0.2943),
     conv_cells=(3248.0, 6.493, 67.18),
+    compact=True,
     full=0.98,
 )
 ECP5 = Family(
     BlockRams(((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)), lut_ram=20, rom=False),
     cells=(5644.0, 2.86, 0.0, 14.01, 6.61, 2.612, 0.0, 0.0, 1.51),
     conv_cells=(8234.0, 8.38, 16.82, 14.67),
+    compact=False,
     full=0.88,  # of a 25F, `mnist-conv-25f` on the OrangeCrab; of an 85F, 64 % is the most that was routed so far
 )
 
@@ -140,14 +147,14 @@ def single_port(chip: ChipConfig) -> int:
 
 def cells(chip: ChipConfig, family: Family) -> int:
     """Logic cells or LUTs of a chip and its UART, as place and route counts them after packing."""
-    each = family.conv_cells if chip.convolves else family.cells
+    each = family.conv_cells if family.fits_convolutions(chip) else family.cells
     return round(sum(cells * count for cells, count in zip(each, counts(chip, family), strict=True)))
 
 
 def counts(chip: ChipConfig, family: Family) -> tuple[int, ...]:
     """The quantities that the linear model of :func:`cells` multiplies."""
-    if chip.convolves:
-        return conv.serial_counts(chip) if chip.serial else conv.counts(chip)
+    if family.fits_convolutions(chip):
+        return conv.serial_counts(chip) if chip.compact else conv.counts(chip)
     votes = chip.learn_rows * chip.array_synapses * chip.counter_bits
     word = chip.array_synapses * (chip.weight_bits + chip.counter_bits)
     words = sum(rows * words for rows, words in zip(chip.rows, chip.words, strict=True))
