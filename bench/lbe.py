@@ -43,7 +43,7 @@ TASKS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "prototypes-525": (PROTOTYPES | {"layers": (1000, 525, 525), "margin": 130}, "94.8 (paper)"),
     "fashion-35": (FASHION | {"layers": (3136, 35, 35), "group": 7, "margin": 12, "epochs": 8}, "82.2 (paper)"),
-    "fashion-525": (FASHION | {"layers": (3136, 525, 525), "epochs": 10}, "86.6 (paper)"),
+    "fashion-525": (FASHION | {"layers": (3136, 525, 525), "margin": 130, "epochs": 10}, "86.6 (paper)"),
     "digits": ({"preset": "digits-lbe"}, "95.3 (seed 1)"),
     "mnist": ({"preset": "mnist-lbe"}, "93.5 (seed 1)"),
     "mnist-deep": ({"preset": "mnist-lbe-deep"}, "94.2 (one seed)"),
