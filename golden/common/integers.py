@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-SINGLE, _DOUBLE = 2**24, 2**53  # float32 and float64 hold every integer up to here
+_SINGLE, _DOUBLE = 2**24, 2**53  # float32 and float64 hold every integer up to here
 
 
 def matmul(left: NDArray, right: NDArray, bound: int) -> NDArray[np.int32]:
@@ -26,8 +26,13 @@ def product(left: NDArray, right: NDArray, bound: int) -> NDArray[np.floating]:
     """:func:`matmul`, as floats. :class:`ValueError` if ``bound`` does not fit 53 bits."""
     if not bound <= _DOUBLE:
         raise ValueError(f"a matrix product that may reach {bound} does not fit 53 bits")
-    kind = np.float32 if bound <= SINGLE else np.float64
+    kind = exact_float(bound)
     return left.astype(kind) @ right.astype(kind)
+
+
+def exact_float(bound: int) -> type[np.floating]:
+    """The smaller float that holds every integer of magnitude at most ``bound``, which fits 53 bits."""
+    return np.float32 if bound <= _SINGLE else np.float64
 
 
 def pack(bits: NDArray) -> NDArray[np.uint64]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from popflip.golden.common.integers import SINGLE, product
+from popflip.golden.common.integers import exact_float, product
 from popflip.golden.conv.patches import patch_sums
 from popflip.golden.gft.accumulate import accumulate as accumulate_dense
 from popflip.golden.layers import Layer
@@ -53,8 +53,8 @@ def _accumulate_chunk(
         ordered = (np.abs(moved[near] + m[near]) + travel > 2 * mmax) & (travel > np.abs(change[near]))
         rows = near[ordered.any(axis=1)]
         if rows.size:
-            kind = np.float32 if bound <= SINGLE else np.float64
-            result[rows] = _sample_by_sample(m[rows], votes[:, rows].astype(kind), a, patches, layer, mmax)
+            exact = votes[:, rows].astype(exact_float(bound))
+            result[rows] = _sample_by_sample(m[rows], exact, a, patches, layer, mmax)
     return result
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from popflip.golden.common.integers import SINGLE, product
+from popflip.golden.common.integers import exact_float, product
 from popflip.golden.conv.patches import scatter
 from popflip.golden.layers import Layer
 
@@ -40,7 +40,7 @@ def errors(w: NDArray[np.int8], delta: NDArray[np.int32], layer: Layer) -> NDArr
     """
     taps = layer.synapses - layer.bias
     bound = int(np.abs(delta.reshape(-1, layer.rows)).sum(axis=1, dtype=np.int64).max(initial=0))  # |w| ≤ 1
-    kind = np.float32 if bound * layer.pool**2 * layer.kernel**2 <= SINGLE else np.float64
+    kind = exact_float(bound * layer.pool**2 * layer.kernel**2)
     e = np.empty((len(delta), layer.inputs.size), kind)
     block = max(1, _BLOCK // (layer.pools * taps))
     for start in range(0, len(delta), block):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from popflip.estimation.conv.words import seen
+from popflip.estimation.conv.words import at_positions, seen
 from popflip.golden.layers import Layer, Planes
 from popflip.hw.config import ChipConfig
 from popflip.hw.conv.fields import field
@@ -96,22 +96,16 @@ def learning(
     cycles = np.full(len(words), AROUND + len(plan) + 1 + both, np.int64)
     visits = np.full(len(words), 2 * int(last.visits[0, 0]), np.int64)
     for index, (layer, errors) in enumerate(zip(plan[:-1], learns, strict=True)):
-        row, count = _row(plan, lanes, index, words), _at_positions(errors.sum(axis=2), layer)
+        row, count = _row(plan, lanes, index, words), at_positions(errors.sum(axis=2), layer)
         takes = (UNIT + ROW * lanes) * -(-layer.rows // lanes) + count * row.cycles
         if index == 0:  # a position that sees nothing ends with its first row, unless the layer above voted just before
-            first = _at_positions(errors.argmax(axis=2), layer)
+            first = at_positions(errors.argmax(axis=2), layer)
             blank = (words == 0) & (count > 0)
             blank[:, 0, 0] &= len(plan) > 2
             takes = np.where(blank, UNIT * (first // lanes + 1) + ROW * (first + 1) + row.cycles, takes)
         cycles += takes.sum(axis=(1, 2))
         visits += (row.visits * count).sum(axis=(1, 2))
     return Learning(cycles, visits)
-
-
-def _at_positions(pools: NDArray, layer: Layer) -> NDArray:
-    """A value of each pool ``[n, pools]`` at all of its positions, ``[n, down, across]``."""
-    grid = pools.reshape(len(pools), layer.outputs.height, layer.outputs.width)
-    return grid.repeat(layer.pool, axis=1).repeat(layer.pool, axis=2)
 
 
 def forward_busy(chip: ChipConfig) -> int:

@@ -74,6 +74,12 @@ def per_pool(words: NDArray[np.integer], layer: Layer) -> NDArray[np.int64]:
     return parts.sum(axis=(-3, -1), dtype=np.int64).reshape(*words.shape[:-2], high * wide)
 
 
+def at_positions(pools: NDArray, layer: Layer) -> NDArray:
+    """A value of each pool ``[n, pools]`` at all of its positions, ``[n, down, across]``."""
+    grid = pools.reshape(len(pools), layer.outputs.height, layer.outputs.width)
+    return grid.repeat(layer.pool, axis=1).repeat(layer.pool, axis=2)
+
+
 def _words(patches: NDArray[np.int8], lanes: int) -> NDArray[np.bool_]:
     """Whether each word of ``lanes`` synapses has a synapse that sees no 0, ``[n, down, across, words]``."""
     synapses = patches.shape[3]

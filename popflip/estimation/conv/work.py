@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from popflip.estimation.changes import Changes, changes_of, spread
 from popflip.estimation.conv import serial
-from popflip.estimation.conv.words import listed, nonzero, per_pool, seen, upper
+from popflip.estimation.conv.words import at_positions, listed, nonzero, per_pool, seen, upper
 from popflip.golden.common.packing import pack
 from popflip.golden.config import Config
 from popflip.golden.gft.engine import GftObserver
@@ -150,7 +150,7 @@ class ConvCounter(GftObserver):
             for index, (layer, delta) in enumerate(zip(config.plan, deltas, strict=True))
             for banks in BANKS
         }
-        at = {banks: np.maximum(_at_positions(blocks[0, banks], first), 1) for banks in BANKS}
+        at = {banks: np.maximum(at_positions(blocks[0, banks], first), 1) for banks in BANKS}
         counts: dict = {}
         for lanes in WIDTHS:
             words = listed(nonzero(patches, lanes), first)
@@ -213,9 +213,3 @@ def learning_blocks(delta: NDArray[np.int32], rows: int, banks: int) -> NDArray[
     learns = np.zeros((len(delta), pools, turns * banks), bool)
     learns[..., :rows] = delta.reshape(len(delta), pools, rows) != 0
     return learns.reshape(*learns.shape[:2], turns, banks).any(axis=3).sum(axis=2, dtype=np.int16)
-
-
-def _at_positions(pools: NDArray[np.int16], layer: Layer) -> NDArray[np.int16]:
-    """A value of each pool ``[n, pools]`` at all of its positions, ``[n, down, across]``."""
-    grid = pools.reshape(len(pools), layer.outputs.height, layer.outputs.width)
-    return grid.repeat(layer.pool, axis=1).repeat(layer.pool, axis=2)
